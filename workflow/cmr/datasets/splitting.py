@@ -1,0 +1,66 @@
+"""Stratified splits that keep items of one group together."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cmr.data import HELD_OUT_SHARE, TRAIN, VALIDATION, Items, Split
+from cmr.errors import UserError
+
+HELD_OUT_SEED = 0
+
+
+def stratified(
+    strata: Sequence[str], shares: dict[str, float], seed: int, groups: Sequence[str] | None = None
+) -> np.ndarray:
+    """Assigns each row a part by drawing, within each stratum, whole groups at random.
+
+    Parameters: ``strata`` (n,) class names; ``shares`` part → share, summing to 1; ``groups`` (n,) rows that must
+    stay together (default: each row alone). A group lies in the stratum of its first row.
+    Returns (n,) part names. Within a stratum each group goes to the part that lacks most rows, and the last groups
+    to parts that are still empty, so every part gets at least one and counts are within one group of the shares.
+    Raises `UserError` where a stratum has fewer groups than parts.
+    """
+    groups = list(range(len(strata))) if groups is None else list(groups)
+    members: dict = defaultdict(list)
+    for row, group in enumerate(groups):
+        members[group].append(row)
+    by_stratum: dict[str, list] = defaultdict(list)
+    for group, rows in members.items():
+        by_stratum[strata[rows[0]]].append(group)
+    parts = np.empty(len(strata), dtype=object)
+    for stratum in sorted(by_stratum):
+        here = by_stratum[stratum]
+        if len(here) < len(shares):
+            count = f"{len(here)} item{'s' if len(here) > 1 else ''}"
+            raise UserError(
+                f"class {stratum!r} has only {count}: cannot put at least one into each of {', '.join(shares)}; "
+                "remove the class or merge it into another"
+            )
+        # The seed is mixed with the stratum's name, so that adding a class leaves the others' parts as they were.
+        generator = np.random.default_rng([seed, zlib.crc32(stratum.encode())])
+        lacking = {part: share * sum(len(members[g]) for g in here) for part, share in shares.items()}
+        empty = set(shares)
+        for left, position in zip(range(len(here), 0, -1), generator.permutation(len(here)), strict=True):
+            rows = members[here[position]]
+            part = max(empty if left <= len(empty) else shares, key=lacking.__getitem__)
+            lacking[part] -= len(rows)
+            empty.discard(part)
+            parts[rows] = part
+    return parts.astype(str)
+
+
+def with_held_out(items: Items, parts: np.ndarray) -> Split:
+    """Adds the rows that choices are made on: the validation part, or a seeded stratified tenth of the training rows."""
+    table = pd.DataFrame({"id": items.ids, "part": parts})[lambda frame: frame["part"] != ""].reset_index(drop=True)
+    table["held_out"] = table["part"] == VALIDATION
+    if not table["held_out"].any():
+        first_label = dict(zip(items.ids, (labels[0] for labels in items.table["labels"]), strict=True))
+        strata = table["id"].map(first_label)[table["part"] == TRAIN]
+        strata = strata[strata.map(strata.value_counts()) > 1]  # a class's only training row is needed for training
+        shares = {"kept": 1 - HELD_OUT_SHARE, "held_out": HELD_OUT_SHARE}
+        table.loc[strata.index, "held_out"] = stratified(list(strata), shares, HELD_OUT_SEED) == "held_out"
+    return Split(table)

@@ -1,0 +1,17 @@
+"""The one exception whose message is written for the person who typed the command."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the file, row or key, and the remedy."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint such as "; did you mean 'cca'?", or a list of what there is when nothing is near."""
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""

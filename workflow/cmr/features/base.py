@@ -1,0 +1,61 @@
+"""The contract of a feature extractor.
+
+An extractor is one file in this folder with ``INFO`` (see `cmr.registry.ExtractorInfo`), ``Params`` and one
+subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors.
+
+*fixed* extractors depend on the item alone: they are computed once a data set and override `transform` only.
+*fitted* ones see the training rows of a split first: they override `fit`, `state` and `load_state` too.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr.params import Params
+
+Content = str | Path
+
+
+class Extractor(ABC):
+    """``cache`` keeps weights; ``device`` is a resolved torch device name; ``threads`` the job's cores."""
+
+    def __init__(self, params: Params, cache: Path, device: str = "cpu", threads: int = 1):
+        self.params = params
+        self.cache = Path(cache)
+        self.device = device
+        self.threads = threads
+
+    def fetch(self) -> dict[str, Any]:
+        """Brings the weights into the cache (a local rule runs it) and says what they are: name, sha256, source.
+
+        Idempotent and quick when they are there. Raises `UserError` that says how to place the file where it
+        cannot be downloaded. Extractors without weights return {}.
+        """
+        return {}
+
+    def fit(self, contents: Sequence[Content], labels: np.ndarray | None = None) -> None:
+        """Fits on the training rows of a split. ``labels`` (n, c) is given only where INFO says ``uses_labels``."""
+
+    @abstractmethod
+    def transform(self, contents: Sequence[Content]) -> np.ndarray:
+        """The features (n, d) float32 of ``contents``, each row a function of that row's content alone.
+
+        Raises `UserError` that names the file for content that cannot be decoded.
+        """
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `fit` learned, as arrays of numbers or of strings: stored beside the features."""
+        return {}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Makes `transform` work as after the `fit` that ``state`` comes from, to embed a new query later."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Facts for the file's attributes that parameters alone do not tell: resolved precision, layer."""
+        return {}
+
+
+BASE = Extractor

@@ -1,0 +1,106 @@
+"""The contract of a retrieval method: fit on training rows, embed each modality, compare embeddings.
+
+A method is one file in this folder with ``INFO`` (see `cmr.registry.MethodInfo`), ``Params`` and one subclass of
+`Method`. It never sees a test row while fitting: the fit job does not read them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr.data import Part, paired
+from cmr.metrics.ranking import average_precision, paired_ranks
+from cmr.params import Params
+
+RECALL_AT = 10
+
+
+@dataclass
+class History:
+    """``rows``: one dictionary a recorded step (epoch, every loss term, validation score).
+
+    ``chosen``: parameters that the fit chose on validation rows; they replace the configured ones when the method
+    is fitted again on all training rows.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """``modalities``: those of its inputs, in order. ``checkpoint``: a file to resume an interrupted fit from."""
+
+    def __init__(
+        self,
+        params: Params,
+        modalities: tuple[str, ...],
+        seed: int = 0,
+        device: str = "cpu",
+        checkpoint: Path | None = None,
+    ):
+        self.params = params
+        self.modalities = modalities
+        self.seed = seed
+        self.device = device
+        self.checkpoint = checkpoint
+
+    @abstractmethod
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        """Learns from the training rows. Labels are there only where INFO says ``labels``.
+
+        ``validation`` rows may serve to choose what INFO lists under ``chooses``; without them the parameters are
+        taken as they are. ``unlabelled`` rows are given to transductive methods only.
+        """
+
+    @abstractmethod
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        """Embeddings (n, d) float32 of rows of one modality."""
+
+    def similarity(
+        self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray
+    ) -> np.ndarray:
+        """Scores (q, g), higher is more similar, of a block of query embeddings against gallery embeddings.
+
+        Cosine; a method that scores pairs otherwise overrides it. Rows of zeros score 0.
+        """
+        return unit_rows(query) @ unit_rows(gallery).T
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """What `fit` learned, as arrays: stored as safetensors."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Makes `embed` and `similarity` work as after the `fit` that ``state`` comes from."""
+
+    def validation_score(self, validation: Part) -> float:
+        """What choices on held-out rows maximise.
+
+        Mean mAP@all over all directions where labels are given, else mean paired recall@10, which needs none.
+        """
+        embedded = {m: self.embed(m, validation[m].features) for m in self.modalities}
+        pairs = [(q, g) for q in self.modalities for g in self.modalities if q != g]
+        return float(np.mean([self._direction_score(validation, embedded, q, g) for q, g in pairs]))
+
+    def _direction_score(self, validation: Part, embedded: Mapping[str, np.ndarray], query: str, gallery: str) -> float:
+        scores = self.similarity(query, embedded[query], gallery, embedded[gallery])
+        query_labels, gallery_labels = validation[query].labels, validation[gallery].labels
+        if query_labels is not None and gallery_labels is not None:
+            return float(average_precision(scores, query_labels.astype(int) @ gallery_labels.T.astype(int) > 0).mean())
+        paired(validation, (query, gallery))  # raises where no item has both
+        pair = {item: row for row, item in enumerate(validation[gallery].ids)}
+        own = np.array([pair.get(item, -1) for item in validation[query].ids])
+        return float((paired_ranks(scores[own >= 0], own[own >= 0]) <= RECALL_AT).mean())
+
+
+def unit_rows(matrix: np.ndarray) -> np.ndarray:
+    """Rows scaled to length one; rows of zeros stay zeros."""
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix / np.where(norms > 0, norms, 1)
+
+
+BASE = Method

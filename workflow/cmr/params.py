@@ -1,0 +1,32 @@
+"""Parameters of plug-ins: validated, canonical, and digested into paths."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """The parameters of one plug-in. Unknown keys are an error; every field has a default and a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def changed(self) -> dict[str, Any]:
+        """What differs from the defaults, as plain JSON values: the part that identifies a result."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal for equal parameters."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Six hex digits of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:6]
+
+
+def component(identity: str, changed: dict[str, Any]) -> str:
+    """A path component: the id, plus a digest where parameters differ from the defaults."""
+    return f"{identity}-{digest(changed)}" if changed else identity

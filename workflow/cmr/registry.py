@@ -1,0 +1,179 @@
+"""Finds plug-ins by their file's name and reads what they say of themselves without importing them.
+
+A plug-in is one file in the folder of its kind. It holds
+
+- ``INFO``, a literal dictionary, read here with ``ast`` and checked against the kind's schema below;
+- ``Params``, a subclass of `cmr.params.Params`; only that class and the light imports that it needs are
+  executed, so that the configuration can be validated without importing torch;
+- one class (or, for a metric, one function) that follows ``base.py`` of its folder.
+"""
+
+import ast
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cmr.errors import UserError, nearest
+from cmr.params import Params
+
+PACKAGE = Path(__file__).parent
+NOT_PLUGINS = {"__init__", "base"}
+
+
+class Info(BaseModel):
+    """What every plug-in says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    paper: str = ""
+    bibtex: str = ""
+
+
+class DatasetInfo(Info):
+    """``splits``: name → what it is. ``items`` and ``classes`` are for the reader, not for code."""
+
+    modalities: tuple[str, ...]
+    splits: dict[str, str]
+    items: str
+    classes: str
+    licence: str
+    source: str
+
+
+class ExtractorInfo(Info):
+    """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split."""
+
+    modality: str
+    kind: Literal["fixed", "fitted"]
+    uses_labels: bool = False
+    gpu: bool = False
+
+
+class DictionaryInfo(Info):
+    modalities: Literal[1, 2, "any"]
+    stochastic: bool
+    gpu: bool = False
+
+
+class MethodInfo(Info):
+    """``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
+
+    provenance: Literal["library", "own", "quoted"]
+    reason: str = ""
+    modalities: Literal[1, 2, "any"]
+    labels: bool
+    stochastic: bool
+    transductive: bool = False
+    gpu: bool = False
+    chooses: tuple[str, ...] = ()
+
+
+class MetricInfo(Info):
+    """``gives``: one number a query, or a curve over ``x``."""
+
+    gives: Literal["number", "curve"]
+    range: str
+    higher_is_better: bool = True
+    x: str = ""
+    y: str = ""
+
+
+FOLDERS = {
+    "datasets": "datasets",
+    "extractors": "features",
+    "dictionaries": "dictionary",
+    "methods": "methods",
+    "metrics": "metrics",
+}
+SCHEMAS: dict[str, type[Info]] = {
+    "datasets": DatasetInfo,
+    "extractors": ExtractorInfo,
+    "dictionaries": DictionaryInfo,
+    "methods": MethodInfo,
+    "metrics": MetricInfo,
+}
+LIGHT_MODULES = {"typing", "pydantic", "cmr.params"}
+
+
+def path(kind: str, name: str) -> Path:
+    return PACKAGE / FOLDERS[kind] / f"{name}.py"
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _assigned(tree: ast.Module, name: str) -> ast.expr | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+            return node.value
+    return None
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The plug-ins of a kind, sorted: the files of its folder that assign ``INFO``."""
+    files = sorted((PACKAGE / FOLDERS[kind]).glob("*.py"))
+    return tuple(f.stem for f in files if f.stem not in NOT_PLUGINS and _assigned(_tree(f), "INFO") is not None)
+
+
+def check(kind: str, name: str) -> None:
+    """Raises `UserError` with the nearest name where there is no such plug-in."""
+    if name not in names(kind):
+        raise UserError(f"unknown {_singular(kind)} {name!r}{nearest(name, names(kind))}")
+
+
+def _singular(kind: str) -> str:
+    return {"datasets": "data set", "dictionaries": "dictionary"}.get(kind, kind.removesuffix("s"))
+
+
+@cache
+def info(kind: str, name: str) -> Info:
+    """The plug-in's ``INFO``, checked against its kind's schema."""
+    check(kind, name)
+    file = path(kind, name)
+    try:
+        return SCHEMAS[kind](**ast.literal_eval(_assigned(_tree(file), "INFO")))
+    except (ValueError, ValidationError) as error:
+        raise UserError(f"{file}: INFO is not a literal of the form {SCHEMAS[kind].__name__}: {error}") from None
+
+
+def _is_light(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES
+
+
+@cache
+def params_model(kind: str, name: str) -> type[Params]:
+    """The plug-in's ``Params`` class, without importing the rest of its file."""
+    check(kind, name)
+    tree = _tree(path(kind, name))
+    body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
+    namespace: dict = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
+    exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
+    return namespace["Params"]
+
+
+def module(kind: str, name: str) -> ModuleType:
+    check(kind, name)
+    return importlib.import_module(f"cmr.{FOLDERS[kind]}.{name}")
+
+
+def load(kind: str, name: str) -> type:
+    """The plug-in's class: the one subclass of its folder's base class that the file defines."""
+    plugin = module(kind, name)
+    base = importlib.import_module(f"cmr.{FOLDERS[kind]}.base").BASE
+    found = [
+        value
+        for value in vars(plugin).values()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == plugin.__name__
+    ]
+    if len(found) != 1:
+        raise UserError(f"{path(kind, name)}: expected one subclass of {base.__name__}, found {len(found)}")
+    return found[0]
