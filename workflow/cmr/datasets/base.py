@@ -15,12 +15,16 @@ from cmr.params import Params
 
 
 class Dataset(ABC):
-    """``folder`` is the data set's own place under ``results/data``; ``cache`` keeps downloads between projects."""
+    """``folder`` is the data set's own place under ``results/data``; ``cache`` keeps downloads between projects.
 
-    def __init__(self, params: Params, folder: Path, cache: Path):
+    ``base`` is the folder that relative paths in ``params`` resolve against: the configuration file's.
+    """
+
+    def __init__(self, params: Params, folder: Path, cache: Path, base: Path = Path(".")):
         self.params = params
         self.folder = Path(folder)
         self.cache = Path(cache)
+        self.base = Path(base)
 
     def download(self) -> None:
         """Brings the raw files into ``self.cache`` (a local rule runs it: compute nodes often have no internet).

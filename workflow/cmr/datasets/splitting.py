@@ -35,7 +35,7 @@ def stratified(
     for stratum in sorted(by_stratum):
         here = by_stratum[stratum]
         if len(here) < len(shares):
-            count = f"{len(here)} item{'s' if len(here) > 1 else ''}"
+            count = f"{len(here)} distinct item{'s' if len(here) > 1 else ''}"
             raise UserError(
                 f"class {stratum!r} has only {count}: cannot put at least one into each of {', '.join(shares)}; "
                 "remove the class or merge it into another"
@@ -43,12 +43,13 @@ def stratified(
         # The seed is mixed with the stratum's name, so that adding a class leaves the others' parts as they were.
         generator = np.random.default_rng([seed, zlib.crc32(stratum.encode())])
         lacking = {part: share * sum(len(members[g]) for g in here) for part, share in shares.items()}
-        empty = set(shares)
+        empty = list(shares)  # not a set: ties are broken by the order of the shares, in every process
         for left, position in zip(range(len(here), 0, -1), generator.permutation(len(here)), strict=True):
             rows = members[here[position]]
             part = max(empty if left <= len(empty) else shares, key=lacking.__getitem__)
             lacking[part] -= len(rows)
-            empty.discard(part)
+            if part in empty:
+                empty.remove(part)
             parts[rows] = part
     return parts.astype(str)
 

