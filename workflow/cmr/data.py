@@ -97,9 +97,9 @@ class Items:
     def read(cls, path: str | Path) -> "Items":
         try:
             table = pd.read_parquet(path)
-        except OSError as error:
+            return cls(table, table.attrs["kinds"])
+        except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
             raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
-        return cls(table, table.attrs["kinds"])
 
     def check(self, source: str | Path) -> None:
         """Raises `UserError` for what no later stage should meet: duplicate ids, items without a class."""
@@ -157,9 +157,10 @@ def check_ids(path: str | Path, matrix: Matrix, expected: Sequence[str]) -> None
     """Raises `UserError` where a feature file's ids are not the items' (another version of the data set, say)."""
     if np.array_equal(matrix.ids, np.asarray(expected, str)):
         return
-    unknown = set(matrix.ids) - set(expected)
-    missing = set(expected) - set(matrix.ids)
-    what = f"unknown item {min(unknown)!r}" if unknown else f"item {min(missing)!r} is missing" if missing else "other order"
+    unknown = set(matrix.ids.tolist()) - set(expected)
+    missing = set(expected) - set(matrix.ids.tolist())
+    gone = f"item {min(missing)!r} is missing" if missing else "other order"
+    what = f"unknown item {min(unknown)!r}" if unknown else gone
     raise UserError(
         f"{path}: its {len(matrix.ids)} ids do not match the {len(expected)} items ({what}); delete it and run again"
     )

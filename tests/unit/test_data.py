@@ -1,0 +1,104 @@
+"""Items, splits and views: round trips through files, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cmr.data import Items, Split, View, check_ids, paired, rows_of
+from cmr.errors import UserError
+from cmr.store import Matrix
+
+
+def items(ids=("a", "b", "c"), labels=(["x"], ["y", "x"], ["y"])) -> Items:
+    table = pd.DataFrame(
+        {"id": list(ids), "image": ["1.png", None, "3.png"], "text": ["one", "two", None], "labels": list(labels)}
+    )
+    return Items(table, {"image": "image", "text": "text"})
+
+
+def test_items_survive_a_round_trip_with_their_kinds(tmp_path):
+    items().write(tmp_path / "items.parquet")
+    read = Items.read(tmp_path / "items.parquet")
+    assert read.kinds == {"image": "image", "text": "text"}
+    assert list(read.ids) == ["a", "b", "c"]
+    assert [list(labels) for labels in read.table["labels"]] == [["x"], ["y", "x"], ["y"]]
+    assert list(read.having("image")["id"]) == ["a", "c"]
+    assert list(read.having("text")["id"]) == ["a", "b"]
+
+
+def test_labels_are_multi_hot_in_the_order_of_classes_and_ids():
+    assert items().classes == ["x", "y"]
+    assert items().labels(["c", "b", "a"]).tolist() == [[0, 1], [1, 1], [1, 0]]
+
+
+def test_an_unknown_modality_names_those_there_are():
+    with pytest.raises(UserError, match=r"no modality 'audio'; it has image, text"):
+        items().having("audio")
+
+
+def test_duplicate_ids_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(UserError, match="id 'b' stands on more than one row"):
+        items(ids=("a", "b", "b")).write(tmp_path / "items.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_item_without_a_class_is_refused(tmp_path):
+    with pytest.raises(UserError, match="item 'c' has no class"):
+        items(labels=(["x"], ["y"], [])).write(tmp_path / "items.parquet")
+
+
+def test_a_truncated_or_foreign_items_table_is_named(tmp_path):
+    path = tmp_path / "items.parquet"
+    items().write(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="not a readable items table"):
+        Items.read(path)
+    pd.DataFrame({"id": ["a"]}).to_parquet(path)
+    with pytest.raises(UserError, match="not a readable items table"):
+        Items.read(path)
+
+
+def test_split_survives_a_round_trip_with_ids_that_look_like_numbers(tmp_path):
+    table = pd.DataFrame(
+        {"id": ["01", "1", "NA"], "part": ["train", "train", "test"], "held_out": [True, False, False]}
+    )
+    Split(table).write(tmp_path / "split.csv")
+    read = Split.read(tmp_path / "split.csv")
+    pd.testing.assert_frame_equal(read.table, table)
+    assert not read.has_validation
+    assert read.held_out == {"01"}
+    assert read.selection_train == {"1"}
+    assert read.ids("test") == {"NA"}
+
+
+def test_paired_aligns_rows_by_id():
+    first = View(np.array(["a", "b", "c"]), np.array([[1.0], [2], [3]]))
+    second = View(np.array(["c", "d", "a"]), np.array([[30.0], [40], [10]]))
+    left, right = paired({"image": first, "text": second}, ("image", "text"))
+    assert list(left.ids) == list(right.ids) == ["a", "c"]
+    assert left.features.tolist() == [[1], [3]]
+    assert right.features.tolist() == [[10], [30]]
+
+
+def test_paired_refuses_modalities_without_a_common_item():
+    part = {"image": View(np.array(["a"]), np.zeros((1, 1))), "text": View(np.array(["b"]), np.zeros((1, 1)))}
+    with pytest.raises(UserError, match="no item has all of the modalities image, text"):
+        paired(part, ("image", "text"))
+
+
+def test_rows_of_keeps_the_order_of_the_matrix():
+    matrix = Matrix(np.array(["a", "b", "c"]), np.array([[1.0], [2], [3]]), {})
+    view = rows_of(matrix, {"c", "a"}, items())
+    assert list(view.ids) == ["a", "c"]
+    assert view.features.tolist() == [[1], [3]]
+    assert view.labels.tolist() == [[1, 0], [0, 1]]
+    assert rows_of(matrix, {"a"}, items(), with_labels=False).labels is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [(["a", "z"], "unknown item 'z'"), (["a"], "item 'b' is missing"), (["b", "a"], "other order")],
+)
+def test_ids_of_another_version_of_the_items_are_told(ids, what):
+    matrix = Matrix(np.array(ids), np.zeros((len(ids), 1)), {})
+    with pytest.raises(UserError, match=what):
+        check_ids("f.h5", matrix, ["a", "b"])

@@ -1,0 +1,101 @@
+"""Stratified splits: counts, groups, determinism, and the rows that choices are made on."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from cmr.data import Items
+from cmr.datasets.splitting import stratified, with_held_out
+from cmr.errors import UserError
+
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def counts(parts, strata, stratum) -> dict[str, int]:
+    return dict(Counter(part for part, own in zip(parts, strata, strict=True) if own == stratum))
+
+
+def test_each_stratum_is_cut_at_its_shares():
+    strata = ["a"] * 50 + ["b"] * 10 + ["c"] * 3
+    parts = stratified(strata, SHARES, seed=0)
+    assert counts(parts, strata, "a") == {"train": 30, "validation": 10, "test": 10}
+    assert counts(parts, strata, "b") == {"train": 6, "validation": 2, "test": 2}
+    assert counts(parts, strata, "c") == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_groups_stay_together_and_counts_within_one_group():
+    generator = np.random.default_rng(0)
+    groups = list(generator.integers(0, 60, 200))
+    parts = stratified(["a"] * 200, SHARES, seed=0, groups=groups)
+    of_group = {}
+    for group, part in zip(groups, parts, strict=True):
+        assert of_group.setdefault(group, part) == part
+    largest = max(Counter(groups).values())
+    for part, share in SHARES.items():
+        assert abs((parts == part).sum() - share * 200) <= largest
+
+
+def test_the_seed_decides_and_classes_do_not_touch_each_other():
+    one, other = stratified(["a"] * 30, SHARES, seed=0), stratified(["a"] * 30, SHARES, seed=1)
+    assert (one != other).any()
+    with_more = stratified(["a"] * 30 + ["b"] * 9, SHARES, seed=0)
+    assert (with_more[:30] == one).all()
+
+
+def test_the_same_in_every_process():
+    """Ties between parts must not be broken by the order of a set, which differs from process to process."""
+    code = (
+        "from cmr.datasets.splitting import stratified\n"
+        "strata = [c for c in 'abcdefgh' for _ in range(3)]\n"
+        "print(''.join(p[0:2] for p in stratified(strata, {'train': .6, 'validation': .2, 'test': .2}, 0)))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2, 3)
+    }
+    assert len(seen) == 1
+
+
+def test_a_class_too_small_is_named_with_the_remedy():
+    with pytest.raises(UserError, match=r"class 'b' has only 1 distinct item: .*remove the class or merge it"):
+        stratified(["a", "a", "a", "b"], SHARES, seed=0)
+    with pytest.raises(UserError, match="class 'a' has only 2 distinct items"):
+        stratified(["a", "a", "a"], SHARES, seed=0, groups=["same", "same", "other"])
+
+
+def items_of(labels, **modalities) -> Items:
+    table = pd.DataFrame({"id": [f"i{k}" for k in range(len(labels))], **modalities, "labels": [[x] for x in labels]})
+    return Items(table, dict.fromkeys(modalities, "text"))
+
+
+def test_validation_rows_are_the_held_out_ones():
+    parts = np.array(["train", "validation", "test", ""])
+    split = with_held_out(items_of("abab", text=["t"] * 4), parts)
+    assert split.held_out == {"i1"}
+    assert list(split.table["id"]) == ["i0", "i1", "i2"]  # unused items are left out
+
+
+def test_without_validation_rows_a_stratified_tenth_of_training_is_held_out():
+    labels = "a" * 40 + "b" * 20 + "c"
+    parts = np.array(["train"] * 60 + ["train"])
+    split = with_held_out(items_of(labels, text=["t"] * 61), parts)
+    held = [labels[int(i[1:])] for i in split.held_out]
+    assert Counter(held) == {"a": 4, "b": 2}  # the only row of c stays in training
+    assert not split.has_validation
+
+
+def test_unpaired_modalities_each_hold_out_a_tenth():
+    image = ["x"] * 20 + [None] * 20
+    split = with_held_out(items_of("a" * 40, image=image, text=image[::-1]), np.array(["train"] * 40))
+    held = [int(i[1:]) for i in split.held_out]
+    assert (sum(h < 20 for h in held), sum(h >= 20 for h in held)) == (2, 2)
