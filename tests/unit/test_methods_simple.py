@@ -1,0 +1,126 @@
+"""The closed forms of cca, ridge_label, semantic_matching and random, and their shared scaling."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+from cmr import registry
+from cmr.data import View
+from cmr.methods.linear import ridge
+from cmr.methods.scaling import Scaling
+
+
+def fitted(name, part, **params):
+    method = registry.load("methods", name)(registry.params_model("methods", name)(**params), tuple(part))
+    method.fit(part)
+    return method
+
+
+def views(n=40, dims=(6, 4), classes=3, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = np.eye(classes, dtype=np.uint8)[generator.integers(classes, size=n)]
+    ids = np.array([f"item{i}" for i in range(n)])
+    return {
+        modality: View(
+            ids, (labels @ generator.normal(size=(classes, d)) + generator.normal(size=(n, d))).astype("f4"), labels
+        )
+        for modality, d in zip(("image", "text"), dims, strict=True)
+    }
+
+
+def test_scaling_modes_by_hand():
+    rows = np.array([[1, 5, 2], [3, 5, 6]], np.float32)
+    assert np.allclose(Scaling.fit(rows)(rows), [[-1, 0, -1], [1, 0, 1]])
+    one = np.sqrt((1 + 0 + 4) / 3)
+    assert np.allclose(Scaling.fit(rows, "centre")(rows) * one, [[-1, 0, -2], [1, 0, 2]])
+    assert np.array_equal(Scaling.fit(rows, "none")(rows), rows)
+
+
+def test_scaling_is_of_the_training_rows():
+    train = np.array([[0.0], [2.0]], np.float32)
+    assert np.allclose(Scaling.fit(train)(np.array([[5.0]], np.float32)), 4)
+
+
+@pytest.mark.parametrize("dims", [(6, 4), (70, 55)])
+def test_cca_solves_the_generalised_eigenproblem(dims):
+    part, r = views(dims=dims), 0.1
+    method = fitted("cca", part, components=3, regularisation=r)
+    x, y = (method.scaling[m](part[m].features) for m in part)
+    n, (dx, dy) = len(x), dims
+    cross = np.block([[np.zeros((dx, dx)), x.T @ y / n], [y.T @ x / n, np.zeros((dy, dy))]])
+    own = scipy.linalg.block_diag(x.T @ x / n + r * np.eye(dx), y.T @ y / n + r * np.eye(dy))
+    stacked = np.vstack([method.maps["image"], method.maps["text"]])
+    assert np.abs(cross @ stacked - own @ stacked * method.correlations).max() < 1e-10
+    assert np.allclose(method.correlations, scipy.linalg.eigh(cross, own)[0][::-1][:3])
+
+
+def test_cca_has_uncorrelated_components_of_unit_penalised_variance():
+    part = views()
+    method = fitted("cca", part, components=4, regularisation=0.2)
+    for modality in part:
+        x = method.scaling[modality](part[modality].features)
+        w = method.maps[modality]
+        assert np.allclose(w.T @ (x.T @ x / len(x) + 0.2 * np.eye(x.shape[1])) @ w, np.eye(4))
+
+
+def test_cca_stops_at_the_rank():
+    part = views(dims=(6, 4))
+    duplicated = np.repeat(part["text"].features[:, :1], 4, axis=1)
+    part["text"] = View(part["text"].ids, duplicated, part["text"].labels)
+    assert fitted("cca", part, components=4).maps["text"].shape == (4, 1)
+
+
+@pytest.mark.parametrize("d", [5, 80])
+def test_ridge_has_zero_gradient_in_both_forms(d):
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(40, d)), generator.normal(size=(40, 3))
+    w = ridge(x, y, 0.3)
+    assert np.abs(x.T @ (x @ w - y) / 40 + 0.3 * w).max() < 1e-12
+
+
+def test_ridge_label_is_ridge_on_centred_labels():
+    part = {"text": views()["text"]}
+    method = fitted("ridge_label", part, alpha=0.3)
+    x, y = method.scaling["text"](part["text"].features), part["text"].labels
+    expected = np.linalg.solve(x.T @ x / 40 + 0.3 * np.eye(4), x.T @ (y - y.mean(axis=0)) / 40)
+    assert np.allclose(method.maps["text"], expected)
+
+
+def test_semantic_matching_is_at_the_minimum_of_its_loss():
+    part = {"text": views()["text"]}
+    method = fitted("semantic_matching", part, alpha=0.1)
+    x, y = method.scaling(part["text"].features), part["text"].labels
+    posteriors = method.embed("text", part["text"].features)
+    assert np.allclose(posteriors.sum(axis=1), 1, atol=1e-6)
+    assert np.abs(x.T @ (posteriors - y) / len(x) + 0.1 * method.weights).max() < 1e-3
+
+
+@pytest.mark.parametrize("present", [2, 3])
+def test_semantic_matching_gives_an_absent_class_no_probability(present):
+    view = views(classes=present)["text"]
+    labels = np.zeros((len(view), 5), np.uint8)
+    labels[:, 1 : 1 + present] = view.labels
+    part = {"text": View(view.ids, view.features, labels)}
+    posteriors = fitted("semantic_matching", part).embed("text", view.features)
+    assert posteriors.shape == (40, 5)
+    assert np.all(posteriors[:, [0, 4]] == 0)
+    assert (posteriors.argmax(axis=1) == labels.argmax(axis=1)).mean() > 0.6
+
+
+def test_semantic_matching_shares_a_row_among_its_labels():
+    view = views(classes=3)["text"]
+    labels = view.labels.copy()
+    labels[:20, 2] = 1
+    part = {"text": View(view.ids, view.features, labels)}
+    method = fitted("semantic_matching", part, alpha=0.1)
+    x, targets = method.scaling(view.features), labels / labels.sum(axis=1, keepdims=True)
+    gradient = x.T @ (method.embed("text", view.features) - targets) / len(x) + 0.1 * method.weights
+    assert np.abs(gradient).max() < 1e-3
+
+
+def test_random_is_a_function_of_seed_modality_and_row():
+    view = views()["text"]
+    method = fitted("random", {"text": view})
+    embedded = method.embed("text", view.features)
+    assert np.array_equal(embedded[5:9], method.embed("text", view.features[5:9]))
+    assert not np.array_equal(embedded, method.embed("image", view.features))
+    assert abs(np.corrcoef(embedded[0], embedded[1])[0, 1]) < 0.5

@@ -1,0 +1,67 @@
+"""Semantic matching: a classifier a modality, and the cosine of the class posteriors.
+
+Rasiwasia et al., "A new approach to cross-modal multimedia retrieval", ACM Multimedia 2010, section 4.2 (SM):
+multi-class logistic regression maps each modality to the simplex of class posteriors, where any two can be compared.
+The regression is scikit-learn's (lbfgs). A row with several labels counts once for each, with weight 1 / their number.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+from cmr.data import Part
+from cmr.methods.base import History, Method
+from cmr.methods.checks import training_views
+from cmr.methods.scaling import Scaling
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "Semantic matching",
+    "paper": "Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM Multimedia 2010",
+    "provenance": "library",
+    "modalities": 1,
+    "labels": True,
+    "stochastic": False,
+}
+ABSENT = -1e30  # log-odds of a class without training rows: its posterior is 0
+
+
+class Params(BaseParams):
+    alpha: float = Field(0.01, gt=0, description="weight α of ‖W‖²/2 against the mean log-loss of a row")
+    scale: Literal["standardise", "centre"] = Field(
+        "standardise", description="each feature to variance 1, or all divided by one number"
+    )
+    iterations: int = Field(1000, ge=1, description="most iterations of lbfgs")
+
+
+class SemanticMatching(Method):
+    """State: ``weights`` (d, c), ``offset`` (c,), ``{modality}.mean``, ``.scale``."""
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        (view,) = training_views(INFO, self.modalities, train)
+        self.scaling = Scaling.fit(view.features, self.params.scale)
+        rows, classes = np.nonzero(view.labels)
+        model = LogisticRegression(C=1 / (self.params.alpha * len(view)), max_iter=self.params.iterations)
+        model.fit(self.scaling(view.features)[rows], classes, 1 / view.labels.sum(axis=1)[rows])
+        weights, offset = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn keeps the log-odds of the second class alone
+            weights, offset = np.vstack([0 * weights, weights]), np.append(0, offset)
+        self.weights = np.zeros((view.features.shape[1], view.labels.shape[1]))
+        self.weights[:, model.classes_] = weights.T
+        self.offset = np.full(view.labels.shape[1], ABSENT)
+        self.offset[model.classes_] = offset
+        return History()
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return softmax(self.scaling(features) @ self.weights + self.offset, axis=1).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights, "offset": self.offset} | self.scaling.state(self.modalities[0])
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.weights, self.offset = np.asarray(state["weights"]), np.asarray(state["offset"])
+        self.scaling = Scaling.from_state(state, self.modalities[0])
