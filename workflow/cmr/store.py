@@ -4,10 +4,11 @@ Every file is written under a temporary name in its own folder and moved into pl
 reader sees either nothing or a whole file, and two writers of the same result cannot mix their bytes.
 """
 
+import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from cmr.errors import UserError
 
 SCHEMA_VERSION = 1
+BLOCK_ROWS = 4096
 TEXT = h5py.string_dtype("utf-8")
 
 
@@ -77,26 +79,69 @@ def write_matrix(
     path: str | Path,
     name: str,
     ids: np.ndarray,
-    values: np.ndarray,
+    values: np.ndarray | h5py.Dataset,
     attributes: Mapping[str, Any],
     state: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes ``/features`` or ``/embeddings`` (``name``), ``/ids`` and the fitted ``/state`` to one HDF5 file.
 
-    Refuses NaN and infinite values: what is shared can be trusted by its readers.
+    Refuses NaN and infinite values: what is shared can be trusted by its readers. ``values`` may be a dataset of
+    another file: it is copied in blocks of rows, so memory does not grow with n.
     """
     check_finite(path, ids, values)
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         write_rows(file, name, ids, values)
-        for key, array in (state or {}).items():
-            text = np.asarray(array).dtype.kind in "UO"
-            file.create_dataset(f"state/{key}", data=np.asarray(array, object if text else None), dtype=TEXT if text else None)
+        write_state(file, state or {})
         set_attributes(file, attributes)
 
 
-def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray) -> None:
-    group.create_dataset(name, data=np.ascontiguousarray(values, np.float32))
+def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | h5py.Dataset) -> None:
+    rows = group.create_dataset(name, values.shape, np.float32)
+    for block in _blocks(values):
+        rows[block] = values[block]
     group.create_dataset("ids", data=np.asarray(ids, object), dtype=TEXT)
+
+
+def write_state(group: h5py.Group, state: Mapping[str, np.ndarray]) -> None:
+    for key, array in state.items():
+        text = np.asarray(array).dtype.kind in "UO"
+        data = np.asarray(array, object if text else None)
+        group.create_dataset(f"state/{key}", data=data, dtype=TEXT if text else None)
+
+
+@contextmanager
+def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
+    """Opens unfinished work, to go on with it, and removes it when the block ends without an error.
+
+    A file of other work (another ``key``) or a damaged one is replaced by an empty one. The metadata of HDF5 files
+    have checksums, so what a killed process left behind is either whole or found to be damaged.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _reopened(path, key) or h5py.File(path, "w") as file:
+        file.attrs["key"] = key
+        yield file
+    path.unlink()
+
+
+def _reopened(path: Path, key: str) -> h5py.File | None:
+    try:
+        file = h5py.File(path, "r+")
+    except BlockingIOError:
+        raise UserError(f"{path}: another process is writing it; wait for it to end, or stop it") from None
+    except OSError:
+        return None
+    try:
+        if file.attrs.get("key") == key:
+            return file
+    except OSError:
+        pass
+    file.close()
+    return None
+
+
+def _blocks(values: np.ndarray | h5py.Dataset) -> Iterator[slice]:
+    return (slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS))
 
 
 def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
@@ -105,12 +150,13 @@ def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
         file.attrs[key] = value if isinstance(value, str | int | float | bool) else json.dumps(value, sort_keys=True)
 
 
-def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Dataset) -> None:
+    finite = [np.isfinite(values[block]).all(axis=1) for block in _blocks(values)]
+    bad = np.flatnonzero(~np.concatenate(finite)) if finite else np.empty(0, int)
     if bad.size:
         raise UserError(
             f"{path}: {bad.size} of {len(ids)} rows hold NaN or infinite values, "
-            f"the first is item {ids[bad[0]]!r} (row {bad[0]})"
+            f"the first is item {str(ids[bad[0]])!r} (row {bad[0]})"
         )
 
 
@@ -150,5 +196,62 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Matrix:
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
     """The fitted state of an extractor, as its ``state()`` gave it."""
     with open_hdf5(path) as file:
-        group = file.get("state", {})
-        return {k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in group.items()}
+        return state_in(file)
+
+
+def state_in(group: h5py.Group) -> dict[str, np.ndarray]:
+    """What `write_state` wrote, from a file that is open already."""
+    found = group.get("state", {})
+    return {k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in found.items()}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``values`` (n, d) of the items ``ids`` (n,), to be written as one group."""
+
+    ids: np.ndarray
+    values: np.ndarray
+
+
+def write_groups(
+    path: str | Path, groups: Mapping[str, Rows], attributes: Mapping[str, Any], state: Mapping[str, np.ndarray]
+) -> None:
+    """Writes ``/{group}/features`` and ``/{group}/ids`` for each group, and ``/state``, to one HDF5 file."""
+    for rows in groups.values():
+        check_finite(path, rows.ids, rows.values)
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, rows in groups.items():
+            write_rows(file.create_group(name), "features", rows.ids, rows.values)
+        for key, array in state.items():
+            file.create_dataset(f"state/{key}", data=array)
+        set_attributes(file, attributes)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A model's arrays as safetensors, which hold no code. Raises `UserError` for NaN or infinite values."""
+    from safetensors.numpy import save_file
+
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} holds NaN or infinite values; the fit has diverged")
+    with atomic(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable model; delete its folder and run again ({error})") from None
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as CSV; the columns are the keys of all rows, in the order of their first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

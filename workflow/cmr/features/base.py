@@ -14,9 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from cmr.errors import UserError
 from cmr.params import Params
 
 Content = str | Path
+
+
+class BadContent(UserError):
+    """Content that cannot be decoded; the runner adds the item's id to the message."""
+
+    def __init__(self, content: Content, reason: str):
+        super().__init__(f"{content}: {reason}")
+        self.content = content
 
 
 class Extractor(ABC):
@@ -43,7 +52,7 @@ class Extractor(ABC):
     def transform(self, contents: Sequence[Content]) -> np.ndarray:
         """The features (n, d) float32 of ``contents``, each row a function of that row's content alone.
 
-        Raises `UserError` that names the file for content that cannot be decoded.
+        Raises `BadContent`, which names the file, for content that cannot be decoded.
         """
 
     def state(self) -> dict[str, np.ndarray]:

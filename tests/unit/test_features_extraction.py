@@ -1,0 +1,169 @@
+"""The runner: chunks, resuming after a kill, what is refused, and that test rows never reach a fit."""
+
+import subprocess
+import sys
+import textwrap
+
+import h5py
+import numpy as np
+import pytest
+from cmr import store
+from cmr.errors import UserError
+from cmr.features.base import BadContent, Extractor
+from cmr.features.extraction import extract
+from cmr.params import Params
+
+TEXTS = [f"text {i} " + "x" * (i % 7) for i in range(25)]
+IDS = [f"item{i}" for i in range(25)]
+
+
+class Lengths(Extractor):
+    """Counts letters; fitted: minus the mean length of the training texts. Remembers what it was given."""
+
+    mean = 0.0
+
+    def __init__(self, bad=None, nan=None):
+        super().__init__(Params(), "cache")
+        self.bad, self.nan, self.fitted_on, self.seen = bad, nan, None, []
+
+    def fit(self, contents, labels=None):
+        self.fitted_on, self.labels = list(contents), labels
+        self.mean = float(np.mean([len(c) for c in contents]))
+
+    def transform(self, contents):
+        self.seen += contents
+        if self.bad in contents:
+            raise BadContent(self.bad, "cannot be read")
+        rows = [[np.nan if c == self.nan else len(c) - self.mean, ord(c[-1])] for c in contents]
+        return np.array(rows, np.float32)
+
+    def state(self):
+        return {"mean": np.array(self.mean)}
+
+    def load_state(self, state):
+        self.mean = float(state["mean"])
+
+    def resolved(self):
+        return {"precision": "fp32"}
+
+
+def run(folder, extractor, contents=TEXTS, name="a", ids=IDS, **options):
+    options = {"attributes": {"extractor": "lengths"}, "chunk": 4, **options}
+    extract(extractor, contents, ids, folder / f"{name}.h5", partial=folder / ".partial" / f"{name}.h5", **options)
+    return folder / f"{name}.h5"
+
+
+def test_rows_ids_and_attributes_of_a_fixed_extractor(tmp_path):
+    matrix = store.read_matrix(run(tmp_path, Lengths()), "features")
+    assert matrix.values.tolist() == [[len(t), ord(t[-1])] for t in TEXTS]
+    assert matrix.ids.tolist() == IDS
+    assert matrix.attributes["resolved"] == '{"precision": "fp32"}'
+    assert not (tmp_path / ".partial" / "a.h5").exists()
+
+
+@pytest.mark.parametrize("train_rows", [np.arange(0, 25, 2), np.arange(25) % 2 == 0])
+def test_a_fitted_extractor_sees_the_training_rows_alone(tmp_path, train_rows):
+    extractor = Lengths()
+    labels = np.eye(13)
+    path = run(tmp_path, extractor, train_rows=train_rows, train_labels=labels)
+    assert extractor.fitted_on == TEXTS[::2]
+    assert extractor.labels is labels
+    assert store.read_state(path)["mean"] == np.mean([len(t) for t in TEXTS[::2]])
+    again = Lengths()
+    again.load_state(store.read_state(path))
+    np.testing.assert_array_equal(again.transform(TEXTS), store.read_matrix(path, "features").values)
+
+
+def test_a_chunk_is_not_computed_twice(tmp_path):
+    broken = Lengths(bad=TEXTS[14])
+    with pytest.raises(UserError, match=r"item 'item14'.*cannot be read"):
+        run(tmp_path, broken)
+    assert not (tmp_path / "a.h5").exists()
+    resumed = Lengths()
+    path = run(tmp_path, resumed)
+    assert resumed.seen == TEXTS[12:]
+    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole").read_bytes()
+
+
+def test_a_fit_that_ended_is_not_repeated(tmp_path):
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[14]), train_rows=np.arange(5))
+    resumed = Lengths()
+    path = run(tmp_path, resumed, train_rows=np.arange(5))
+    assert resumed.fitted_on is None
+    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", train_rows=np.arange(5)).read_bytes()
+
+
+@pytest.mark.parametrize("change", ["attributes", "ids", "training", "labels", "content", "damaged"])
+def test_unfinished_work_of_another_kind_is_not_used(tmp_path, change):
+    options = {"train_rows": np.arange(5), "train_labels": np.eye(5)}
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[14]), **options)
+    contents, computed_again = list(TEXTS), TEXTS
+    if change == "attributes":
+        options["attributes"] = {"extractor": "lengths", "params": {"b": 1}}
+    elif change == "ids":
+        options["ids"] = [f"other{i}" for i in range(25)]
+    elif change == "training":
+        options["train_rows"] = np.arange(6)
+    elif change == "labels":
+        options["train_labels"] = 1 - np.eye(5)
+    elif change == "content":
+        contents[6] = "another text"
+        computed_again = contents[4:8] + contents[12:]
+    elif change == "damaged":
+        partial = tmp_path / ".partial" / "a.h5"
+        partial.write_bytes(partial.read_bytes()[:600])
+    resumed = Lengths()
+    run(tmp_path, resumed, contents, **options)
+    assert resumed.seen == list(computed_again)
+
+
+def test_features_that_are_not_finite_are_refused_and_named(tmp_path):
+    with pytest.raises(UserError, match="item 'item9'"):
+        run(tmp_path, Lengths(nan=TEXTS[9]))
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_no_items_and_no_training_rows_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no items"):
+        extract(Lengths(), [], [], tmp_path / "a.h5", {}, tmp_path / "p.h5")
+    with pytest.raises(UserError, match="no training rows"):
+        run(tmp_path, Lengths(), train_rows=np.zeros(25, bool))
+
+
+def test_two_processes_do_not_write_the_same_unfinished_work(tmp_path):
+    partial = tmp_path / "p.h5"
+    with store.resumable(partial, "key"):
+        code = f"from cmr import store\nwith store.resumable({str(partial)!r}, 'key'): pass"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "another process is writing it" in other.stderr
+
+
+KILLED = """
+    import os, signal, sys
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    import test_features_extraction as t
+
+    class Killed(t.Lengths):
+        def transform(self, contents):
+            if t.TEXTS[{row}] in contents:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().transform(contents)
+
+    t.run(Path({folder!r}), Killed(), train_rows=range(5))
+"""
+
+
+def test_after_sigkill_the_features_are_the_same_bit_for_bit(tmp_path):
+    for row in (9, 18):
+        code = textwrap.dedent(KILLED).format(tests=str(__file__).rsplit("/", 1)[0], row=row, folder=str(tmp_path))
+        assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+        with h5py.File(tmp_path / ".partial" / "a.h5") as partial:
+            assert (partial["done"][()] != b"").sum() == row // 4
+    resumed = Lengths()
+    path = run(tmp_path, resumed, train_rows=range(5))
+    assert resumed.fitted_on is None
+    assert resumed.seen == TEXTS[16:]
+    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", train_rows=range(5)).read_bytes()

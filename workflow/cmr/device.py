@@ -1,0 +1,39 @@
+"""Which device a job computes on, and with how many threads. Torch is imported only when it is asked."""
+
+import os
+from typing import Literal
+
+from cmr.errors import UserError
+
+
+def resolve(device: Literal["auto", "cpu", "cuda"]) -> str:
+    """The torch device's name: ``auto`` is ``cuda`` where there is one, else ``cpu``.
+
+    Raises `UserError` with the reason where ``cuda`` was asked for and cannot be used.
+    """
+    if device == "cpu":
+        return "cpu"
+    import torch  # 2 seconds, which a job on the CPU without torch need not spend
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise UserError(f"device: cuda cannot be used: {_why_no_cuda()}; set device: cpu (or auto)")
+
+
+def _why_no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides all GPUs from this job"
+    return "torch finds no GPU and driver on this machine"
+
+
+def set_threads(threads: int) -> None:
+    """Lets torch use ``threads`` cores: the job's, not the machine's."""
+    import torch
+
+    torch.set_num_threads(threads)
