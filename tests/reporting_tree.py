@@ -1,0 +1,213 @@
+"""A small synthetic results tree in the schema of results/README.md, for tests of the report.
+
+Nothing in it is measured: embeddings are class centres plus noise, histories and times are formulas.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from cmr.data import Items, Split
+from cmr.params import component
+from cmr.store import TEXT, write_json, write_matrix
+from PIL import Image
+
+CLASSES = ("circles", "lines", "<b>bold</b> & co", "waves")
+COLOURS = ((200, 60, 60), (60, 160, 60), (60, 60, 200), (190, 170, 40))
+MODALITIES = ("image", "text")
+PLUGIN = {"cca": "cca", "ridge": "ridge_label", "dla": "dla_cmr"}
+NOISE = {"cca": 1.5, "ridge": 0.6, "dla": 0.8}
+STOCHASTIC = {"dla"}
+HEADLINE = {"map@all": {"at": None, "normalise": "retrieved"}, "map@5": {"at": 5, "normalise": "retrieved"}}
+
+
+def write_tree(
+    results: Path,
+    datasets: Sequence[str] = ("shapes",),
+    methods: Sequence[str] = tuple(PLUGIN),
+    seeds: int = 2,
+    n: int = 48,
+    picture: int = 32,
+) -> Path:
+    """Writes data sets of ``n`` items (half of them test rows), runs of all ``methods``, one experiment ``main``.
+
+    A method name not among the three above stands for ``cca`` with more noise. Returns ``results``.
+    """
+    runs = []
+    for data in datasets:
+        items = write_items(results, data, n, picture)
+        for method in methods:
+            for seed in range(seeds if method in STOCHASTIC else 1):
+                runs.append(write_run(results, items, data, "lite0+bert", method, seed))
+    write_experiment(results, "main-aaaaaa", runs)
+    return results
+
+
+def write_experiment(results: Path, name: str, runs: Sequence[str], digest: str = "") -> Path:
+    suffix = f"-{digest}" if digest else ""
+    path = results / "experiments" / f"{name}.json"
+    identity = name.partition("-")[0]
+    write_json(
+        path,
+        {
+            "schema_version": 1,
+            "id": identity,
+            "configuration": {"id": identity, "data": ["shapes"], "seeds": 2},
+            "runs": list(runs),
+            "metrics": f"metrics{suffix}.json",
+            "run": f"run{suffix}.json",
+        },
+    )
+    return path
+
+
+def write_items(results: Path, data: str, n: int, picture: int = 32) -> Items:
+    rng = np.random.default_rng(0)
+    folder = results / "data" / data
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i in range(n):
+        kind = i % len(CLASSES)
+        noise = rng.integers(-50, 50, (picture, picture, 3))
+        pixels = np.clip(np.array(COLOURS[kind]) + noise, 0, 255).astype(np.uint8)
+        path = f"pictures/item {i} <&>.png"
+        Image.fromarray(pixels).save(folder / path)
+        text = f"synthetic item {i} of kind {kind} <script>alert({i})</script>"
+        rows.append({"id": f"item{i}", "image": path, "text": text, "labels": [CLASSES[kind]]})
+    items = Items(pd.DataFrame(rows), {"image": "image", "text": "text"})
+    items.write(folder / "items.parquet")
+    parts = ["test" if (i // len(CLASSES)) % 2 else "train" for i in range(n)]
+    table = pd.DataFrame({"id": items.ids, "part": parts, "held_out": False})
+    Split(table).write(folder / "splits" / "default.csv")
+    return items
+
+
+def write_run(
+    results: Path,
+    items: Items,
+    data: str,
+    inputs: str,
+    method: str,
+    seed: int,
+    params: dict | None = None,
+    digest: str = "",
+    options: dict[str, dict] = HEADLINE,
+) -> str:
+    """One run and its fit. Returns the run's path under ``results``."""
+    suffix = f"-{digest}" if digest else ""
+    changed = params or {}
+    tail = f"{data}/default/{inputs}/{component(method, changed)}/{seed}"
+    run = results / "runs" / tail
+    embedded, labels, ids = _embeddings(items, method, seed)
+    for modality in MODALITIES:
+        file = run / f"embeddings{suffix}" / f"{modality}.h5"
+        write_matrix(file, "embeddings", ids, embedded[modality], {"modality": modality})
+    tasks = []
+    (run / f"curves{suffix}.h5").parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(run / f"curves{suffix}.h5", "w") as curves:
+        for query, gallery in (MODALITIES, MODALITIES[::-1]):
+            group = curves.create_group(f"{query}→{gallery}")
+            tasks.append(_task(group, query, gallery, embedded, labels, ids, options))
+    average = {m: float(np.mean([task["metrics"][m]["value"] for task in tasks])) for m in options}
+    write_json(run / f"metrics{suffix}.json", {"schema_version": 1, "tasks": tasks, "average": average})
+    fit = _fit_record(data, inputs, method, seed, changed)
+    write_json(run / f"run{suffix}.json", _run_record(fit, options))
+    fits = results / "fits" / tail
+    write_json(fits / "fit.json", fit)
+    epochs = pd.DataFrame({"epoch": range(5), "loss": [5.0 / (e + 1) for e in range(5)]})
+    epochs["validation"] = 0.1 * epochs["epoch"]
+    epochs.to_csv(fits / "history.csv", index=False)
+    return f"runs/{tail}"
+
+
+def _embeddings(items: Items, method: str, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([seed, len(method), *map(ord, method)])
+    kinds = np.array([CLASSES.index(labels[0]) for labels in items.table["labels"]])
+    test = (np.arange(len(kinds)) // len(CLASSES)) % 2 == 1
+    labels, ids = kinds[test], items.ids[test]
+    centres = np.random.default_rng(1).normal(size=(len(CLASSES), 8))
+    noise = NOISE.get(method, 2.0)
+    embedded = {m: (centres[labels] + noise * rng.normal(size=(len(labels), 8))).astype(np.float32) for m in MODALITIES}
+    return embedded, labels, ids
+
+
+def _task(
+    group: h5py.Group, query: str, gallery: str, embedded: dict, labels: np.ndarray, ids: np.ndarray, options: dict
+):
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (embedded[query], embedded[gallery]))
+    scores = a @ b.T
+    order = np.argsort(-scores, axis=1, kind="stable")
+    hits = labels[order] == labels[:, None]
+    group.create_dataset("ids", data=ids.astype(object), dtype=TEXT)
+    group.create_dataset("top", data=order[:, :10])
+    share = float((labels[:, None] == labels).mean())
+    metrics = {}
+    for name, params in options.items():
+        values = _average_precision(hits, params["at"] or len(ids), params["normalise"])
+        group.create_dataset(f"{name}/per_query", data=values)
+        per_class = {CLASSES[c]: float(values[labels == c].mean()) for c in range(len(CLASSES))}
+        metrics[name] = {
+            "metric": "mean_average_precision",
+            "params": params,
+            "value": float(values.mean()),
+            "chance": share,
+            "pessimistic": float(values.mean()),
+            "optimistic": float(values.mean()),
+            "ci95": [float(values.mean()) - 0.02, float(values.mean()) + 0.02],
+            "per_class": per_class,
+        }
+    ranks = np.arange(1, hits.shape[1] + 1)
+    precision = (hits.cumsum(axis=1) / ranks).mean(axis=0)
+    recall = (hits.cumsum(axis=1) / hits.sum(axis=1, keepdims=True)).mean(axis=0)
+    for name, x, y in (("precision_recall", recall, precision), ("precision_scope", ranks, precision)):
+        group.create_dataset(f"{name}/x", data=x)
+        group.create_dataset(f"{name}/y", data=y)
+        metrics[name] = {"metric": name, "params": {}}
+    return {
+        "query": query,
+        "gallery": gallery,
+        "queries": len(ids),
+        "gallery_size": len(ids),
+        "queries_without_relevant": 0,
+        "metrics": metrics,
+    }
+
+
+def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
+    cut = hits[:, :at]
+    precision = cut.cumsum(axis=1) / np.arange(1, cut.shape[1] + 1)
+    relevant = cut.sum(axis=1) if normalise == "retrieved" else hits.sum(axis=1)
+    return (precision * cut).sum(axis=1) / np.maximum(relevant, 1)
+
+
+def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
+    features = [{"id": name, "extractor": name, "params": {}} for name in inputs.split("+")]
+    return {
+        "schema_version": 1,
+        "data": {"id": data, "dataset": "openmoji", "params": {}},
+        "split": "default",
+        "inputs": features,
+        "method": {"id": method, "method": PLUGIN.get(method, "cca"), "params": params},
+        "seed": seed,
+        "selection": {"candidates": [], "chosen": {}, "rows": "held_out"},
+        "input_hashes": {"features/shapes/all/lite0.h5": "0" * 64},
+        "code": "abcdefabcdef",
+        "versions": {"python": "3.11.7", "numpy": "2.4.6"},
+        "hardware": {"processor": "synthetic", "machine": "x86_64"},
+        "usage": {"seconds": 1.5 + len(method) + seed, "peak_memory_mb": 300.0 + 10 * len(method)},
+    }
+
+
+def _run_record(fit: dict, options: dict) -> dict:
+    return {
+        "schema_version": 1,
+        "fits": [fit],
+        "metrics": [{"id": name, "metric": "mean_average_precision", "params": p} for name, p in options.items()],
+        "input_hashes": {"fits/model.safetensors": "1" * 64},
+        "code": {"mean_average_precision": "abcdefabcdef"},
+        "versions": {"python": "3.11.7"},
+        "hardware": {"processor": "synthetic", "machine": "x86_64"},
+        "usage": {"seconds": 0.4, "peak_memory_mb": 200.0},
+    }

@@ -1,0 +1,55 @@
+"""The headline table as text for a terminal."""
+
+from collections.abc import Iterable
+
+from cmr.reporting.collect import AVERAGE, Row
+
+PROTOCOL = ("experiment", "dataset", "split", "inputs", "metric")
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Methods × directions, mean ± standard deviation over seeds, with chance beside; one block a protocol.
+
+    The rows are those of `cmr.reporting.collect.Collection.rows`.
+    """
+    blocks: dict[tuple, list[Row]] = {}
+    for row in rows:
+        blocks.setdefault(tuple(row[key] for key in PROTOCOL), []).append(row)
+    return "\n\n".join(_block(key, found) for key, found in blocks.items())
+
+
+def direction(row: Row) -> str:
+    """``image→text``, or ``average``."""
+    return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
+
+
+def cell(row: Row | None) -> str:
+    """``0.571 ± 0.004``; without the deviation where there is one seed."""
+    if row is None:
+        return "–"
+    return f"{row['mean']:.3f}" + ("" if row["std"] is None else f" ± {row['std']:.3f}")
+
+
+def labels(rows: Iterable[Row]) -> dict[str, str]:
+    """Group of seeds → name to show: the entry's id, with the digest of its parameters where ids are shared."""
+    rows = list(rows)
+    groups = {row["group"]: row["id"] for row in rows}
+    shared = {name for name in groups.values() if list(groups.values()).count(name) > 1}
+    return {group: group.rsplit("/", 1)[1] if name in shared else name for group, name in groups.items()}
+
+
+def _block(key: tuple, rows: list[Row]) -> str:
+    directions = list(dict.fromkeys(direction(row) for row in rows))
+    name_of = labels(rows)
+    cells = {(row["group"], direction(row)): row for row in rows}
+    lines = [["method", *directions]]
+    lines += [[name, *(cell(cells.get((group, d))) for d in directions)] for group, name in name_of.items()]
+    lines += [["chance", *(_chance(rows, d) for d in directions)]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([" · ".join(key), *text])
+
+
+def _chance(rows: list[Row], wanted: str) -> str:
+    known = {f"{row['chance']:.3f}" for row in rows if direction(row) == wanted and row["chance"] is not None}
+    return " to ".join(sorted(known)) or "–"
