@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cmr.data import Part, paired
+from cmr.errors import UserError
 from cmr.metrics.ranking import average_precision, paired_ranks
 from cmr.params import Params
 
@@ -80,11 +81,24 @@ class Method(ABC):
     def validation_score(self, validation: Part) -> float:
         """What choices on held-out rows maximise.
 
-        Mean mAP@all over all directions where labels are given, else mean paired recall@10, which needs none.
+        Mean mAP@all over all directions where labels are given, else mean paired recall@10, which needs none. A
+        method that is fitted a modality at a time: the mAP@all of each row among the others of its modality.
         """
         embedded = {m: self.embed(m, validation[m].features) for m in self.modalities}
+        if len(self.modalities) == 1:
+            return self._score_within(validation, embedded, *self.modalities)
         pairs = [(q, g) for q in self.modalities for g in self.modalities if q != g]
         return float(np.mean([self._direction_score(validation, embedded, q, g) for q, g in pairs]))
+
+    def _score_within(self, validation: Part, embedded: Mapping[str, np.ndarray], modality: str) -> float:
+        labels = validation[modality].labels
+        if labels is None:
+            raise UserError(f"{modality}: nothing to choose on: the held-out rows have neither labels nor pairs")
+        others = ~np.eye(len(labels), dtype=bool)
+        scores = self.similarity(modality, embedded[modality], modality, embedded[modality])
+        relevance = labels.astype(int) @ labels.T.astype(int) > 0
+        scores, relevance = (matrix[others].reshape(len(labels), -1) for matrix in (scores, relevance))
+        return float(average_precision(scores, relevance).mean())
 
     def _direction_score(self, validation: Part, embedded: Mapping[str, np.ndarray], query: str, gallery: str) -> float:
         scores = self.similarity(query, embedded[query], gallery, embedded[gallery])
