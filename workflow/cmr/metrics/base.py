@@ -1,14 +1,21 @@
 """The contract of a metric: a pure function of ranked relevance.
 
-A metric is one file in this folder with ``INFO`` (see `cmr.registry.MetricInfo`), ``Params`` and
+A metric is one file in this folder with ``INFO`` (see `cmr.registry.MetricInfo`), ``Params`` and the function
+``compute(ranking, params)``, which gives, by ``INFO["gives"]``,
 
-- ``compute(ranking, params) -> (q,)`` where INFO gives a number a query, or ``-> (q, points)`` for a curve;
-- ``points(params, gallery_size) -> (points,)``, the x of a curve;
-- ``chance(relevant, gallery_size, params) -> (q,)`` where the expectation under random scores is known, given the
-  number of relevant gallery items of each query.
+- ``number``: ``values`` (q,), one number a query; NaN where it is not defined for a query (no own pair);
+- ``curve``: ``x, y``, each (points,) or (q, points); the curve is their mean over queries;
+- ``gallery``: ``values`` (q, k) from which ``summary`` makes one number of the whole gallery.
 
-Its docstring gives the formula, shapes, range and tie rule. `Ranking` is made once for a block of queries and shared
-by all metrics, so a metric never sorts.
+Three more functions are optional:
+
+- ``summary(values, gallery_size)``: for a number, reduces the last axis, queries, where that is not the mean; for a
+  gallery, makes the number;
+- ``chance(ranking, params) -> (q,)``: the expectation of each value under random scores, where it is known;
+- ``note(params, gallery_size) -> str``: what the reader must know, such as a scope cut to the gallery's size.
+
+The docstring gives formula, shapes, range and tie rule. A `Ranking` is made once for a block of queries by
+`cmr.metrics.ranking.rank` and shared by all metrics, so a metric never sorts.
 """
 
 from dataclasses import dataclass
@@ -18,15 +25,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Ranking:
-    """A block of queries against the whole gallery, best first.
+    """A block of q queries against the whole gallery of n, best first.
 
-    ``relevance`` (q, n) bool: whether the item at each rank is relevant; ``relevant`` (q,): how many are in all;
-    ``gains`` (q, n): number of shared labels at each rank, for graded metrics; ``pair_rank`` (q,): the rank, from 1,
-    of the query's own pair in the gallery, 0 where it has none; ``top`` (q, k): gallery rows that rank first.
+    ``gains`` (q, n) uint8: number of labels that query and item at each rank share; relevant where above 0.
+    ``relevant`` (q,): number of relevant items in all. ``tied`` (q,) bool: whether ties leave the values open, that
+    is, whether items of different gain, or the own pair and another item, have the same score.
+    ``top`` (q, k): gallery rows that rank first. ``pair_rank`` (q,): rank, from 1, of the query's own pair, 0 where
+    it has none; None where no pairs were given.
     """
 
-    relevance: np.ndarray
-    relevant: np.ndarray
     gains: np.ndarray
-    pair_rank: np.ndarray
+    relevant: np.ndarray
+    tied: np.ndarray
     top: np.ndarray
+    pair_rank: np.ndarray | None = None
+
+    @property
+    def relevance(self) -> np.ndarray:
+        """(q, n) bool: whether the item at each rank is relevant."""
+        return self.gains > 0

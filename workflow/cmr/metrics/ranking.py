@@ -1,0 +1,199 @@
+"""Ranks blocks of scores by sorting keys, not indices, and scores the rankings that choices are made on.
+
+For float32 scores one int64 holds all that is known of an item: the bits of its score in an order-preserving form
+(32), its place in the tie order (24) and its gain (8). A sort of these keys, in place and vectorised in numpy,
+carries the relevance along, so nothing is gathered afterwards. Other scores are ranked exactly, in float64.
+
+Rule for ties: items of equal score stand in a pseudo-random order of the gallery, the same for every query and every
+run, so that a gallery sorted by class neither helps nor hurts (``fixed``). ``pessimistic`` puts the smaller gain
+first among equals, ``optimistic`` the larger: every other order of tied items lies between the two.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from cmr.errors import UserError
+from cmr.metrics.base import Ranking
+
+Ties = Literal["fixed", "pessimistic", "optimistic"]
+Normalise = Literal["retrieved", "relevant"]
+
+TOP = 10
+GAIN_BITS, PLACE_BITS, SCORE_BITS = 8, 24, 32
+MAX_GAIN = 2**GAIN_BITS - 1
+MAX_GALLERY = 2**PLACE_BITS
+KEYS_IN_CACHE = 2**18
+
+
+def rank(
+    scores: Any, gains: np.ndarray, own: np.ndarray | None = None, top: int = TOP, ties: Ties = "fixed"
+) -> Ranking:
+    """Ranks the gallery for a block of queries.
+
+    ``scores`` (q, n), higher is better: numpy, or a torch tensor, which is sorted where it lies. ``gains`` (q, n):
+    bool, or the number of shared labels, 0–255. ``own`` (q,): the column of each query's own pair, -1 for none.
+    `Ranking.top` is empty for the two bounds. Raises `UserError` for NaN scores, gains above 255 and galleries of
+    more than 2²⁴ items, ValueError for shapes that do not match.
+    """
+    scores, gains = _as_scores(scores), _as_gains(gains)
+    if scores.shape != gains.shape:
+        raise ValueError(f"scores {tuple(scores.shape)} and gains {gains.shape} differ in shape")
+    if gains.shape[1] > MAX_GALLERY:
+        raise UserError(f"a gallery of {gains.shape[1]} items; at most {MAX_GALLERY} can be ranked")
+    sort = _sort_exact
+    if scores.dtype == np.float32:
+        sort = _sort_packed
+    elif not isinstance(scores, np.ndarray):
+        from cmr.metrics.device import sort_packed as sort  # imports torch
+    ordered, tied, places = sort(scores, gains, _places(gains, ties), top)
+    pair_rank = None
+    if own is not None:
+        pair_rank, pair_tied = _pair_ranks(scores, own, ties)
+        tied |= pair_tied
+    return Ranking(
+        gains=ordered,
+        relevant=np.count_nonzero(gains, axis=1),
+        tied=tied,
+        top=_columns(gains.shape[1])[places] if ties == "fixed" else places[:, :0],
+        pair_rank=pair_rank,
+    )
+
+
+def average_precision(
+    scores: Any, relevance: np.ndarray, at: int | None = None, normalise: Normalise = "retrieved", ties: Ties = "fixed"
+) -> np.ndarray:
+    """Average precision (q,) of each row of ``scores`` (q, n), as `average_precision_of` defines it.
+
+    ``relevance`` (q, n) bool. Works through blocks of rows that stay in cache: memory is that of the arguments.
+    """
+    blocks = [
+        average_precision_of(rank(scores[rows], relevance[rows], top=0, ties=ties), at, normalise)
+        for rows in row_blocks(*relevance.shape)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty(0)
+
+
+def average_precision_of(ranking: Ranking, at: int | None = None, normalise: Normalise = "retrieved") -> np.ndarray:
+    """AP (q,) = (1/N) Σ_{r ≤ at} precision(r) δ(r), with δ(r) = 1 where the item at rank r is relevant.
+
+    N is the number of relevant items inside the cut (``retrieved``: the evaluation codes of the cross-modal papers)
+    or in the whole gallery (``relevant``: information-retrieval tools such as trec_eval's map_cut). Without a cut
+    the two agree. In [0, 1]; 0 where nothing relevant is there to be divided by.
+    """
+    inside = ranking.gains[:, :at]
+    found = np.count_nonzero(inside, axis=1)
+    row, place = np.divmod(np.flatnonzero(inside), max(inside.shape[1], 1))
+    nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(found) - found, found)
+    total = np.bincount(row, nth / (place + 1), minlength=len(inside))
+    return total / np.maximum(found if normalise == "retrieved" else ranking.relevant, 1)
+
+
+def paired_ranks(scores: Any, own: np.ndarray, ties: Ties = "fixed") -> np.ndarray:
+    """Rank (q,), from 1, of column ``own[i]`` in row i of ``scores`` (q, n); 0 where ``own[i]`` is -1."""
+    return _pair_ranks(_as_scores(scores), np.asarray(own), ties)[0]
+
+
+def _pair_ranks(scores: Any, own: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray]:
+    """The ranks, and whether the own item's score is another item's too."""
+    mine = scores[np.arange(len(own)), own][:, None]
+    better, equal = _on_host((scores > mine).sum(1)), _on_host(scores == mine)
+    among = np.count_nonzero(equal, axis=1)
+    tied = (among > 1) & (own >= 0)
+    if ties == "optimistic":
+        among = np.minimum(among, 1)
+    elif ties == "fixed":
+        order = tie_order(equal.shape[1])
+        among[tied] = np.count_nonzero(equal[tied] & (order <= order[own[tied], None]), axis=1)
+    return np.where(own < 0, 0, better + among), tied
+
+
+@lru_cache(maxsize=8)
+def tie_order(gallery_size: int) -> np.ndarray:
+    """The place (n,) of each gallery item among items of equal score: a permutation that depends on n alone."""
+    order = np.random.default_rng(0).permutation(gallery_size)
+    order.setflags(write=False)
+    return order
+
+
+@lru_cache(maxsize=8)
+def _columns(gallery_size: int) -> np.ndarray:
+    """The inverse of `tie_order`: the gallery item (n,) at each place."""
+    return np.argsort(tie_order(gallery_size))
+
+
+def row_blocks(queries: int, gallery_size: int, keys: int = KEYS_IN_CACHE) -> Iterator[slice]:
+    """Slices of the queries whose keys against the whole gallery number about ``keys``, at least one row each."""
+    step = max(1, keys // max(gallery_size, 1))
+    return (slice(start, min(start + step, queries)) for start in range(0, queries, step))
+
+
+def _as_scores(scores: Any) -> Any:
+    """float32 or float64 without NaN; a tensor on the CPU becomes the array that shares its memory.
+
+    A tensor on a GPU stays there as float32, but float64, for which no keys are packed, comes to the CPU.
+    """
+    if not isinstance(scores, np.ndarray):
+        packed = scores.device.type != "cpu" and scores.element_size() <= 4
+        scores = scores.float() if packed else scores.cpu().numpy()
+    if isinstance(scores, np.ndarray) and scores.dtype != np.float32:
+        scores = scores.astype(np.float32 if scores.dtype == np.float16 else np.float64, copy=False)
+    # min() gives NaN where there is one, at a fraction of the cost of testing each value
+    if 0 not in scores.shape and bool((smallest := scores.min()) != smallest):
+        row, column = (int(axis[0]) for axis in np.nonzero(np.isnan(_on_host(scores))))
+        raise UserError(f"the score of query row {row} and gallery row {column} is NaN; scores must be numbers")
+    return scores
+
+
+def _as_gains(gains: np.ndarray) -> np.ndarray:
+    gains = np.asarray(gains)
+    if gains.dtype == bool:
+        return gains.view(np.uint8)
+    if gains.dtype != np.uint8 and gains.size and not 0 <= gains.min() <= gains.max() <= MAX_GAIN:
+        raise UserError(f"gains from {gains.min()} to {gains.max()}; they must lie in 0–{MAX_GAIN}")
+    return gains.astype(np.uint8, copy=False)
+
+
+def _on_host(values: Any) -> np.ndarray:
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
+
+
+def _places(gains: np.ndarray, ties: Ties) -> np.ndarray:
+    """What decides among equal scores, smaller first, in 0 … 2²⁴ - 1: (n,) or (q, n)."""
+    if ties == "fixed":
+        return tie_order(gains.shape[1])
+    return gains if ties == "pessimistic" else MAX_GAIN - gains
+
+
+def _sort_packed(
+    scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gains (q, n) best first, rows (q,) where a tie mixes gains, and the first ``top`` places (q, top)."""
+    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # now integers in the order of the scores
+    keys = np.invert(bits, out=bits).astype(np.int64)  # now descending
+    keys <<= SCORE_BITS
+    keys |= places.astype(np.int64) << GAIN_BITS
+    keys |= gains
+    keys.sort(axis=1)
+    ordered = keys.astype(np.uint8)
+    same_score = keys[:, 1:] >> SCORE_BITS == keys[:, :-1] >> SCORE_BITS
+    tied = (same_score & (ordered[:, 1:] != ordered[:, :-1])).any(axis=1)
+    return ordered, tied, keys[:, :top] >> GAIN_BITS & (MAX_GALLERY - 1)
+
+
+def _sort_exact(
+    scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_sort_packed`, for float64: an argsort, and a second one of the rows in which equal scores occur."""
+    places = np.broadcast_to(places, scores.shape)
+    order = np.argsort(-scores, axis=1)
+    ranked = np.take_along_axis(scores, order, axis=1)
+    same_score = ranked[:, 1:] == ranked[:, :-1]
+    rows = same_score.any(axis=1)
+    order[rows] = np.lexsort((places[rows], -scores[rows]), axis=1)
+    ordered = np.take_along_axis(gains, order, axis=1)
+    tied = (same_score & (ordered[:, 1:] != ordered[:, :-1])).any(axis=1)
+    return ordered, tied, np.take_along_axis(places, order[:, :top], axis=1)
