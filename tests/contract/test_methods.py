@@ -1,0 +1,181 @@
+"""What every method that is not quoted promises, on sixty small items. A new method file is tested without more."""
+
+import numpy as np
+import pytest
+from cmr import registry
+from cmr.data import Part, View
+from cmr.errors import UserError
+from cmr.methods.base import Method, unit_rows
+from cmr.store import read_arrays, write_arrays
+from synthetic import CLASSES, create, permuted, separable
+
+NAMES = [name for name in registry.names("methods") if registry.info("methods", name).provenance != "quoted"]
+QUOTED = [name for name in registry.names("methods") if name not in NAMES]
+# The defaults are the papers' sizes. Here every method gets those of these parameters that it has, then its own.
+SMALL = {"epochs": 30, "batch": 20, "learning_rate": 0.003, "components": 2, "neighbours": 5, "hidden": 32}
+OWN_SMALL: dict[str, dict] = {}
+TRAIN, TEST = separable(seed=0), separable(seed=1)
+
+
+def small(name: str) -> dict:
+    fields = registry.params_model("methods", name).model_fields
+    return {key: value for key, value in SMALL.items() if key in fields} | OWN_SMALL.get(name, {})
+
+
+def groups(name: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The modalities of each fit."""
+    return [(m,) for m in modalities] if registry.info("methods", name).modalities == 1 else [modalities]
+
+
+def fit(name: str, train: Part = TRAIN, seed: int = 0) -> dict[str, Method]:
+    """Modality → the method fitted on it; one method for all where the method takes them together."""
+    unlabelled = {m: view.without_labels() for m, view in TEST.items()}
+    of_modality = {}
+    for group in groups(name, tuple(train)):
+        method = create(name, group, seed, **small(name))
+        method.fit(
+            {m: train[m] for m in group}, None, unlabelled if registry.info("methods", name).transductive else None
+        )
+        of_modality |= dict.fromkeys(group, method)
+    return of_modality
+
+
+def scores(methods: dict[str, Method], query: str = "image", gallery: str = "text") -> np.ndarray:
+    embedded = {m: methods[m].embed(m, TEST[m].features) for m in (query, gallery)}
+    return methods[query].similarity(query, embedded[query], gallery, embedded[gallery])
+
+
+@pytest.fixture(scope="module")
+def methods(request) -> dict[str, Method]:
+    return fit(request.param)
+
+
+def mean_average_precision(block: np.ndarray, relevance: np.ndarray) -> float:
+    total = 0.0
+    for row, relevant in zip(block, relevance, strict=True):
+        ranked = relevant[np.argsort(-row, kind="stable")]
+        hits = np.flatnonzero(ranked) + 1
+        total += np.mean(np.arange(1, len(hits) + 1) / hits)
+    return total / len(block)
+
+
+every = pytest.mark.parametrize("name", NAMES)
+fitted_once = pytest.mark.parametrize(("methods", "name"), [(n, n) for n in NAMES], indirect=["methods"])
+
+
+@fitted_once
+def test_scores_have_the_right_shape_and_are_finite(methods, name):
+    few = {m: methods[m].embed(m, TEST[m].features[:7]) for m in TEST}
+    for modality, embedded in few.items():
+        assert embedded.dtype == np.float32
+        assert embedded.ndim == 2
+        assert len(embedded) == 7, modality
+    for query, gallery in (("image", "text"), ("text", "image")):
+        block = methods[query].similarity(query, few[query][:3], gallery, few[gallery])
+        assert block.shape == (3, 7)
+        assert np.isfinite(block).all()
+
+
+@fitted_once
+def test_a_block_of_scores_does_not_depend_on_the_others(methods, name):
+    whole = scores(methods)
+    query, gallery = (methods[m].embed(m, TEST[m].features[10:20]) for m in ("image", "text"))
+    block = methods["image"].similarity("image", query, "text", gallery)
+    assert np.allclose(block, whole[10:20, 10:20], rtol=1e-4, atol=1e-5)
+
+
+@fitted_once
+def test_the_same_seed_gives_the_same_scores(methods, name):
+    assert np.array_equal(scores(fit(name)), scores(methods))
+
+
+@fitted_once
+def test_a_stochastic_method_depends_on_its_seed_and_no_other_does(methods, name):
+    same = np.array_equal(scores(fit(name, seed=1)), scores(methods))
+    assert same != registry.info("methods", name).stochastic
+
+
+@fitted_once
+def test_state_gives_the_same_scores(methods, name, tmp_path):
+    loaded = {}
+    for group in groups(name, tuple(TEST)):
+        file = tmp_path / f"{'+'.join(group)}.safetensors"
+        write_arrays(file, methods[group[0]].state())
+        method = create(name, group, **small(name))
+        method.load_state(read_arrays(file))
+        loaded |= dict.fromkeys(group, method)
+    for direction in (("image", "text"), ("text", "image")):
+        assert np.array_equal(scores(loaded, *direction), scores(methods, *direction))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not registry.info("methods", n).stochastic])
+def test_the_order_of_the_training_rows_does_not_matter(name):
+    assert np.allclose(scores(fit(name, permuted(TRAIN))), scores(fit(name)), atol=2e-4)
+
+
+@fitted_once
+def test_separable_classes_are_found_in_both_directions(methods, name):
+    for query, gallery in (("image", "text"), ("text", "image")):
+        relevance = TEST[query].labels @ TEST[gallery].labels.T > 0
+        value = mean_average_precision(scores(methods, query, gallery), relevance)
+        chance = 1 / CLASSES
+        assert value < chance + 0.1 if name == "random" else value > chance + 0.2, f"{query}→{gallery}: {value:.3f}"
+
+
+@every
+def test_one_class_is_an_error(name):
+    if registry.info("methods", name).labels:
+        first = TRAIN["image"].labels[:, 0] == 1
+        with pytest.raises(UserError, match="class"):
+            fit(name, {m: view.rows(first) for m, view in TRAIN.items()})
+
+
+@every
+def test_missing_labels_are_an_error_where_they_are_needed(name):
+    train = {m: view.without_labels() for m, view in TRAIN.items()}
+    if registry.info("methods", name).labels:
+        with pytest.raises(UserError, match="label"):
+            fit(name, train)
+    else:
+        assert np.array_equal(scores(fit(name, train)), scores(fit(name))), "labels must not be used"
+
+
+@every
+def test_a_number_of_modalities_that_it_cannot_take_is_an_error(name):
+    takes = registry.info("methods", name).modalities
+    train = separable(modalities=("image", "text", "audio"))
+    for count in {1: (2,), 2: (1, 3), "any": (1,)}[takes]:
+        part = dict(list(train.items())[:count])
+        with pytest.raises(UserError, match="modalit"):
+            create(name, tuple(part), **small(name)).fit(part)
+
+
+@every
+def test_methods_for_any_number_take_three(name):
+    if registry.info("methods", name).modalities != 2:
+        methods = fit(name, separable(modalities=("image", "text", "audio")))
+        audio = separable(seed=1, modalities=("audio",))["audio"]
+        embedded = methods["audio"].embed("audio", audio.features)
+        text = methods["text"].embed("text", TEST["text"].features)
+        assert methods["text"].similarity("text", text, "audio", embedded).shape == (60, 60)
+
+
+@every
+def test_rows_without_a_partner_are_used_or_left_out(name):
+    """Modalities of an item may be missing: the image rows then start with ten that have no text."""
+    train = {"image": TRAIN["image"], "text": TRAIN["text"].rows(np.arange(10, 60))}
+    assert np.isfinite(scores(fit(name, train))).all()
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_a_quoted_method_says_why(name):
+    assert len(registry.info("methods", name).reason) > 20
+
+
+def test_cosine_of_zero_rows_is_zero():
+    assert not unit_rows(np.zeros((2, 3))).any()
+
+
+def test_view_of_the_synthetic_data_is_what_the_contract_says():
+    assert isinstance(TRAIN["image"], View)
+    assert np.array_equal(TRAIN["image"].ids, TRAIN["text"].ids)

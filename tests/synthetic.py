@@ -1,0 +1,45 @@
+"""Small made-up data for tests of methods: classes that separate, and pairs that share more than their class."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from cmr import registry
+from cmr.data import Part, View
+from cmr.methods.base import History, Method
+
+DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
+CLASSES = 3
+
+
+def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: int = 0) -> Part:
+    """``n`` items of three classes. A modality is a fixed linear map of the item's latent row, with noise added.
+
+    Rows with different seeds are drawn from the same distribution, so that one may train and another test.
+    """
+    world, generator = np.random.default_rng(7), np.random.default_rng(seed)
+    centres = 2 * world.normal(size=(CLASSES, 6))
+    maps = {m: world.normal(size=(6, d)) for m, d in DIMENSIONS.items()}
+    labels = np.eye(CLASSES, dtype=np.uint8)[np.arange(n) % CLASSES]
+    latent = labels @ centres + 0.7 * generator.normal(size=(n, 6))
+    noise = {m: 0.3 * generator.normal(size=(n, d)) for m, d in DIMENSIONS.items()}
+    ids = np.array([f"{seed}-{row}" for row in range(n)])
+    return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
+
+
+def permuted(part: Part, seed: int = 1) -> Part:
+    """The same items in another order, the same one for every modality."""
+    order = np.random.default_rng(seed).permutation(len(next(iter(part.values()))))
+    return {m: view.rows(order) for m, view in part.items()}
+
+
+def create(name: str, modalities: Sequence[str] = ("image", "text"), seed: int = 0, **params) -> Method:
+    model = registry.params_model("methods", name)
+    return registry.load("methods", name)(model(**params), tuple(modalities), seed)
+
+
+def fitted(name: str, part: Part, seed: int = 0, **params) -> Method:
+    """The method fitted on all modalities of ``part`` at once."""
+    method = create(name, tuple(part), seed, **params)
+    history = method.fit(part)
+    assert isinstance(history, History)
+    return method
