@@ -11,27 +11,34 @@ import numpy as np
 
 from cmr.data import Items, Split
 from cmr.datasets.splitting import with_held_out
+from cmr.errors import UserError
 from cmr.params import Params
+from cmr.store import Rows
 
 
 class Dataset(ABC):
     """``folder`` is the data set's place under ``results/data``; ``cache`` keeps downloads between projects.
 
     ``base`` is the folder that relative paths in ``params`` resolve against: the configuration file's.
+    ``data_root`` is the one folder that absolute paths may lie in; without it they are refused.
     """
 
-    def __init__(self, params: Params, folder: Path, cache: Path, base: Path = Path(".")):
+    def __init__(
+        self, params: Params, folder: Path, cache: Path, base: Path = Path("."), data_root: Path | None = None
+    ):
         self.params = params
         self.folder = Path(folder)
         self.cache = Path(cache)
         self.base = Path(base)
+        self.data_root = None if data_root is None else Path(data_root)
 
-    def download(self) -> None:  # noqa: B027  (a data set without downloads has nothing to override)
+    def download(self) -> dict[str, str]:
         """Brings the raw files into ``self.cache``: a local rule's work, as compute nodes often lack internet.
 
-        Idempotent. Where the source is behind a form or gone, raises `UserError` with the address, the file
-        names and the folder to put them in.
+        Returns file name → sha256. Idempotent. Where the source is behind a form or gone, raises `UserError`
+        with the address, the file names and the folder to put them in.
         """
+        return {}
 
     @abstractmethod
     def prepare(self) -> Items:
@@ -44,6 +51,23 @@ class Dataset(ABC):
     def root(self) -> Path:
         """The folder that the paths of the items table are relative to."""
         return self.folder
+
+    def contents(self, items: Items, modality: str) -> list[str | Path]:
+        """What an extractor takes: the text or the file of each item that has ``modality``, in the items' order."""
+        column = list(items.having(modality)[modality])
+        kind = items.kinds[modality]
+        if kind == "ready":
+            raise UserError(
+                f"{type(self).__name__} has no raw {modality}, only ready features; take the extractor 'ready'"
+            )
+        return column if kind == "text" else [self.root() / path for path in column]
+
+    def features(self, modality: str, name: str) -> Rows:
+        """Ready features that come with the data set: ids (n,) and values (n, d), in any order.
+
+        ``name`` '' stands for the only ones that the modality has. Raises `UserError` for an unknown name.
+        """
+        raise UserError(f"{type(self).__name__} comes without ready features of the modality {modality!r}")
 
     def split(self, items: Items, name: str) -> Split:
         """The named split, with held-out rows for choosing."""
