@@ -15,18 +15,28 @@ from typing import Any
 
 from cmr import registry
 
+CODE_SUFFIXES = {".py", ".html", ".css", ".js"}
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim", "h5py", "snakemake")
 
 
-def code_hash(kind: str, name: str) -> str:
-    """Hash of a plug-in's code: its file and what it imports of its own folder, without comments and docstrings.
+def code_hash(kind: str, *names: str) -> str:
+    """Hash of plug-ins' code: their files and what these import of their own folder, less comments and docstrings.
 
     Part of each rule's parameters, so that an edited method reruns its own runs and nothing else, and an edited
     comment nothing. The store and the command line are left out on purpose.
     """
-    folder = registry.path(kind, name).parent
     files: set[Path] = set()
-    _collect(registry.path(kind, name), folder, files)
+    for name in names:
+        _collect(registry.path(kind, name), registry.path(kind, name).parent, files)
+    return _hash(files)
+
+
+def folder_hash(folder: str) -> str:
+    """Hash of all code and templates of one folder of the package, such as ``reporting``."""
+    return _hash({path for path in (registry.PACKAGE / folder).rglob("*") if path.suffix in CODE_SUFFIXES})
+
+
+def _hash(files: set[Path]) -> str:
     text = "\n".join(f"{file.name}\n{_bare_code(file)}" for file in sorted(files))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -47,20 +57,20 @@ def _imported(file: Path, folder: Path) -> list[Path]:
             modules |= {a.name.removeprefix(f"{package}.") for a in node.names if a.name.startswith(f"{package}.")}
         elif isinstance(node, ast.ImportFrom) and (node.module == package or (node.level and not node.module)):
             modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.level or node.module.startswith(f"{package}."):
-                modules.add(node.module.removeprefix(f"{package}."))
+        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith(f"{package}.")):
+            modules.add(node.module.removeprefix(f"{package}."))
     return [folder / f"{module}.py" for module in sorted(modules) if (folder / f"{module}.py").exists()]
 
 
 @cache
 def _bare_code(file: Path) -> str:
+    if file.suffix != ".py":
+        return file.read_text("utf-8")
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 
 

@@ -36,7 +36,10 @@ class Info(BaseModel):
 
 
 class DatasetInfo(Info):
-    """``splits``: name → what it is. ``items`` and ``classes`` are for the reader, not for code."""
+    """``splits``: name → what it is; the first is the default. ``files``: parameters that name files of the user's.
+
+    ``items`` and ``classes`` are for the reader, not for code.
+    """
 
     modalities: tuple[str, ...]
     splits: dict[str, str]
@@ -44,13 +47,18 @@ class DatasetInfo(Info):
     classes: str
     licence: str
     source: str
+    files: tuple[str, ...] = ()
 
 
 class ExtractorInfo(Info):
-    """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split."""
+    """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split.
+
+    ``weights``: `fetch` has something to bring.
+    """
 
     modality: str
     kind: Literal["fixed", "fitted"]
+    weights: bool = False
     uses_labels: bool = False
     gpu: bool = False
 
@@ -75,9 +83,13 @@ class MethodInfo(Info):
 
 
 class MetricInfo(Info):
-    """``gives``: one number a query, or a curve over ``x``."""
+    """``gives``: one number a query, a curve over ``x``, or one number of the whole gallery.
 
-    gives: Literal["number", "curve"]
+    ``paired``: about the query's own pair in the gallery, not about labels.
+    """
+
+    gives: Literal["number", "curve", "gallery"]
+    paired: bool = False
     range: str
     higher_is_better: bool = True
     x: str = ""

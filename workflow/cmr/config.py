@@ -1,0 +1,288 @@
+"""The configuration a user writes: its schema, and errors that name the key, what was expected and the nearest name."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from cmr import registry
+from cmr.errors import UserError, nearest
+from cmr.params import Params
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$")]
+"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Entry(Model):
+    """A configured plug-in. A bare name stands for the plug-in of that name with its defaults."""
+
+    id: Identifier = Field(description="Name in paths and tables.")
+    params: dict[str, Any] = Field(default={}, description="Parameters that differ from the plug-in's defaults.")
+
+    KIND: ClassVar[str]  # the registry's name for these plug-ins
+    FIELD: ClassVar[str]  # the key that names the plug-in
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plugin_defaults_to_id(cls, value: Any) -> Any:
+        value = {"id": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and "id" in value:
+            return {cls.FIELD: value["id"]} | value
+        return value
+
+    @model_validator(mode="after")
+    def _check_plugin(self) -> "Entry":
+        try:
+            registry.check(self.KIND, self.plugin)
+        except UserError as error:
+            raise mistake(self.FIELD, str(error)) from None
+        check_params(self.KIND, self.plugin, self.params)
+        return self
+
+    @property
+    def plugin(self) -> str:
+        return getattr(self, self.FIELD)
+
+    @property
+    def info(self) -> Any:
+        return registry.info(self.KIND, self.plugin)
+
+    def parameters(self) -> Params:
+        """The plug-in's validated parameters."""
+        return registry.params_model(self.KIND, self.plugin)(**self.params)
+
+
+def mistake(key: str, message: str) -> PydanticCustomError:
+    """An error at ``key``, relative to the model that is being validated."""
+    return PydanticCustomError("mistake", "{message}", {"key": key, "message": message})
+
+
+def check_params(kind: str, plugin: str, params: Mapping[str, Any], key: str = "params") -> None:
+    """Raises an error at ``key`` for a parameter that the plug-in does not have or whose value does not fit."""
+    model = registry.params_model(kind, plugin)
+    try:
+        model(**params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join([key, *map(str, first["loc"])])
+        raise mistake(at, _message(first, model.model_fields)) from None
+
+
+class DatasetEntry(Entry):
+    KIND, FIELD = "datasets", "dataset"
+    dataset: str = Field(description="Data set plug-in; default: the id.")
+
+
+class FeatureEntry(Entry):
+    KIND, FIELD = "extractors", "extractor"
+    extractor: str = Field(description="Extractor plug-in; default: the id.")
+    modality: str = Field(default="", description="Modality it reads; default: the extractor's own.")
+
+    @model_validator(mode="after")
+    def _modality_defaults_to_extractors(self) -> "FeatureEntry":
+        if not self.modality:
+            object.__setattr__(self, "modality", self.info.modality)
+        return self
+
+
+class DictionaryEntry(Entry):
+    KIND, FIELD = "dictionaries", "dictionary"
+    dictionary: str = Field(description="Dictionary plug-in; default: the id.")
+
+
+class MetricEntry(Entry):
+    KIND, FIELD = "metrics", "metric"
+    metric: str = Field(description="Metric plug-in; default: the id.")
+
+
+class MethodEntry(Entry):
+    KIND, FIELD = "methods", "method"
+    method: str = Field(description="Method plug-in; default: the id.")
+    dictionary: str | None = Field(default=None, description="Dictionary whose coefficients replace the features.")
+    tune: dict[str, Annotated[list, Field(min_length=1)]] = Field(
+        default={}, description="Parameter → values, chosen among on held-out rows inside one fit."
+    )
+    sweep: dict[str, Annotated[list, Field(min_length=1)]] = Field(
+        default={}, description="Parameter → values, one run each, for the papers' parameter grids."
+    )
+
+    @model_validator(mode="after")
+    def _check_grids(self) -> "MethodEntry":
+        for name, grid in (("tune", self.tune), ("sweep", self.sweep)):
+            for key, values in grid.items():
+                if key in self.params:
+                    raise mistake(f"{name}.{key}", "stands in params too; keep one")
+                for value in values:
+                    check_params(self.KIND, self.method, self.params | {key: value}, key=name)
+        if self.info.provenance == "quoted":
+            raise mistake("method", f"{self.method!r} is quoted from papers and cannot be run: {self.info.reason}")
+        return self
+
+    def points(self) -> list["MethodEntry"]:
+        """One entry a point of the sweep; the entry itself where there is none."""
+        if not self.sweep:
+            return [self]
+        combinations = (dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values()))
+        return [self.model_copy(update={"params": self.params | point, "sweep": {}}) for point in combinations]
+
+
+DEFAULT_METRICS: tuple[Any, ...] = (
+    {"id": "map@all", "metric": "mean_average_precision"},
+    {"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}},
+    "precision_recall",
+    "precision_scope",
+)
+
+
+class Experiment(Model):
+    """All combinations of its data, inputs, methods and seeds."""
+
+    id: Identifier
+    data: list[str] = Field(min_length=1, description="Data set, or data set/split.")
+    inputs: list[Annotated[list[str], Field(min_length=1)]] = Field(
+        min_length=1, description="Lists of features, one of each modality."
+    )
+    methods: list[MethodEntry] = Field(min_length=1)
+    seeds: int = Field(default=1, ge=1, description="Runs of a stochastic method; others run once.")
+
+
+class Config(Model):
+    """``config.yaml``, extended by the files given with ``--configfile``."""
+
+    title: str = Field(default="Cross-modal retrieval", description="Title of the report.")
+    cache: str = Field(default=".cache", description="Folder of downloads and weights.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
+    datasets: list[DatasetEntry] = Field(default=[])
+    features: list[FeatureEntry] = Field(default=[])
+    dictionaries: list[DictionaryEntry] = Field(default=[])
+    metrics: list[MetricEntry] = Field(default=list(DEFAULT_METRICS), min_length=1, validate_default=True)
+    experiments: list[Experiment] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> "Config":
+        for key in ("datasets", "features", "dictionaries", "metrics", "experiments"):
+            ids = [entry.id for entry in getattr(self, key)]
+            for position, identity in enumerate(ids):
+                if identity in ids[:position]:
+                    raise mistake(f"{key}[{position}].id", f"{identity!r} stands twice; ids must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Config":
+        for e, experiment in enumerate(self.experiments):
+            where = f"experiments[{e}]"
+            for d, name in enumerate(experiment.data):
+                self.data(name, f"{where}.data[{d}]")
+            for i, names in enumerate(experiment.inputs):
+                features = [self.feature(name, f"{where}.inputs[{i}][{j}]") for j, name in enumerate(names)]
+                modalities = [feature.modality for feature in features]
+                for j, modality in enumerate(modalities):
+                    if modality in modalities[:j]:
+                        key = f"{where}.inputs[{i}][{j}]"
+                        raise mistake(key, f"a second feature of modality {modality!r}; take one of each")
+            for m, method in enumerate(experiment.methods):
+                if method.dictionary is not None:
+                    self.dictionary(method.dictionary, f"{where}.methods[{m}].dictionary")
+        return self
+
+    def data(self, name: str, where: str = "data") -> tuple[DatasetEntry, str]:
+        """The data set's entry and the split that ``name`` (``id`` or ``id/split``) stands for."""
+        identity, _, split = name.partition("/")
+        entry = _find(self.datasets, DatasetEntry, identity, where)
+        splits = entry.info.splits
+        split = split or next(iter(splits))
+        if split not in splits:
+            raise mistake(where, f"data set {identity!r} has no split {split!r}{nearest(split, splits)}")
+        return entry, split
+
+    def feature(self, name: str, where: str = "inputs") -> FeatureEntry:
+        return _find(self.features, FeatureEntry, name, where)
+
+    def dictionary(self, name: str, where: str = "dictionary") -> DictionaryEntry:
+        return _find(self.dictionaries, DictionaryEntry, name, where)
+
+
+def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> Any:
+    """The entry with the id ``name``, or the plug-in of that name with its defaults."""
+    declared = {entry.id: entry for entry in entries}
+    plugins = registry.names(kind.KIND)
+    if name in declared:
+        return declared[name]
+    if name in plugins:
+        return kind.model_validate(name)
+    raise mistake(where, f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
+
+
+def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:
+    """The checked configuration. Raises `UserError` with one line for each mistake."""
+    try:
+        return Config(**value)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(details) for details in error.errors())
+        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def load(path: str | Path) -> Config:
+    """Reads and checks one configuration file."""
+    try:
+        value = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
+    return validate(value, str(path))
+
+
+def data_base(files: Sequence[str]) -> str:
+    """The folder that relative data paths resolve against: that of the last file that configures data sets."""
+    naming = [file for file in files if "datasets" in (yaml.safe_load(Path(file).read_text("utf-8")) or {})]
+    return str(Path(naming[-1]).parent) if naming else "."
+
+
+def data_files(entry: DatasetEntry, base: str) -> list[str]:
+    """The user's own files that a data set is made from, so that a changed file is prepared again."""
+    params = entry.parameters()
+    named = [getattr(params, key) for key in entry.info.files]
+    return [os.path.join(base, str(file)) for file in named if file]
+
+
+MODELS: dict[str, type[Model]] = {
+    "datasets": DatasetEntry,
+    "features": FeatureEntry,
+    "dictionaries": DictionaryEntry,
+    "methods": MethodEntry,
+    "metrics": MetricEntry,
+    "experiments": Experiment,
+}
+
+
+def _line(details: ErrorDetails) -> str:
+    """``key.path: what is wrong and what was expected; the nearest name``."""
+    loc = list(details["loc"])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    parents = [part for part in loc[:-1] if isinstance(part, str)]
+    model = MODELS[parents[-1]] if parents and parents[-1] in MODELS else Config
+    if details["type"] == "mistake":
+        where = f"{where}.{details['ctx']['key']}".lstrip(".")
+    return f"{where}: {_message(details, model.model_fields)}"
+
+
+def _message(details: ErrorDetails, known: Iterable[str]) -> str:
+    kind, message = details["type"], details["msg"]
+    if kind == "extra_forbidden":
+        return f"unknown key{nearest(str(details['loc'][-1]), known)}"
+    if kind == "missing":
+        return "required, but missing"
+    if kind == "mistake":
+        return message
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    return f"expected {message}, found {details['input']!r}"

@@ -1,0 +1,37 @@
+"""What every job does around its work: a log, threads, and errors that a person can read."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmr.errors import UserError
+
+
+@contextmanager
+def job(log: str | Path) -> Iterator[None]:
+    """Runs the block as one job.
+
+    A `UserError` ends the process with status 1 and one line, in the log and on the terminal; any other error leaves
+    its traceback in the log. Files that the job makes are writable by its group, as a shared folder needs.
+    """
+    path = Path(log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    os.umask(0o002)
+    try:
+        yield
+    except UserError as error:
+        _fail(path, f"error: {error}")
+    except Exception as error:
+        _fail(path, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _fail(log: Path, message: str, details: str = "") -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{details}{message}\n")
+    print(message if not details else f"{message} (traceback in {log})", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,194 @@
+"""DLA-CMR: adversarial cross-modal retrieval based on dictionary learning.
+
+Shang, Zhang, Zhu, Sun, Neurocomputing 2019. Its first stage is `cmr.dictionary.coupled`, which the configuration names
+with ``dictionary: coupled``; this is the second, adversarial stage (§3.3) on the coefficients, or on the features
+themselves where no dictionary is named. Fully connected networks with tanh after every layer map image and text into a
+common space of 100 dimensions (§3.4); they minimise
+
+    w_label · L_dis + w_triplet · (L_triV + L_triT) + w_norm · L_reg − L_adv,
+
+- L_dis (eq. 15): cross-entropy of one softmax classifier of the labels, for image and text, mean over the pairs;
+- L_triV (eq. 11): Σ max(0, l₂(v_i, t_j⁺) − l₂(v_i, t_k⁻) + μ) over all triplets of a batch, l₂ the unsquared Euclidean
+  distance (eq. 10), t_j⁺ any text with a label of v_i and t_k⁻ any without; L_triT (eq. 12) the other direction;
+- L_reg (eq. 13): the sum of the unsquared Frobenius norms of the weights;
+- L_adv (eq. 9): cross-entropy of a modality classifier 100 → 50 → 2, which minimises it, while a gradient reversal
+  layer with λ = 0.01 makes the networks maximise it.
+
+Readings. Eq. 14 writes α for the triplets and β for the labels, §3.4 says the opposite; only label weights of 100 and
+200 with triplet weights of 0.02 and 0.002 make sense, since eqs. 11 and 12 are sums over some 27,000 triplets of a
+batch and eq. 15 is a mean. Eq. 9 has v_i where t_i belongs in its second term. Not given in the paper, hence chosen
+here: the optimiser's step (Algorithm 1 writes μ for it, the margin's letter; Adam is used), the number of epochs (by
+validation), the activation inside the modality classifier (tanh).
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.data import Part
+from cmr.methods.base import History, Method
+from cmr.methods.checks import training_views
+from cmr.methods.scaling import Scaling
+from cmr.methods.training import (
+    Update,
+    apply,
+    feed_forward,
+    load_network,
+    network_state,
+    reverse_gradient,
+    tensor,
+    train,
+)
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "DLA-CMR",
+    "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    "bibtex": """@article{shang2019adversarial,
+  author = {Shang, Fei and Zhang, Huaxiang and Zhu, Lei and Sun, Jiande},
+  title = {Adversarial cross-modal retrieval based on dictionary learning},
+  journal = {Neurocomputing},
+  volume = {355},
+  pages = {93--104},
+  year = {2019}
+}""",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+
+
+class Params(BaseParams):
+    label_weight: float = Field(100.0, ge=0, description="weight of the label classifier's loss; 100 or 200 in §3.4")
+    triplet_weight: float = Field(0.02, ge=0, description="weight of the triplet sums; 0.02 or 0.002 in §3.4")
+    margin: float = Field(1e-4, ge=0, description="μ of the triplets; 1e-4, 0.01 or 0.02 in §3.4")
+    norm_weight: float = Field(1.0, ge=0, description="weight of the sum of weight norms, 1 in eq. 14")
+    reversal: float = Field(0.01, ge=0, description="λ of the gradient reversal layer; 0 takes the classifier away")
+    first_layers: tuple[int, ...] = Field((2000, 512, 200, 100), description="layers of the first modality (image)")
+    second_layers: tuple[int, ...] = Field((512, 200, 100), description="layers of the second modality (text)")
+    batch_size: int = Field(64, ge=2, description="64, and 128 for INRIA-Websearch")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's step, not given in the paper")
+    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+class Network(nn.Module):
+    """The two embedding networks, the label classifier and the modality classifier."""
+
+    def __init__(self, dimensions: Mapping[str, int], layers: Mapping[str, tuple[int, ...]], classes: int):
+        super().__init__()
+        common = next(iter(layers.values()))[-1]
+        self.embed = nn.ModuleDict({m: feed_forward((dimensions[m], *layers[m]), nn.Tanh, nn.Tanh) for m in dimensions})
+        self.label = nn.Linear(common, classes)
+        self.modality = feed_forward((common, 50, 2), nn.Tanh)
+
+
+class DLACMR(Method):
+    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
+
+    params: Params
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(INFO, self.modalities, train)
+        self.scaling = {
+            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
+        }
+        inputs = [self._input(m, v.features) for m, v in zip(self.modalities, views, strict=True)]
+        labels = tensor(views[0].labels, self.device)
+        torch.manual_seed(self.seed)
+        self.network = self._network([x.shape[1] for x in inputs], labels.shape[1])
+        return self._train(inputs, labels, validation)
+
+    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
+        def terms(rows: Tensor) -> dict[str, Tensor]:
+            return self.terms(*(x[rows] for x in inputs), labels[rows])
+
+        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate)
+        return train(
+            self.network,
+            [Update(optimizer, terms)],
+            rows=len(labels),
+            epochs=self.params.epochs,
+            batch_size=self.params.batch_size,
+            seed=self.seed,
+            device=self.device,
+            patience=self.params.patience,
+            validate=None if validation is None else lambda: self.validation_score(validation),
+            checkpoint=self.checkpoint,
+        )
+
+    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The weighted terms of eq. 14 and the adversarial one, for a batch (b, d₁), (b, d₂), (b, c)."""
+        p = self.params
+        u, v = (self.network.embed[m](x) for m, x in zip(self.modalities, (first, second), strict=True))
+        relevant = labels @ labels.T > 0
+        distance = euclidean(u, v)
+        triplets = triplet_sum(distance, relevant, p.margin) + triplet_sum(distance.T, relevant, p.margin)
+        return {
+            "label": p.label_weight
+            * (label_loss(self.network.label(u), labels) + label_loss(self.network.label(v), labels)),
+            "triplet": p.triplet_weight * triplets,
+            "norm": p.norm_weight * weight_norms(self.network.embed),
+            "modality": modality_loss(self.network.modality, u, v, p.reversal),
+        }
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
+
+    def state(self) -> dict[str, np.ndarray]:
+        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
+        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
+        dimensions = [len(self.scaling[m].mean) for m in self.modalities]
+        self.network = self._network(dimensions, len(state["network.label.bias"]))
+        load_network(self.network, state)
+
+    def _network(self, dimensions: list[int], classes: int) -> Network:
+        layers = (self.params.first_layers, self.params.second_layers)
+        named = dict(zip(self.modalities, layers, strict=True))
+        return Network(dict(zip(self.modalities, dimensions, strict=True)), named, classes).to(self.device)
+
+    def _input(self, modality: str, features: np.ndarray) -> Tensor:
+        return tensor(self.scaling[modality](features, np.float32), self.device)
+
+
+def euclidean(u: Tensor, v: Tensor) -> Tensor:
+    """Eq. 10: distances (n, m) of all pairs of rows. Its gradient at distance 0 is 0."""
+    return torch.cdist(u.float(), v.float())
+
+
+def triplet_sum(distance: Tensor, relevant: Tensor, margin: float) -> Tensor:
+    """Eqs. 11 and 12: Σ max(0, d(i, j) − d(i, k) + margin) over i, relevant j and irrelevant k.
+
+    0 where an anchor has no relevant or no irrelevant row in the batch.
+    """
+    violation = functional.relu(distance[:, :, None] - distance[:, None, :] + margin)
+    return (violation * (relevant[:, :, None] & ~relevant[:, None, :])).sum()
+
+
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Eq. 15 for one modality: cross-entropy with the label distribution (labels of one row share its mass)."""
+    return functional.cross_entropy(logits, labels / labels.sum(1, keepdim=True))
+
+
+def weight_norms(networks: nn.Module) -> Tensor:
+    """Eq. 13: the sum over layers of the unsquared Frobenius norm of the weights."""
+    return torch.stack([weight.norm() for name, weight in networks.named_parameters() if name.endswith("weight")]).sum()
+
+
+def modality_loss(classifier: nn.Module, u: Tensor, v: Tensor, reversal: float) -> Tensor:
+    """Eq. 9: cross-entropy of the modality of each row, mean over the pairs, behind the gradient reversal layer."""
+    logits = classifier(reverse_gradient(torch.cat([u, v]), reversal))
+    modality = torch.arange(2, device=u.device).repeat_interleave(len(u))
+    return functional.cross_entropy(logits, modality, reduction="sum") / len(u)

@@ -1,0 +1,215 @@
+"""The training loop that all methods with networks share.
+
+Mini-batches are drawn on the device; a method gives, for a batch of row numbers, its loss terms. Every epoch seeds the
+random generators from the run's seed and its own number, so a fit that is killed and resumed from its checkpoint
+repeats what an uninterrupted one does.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmr.errors import UserError
+from cmr.methods.base import History
+from cmr.store import atomic
+
+SECONDS_BETWEEN_CHECKPOINTS = 20
+
+Terms = Mapping[str, Tensor]
+"""Loss terms by name, weighted; the step minimises their sum."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser's step on a batch: ``terms(rows)`` gives the loss terms of the row numbers ``rows`` (b,)."""
+
+    optimizer: torch.optim.Optimizer
+    terms: Callable[[Tensor], Terms]
+
+
+def train(
+    network: nn.Module,
+    updates: list[Update],
+    rows: int,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    device: str,
+    patience: int = 0,
+    validate: Callable[[], float] | None = None,
+    checkpoint: Path | None = None,
+    each_epoch: Callable[[int], None] | None = None,
+) -> History:
+    """Trains ``network`` for ``epochs`` epochs over ``rows`` training rows; each batch takes the updates in turn.
+
+    With ``validate`` (higher is better) the network ends with the weights of the best epoch, which `History.chosen`
+    names, and training stops after ``patience`` epochs without a better one (0: never). Without it all epochs are
+    trained and the last weights stay. A last batch of a single row is left out, as batch statistics need two.
+
+    ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say.
+    Raises `UserError` that names the epoch and the term where the loss is not finite.
+    """
+    progress = _Progress.resume(checkpoint, network, updates, device)
+    while progress.epoch < epochs and not progress.is_over(patience):
+        epoch = progress.epoch + 1
+        torch.manual_seed(_epoch_seed(seed, epoch))
+        if each_epoch:
+            each_epoch(epoch)
+        row = {"epoch": epoch, **_train_epoch(network, updates, rows, batch_size, seed, epoch, device)}
+        if validate:
+            network.eval()
+            with torch.inference_mode():
+                row["validation"] = validate()
+        progress.record(row, network)
+        if checkpoint and progress.is_due(last=epoch == epochs or progress.is_over(patience)):
+            progress.save(checkpoint, network, updates)
+    if progress.best is not None:
+        network.load_state_dict(progress.best)
+    network.eval()
+    chosen = {"epochs": progress.best_epoch} if validate else {}
+    return History(progress.rows, chosen)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return seed * 1_000_003 + epoch
+
+
+def _train_epoch(
+    network: nn.Module, updates: list[Update], rows: int, batch_size: int, seed: int, epoch: int, device: str
+) -> dict[str, float]:
+    """One pass over the rows in random order; the mean of each term over the batches."""
+    network.train()
+    generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+    order = torch.randperm(rows, generator=generator).to(device)
+    batches = [batch for batch in order.split(batch_size) if len(batch) > 1 or rows == 1]
+    totals: dict[str, Tensor] = {}
+    for batch in batches:
+        for update in updates:
+            with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
+                terms = update.terms(batch)
+                loss = torch.stack([term.float() for term in terms.values()]).sum()
+            update.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            update.optimizer.step()
+            for name, term in terms.items():
+                totals[name] = totals.get(name, 0) + term.detach().float()
+    means = {name: float(total) / len(batches) for name, total in totals.items()}
+    for name, value in means.items():
+        if not np.isfinite(value):
+            raise UserError(
+                f"epoch {epoch}: the loss term {name!r} is {value}; lower the learning rate or scale the features"
+            )
+    return means
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds beside the weights and the optimisers' state."""
+
+    epoch: int = 0
+    rows: list[dict[str, Any]] = None
+    best: dict[str, Tensor] | None = None
+    best_epoch: int = 0
+    best_score: float = -np.inf
+    saved_at: float = 0.0
+
+    @classmethod
+    def resume(cls, checkpoint: Path | None, network: nn.Module, updates: list[Update], device: str) -> "_Progress":
+        if checkpoint is None or not checkpoint.exists():
+            return cls(rows=[], saved_at=time.monotonic())
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(saved.pop("network"))
+        for update, state in zip(updates, saved.pop("optimizers"), strict=True):
+            update.optimizer.load_state_dict(state)
+        return cls(**saved, saved_at=time.monotonic())
+
+    def record(self, row: dict[str, Any], network: nn.Module) -> None:
+        self.epoch = row["epoch"]
+        self.rows.append(row)
+        if row.get("validation", -np.inf) > self.best_score:
+            self.best_score, self.best_epoch = row["validation"], self.epoch
+            self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def is_over(self, patience: int) -> bool:
+        return bool(patience) and self.best is not None and self.epoch - self.best_epoch >= patience
+
+    def is_due(self, last: bool) -> bool:
+        return last or time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS
+
+    def save(self, checkpoint: Path, network: nn.Module, updates: list[Update]) -> None:
+        state = {
+            "network": network.state_dict(),
+            "optimizers": [update.optimizer.state_dict() for update in updates],
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+        }
+        with atomic(checkpoint) as temporary:
+            torch.save(state, temporary)
+        self.saved_at = time.monotonic()
+
+
+def tensor(array: np.ndarray, device: str) -> Tensor:
+    """A float32 tensor on the device."""
+    return torch.as_tensor(np.ascontiguousarray(array, np.float32), device=device)
+
+
+def network_state(network: nn.Module, prefix: str = "network.") -> dict[str, np.ndarray]:
+    """A network's weights as arrays, for `Method.state`."""
+    return {prefix + name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def load_network(network: nn.Module, state: Mapping[str, np.ndarray], prefix: str = "network.") -> None:
+    weights = {name.removeprefix(prefix): torch.as_tensor(v) for name, v in state.items() if name.startswith(prefix)}
+    network.load_state_dict(weights)
+    network.eval()
+
+
+def apply(network: Callable[[Tensor], Tensor], features: np.ndarray, device: str, block: int = 8192) -> np.ndarray:
+    """``network`` over rows (n, d), a block at a time, without gradients; float32."""
+    with torch.inference_mode():
+        blocks = [
+            network(tensor(features[i : i + block], device)).float().cpu() for i in range(0, len(features), block)
+        ]
+    return torch.cat(blocks).numpy()
+
+
+def feed_forward(
+    sizes: tuple[int, ...], activation: Callable[[], nn.Module], last_activation: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
+    """Linear layers sizes[0] → sizes[1] → …, an activation after each, ``last_activation`` (or none) after the last."""
+    layers: list[nn.Module] = []
+    for number, (inner, outer) in enumerate(pairwise(sizes), 1):
+        layers.append(nn.Linear(inner, outer))
+        follow = activation if number < len(sizes) - 1 else last_activation
+        if follow:
+            layers.append(follow())
+    return nn.Sequential(*layers)
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.weight * gradient, None
+
+
+def reverse_gradient(x: Tensor, weight: float) -> Tensor:
+    """The gradient reversal layer: the identity, whose gradient is multiplied by −``weight``.
+
+    Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, ICML 2015.
+    """
+    return _Reverse.apply(x, weight)

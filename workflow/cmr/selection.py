@@ -1,0 +1,77 @@
+"""Choosing parameters on held-out rows, the same way for every method.
+
+Where the split has validation rows, each candidate is fitted on the training rows and the best on the validation rows
+is kept. Where it has none, candidates are fitted on nine tenths of the training rows and scored on the tenth that the
+split holds out; then the best is fitted again on all training rows. Test rows have no part in it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from cmr.data import Part
+from cmr.methods.base import History, Method
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
+
+    ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
+    """
+
+    train: Part
+    selection_train: Part
+    held_out: Part
+    has_validation: bool
+
+
+def candidates(tune: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """All combinations of the tuned parameters' values; one empty candidate where nothing is tuned."""
+    return [dict(zip(tune, values, strict=True)) for values in product(*tune.values())]
+
+
+def select_and_fit(
+    create: Callable[[dict[str, Any], str], Method],
+    tune: Mapping[str, list[Any]],
+    chooses: tuple[str, ...],
+    data: TrainingData,
+    unlabelled: Part | None = None,
+) -> tuple[Method, History, dict[str, Any]]:
+    """Fits every candidate, keeps the best, and says how it was chosen.
+
+    ``create(parameters, name)`` makes an unfitted method with some parameters changed; the name tells its checkpoint
+    from those of the other candidates. ``chooses``: parameters that `Method.fit` chooses itself on validation rows.
+    Returns the fitted method, its history, and the record of the selection for ``fit.json``. Ties go to the candidate
+    that comes first.
+    """
+    points = candidates(tune)
+    if len(points) == 1 and not chooses:
+        method = create(points[0], "final")
+        return method, method.fit(data.train, None, unlabelled), {"chosen": points[0], "candidates": []}
+
+    tried, best = [], None
+    for number, point in enumerate(points):
+        method = create(point, f"candidate{number}")
+        history = method.fit(data.selection_train, data.held_out, unlabelled)
+        score = method.validation_score(data.held_out)
+        log.info("candidate %s: validation score %.4f", point | history.chosen, score)
+        tried.append({"parameters": point | history.chosen, "validation_score": round(score, 6)})
+        if best is None or score > best[0]:
+            best = (score, method, history, point | history.chosen)
+    _, method, history, chosen = best
+    record = {
+        "chosen": chosen,
+        "candidates": tried,
+        "on": "validation" if data.has_validation else "a tenth of the training rows, then fitted again on all",
+        "held_out_rows": {modality: len(view) for modality, view in data.held_out.items()},
+    }
+    if not data.has_validation:
+        method = create(chosen, "final")
+        final = method.fit(data.train, None, unlabelled)
+        history = History(rows=history.rows, chosen=history.chosen) if not final.rows else final
+    return method, history, record

@@ -1,0 +1,253 @@
+"""The stages, one function each: what a rule's script calls with plain paths and configuration.
+
+``configuration`` is what a result's files record of their origin: the entries that lead to it, as dictionaries.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr import inputs, provenance, registry, store
+from cmr.data import TEST, TRAIN, Items, Split
+
+log = logging.getLogger(__name__)
+
+Entry = Mapping[str, Any]
+"""A configured plug-in as a dictionary: id, the plug-in's name under its kind's key, params."""
+
+
+def _dataset(entry: Entry, folder: str, cache: str, base: str) -> Any:
+    params = registry.params_model("datasets", entry["dataset"])(**entry["params"])
+    return registry.load("datasets", entry["dataset"])(params, Path(folder), Path(cache), Path(base))
+
+
+def download(entry: Entry, folder: str, cache: str, base: str, record: str) -> None:
+    """Raw files into the cache; what they are into ``record``."""
+    files = _dataset(entry, folder, cache, base).download()
+    store.write_json(record, {"schema_version": store.SCHEMA_VERSION, "dataset": entry["dataset"], "files": files})
+
+
+def prepare(entry: Entry, folder: str, cache: str, base: str, items: str) -> None:
+    """The items table, from the raw files."""
+    _dataset(entry, folder, cache, base).prepare().write(items)
+
+
+def split(entry: Entry, folder: str, cache: str, base: str, items: str, name: str, output: str) -> None:
+    """One named split of the items."""
+    _dataset(entry, folder, cache, base).split(Items.read(items), name).write(output)
+
+
+def _extractor(entry: Entry, cache: str, device: str = "cpu", threads: int = 1) -> Any:
+    params = registry.params_model("extractors", entry["extractor"])(**entry["params"])
+    return registry.load("extractors", entry["extractor"])(params, Path(cache), device, threads)
+
+
+def fetch_weights(entry: Entry, cache: str, output: str) -> None:
+    """The weights of an extractor into the cache; what they are into ``output``."""
+    weights = _extractor(entry, cache).fetch()
+    store.write_json(output, {"schema_version": store.SCHEMA_VERSION, "extractor": entry["extractor"], **weights})
+
+
+def extract(
+    entry: Entry,
+    dataset: Entry,
+    folder: str,
+    cache: str,
+    base: str,
+    items: str,
+    split: str | None,
+    weights: str | None,
+    output: str,
+    partial: str,
+    device: str,
+    threads: int,
+    code: str,
+) -> None:
+    """The features of every item that has the extractor's modality. ``split``: given for fitted extractors."""
+    from cmr.device import resolve
+    from cmr.features.extraction import extract as run
+
+    table = Items.read(items)
+    data = _dataset(dataset, folder, cache, base)
+    rows = table.having(entry["modality"])
+    contents = data.contents(table, entry["modality"])
+    ids = rows["id"].to_numpy(str)
+    info = registry.info("extractors", entry["extractor"])
+    training = None if split is None else np.isin(ids, list(Split.read(split).ids(TRAIN)))
+    labels = table.labels(ids[training]) if info.uses_labels else None
+    extractor = _extractor(entry, cache, resolve(device), threads)
+    attributes = {
+        "extractor": entry["extractor"],
+        "modality": entry["modality"],
+        "params": dict(entry["params"]),
+        "weights": store.read_json(weights) if weights else {},
+        "code": code,
+        "versions": provenance.versions(),
+    }
+    run(extractor, contents, ids, Path(output), attributes, Path(partial), training, labels)
+
+
+def encode(
+    entry: Entry,
+    features: Sequence[Entry],
+    items: str,
+    split: str,
+    files: Sequence[str],
+    output: str,
+    seed: int,
+    code: str,
+) -> None:
+    """Dictionary coefficients of all rows: of the joint objective for training rows, of the transform for the others."""
+    table, parts = Items.read(items), Split.read(split)
+    views = inputs.read_features(files, features, table)
+    params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
+    create = registry.load("dictionaries", entry["dictionary"])
+    modalities = tuple(views)
+    groups: dict[str, store.Rows] = {}
+    trainings = {"": parts.ids(TRAIN)} | ({} if parts.has_validation else {"selection/": parts.selection_train})
+    for prefix, training in trainings.items():
+        dictionary = create(params, modalities, seed)
+        codes = inputs.encode_rows(dictionary, views, training)
+        groups |= {f"{prefix}{modality}": rows for modality, rows in codes.items()}
+        if not prefix:
+            state = dictionary.state()
+    attributes = {"dictionary": entry["dictionary"], "params": dict(entry["params"]), "seed": seed, "code": code}
+    store.write_groups(output, groups, attributes, state)
+
+
+def fit(
+    configuration: Mapping[str, Any],
+    items: str,
+    split: str,
+    files: Sequence[str],
+    is_codes: bool,
+    folder: str,
+    partial: str,
+    device: str,
+    code: str,
+) -> None:
+    """Chooses on held-out rows, fits on training rows, and publishes the model, its history and ``fit.json``."""
+    from cmr.selection import select_and_fit
+
+    entry, features = configuration["method"], configuration["features"]
+    info = registry.info("methods", entry["method"])
+    with provenance.measured() as usage:
+        table, parts = Items.read(items), Split.read(split)
+        data = inputs.training_data(files, features, table, parts, is_codes, with_labels=info.labels)
+        unlabelled = inputs.test_rows(files, features, table, parts, is_codes, False) if info.transductive else None
+        create = _method_factory(configuration, tuple(data.train), device, Path(partial))
+        method, history, selection = select_and_fit(create, entry["tune"], info.chooses, data, unlabelled)
+    with store.atomic_folder(folder) as temporary:
+        store.write_arrays(temporary / "model.safetensors", method.state())
+        store.write_table(temporary / "history.csv", history.rows)
+        store.write_json(
+            temporary / "fit.json",
+            {
+                "schema_version": store.SCHEMA_VERSION,
+                **configuration,
+                "modalities": list(data.train),
+                "selection": selection,
+                "input_hashes": {file: provenance.file_hash(file) for file in [items, split, *files]},
+                "code": code,
+                "versions": provenance.versions(),
+                "hardware": provenance.hardware(),
+                "usage": usage,
+            },
+        )
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...], device: str, partial: Path) -> Any:
+    entry = configuration["method"]
+    model = registry.params_model("methods", entry["method"])
+    method = registry.load("methods", entry["method"])
+    if registry.info("methods", entry["method"]).gpu:
+        from cmr.device import resolve
+
+        device = resolve(device)
+
+    def create(parameters: dict[str, Any], name: str) -> Any:
+        params = model(**entry["params"] | parameters)
+        return method(params, modalities, configuration["seed"], device, partial / f"{name}.pt")
+
+    return create
+
+
+def load_method(folder: str | Path, device: str) -> Any:
+    """The fitted method of one fit's folder, ready to embed."""
+    record = store.read_json(Path(folder) / "fit.json")
+    create = _method_factory(record, tuple(record["modalities"]), device, Path(folder))
+    method = create(record["selection"]["chosen"], "final")
+    method.load_state(store.read_arrays(Path(folder) / "model.safetensors"))
+    return method
+
+
+def evaluate(
+    fits: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Entry],
+    items: str,
+    split: str,
+    outputs: Mapping[str, str],
+    device: str,
+    threads: int,
+    code: str,
+) -> None:
+    """Embeds the test rows with each fit, ranks them in every direction, and publishes the run.
+
+    ``fits``: ``folder``, ``files``, ``is_codes`` and ``features`` of each fit; ``outputs``: the run's files by name.
+    """
+    from cmr import evaluation
+
+    with provenance.measured() as usage:
+        table, parts = Items.read(items), Split.read(split)
+        embedded = [inputs.embed_test_rows(load_method(f["folder"], device), f, table, parts) for f in fits]
+        configured = [evaluation.ConfiguredMetric.from_entry(m) for m in metrics]
+        tasks = [
+            evaluation.evaluate_task(score, query, gallery, configured, table.classes, names, threads)
+            for names, query, gallery, score in inputs.tasks(embedded)
+        ]
+    records = [store.read_json(Path(f["folder"]) / "fit.json") for f in fits]
+    with store.atomic_folder(outputs["embeddings"]) as temporary:
+        for part in embedded:
+            inner = temporary if inputs.each_modality_once(embedded) else temporary / "+".join(part.inputs)
+            for modality, view in part.views.items():
+                store.write_matrix(inner / f"{modality}.h5", "embeddings", view.ids, view.features, {"code": code})
+    evaluation.write_curves(outputs["curves"], tasks)
+    evaluation.write_metrics(outputs["metrics"], tasks)
+    store.write_json(
+        outputs["run"],
+        {
+            "schema_version": store.SCHEMA_VERSION,
+            "fits": records,
+            "metrics": [dict(m) for m in metrics],
+            "test_part": TEST,
+            "input_hashes": {path: provenance.file_hash(path) for path in [items, split]}
+            | {
+                f"{f['folder']}/model.safetensors": provenance.file_hash(f"{f['folder']}/model.safetensors")
+                for f in fits
+            },
+            "code": code,
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(),
+            "usage": usage,
+        },
+    )
+
+
+def collect(configuration: Mapping[str, Any], runs: Sequence[str], metrics: str, run: str, output: str) -> None:
+    """The index of an experiment: which runs it consists of, and the names of their files."""
+    store.write_json(
+        output,
+        {
+            "schema_version": store.SCHEMA_VERSION,
+            "id": configuration["id"],
+            "configuration": configuration,
+            "runs": list(runs),
+            "metrics": metrics,
+            "run": run,
+        },
+    )

@@ -1,0 +1,27 @@
+# Features or coefficients of the training rows → a fitted method. This job does not take a test row.
+
+
+def fit_configuration(wildcards):
+    return PLAN.fit_configuration(fit_of(wildcards))
+
+
+rule fit:
+    input:
+        items=paths.ITEMS,
+        split=paths.SPLIT,
+        features=lambda w: PLAN.fit_inputs(fit_of(w)),
+    output:
+        **{Path(name).stem: f"{paths.FIT}/{name}" for name in paths.FIT_FILES},
+    params:
+        configuration=fit_configuration,
+        device=CONFIG.device,
+        code=lambda w: code("methods", PLAN.methods[w.method].plugin),
+    log:
+        "results/.logs/fit/{data}/{split}/{inputs}/{method}/{seed}.log",
+    resources:
+        gpu=lambda w: gpus(PLAN.methods[w.method].info),
+        local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/fit.py"

@@ -1,0 +1,7 @@
+from cmr.jobs import job
+from cmr.stages import evaluate
+
+with job(snakemake.log[0]):
+    i, p = snakemake.input, snakemake.params
+    outputs = dict(snakemake.output.items())
+    evaluate(p.fits, p.metrics, i.items, i.split, outputs, p.device, snakemake.threads, p.code)

@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from cmr import paths
+from cmr.jobs import job
+from cmr.stages import fit
+
+with job(snakemake.log[0]):
+    i, p = snakemake.input, snakemake.params
+    folder = str(Path(snakemake.output.model).parent)
+    fit(p.configuration, i.items, i.split, list(i.features), folder, paths.partial(folder), p.device, p.code)
