@@ -80,9 +80,14 @@ def items_of(labels, **modalities) -> Items:
 
 def test_validation_rows_are_the_held_out_ones():
     parts = np.array(["train", "validation", "test", ""])
-    split = with_held_out(items_of("abab", text=["t"] * 4), parts)
+    split = with_held_out(items_of("aaab", text=["t"] * 4), parts)
     assert split.held_out == {"i1"}
     assert list(split.table["id"]) == ["i0", "i1", "i2"]  # unused items are left out
+
+
+def test_a_class_without_training_rows_is_told():
+    with pytest.raises(UserError, match="class 'b' of item 'i1' has no training row"):
+        with_held_out(items_of("ab", text=["t"] * 2), np.array(["train", "test"]))
 
 
 def test_without_validation_rows_a_stratified_tenth_of_training_is_held_out():

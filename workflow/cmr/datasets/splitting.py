@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from cmr.data import HELD_OUT_SHARE, TRAIN, VALIDATION, Items, Split
 from cmr.errors import UserError
@@ -55,12 +57,26 @@ def stratified(
     return parts.astype(str)
 
 
+def same_content(items: Items) -> np.ndarray:
+    """Numbers (n,) of groups of items that share a text or a file, directly or through other items."""
+    n, edges = len(items.table), []
+    for modality in items.kinds:
+        codes, _ = pd.factorize(items.table[modality])
+        edges.append((np.flatnonzero(codes >= 0), codes[codes >= 0]))
+    offsets = n + np.cumsum([0, *(codes.max(initial=-1) + 1 for _, codes in edges)])
+    rows = np.concatenate([rows for rows, _ in edges])
+    nodes = np.concatenate([codes + offset for (_, codes), offset in zip(edges, offsets[:-1], strict=True)])
+    graph = coo_array((np.ones(len(rows)), (rows, nodes)), shape=(offsets[-1], offsets[-1]))
+    return connected_components(graph, directed=False)[1][:n]
+
+
 def with_held_out(items: Items, parts: np.ndarray) -> Split:
     """Adds the rows that choices are made on: the validation part, or a seeded tenth of the training rows.
 
     The tenth is stratified by class and by which modalities an item has (unpaired data). A stratum's only
-    training row stays in training.
+    training row stays in training. Raises `UserError` where a class has test or validation but no training rows.
     """
+    _check_trained(items, parts)
     table = pd.DataFrame({"id": items.ids, "part": parts, "held_out": parts == VALIDATION})
     table = table[table["part"] != ""].reset_index(drop=True)
     if not table["held_out"].any():
@@ -69,6 +85,14 @@ def with_held_out(items: Items, parts: np.ndarray) -> Split:
         shares = {"kept": 1 - HELD_OUT_SHARE, "held_out": HELD_OUT_SHARE}
         table.loc[strata.index, "held_out"] = stratified(list(strata), shares, HELD_OUT_SEED) == "held_out"
     return Split(table)
+
+
+def _check_trained(items: Items, parts: np.ndarray) -> None:
+    known = {label for labels in items.table["labels"][parts == TRAIN] for label in labels}
+    for item, labels in zip(items.ids[parts != ""], items.table["labels"][parts != ""], strict=True):
+        for label in labels:
+            if label not in known:
+                raise UserError(f"class {label!r} of item {str(item)!r} has no training row; remove it or its items")
 
 
 def _strata(items: Items) -> list[str]:

@@ -36,6 +36,6 @@ class Ready(Extractor):
 
     def transform(self, contents: Sequence[np.ndarray]) -> np.ndarray:
         """The contents, which are vectors already."""
-        if len(contents) and isinstance(contents[0], str) or not np.ndim(contents[0]):
+        if len(contents) and np.ndim(contents[0]) == 0:
             raise UserError("ready features come with a data set; they cannot be computed from texts or files")
         return np.asarray(contents, np.float32)

@@ -1,0 +1,66 @@
+"""Time and memory of preparing a large table: 100,000 rows, paths checked, pictures not decoded.
+
+    python tests/benchmarks/table.py [ROWS]
+
+Prints one JSON line: rows, seconds, rows a second, peak memory in MiB, and the same for a tenth of the rows, so that
+growth shows. The pictures are hard links to one file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+from cmr.datasets.table import Params, Table
+from cmr.provenance import measured
+from PIL import Image
+
+MEASURE_ONE = "--one"
+LINKS_A_FILE = 10_000  # file systems limit the number of hard links
+
+
+def make(folder: Path, rows: int) -> None:
+    (folder / "pictures").mkdir()
+    for row in range(rows):
+        original = folder / f"pictures/{row - row % LINKS_A_FILE}.png"
+        path = folder / f"pictures/{row}.png"
+        if path == original:
+            Image.new("RGB", (2, 2)).save(path)
+        else:
+            os.link(original, path)
+    frame = pd.DataFrame({"id": range(rows), "picture": [f"pictures/{row}.png" for row in range(rows)]})
+    frame["caption"] = [f"a caption of ordinary length about the picture number {row}" for row in range(rows)]
+    frame["class"] = [f"class {row % 50}" for row in range(rows)]
+    frame.to_csv(folder / "my.csv", index=False)
+
+
+def measure(rows: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder, rows)
+        params = Params(file="my.csv", id="id", image="picture", text="caption", label="class")
+        table = Table(params, folder / "out", folder / "cache", folder)
+        with measured() as usage:
+            start = time.perf_counter()
+            items = table.prepare()
+            items.write(folder / "out/items.parquet")
+            prepared = time.perf_counter() - start
+            table.split(items, "default").write(folder / "out/default.csv")
+    return {"rows": rows, "prepare_seconds": round(prepared, 2), "rows_a_second": round(rows / prepared), **usage}
+
+
+def main() -> None:
+    if sys.argv[1:2] == [MEASURE_ONE]:
+        print(json.dumps(measure(int(sys.argv[2]))))
+        return
+    rows = int(sys.argv[1]) if sys.argv[1:] else 100_000
+    for n in (rows // 10, rows):  # a process each, as peak memory never falls
+        subprocess.run([sys.executable, __file__, MEASURE_ONE, str(n)], check=True)
+
+
+if __name__ == "__main__":
+    main()
