@@ -4,7 +4,7 @@ A metric is one file in this folder with ``INFO`` (see `cmr.registry.MetricInfo`
 ``compute(ranking, params)``, which gives, by ``INFO["gives"]``,
 
 - ``number``: ``values`` (q,), one number a query; NaN where it is not defined for a query (no own pair);
-- ``curve``: ``x, y``, each (points,) or (q, points); the curve is their mean over queries;
+- ``curve``: ``x`` (points,) or (q, points) and ``y`` (q, points); the curve is their mean over queries;
 - ``gallery``: ``values`` (q, k) from which ``summary`` makes one number of the whole gallery.
 
 Three more functions are optional:
@@ -44,3 +44,8 @@ class Ranking:
     def relevance(self) -> np.ndarray:
         """(q, n) bool: whether the item at each rank is relevant."""
         return self.gains > 0
+
+
+def cut_note(at: int | None, gallery_size: int) -> str:
+    """The note of a metric whose cut lies beyond the gallery."""
+    return f"its cut at {at} is beyond the gallery's {gallery_size} items" if (at or 0) > gallery_size else ""

@@ -85,7 +85,7 @@ def average_precision_of(ranking: Ranking, at: int | None = None, normalise: Nor
     """
     inside = ranking.gains[:, :at]
     found = np.count_nonzero(inside, axis=1)
-    row, place = np.divmod(np.flatnonzero(inside), max(inside.shape[1], 1))
+    row, place = np.divmod(np.flatnonzero(inside > 0), max(inside.shape[1], 1))
     nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(found) - found, found)
     total = np.bincount(row, nth / (place + 1), minlength=len(inside))
     return total / np.maximum(found if normalise == "retrieved" else ranking.relevant, 1)

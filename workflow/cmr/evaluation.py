@@ -1,0 +1,347 @@
+"""Evaluates retrieval: ranks every query against the gallery, block by block, and sums up what the metrics say.
+
+Scores come in blocks of queries, from embeddings (`scorer`), a matrix (``matrix.__getitem__``) or a method, so memory
+is that of one block and never queries × gallery. Blocks are scored one after another, each product with all cores,
+and ranked on a pool of threads, which numpy's sort lets run side by side.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from cmr import registry
+from cmr.data import View
+from cmr.errors import UserError
+from cmr.methods.base import unit_rows
+from cmr.metrics.base import Ranking
+from cmr.metrics.bootstrap import bootstrap_interval
+from cmr.metrics.files import read_embeddings, read_labels
+from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
+from cmr.params import Params
+from cmr.store import SCHEMA_VERSION, TEXT, atomic, set_attributes, write_json
+
+SCORES_AT_ONCE = 2**24
+
+ScoreBlock = Callable[[slice], Any]
+"""Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
+Values = dict[str, np.ndarray]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ConfiguredMetric:
+    """A metric as the configuration names it: ``id`` in results, ``name`` of the plug-in, its parameters."""
+
+    id: str
+    name: str
+    params: Params
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> "ConfiguredMetric":
+        """From ``id``, ``metric`` and ``params``; raises `UserError` where there is no such metric."""
+        return cls(entry["id"], entry["metric"], registry.params_model("metrics", entry["metric"])(**entry["params"]))
+
+    @property
+    def info(self) -> registry.MetricInfo:
+        return registry.info("metrics", self.name)
+
+    @property
+    def module(self) -> ModuleType:
+        return registry.module("metrics", self.name)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One direction: ``task``, its entry in ``metrics.json``, and its arrays for ``curves.h5``.
+
+    ``ids`` (q,) of the queries; ``top`` (q, 10) gallery rows that rank first; ``per_query`` metric id → (q,);
+    ``curves`` metric id → x, y (points,).
+    """
+
+    task: dict[str, Any]
+    ids: np.ndarray
+    top: np.ndarray
+    per_query: Values
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a block of queries, or all of them, gives: arrays with a row a query, but sums for curves.
+
+    A curve's x is 1-d where it is the same for all queries, else 2-d with one row, the sum.
+    """
+
+    relevant: np.ndarray
+    top: np.ndarray
+    values: Values
+    chance: Values
+    pessimistic: Values
+    optimistic: Values
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def evaluate_task(
+    score_block: ScoreBlock,
+    query: View,
+    gallery: View,
+    metrics: Sequence[ConfiguredMetric],
+    classes: Sequence[str],
+    modalities: tuple[str, str] = ("query", "gallery"),
+    threads: int | None = None,
+) -> Evaluation:
+    """All metrics of one direction, in one pass over blocks of queries.
+
+    Query and gallery item are relevant to each other where they share a label; they are a pair where their ids are
+    equal. ``classes`` names the columns of the labels. ``threads``: the job's cores, all there are by default.
+    """
+    if not len(query) or not len(gallery):
+        raise UserError(f"{modalities[0]}→{modalities[1]}: no query or no gallery item to evaluate on")
+    gains = shared_labels(query.labels, gallery.labels)
+    own = pd.Index(gallery.ids).get_indexer(query.ids) if any(m.info.paired for m in metrics) else None
+
+    def work(rows: slice, scores: Any) -> _Measured:
+        return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
+
+    measured = _merge(list(over_blocks(score_block, len(query), len(gallery), work, threads)))
+    task = {
+        "query": modalities[0],
+        "gallery": modalities[1],
+        "queries": len(query),
+        "gallery_size": len(gallery),
+        "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)),
+        "metrics": {m.id: _entry(m, measured, query, len(gallery), classes) for m in metrics},
+    }
+    numbers = {m.id: measured.values[m.id] for m in metrics if m.info.gives == "number"}
+    return Evaluation(task, query.ids, measured.top, numbers, measured.curves)
+
+
+def over_blocks(
+    score_block: ScoreBlock,
+    queries: int,
+    gallery_size: int,
+    work: Callable[[slice, Any], T],
+    threads: int | None = None,
+) -> Iterable[T]:
+    """``work(rows, scores)`` for all queries, in their order: pieces that fit a core's cache, on a pool of threads.
+
+    Scores on a GPU are not cut up: there one sort of a whole block is the quick way.
+    """
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        for block in row_blocks(queries, gallery_size, SCORES_AT_ONCE):
+            scores = score_block(block)
+            size = block.stop - block.start
+            pieces = [slice(0, size)] if getattr(scores, "is_cuda", False) else list(row_blocks(size, gallery_size))
+            rows = [slice(block.start + piece.start, block.start + piece.stop) for piece in pieces]
+            yield from pool.map(work, rows, [scores[piece] for piece in pieces])
+
+
+def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
+    """Rows of the queries → the number of labels (rows, n) that they share with each gallery item.
+
+    Labels are multi-hot (q, c) and (n, c), or class numbers (q,) and (n,).
+    """
+    if query.ndim == 2 and (query.sum(axis=1) == 1).all() and (gallery.sum(axis=1) == 1).all():
+        query, gallery = query.argmax(axis=1), gallery.argmax(axis=1)
+    if query.ndim == 1:
+        query, gallery = query.astype(np.int32), gallery.astype(np.int32)
+        return lambda rows: query[rows, None] == gallery
+    query, columns = query.astype(np.float32), gallery.astype(np.float32).T
+    return lambda rows: query[rows] @ columns
+
+
+def scorer(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    measure: Literal["cosine", "euclidean", "inner"] = "cosine",
+    device: str | None = None,
+) -> ScoreBlock:
+    """Scores of embeddings (q, d) against (n, d), in blocks of queries, in the embeddings' precision.
+
+    ``cosine`` (rows of zeros score 0), ``inner`` product, or ``euclidean``: q·g - |g|²/2, which ranks as the negative
+    distance does, after both are centred for accuracy. ``device``: a torch device to compute on; without one,
+    numpy does.
+    """
+    if query.shape[1] != gallery.shape[1]:
+        raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
+    offset = np.zeros(len(gallery), gallery.dtype)
+    if measure == "cosine":
+        query, gallery = unit_rows(query), unit_rows(gallery)
+    elif measure == "euclidean":
+        centre = gallery.mean(axis=0)
+        query, gallery = query - centre, gallery - centre
+        offset = np.square(gallery).sum(axis=1) / 2
+    if device is not None:
+        import torch
+
+        query, gallery, offset = (torch.as_tensor(part, device=device) for part in (query, gallery, offset))
+    if measure == "euclidean":
+        return lambda rows: query[rows] @ gallery.T - offset
+    return lambda rows: query[rows] @ gallery.T
+
+
+def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
+    ranking = rank(scores, gains, own)
+    computed = {m.id: m.module.compute(ranking, m.params) for m in metrics}
+    numbers = [m for m in metrics if m.info.gives == "number"]
+    values = {m.id: computed[m.id] for m in metrics if m.info.gives != "curve"}
+    return _Measured(
+        relevant=ranking.relevant,
+        top=ranking.top,
+        values=values,
+        chance={m.id: m.module.chance(ranking, m.params) for m in numbers if hasattr(m.module, "chance")},
+        pessimistic=_bound("pessimistic", ranking, values, scores, gains, own, numbers),
+        optimistic=_bound("optimistic", ranking, values, scores, gains, own, numbers),
+        curves={m.id: _sums(*computed[m.id]) for m in metrics if m.info.gives == "curve"},
+    )
+
+
+def _bound(
+    ties: Ties,
+    ranking: Ranking,
+    values: Values,
+    scores: Any,
+    gains: np.ndarray,
+    own: np.ndarray | None,
+    numbers: Sequence[ConfiguredMetric],
+) -> Values:
+    """The values with ties resolved the worst or the best way: only queries that ties leave open are ranked again."""
+    open_ = np.flatnonzero(ranking.tied)
+    if not len(open_):
+        return {m.id: values[m.id] for m in numbers}
+    again = rank(scores[open_], gains[open_], None if own is None else own[open_], top=0, ties=ties)
+    bound = {m.id: values[m.id].copy() for m in numbers}
+    for m in numbers:
+        bound[m.id][open_] = m.module.compute(again, m.params)
+    return bound
+
+
+def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (x if x.ndim == 1 else x.sum(axis=0, keepdims=True)), y.sum(axis=0)
+
+
+def _merge(blocks: Sequence[_Measured]) -> _Measured:
+    def joined(part: str) -> Values:
+        return {key: np.concatenate([getattr(b, part)[key] for b in blocks]) for key in getattr(blocks[0], part)}
+
+    relevant = np.concatenate([b.relevant for b in blocks])
+    return _Measured(
+        relevant=relevant,
+        top=np.concatenate([b.top for b in blocks]),
+        values=joined("values"),
+        chance=joined("chance"),
+        pessimistic=joined("pessimistic"),
+        optimistic=joined("optimistic"),
+        curves={key: _mean_curve([b.curves[key] for b in blocks], len(relevant)) for key in blocks[0].curves},
+    )
+
+
+def _mean_curve(sums: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> tuple[np.ndarray, np.ndarray]:
+    first = sums[0][0]
+    x = first if first.ndim == 1 else sum(x for x, _ in sums)[0] / queries
+    return x, sum(y for _, y in sums) / queries
+
+
+def _entry(
+    metric: ConfiguredMetric, measured: _Measured, query: View, gallery_size: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    """A metric's entry in ``metrics.json``; a key is left out where it does not apply to the metric."""
+    entry: dict[str, Any] = {"metric": metric.name, "params": metric.params.model_dump(mode="json")}
+    if metric.info.gives == "number":
+        entry |= _number(metric, measured, query, gallery_size, classes)
+    elif metric.info.gives == "gallery":
+        entry["value"] = metric.module.summary(measured.values[metric.id], gallery_size)
+    note = getattr(metric.module, "note", lambda params, size: "")(metric.params, gallery_size)
+    return entry | {"note": note} if note else entry
+
+
+def _number(
+    metric: ConfiguredMetric, measured: _Measured, query: View, gallery_size: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Value, chance, bounds, interval and classes, each over the queries that the metric is defined for."""
+    values = measured.values[metric.id]
+    known = ~np.isnan(values)
+    if not known.any():
+        return {"note": "no query has its own pair in the gallery"}
+
+    def summary(of: np.ndarray) -> np.ndarray:
+        reduce = getattr(metric.module, "summary", None)
+        return of.mean(axis=-1) if reduce is None else reduce(of, gallery_size)
+
+    entry: dict[str, Any] = {"value": float(summary(values[known]))}
+    for key in ("chance", "pessimistic", "optimistic"):
+        if metric.id in getattr(measured, key):
+            entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
+    entry["ci95"] = list(bootstrap_interval(values, statistic=summary))
+    members = {name: known & (query.labels[:, column] > 0) for column, name in enumerate(classes)}
+    entry["per_class"] = {name: float(summary(values[of])) for name, of in members.items() if of.any()}
+    return entry
+
+
+def write_metrics(path: str | Path, tasks: Sequence[Evaluation]) -> None:
+    """``metrics.json``: the entries of all directions, and each metric's mean over those that have a value."""
+    found: dict[str, list[float]] = {}
+    for task in tasks:
+        for key, entry in task.task["metrics"].items():
+            found.setdefault(key, []).extend([entry["value"]] if "value" in entry else [])
+    average = {key: float(np.mean(values)) for key, values in found.items() if values}
+    write_json(path, {"schema_version": SCHEMA_VERSION, "tasks": [t.task for t in tasks], "average": average})
+
+
+def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
+    """``curves.h5``: a group a direction, ``{query}→{gallery}``."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        set_attributes(file, {})
+        for task in tasks:
+            group = file.create_group(f"{task.task['query']}→{task.task['gallery']}")
+            group.create_dataset("ids", data=np.asarray(task.ids, object), dtype=TEXT)
+            group["top"] = task.top
+            for key, values in task.per_query.items():
+                group[f"{key}/per_query"] = values
+            for key, (x, y) in task.curves.items():
+                group[f"{key}/x"], group[f"{key}/y"] = x, y
+
+
+def metrics_of_files(
+    a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
+) -> dict[str, dict[str, float]]:
+    """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
+
+    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``. File forms:
+    `cmr.metrics.files`. Raises `UserError` where the files do not match.
+    """
+    if at < 1:
+        raise UserError(f"--at {at}: a cut is at least 1")
+    (first, first_ids), (second, second_ids), classes = read_embeddings(a), read_embeddings(b), read_labels(labels)
+    if not len(first) == len(second) == len(classes):
+        raise UserError(
+            f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
+            "row i of each must be the same item"
+        )
+    if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
+        row = int(np.flatnonzero(first_ids != second_ids)[0])
+        raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
+    forward, backward = (_maps(x, y, classes, at, threads) for x, y in ((first, second), (second, first)))
+    return {
+        name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+        for name, there, back in zip(("map@all", f"map@{at}"), forward, backward, strict=True)
+    }
+
+
+def _maps(query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, at: int, threads: int | None) -> list[float]:
+    gains = shared_labels(classes, classes)
+
+    def work(rows: slice, scores: np.ndarray) -> np.ndarray:
+        ranking = rank(scores, gains(rows), top=0)
+        return np.stack([average_precision_of(ranking), average_precision_of(ranking, at)])
+
+    blocks = over_blocks(scorer(query, gallery), len(query), len(gallery), work, threads)
+    return np.concatenate(list(blocks), axis=1).mean(axis=1).tolist()

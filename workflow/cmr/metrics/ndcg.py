@@ -1,0 +1,55 @@
+"""Normalised discounted cumulative gain, for items that share more or fewer labels with the query.
+
+nDCG = DCG/IDCG with DCG = Σ_{r ≤ at} g(s_r)/log2(r+1), s_r the number of labels that the query and the item at rank r
+share, g(s) = s (``linear``) or 2^s - 1 (``exponential``), and IDCG the DCG of the best order. In [0, 1]; 0 for a
+query that shares no label with any item. Tie rule: that of `cmr.metrics.ranking`.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cmr.metrics.base import Ranking, cut_note
+from cmr.params import Params as Base
+
+INFO = {
+    "title": "Normalised discounted cumulative gain",
+    "paper": "Järvelin & Kekäläinen, Cumulated Gain-Based Evaluation of IR Techniques (ACM TOIS 20(4), 2002)",
+    "gives": "number",
+    "range": "[0, 1]",
+}
+
+
+class Params(Base):
+    at: int | None = Field(None, ge=1, description="Cut: only the first results count; null for all of them.")
+    gain: Literal["linear", "exponential"] = Field("linear", description="g(s) = s, or 2^s - 1.")
+
+
+def compute(ranking: Ranking, params: Params) -> np.ndarray:
+    """nDCG (q,)."""
+    return _of_best(_gain(ranking.gains[:, : params.at], params) @ _discounts(ranking, params), ranking, params)
+
+
+def chance(ranking: Ranking, params: Params) -> np.ndarray:
+    """E[nDCG] (q,) over all permutations: every rank then holds the mean gain."""
+    mean = _gain(ranking.gains, params).mean(axis=1)
+    return _of_best(mean * _discounts(ranking, params).sum(), ranking, params)
+
+
+def note(params: Params, gallery_size: int) -> str:
+    return cut_note(params.at, gallery_size)
+
+
+def _of_best(dcg: np.ndarray, ranking: Ranking, params: Params) -> np.ndarray:
+    best = np.sort(ranking.gains, axis=1, kind="stable")[:, ::-1][:, : params.at]
+    ideal = _gain(best, params) @ _discounts(ranking, params)
+    return np.divide(dcg, ideal, out=np.zeros_like(ideal), where=ideal > 0)
+
+
+def _gain(shared: np.ndarray, params: Params) -> np.ndarray:
+    return shared.astype(float) if params.gain == "linear" else np.exp2(shared, dtype=float) - 1
+
+
+def _discounts(ranking: Ranking, params: Params) -> np.ndarray:
+    return 1 / np.log2(np.arange(2, ranking.gains[:, : params.at].shape[1] + 2))
