@@ -3,7 +3,7 @@
 
 rule encode:
     input:
-        items=paths.ITEMS,
+        table=paths.ITEMS,
         split=paths.SPLIT,
         features=lambda w: PLAN.feature_files(w.data, w.split, w.inputs.split("+")),
     output:

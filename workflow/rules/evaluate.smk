@@ -21,7 +21,7 @@ def run_fits(wildcards):
 
 rule evaluate:
     input:
-        items=paths.ITEMS,
+        table=paths.ITEMS,
         split=paths.SPLIT,
         models=lambda w: [file for fit in PLAN.fits(fit_of(w)) for file in PLAN.fit_files(fit)],
         features=lambda w: [file for fit in PLAN.fits(fit_of(w)) for file in PLAN.fit_inputs(fit)],

@@ -21,7 +21,7 @@ rule weights:
 
 def extract_inputs(wildcards):
     info = PLAN.features[wildcards.feature].info
-    needed = {"items": paths.ITEMS.format(data=wildcards.data)}
+    needed = {"table": paths.ITEMS.format(data=wildcards.data)}
     if info.kind == "fitted":
         needed["split"] = paths.SPLIT.format(data=wildcards.data, split=wildcards.split)
     if info.weights:

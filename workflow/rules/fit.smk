@@ -7,7 +7,7 @@ def fit_configuration(wildcards):
 
 rule fit:
     input:
-        items=paths.ITEMS,
+        table=paths.ITEMS,
         split=paths.SPLIT,
         features=lambda w: PLAN.fit_inputs(fit_of(w)),
     output:

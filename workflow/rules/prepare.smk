@@ -42,7 +42,7 @@ rule prepare:
 
 rule split:
     input:
-        items=paths.ITEMS,
+        table=paths.ITEMS,
     output:
         paths.SPLIT,
     params:

@@ -9,10 +9,10 @@ with job(snakemake.log[0]):
     extract(
         entry=p.feature,
         dataset=p.dataset,
-        folder=str(Path(snakemake.input.items).parent),
+        folder=str(Path(snakemake.input.table).parent),
         cache=p.cache,
         base=p.base,
-        items=snakemake.input.items,
+        items=snakemake.input.table,
         split=snakemake.input.get("split"),
         weights=snakemake.input.get("weights"),
         output=snakemake.output[0],

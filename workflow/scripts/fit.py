@@ -7,4 +7,4 @@ from cmr.stages import fit
 with job(snakemake.log[0]):
     i, p = snakemake.input, snakemake.params
     folder = str(Path(snakemake.output.model).parent)
-    fit(p.configuration, i.items, i.split, list(i.features), folder, paths.partial(folder), p.device, p.code)
+    fit(p.configuration, i.table, i.split, list(i.features), folder, paths.partial(folder), p.device, p.code)

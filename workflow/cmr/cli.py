@@ -1,0 +1,147 @@
+"""The command line: what there is, what is missing, and what results say.
+
+Modules with heavy imports are imported inside the commands that need them, so that a listing is quick.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cmr import paths, registry
+from cmr.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; a `UserError` is one line on standard error and status 1."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # `cmr list | head`
+        sys.stderr.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cmr", description="Cross-modal retrieval: listings and results.")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    listing = add("list", list_plugins, "List the plug-ins.")
+    listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
+    doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
+    doctor.add_argument("--config", default="config.yaml", help="the configuration to look at")
+    summary = add("summary", summarise, "Print the headline table of a results folder.")
+    summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
+    measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
+    measure.add_argument("a", type=Path, help="embeddings, one row an item")
+    measure.add_argument("b", type=Path, help="embeddings of the same items")
+    measure.add_argument("--labels", type=Path, required=True, help="labels of the items: npy, csv or txt")
+    measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
+    report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
+    report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
+    report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
+    report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+    for command in (listing, doctor, summary):
+        command.add_argument("--json", action="store_true", help="for other programs")
+    return parser
+
+
+def list_plugins(options: argparse.Namespace) -> None:
+    kinds = [options.kind] if options.kind else list(registry.FOLDERS)
+    found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
+    if options.json:
+        _print_json(found[options.kind] if options.kind else found)
+        return
+    for kind, plugins in found.items():
+        print(f"{kind}:" if not options.kind else "", end="" if options.kind else "\n")
+        width = max((len(plugin["name"]) for plugin in plugins), default=0)
+        for plugin in plugins:
+            print(f"  {plugin['name']:<{width}}  {_headline(kind, plugin)}")
+
+
+def _describe(kind: str, name: str) -> dict[str, Any]:
+    described = {"name": name, **registry.info(kind, name).model_dump(mode="json", exclude={"bibtex"})}
+    described["params"] = registry.params_model(kind, name).model_json_schema().get("properties", {})
+    return described
+
+
+def _headline(kind: str, plugin: dict[str, Any]) -> str:
+    if kind == "datasets":
+        splits = ", ".join(plugin["splits"])
+        modalities = ", ".join(plugin["modalities"])
+        return f"{plugin['title']}: {modalities}; {plugin['items']}; {plugin['classes']}; splits {splits}; {plugin['licence']}"
+    if kind == "extractors":
+        return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
+    if kind == "methods":
+        marks = [plugin["provenance"], "labels" if plugin["labels"] else "unsupervised"]
+        marks += ["transductive"] if plugin["transductive"] else []
+        return f"{plugin['title']} ({', '.join(marks)}){': ' + plugin['reason'] if plugin['reason'] else ''}"
+    return plugin["title"]
+
+
+def examine(options: argparse.Namespace) -> None:
+    """One finding a row: what, whether it is there, and what to do where it is not."""
+    from cmr import config, stages
+    from cmr.device import resolve
+
+    configuration = config.load(options.config)
+    findings = [_finding("configuration", True, options.config)]
+    for entry in configuration.features:
+        if entry.info.weights:
+            try:
+                weights = stages.find_weights(entry.model_dump(mode="json"), configuration.cache)
+                findings.append(_finding(f"weights of {entry.id}", True, weights))
+            except UserError as error:
+                findings.append(_finding(f"weights of {entry.id}", False, str(error)))
+    device = resolve("auto")
+    without = "none found; methods run on the CPU (device: auto)"
+    findings.append(_finding("GPU", device == "cuda", device if device == "cuda" else without))
+    sbatch = shutil.which("sbatch")
+    findings.append(_finding("sbatch", bool(sbatch), sbatch or "not found; only needed for --profile slurm"))
+    if options.json:
+        _print_json(findings)
+        return
+    for finding in findings:
+        print(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}")
+
+
+def _finding(what: str, there: bool, text: str) -> dict[str, Any]:
+    return {"what": what, "there": there, "text": text}
+
+
+def summarise(options: argparse.Namespace) -> None:
+    from cmr.reporting.collect import load
+    from cmr.reporting.summary import table
+
+    rows = load(options.results).rows()
+    if options.json:
+        _print_json(rows)
+    else:
+        print(table(rows))
+
+
+def measure_files(options: argparse.Namespace) -> None:
+    from cmr.evaluation import metrics_of_files
+
+    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+
+
+def build_report(options: argparse.Namespace) -> None:
+    from cmr.reporting.page import build
+
+    print(build(Path(options.results), options.out, None, options.title))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
