@@ -55,7 +55,7 @@ def write_experiment(results: Path, name: str, runs: Sequence[str], digest: str 
             "schema_version": 1,
             "id": identity,
             "configuration": {"id": identity, "data": ["shapes"], "seeds": 2},
-            "runs": list(runs),
+            "runs": [f"results/{run}" for run in runs],
             "metrics": f"metrics{suffix}.json",
             "run": f"run{suffix}.json",
         },
@@ -183,13 +183,15 @@ def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
 
 
 def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
-    features = [{"id": name, "extractor": name, "params": {}} for name in inputs.split("+")]
+    modalities = dict(zip(inputs.split("+"), MODALITIES, strict=True))
+    features = [{"id": f, "extractor": f, "modality": m, "params": {}} for f, m in modalities.items()]
     return {
         "schema_version": 1,
         "data": {"id": data, "dataset": "openmoji", "params": {}},
         "split": "default",
-        "inputs": features,
-        "method": {"id": method, "method": PLUGIN.get(method, "cca"), "params": params},
+        "features": features,
+        "dictionary": None,
+        "method": {"id": method, "method": PLUGIN.get(method, "cca"), "params": params, "dictionary": None, "tune": {}},
         "seed": seed,
         "selection": {"candidates": [], "chosen": {}, "rows": "held_out"},
         "input_hashes": {"features/shapes/all/lite0.h5": "0" * 64},

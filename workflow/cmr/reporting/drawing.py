@@ -1,0 +1,203 @@
+"""Draws a `Figure` twice: for plotly in the page, and with matplotlib as SVG and PDF."""
+
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from cmr.reporting.figures import Figure, Series
+
+# Okabe & Ito, and Tol's muted scheme: both told apart by readers with any colour vision.
+METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+CLASS_COLOURS = (
+    "#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#777777",
+)  # fmt: skip
+DASHES = ("solid", "dash", "dot", "dashdot")
+MARKERS = ("circle", "x", "square", "diamond", "triangle-up", "cross", "star", "triangle-down")
+LINESTYLES = dict(zip(DASHES, ("-", "--", ":", "-."), strict=True))
+SYMBOLS = dict(zip(MARKERS, ("o", "x", "s", "D", "^", "P", "*", "v"), strict=True))
+STYLE = {
+    "svg.hashsalt": "cmr",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.parse_math": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e8ec",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+SHOWN_IN_CELLS = 12
+HEAT = "Blues"
+
+
+def colour(figure: Figure, series: Series) -> str:
+    palette = CLASS_COLOURS if figure.kind == "map" else METHOD_COLOURS
+    return palette[series.style % len(palette)]
+
+
+def dash(series: Series) -> str:
+    """Beyond the palette's length the colours come again, in another dash."""
+    return DASHES[series.style // len(METHOD_COLOURS) % len(DASHES)]
+
+
+def marker(series: Series) -> str:
+    return MARKERS[series.marker % len(MARKERS)]
+
+
+# Interactive -------------------------------------------------------------------------------------------------------
+
+
+def plotly(figure: Figure) -> dict[str, Any]:
+    """``data`` and ``layout`` for plotly.js. Names are escaped, since plotly reads markup in texts."""
+    layout = {"xaxis": {"title": {"text": escape(figure.x)}}, "yaxis": {"title": {"text": escape(figure.y)}}}
+    if figure.kind == "heat":
+        layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
+        layout["xaxis"] |= {"type": "category"}
+        return {"data": [_heat_trace(figure)], "layout": layout}
+    if figure.kind == "bars":
+        layout["barmode"] = "group"
+    if figure.kind == "map":
+        layout["yaxis"] |= {"scaleanchor": "x"}
+        layout["legend"] = {"itemsizing": "constant"}
+    for axis, logarithmic in (("xaxis", figure.log_x), ("yaxis", figure.log_y)):
+        if logarithmic:
+            layout[axis]["type"] = "log"
+    return {"data": [_trace(figure, series) for series in figure.series], "layout": layout}
+
+
+def _trace(figure: Figure, series: Series) -> dict[str, Any]:
+    shade = colour(figure, series)
+    trace: dict[str, Any] = {
+        "name": escape(series.name),
+        "x": [escape(x) if isinstance(x, str) else x for x in series.x],
+        "y": _nullable(series.y),
+    }
+    if figure.kind == "bars":
+        return trace | {"type": "bar", "marker": {"color": shade}}
+    trace |= {"type": "scatter", "mode": "lines+markers" if figure.kind == "lines" else "markers"}
+    if figure.kind == "lines":
+        many = len(series.x) > SHOWN_IN_CELLS
+        return trace | {"mode": "lines" if many else "lines+markers", "line": {"color": shade, "dash": dash(series)}}
+    trace["marker"] = {"color": shade, "symbol": marker(series), "size": 7 if figure.kind == "map" else 12}
+    if series.error:
+        trace["error_y"] = {"type": "data", "array": [e or 0 for e in series.error], "visible": True}
+    if series.items:
+        trace |= {"customdata": list(series.items), "hoverinfo": "none"}
+    return trace
+
+
+def _heat_trace(figure: Figure) -> dict[str, Any]:
+    trace = {
+        "type": "heatmap",
+        "x": [escape(name) for name in figure.columns],
+        "y": [escape(name) for name in figure.rows],
+        "z": [_nullable(row) for row in figure.heat],
+        "colorscale": HEAT,
+        "reversescale": False,
+        "xgap": 1,
+        "ygap": 1,
+    }
+    if len(figure.rows) <= SHOWN_IN_CELLS:
+        trace["texttemplate"] = "%{z:.2f}"
+    return trace
+
+
+def _nullable(values: Iterable[float]) -> list[float | None]:
+    """JSON has no NaN."""
+    return [value if value == value else None for value in values]
+
+
+# Static ------------------------------------------------------------------------------------------------------------
+
+
+def static(figure: Figure) -> dict[str, bytes]:
+    """The figure's ``svg`` and ``pdf``; the same bytes for the same figure."""
+    with matplotlib.rc_context(STYLE):
+        canvas = _canvas(figure)
+        files = {}
+        for ending, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+            buffer = io.BytesIO()
+            canvas.savefig(buffer, format=ending, metadata=dates, dpi=150)
+            files[ending] = buffer.getvalue()
+    return files
+
+
+def _canvas(figure: Figure) -> Canvas:
+    canvas = Canvas(figsize=(6.4, 4.2), layout="constrained")
+    axes = canvas.add_subplot()
+    {"lines": _lines, "bars": _bars, "points": _points, "map": _map, "heat": _heat}[figure.kind](figure, axes)
+    axes.set_xlabel(figure.x)
+    axes.set_ylabel(figure.y)
+    axes.set_title(figure.title, fontsize=9, loc="left", wrap=True)
+    if figure.log_x:
+        axes.set_xscale("log")
+    if figure.log_y:
+        axes.set_yscale("log")
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        canvas.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8)
+    return canvas
+
+
+def _lines(figure: Figure, axes: Axes) -> None:
+    for series in figure.series:
+        symbol = "o" if len(series.x) <= SHOWN_IN_CELLS else ""
+        style = {"color": colour(figure, series), "linestyle": LINESTYLES[dash(series)], "marker": symbol}
+        axes.plot(series.x, series.y, label=series.name, markersize=3, **style)
+
+
+def _bars(figure: Figure, axes: Axes) -> None:
+    width = 0.8 / max(1, len(figure.series))
+    for number, series in enumerate(figure.series):
+        places = [place - 0.4 + width * (number + 0.5) for place in range(len(series.x))]
+        axes.bar(places, series.y, width, label=series.name, color=colour(figure, series))
+    names = figure.series[0].x if figure.series else []
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.grid(False, axis="x")
+
+
+def _points(figure: Figure, axes: Axes) -> None:
+    for series in figure.series:
+        error = [e or 0 for e in series.error] if series.error else None
+        style = {"color": colour(figure, series), "marker": SYMBOLS[marker(series)]}
+        axes.errorbar(series.x, series.y, error, label=series.name, linestyle="", capsize=3, **style)
+
+
+def _map(figure: Figure, axes: Axes) -> None:
+    """Points are drawn as pixels: thousands of vector marks would make a heavy file."""
+    seen: dict[str, Line2D] = {}
+    for series in figure.series:
+        shade, symbol = colour(figure, series), SYMBOLS[marker(series)]
+        axes.scatter(series.x, series.y, s=12, c=shade, marker=symbol, alpha=0.8, linewidths=0.8, rasterized=True)
+        seen.setdefault(series.name, Line2D([], [], color=shade, marker=symbol, linestyle="", markersize=4))
+    axes.set_aspect("equal", "datalim")
+    axes.figure.legend(seen.values(), seen.keys(), loc="outside right upper", fontsize=7)
+
+
+def _heat(figure: Figure, axes: Axes) -> None:
+    image = axes.imshow(figure.heat, cmap=HEAT, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    _name_ticks(axes, figure.columns, figure.rows)
+    axes.grid(False)
+    if len(figure.rows) > SHOWN_IN_CELLS:
+        return
+    middle = sum(image.get_clim()) / 2
+    for r, row in enumerate(figure.heat):
+        for c, value in enumerate(row):
+            if value == value:
+                shade = "white" if value > middle else "black"
+                axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=shade)
+
+
+def _name_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=7)
+    axes.set_yticks(range(len(rows)), rows, fontsize=7)

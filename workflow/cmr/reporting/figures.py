@@ -1,0 +1,355 @@
+"""What the report's figures show: plain descriptions, drawn by `cmr.reporting.drawing`."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal
+
+import numpy as np
+
+from cmr import registry
+from cmr.errors import UserError
+from cmr.reporting.collect import AVERAGE, Row
+from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.runs import Direction
+
+MAX_POINTS = 200
+MAX_CLASSES = 40
+LOG_SPAN = 50
+
+
+@dataclass(frozen=True)
+class Series:
+    """``x`` and ``y`` of the same length; ``style`` chooses colour, dash and marker; ``items`` are named on hover."""
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[float]
+    style: int = 0
+    error: Sequence[float | None] | None = None
+    marker: int = 0
+    items: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``name`` is its files' stem. ``method`` is set where a reader chooses one method at a time.
+
+    ``heat`` (rows, columns) of values goes with ``rows`` and ``columns``, the names on its axes, in series' place.
+    """
+
+    name: str
+    section: str
+    kind: Literal["lines", "bars", "points", "heat", "map"]
+    title: str
+    x: str
+    y: str
+    series: tuple[Series, ...] = ()
+    note: str = ""
+    method: str = ""
+    log_x: bool = False
+    log_y: bool = False
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    heat: Sequence[Sequence[float]] = field(default=(), repr=False)
+
+    @property
+    def alt(self) -> str:
+        """A text for readers who do not see the figure."""
+        if self.kind == "heat":
+            return f"{self.title}. Heat map, {len(self.rows)} rows by {len(self.columns)} columns. {self.note}".strip()
+        names = ", ".join(series.name for series in self.series)
+        return f"{self.title}. {self.y} against {self.x}, for {names}. {self.note}".strip()
+
+
+def of_protocol(protocol: Protocol, rows: Iterable[Row]) -> Iterator[Figure]:
+    """All figures of one protocol but its maps; ``rows`` are the collection's united rows."""
+    own = [row for row in rows if row["group"].startswith(f"{protocol.key}/")]
+    yield from curves(protocol)
+    yield from per_class(protocol)
+    yield from confusion(protocol)
+    yield from cost(protocol, own)
+    yield from convergence(protocol)
+    yield from grids(protocol, own)
+
+
+def name_of(kind: str, protocol: Protocol, *parts: str) -> str:
+    return "--".join([kind, protocol.slug, *parts])
+
+
+def arrow(direction: Direction) -> str:
+    return "→".join(direction)
+
+
+def title_of(kind: str, name: str) -> str:
+    """A plug-in's title, or its name where this version of the package does not have it."""
+    return registry.info(kind, name).title if name in registry.names(kind) else name
+
+
+# Curves ------------------------------------------------------------------------------------------------------------
+
+
+def curves(protocol: Protocol) -> Iterator[Figure]:
+    """Mean curve over seeds of every metric that gives one, a figure a direction."""
+    metrics = dict.fromkeys(m for g in protocol.groups for task in g.shown.tasks.values() for m in task.curves)
+    for metric in metrics:
+        title, x, y, options = _curve_labels(protocol, metric)
+        for direction in protocol.directions:
+            yield Figure(
+                name=name_of(metric, protocol, "-to-".join(direction)),
+                section="curves",
+                kind="lines",
+                title=f"{title}, {arrow(direction)} ({protocol.label})",
+                x=x,
+                y=y,
+                series=tuple(_curve(group, metric, direction) for group in protocol.groups),
+                note=options,
+            )
+
+
+def _curve_labels(protocol: Protocol, metric: str) -> tuple[str, str, str, str]:
+    """Title, names of the axes, and the options and note that the evaluation recorded."""
+    entry = protocol.first.metrics["tasks"][0]["metrics"][metric]
+    options = ", ".join(f"{key}: {value}" for key, value in entry["params"].items() if not isinstance(value, list))
+    note = "; ".join(filter(None, [options, entry.get("note", "")]))
+    if entry["metric"] not in registry.names("metrics"):
+        return metric, "x", "y", note
+    info = registry.info("metrics", entry["metric"])
+    return info.title, info.x, info.y, note
+
+
+def _curve(group: Group, metric: str, direction: Direction) -> Series:
+    found = [run.tasks[direction].curves[metric] for run in group.runs]
+    x, y = np.mean(found, axis=0)
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
+    return Series(group.name, short(x[kept]), short(y[kept]), group.style)
+
+
+def short(values: Iterable[float]) -> list[float]:
+    """Five significant digits: more than a screen can show, less than a file need carry."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+# Classes -----------------------------------------------------------------------------------------------------------
+
+
+def headline_metric(protocol: Protocol) -> str:
+    """The first metric that gives a number a query: what bars, costs, grids and the gallery show."""
+    task = protocol.first.metrics["tasks"][0]
+    found = [name for name, entry in task["metrics"].items() if "per_class" in entry]
+    if not found:
+        raise UserError(
+            f"{protocol.first.path}: no metric gives a number a query; add one such as mean_average_precision"
+        )
+    return found[0]
+
+
+def per_class(protocol: Protocol) -> Iterator[Figure]:
+    """Mean over seeds of the headline metric of each class's queries, a figure a direction."""
+    metric = headline_metric(protocol)
+    for query, gallery in protocol.directions:
+        series = []
+        for group in protocol.groups:
+            tables = [_per_class(run.metrics, query, gallery, metric) for run in group.runs]
+            classes = list(tables[0])
+            values = [mean(table[name] for table in tables) for name in classes]
+            series.append(Series(group.name, classes, short(values), group.style))
+        yield Figure(
+            name=name_of("per_class", protocol, f"{query}-to-{gallery}"),
+            section="classes",
+            kind="bars",
+            title=f"{metric} of each class, {query}→{gallery} ({protocol.label})",
+            x="class of the query",
+            y=metric,
+            series=tuple(series),
+        )
+
+
+def _per_class(metrics: dict[str, Any], query: str, gallery: str, metric: str) -> dict[str, float]:
+    task = next(t for t in metrics["tasks"] if (t["query"], t["gallery"]) == (query, gallery))
+    return task["metrics"][metric]["per_class"]
+
+
+def confusion(protocol: Protocol) -> Iterator[Figure]:
+    """Which classes the top results of each class's queries are of: rows sum to 1."""
+    classes = protocol.items.classes
+    if len(classes) > MAX_CLASSES:
+        return
+    for group in protocol.groups:
+        for direction in protocol.directions:
+            shares, depth = confusion_shares(protocol, group, direction)
+            yield Figure(
+                name=name_of("confusion", protocol, group.shown.variant, "-to-".join(direction)),
+                section="confusion",
+                kind="heat",
+                title=f"Classes of the first {depth} results, {group.name}, {arrow(direction)} ({protocol.label})",
+                x="class of the result",
+                y="class of the query",
+                method=group.name,
+                rows=classes,
+                columns=classes,
+                heat=[short(row) for row in shares],
+                note="Share of the results; each row sums to 1. First seed.",
+            )
+
+
+def confusion_shares(protocol: Protocol, group: Group, direction: Direction) -> tuple[np.ndarray, int]:
+    """(classes, classes) share of class c′ among the first results of queries of class c, and how many are counted.
+
+    An item of several classes counts as an equal part of each.
+    """
+    task = group.shown.tasks[direction]
+    gallery = group.shown.embeddings(direction)[direction[1]].ids
+    of_query, of_gallery = (_parts_of_classes(protocol, ids) for ids in (task.ids, gallery))
+    retrieved = of_gallery[task.top].mean(axis=1)
+    counts = of_query.T @ retrieved
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12), task.top.shape[1]
+
+
+def _parts_of_classes(protocol: Protocol, ids: np.ndarray) -> np.ndarray:
+    labels = protocol.items.labels(ids).astype(float)
+    return labels / labels.sum(axis=1, keepdims=True)
+
+
+# Cost --------------------------------------------------------------------------------------------------------------
+
+COSTS = {
+    "seconds": ("time", "wall time of the fits of one seed, s", sum),
+    "peak_memory_mb": ("memory", "peak memory of a fit, MB", max),
+    "peak_gpu_memory_mb": ("gpu_memory", "peak GPU memory of a fit, MB", max),
+}
+
+
+def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
+    """Time and memory of fitting against the headline metric, means over seeds."""
+    metric = headline_metric(protocol)
+    value = {r["group"]: r for r in rows if r["key"] == metric and r["query"] == AVERAGE}
+    for usage, (name, label, over_fits) in COSTS.items():
+        groups = [g for g in protocol.groups if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
+        series = []
+        for group in groups:
+            spent = mean(over_fits(fit["usage"][usage] for fit in run.fits) for run in group.runs)
+            row = value[group.key]
+            series.append(
+                Series(group.name, short([spent]), short([row["mean"]]), group.style, [row["std"]], group.style)
+            )
+        if series:
+            yield Figure(
+                name=name_of(name, protocol),
+                section="cost",
+                kind="points",
+                title=f"{metric}, average, against {label.partition(',')[0]} ({protocol.label})",
+                x=label,
+                y=f"{metric}, average",
+                series=tuple(series),
+                log_x=True,
+                note="Without the extraction of features and the learning of dictionaries, which runs share.",
+            )
+
+
+# Convergence -------------------------------------------------------------------------------------------------------
+
+
+def convergence(protocol: Protocol) -> Iterator[Figure]:
+    """What a fit recorded at each step, a figure a fit; means over seeds."""
+    for group in protocol.groups:
+        for number, folder in enumerate(group.shown.fit_folders):
+            histories = [read_history(run.fit_folders[number] / "history.csv") for run in group.runs]
+            step, *columns = list(histories[0]) or [""]
+            if len(histories[0].get(step, ())) < 2:
+                continue
+            x = max((history[step] for history in histories), key=len)
+            series = [
+                Series(column, x, short(_mean_by_step([h.get(column, []) for h in histories])), style)
+                for style, column in enumerate(columns)
+            ]
+            series = [s for s in series if np.isfinite(s.y).any()]
+            inputs = folder.parts[-3]
+            yield Figure(
+                name=name_of("convergence", protocol, group.shown.variant, inputs),
+                section="convergence",
+                kind="lines",
+                title=f"Course of the fit of {group.name}, {inputs} ({protocol.label})",
+                x=step,
+                y="value",
+                series=tuple(series),
+                method=group.name,
+                log_y=_wants_log([s.y for s in series]),
+                note=f"Mean over {len(histories)} seeds." if len(histories) > 1 else "",
+            )
+
+
+def read_history(file: Path) -> dict[str, list[float]]:
+    """Column → values of a fit's history; NaN where a step has none."""
+    with open(file, newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else {})}
+
+
+def _mean_by_step(columns: Sequence[Sequence[float]]) -> list[float]:
+    """Mean over seeds at each step; seeds that stopped earlier no longer count."""
+    steps = zip_longest(*columns, fillvalue=float("nan"))
+    finite = ([value for value in step if value == value] for step in steps)
+    return [mean(values) if values else float("nan") for values in finite]
+
+
+def _wants_log(columns: Iterable[Sequence[float]]) -> bool:
+    values = [value for column in columns for value in column if value == value]
+    return bool(values) and min(values) > 0 and max(values) / min(values) > LOG_SPAN
+
+
+# Parameter grids ---------------------------------------------------------------------------------------------------
+
+
+def grids(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
+    """The headline metric over the values of one swept parameter (a line) or of two (a heat map)."""
+    metric = headline_metric(protocol)
+    value = {r["group"]: r["mean"] for r in rows if r["key"] == metric and r["query"] == AVERAGE}
+    families: dict[str, list[Group]] = {}
+    for group in protocol.groups:
+        families.setdefault(group.shown.method["id"], []).append(group)
+    for name, groups in families.items():
+        points = [(_parameters(group), value[group.key]) for group in groups]
+        keys = sorted({key for point, _ in points for key in point})
+        swept = [key for key in keys if len({str(point.get(key)) for point, _ in points}) > 1]
+        title = f"{metric}, average, of {name} over {' and '.join(swept)} ({protocol.label})"
+        if len(swept) == 1 and len(points) > 2:
+            ordered = sorted((_sortable(point[swept[0]]), v) for point, v in points)
+            line = Series(name, [str(x[-1]) for x, _ in ordered], short(v for _, v in ordered), groups[0].style)
+            yield Figure(name_of("grid", protocol, name), "grids", "lines", title, swept[0], metric, (line,))
+        if len(swept) == 2:
+            yield _heat(name_of("grid", protocol, name), title, swept, points)
+
+
+def _parameters(group: Group) -> dict[str, Any]:
+    """All parameters of a method's entry, defaults included where the plug-in is known."""
+    method = group.shown.method
+    if method["method"] not in registry.names("methods"):
+        return method["params"]
+    return registry.params_model("methods", method["method"])(**method["params"]).model_dump(mode="json")
+
+
+def _sortable(value: Any) -> tuple:
+    """Numbers by size, other values after them by name."""
+    number = isinstance(value, int | float)
+    return (not number, value if number else 0, str(value), value if number else str(value))
+
+
+def _heat(name: str, title: str, swept: Sequence[str], points: Sequence[tuple[dict, float]]) -> Figure:
+    rows, columns = ([v[-1] for v in sorted({_sortable(point[key]) for point, _ in points})] for key in swept)
+    found = {(str(point[swept[0]]), str(point[swept[1]])): value for point, value in points}
+    heat = [[found.get((str(r), str(c)), float("nan")) for c in columns] for r in rows]
+    return Figure(
+        name,
+        "grids",
+        "heat",
+        title,
+        swept[1],
+        swept[0],
+        rows=[str(r) for r in rows],
+        columns=[str(c) for c in columns],
+        heat=[short(row) for row in heat],
+    )

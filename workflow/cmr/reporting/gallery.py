@@ -1,0 +1,124 @@
+"""What the page's gallery and hover cards show: items with thumbnails, and the top results of each query."""
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cmr.data import Items
+from cmr.reporting.figures import headline_metric
+from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.runs import Direction
+
+MAX_QUERIES = 400
+SIDE = 96
+QUALITY = 70
+MAX_TEXT = 280
+
+
+@dataclass
+class Catalogue:
+    """The items of one data set that the page shows, numbered in the order of their first mention."""
+
+    items: Items
+    root: Path
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, item: str) -> int:
+        return self.numbers.setdefault(item, len(self.numbers))
+
+    @property
+    def picture_columns(self) -> list[str]:
+        return [modality for modality, kind in self.items.kinds.items() if kind == "image"]
+
+    def as_json(self, budget: int) -> tuple[dict[str, Any], int]:
+        """The items as columns, thumbnails until ``budget`` bytes are spent; and the bytes that were spent."""
+        table = self.items.table.set_index("id").loc[list(self.numbers)]
+        classes = self.items.classes
+        texts = [modality for modality, kind in self.items.kinds.items() if kind == "text"]
+        pictures, spent = self._pictures(table, budget)
+        columns = {
+            "ids": list(self.numbers),
+            "classes": classes,
+            "labels": [[classes.index(name) for name in names] for names in table["labels"]],
+            "texts": {modality: [_clipped(text) for text in table[modality]] for modality in texts},
+            "pictures": pictures,
+        }
+        return columns, spent
+
+    def _pictures(self, table: Any, budget: int) -> tuple[dict[str, list[str | None]], int]:
+        found: dict[str, list[str | None]] = {modality: [] for modality in self.picture_columns}
+        spent = 0
+        for paths in table[self.picture_columns].itertuples(index=False):
+            for modality, path in zip(self.picture_columns, paths, strict=True):
+                data = thumbnail(self.root / path) if isinstance(path, str) and spent < budget else None
+                found[modality].append(data)
+                spent += len(data or "")
+        return found, spent
+
+
+def _clipped(text: Any) -> str | None:
+    if not isinstance(text, str):
+        return None
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT].rstrip()} …"
+
+
+def thumbnail(file: Path) -> str | None:
+    """A WebP of at most 96 × 96 pixels as base64, on white; None where the picture is not there or not readable."""
+    try:
+        with Image.open(file) as picture:
+            picture.draft("RGB", (2 * SIDE, 2 * SIDE))
+            picture = picture.convert("RGBA")
+    except OSError:
+        return None
+    picture.thumbnail((SIDE, SIDE))
+    white = Image.new("RGBA", picture.size, "white")
+    buffer = io.BytesIO()
+    Image.alpha_composite(white, picture).convert("RGB").save(buffer, "WEBP", quality=QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
+    """The gallery of one protocol: every direction's queries with each method's top results, as item numbers."""
+    return {
+        "methods": [group.name for group in protocol.groups],
+        "metric": headline_metric(protocol),
+        "directions": [_direction(protocol, direction, catalogue) for direction in protocol.directions],
+    }
+
+
+def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -> dict[str, Any]:
+    """Queries from worst to best by their mean score over methods; evenly thinned where there are many."""
+    query, gallery = direction
+    metric = headline_metric(protocol)
+    ids = protocol.first.tasks[direction].ids
+    tasks = [_aligned(group, direction, ids) for group in protocol.groups]
+    scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
+    order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
+    shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MAX_QUERIES)).round().astype(int))]
+    return {
+        "query": query,
+        "gallery": gallery,
+        "queries": [catalogue.number(ids[row]) for row in shown],
+        "of": len(ids),
+        "scores": [[round(float(v), 3) for v in np.nan_to_num(row[shown])] for row in scores],
+        "top": [[_numbers(catalogue, top[row]) for row in shown] for _, _, top in tasks],
+    }
+
+
+def _aligned(group: Group, direction: Direction, ids: np.ndarray) -> tuple[Group, np.ndarray, np.ndarray]:
+    """The rows of ``ids`` among the group's queries, and the gallery ids (q, k) it retrieves for them."""
+    task = group.shown.tasks[direction]
+    row_of = {item: row for row, item in enumerate(task.ids)}
+    rows = np.array([row_of[item] for item in ids])
+    gallery = group.shown.embeddings(direction)[direction[1]].ids
+    return group, rows, gallery[task.top][rows]
+
+
+def _numbers(catalogue: Catalogue, ids: Iterable[str]) -> list[int]:
+    return [catalogue.number(item) for item in ids]

@@ -1,0 +1,143 @@
+"""The headline table: methods × directions of every protocol and metric, with chance and quoted figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cmr import registry
+from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.published import Quote, matching
+from cmr.reporting.significance import Evidence, column_of, weigh
+
+TIES_SHOWN_FROM = 1e-4
+
+MEASURED, CHANCE, QUOTED = "measured", "chance", "quoted"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value; ``bounds`` of ties are given where they differ by more than 1e-4."""
+
+    mean: float
+    std: float | None = None
+    evidence: Evidence = Evidence()
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.std is None else f" ± {self.std:.3f}")
+
+    @property
+    def details(self) -> str:
+        """What a table has no room for."""
+        parts = []
+        if self.evidence.ci95:
+            parts.append("95 % interval over queries {:.3f} to {:.3f}".format(*self.evidence.ci95))
+        if self.bounds:
+            parts.append("ties: between {:.3f} and {:.3f}".format(*self.bounds))
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method; ``badges`` say what a reader must know before comparing it; ``cells`` by direction."""
+
+    name: str
+    kind: str
+    cells: Mapping[str, Cell]
+    seeds: int | None = None
+    experiment: str = ""
+    badges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One protocol and metric."""
+
+    protocol: Protocol
+    metric: str
+    options: Mapping[str, object]
+    directions: tuple[str, ...]
+    lines: tuple[Line, ...] = field(default=())
+
+    @property
+    def slug(self) -> str:
+        return f"{self.protocol.slug}--{self.metric}"
+
+
+def blocks(
+    collection: Collection, protocols: Iterable[Protocol], rows: Sequence[Row], quotes: Sequence[Quote]
+) -> list[Block]:
+    """The blocks of all protocols; ``rows`` are united rows, ``quotes`` any published figures."""
+    evidence = weigh(collection, rows)
+    found = []
+    for protocol in protocols:
+        groups = {group.key: group for group in protocol.groups}
+        own = [row for row in rows if row["group"] in groups]
+        for metric in dict.fromkeys(row["metric"] for row in own):
+            found.append(_block(protocol, groups, [r for r in own if r["metric"] == metric], evidence, quotes))
+    return found
+
+
+def _block(
+    protocol: Protocol,
+    groups: Mapping[str, Group],
+    rows: Sequence[Row],
+    evidence: Mapping[tuple, Evidence],
+    quotes: Sequence[Quote],
+) -> Block:
+    by_group: dict[str, list[Row]] = {}
+    for row in rows:
+        by_group.setdefault(row["group"], []).append(row)
+    lines = [_measured(groups[key], members, evidence) for key, members in by_group.items()]
+    chance = {direction(row): Cell(row["chance"]) for row in rows if row["chance"] is not None}
+    if chance:
+        lines.append(Line("chance", CHANCE, chance))
+    metric = rows[0]["metric"]
+    directions = tuple(dict.fromkeys(direction(row) for row in rows))
+    return Block(
+        protocol, metric, rows[0]["params"], directions, (*lines, *_quoted(matching(quotes, protocol, metric)))
+    )
+
+
+def direction(row: Mapping[str, str]) -> str:
+    """``image→text``, or ``average``."""
+    return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
+
+
+def _measured(group: Group, rows: Sequence[Row], evidence: Mapping[tuple, Evidence]) -> Line:
+    cells = {
+        direction(row): Cell(row["mean"], row["std"], evidence[column_of(row), row["group"]], _bounds(row))
+        for row in rows
+    }
+    return Line(group.name, MEASURED, cells, max(r["seeds"] for r in rows), rows[0]["experiment"], badges(group))
+
+
+def _bounds(row: Row) -> tuple[float, float] | None:
+    low, high = row["pessimistic"], row["optimistic"]
+    return (low, high) if None not in (low, high) and high - low > TIES_SHOWN_FROM else None
+
+
+def badges(group: Group) -> tuple[str, ...]:
+    """``transductive`` methods see the test items; features that use labels have seen those of training items."""
+    found = []
+    method = group.shown.method["method"]
+    if method in registry.names("methods") and registry.info("methods", method).transductive:
+        found.append("transductive")
+    for feature in (feature for fit in group.shown.fits for feature in fit["features"]):
+        known = feature["extractor"] in registry.names("extractors")
+        if known and registry.info("extractors", feature["extractor"]).uses_labels:
+            found.append(f"{feature['id']} uses labels")
+    return tuple(dict.fromkeys(found))
+
+
+def _quoted(quotes: Iterable[Quote]) -> list[Line]:
+    """One line a method and table of a paper."""
+    lines: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    for quote in quotes:
+        key = (quote["method"], quote["paper"], quote["table"])
+        lines.setdefault(key, {})[direction(quote)] = Cell(float(quote["value"]))
+    return [
+        Line(method, QUOTED, cells, badges=(f"quoted: {paper}, {table}",))
+        for (method, paper, table), cells in lines.items()
+    ]

@@ -1,0 +1,155 @@
+"""One evaluated run of a results tree, as its files tell it (see results/README.md)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr.errors import UserError
+from cmr.paths import RESULTS, suffixed
+from cmr.store import Matrix, open_hdf5, read_json, read_matrix
+
+Direction = tuple[str, str]
+"""Query modality, gallery modality."""
+
+
+def identity(component: str) -> str:
+    """The id in a path component: ``dla-4a7405`` → ``dla``. Ids have no hyphen."""
+    return component.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One direction of ``curves.h5``.
+
+    ``ids`` (q,) of the queries; ``per_query`` metric → (q,); ``curves`` metric → x, y (points,); ``top`` (q, k) rows
+    of the gallery, best first.
+    """
+
+    ids: np.ndarray
+    per_query: dict[str, np.ndarray]
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+    top: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed on one split and inputs.
+
+    ``path`` lies under the results folder: ``runs/{data}/{split}/{inputs}/{method}/{seed}``. ``digest`` marks the
+    files of an evaluation whose metrics are not the default ones.
+    """
+
+    results: Path
+    path: str
+    digest: str
+
+    @classmethod
+    def listed(cls, results: Path, path: str, metrics_file: str) -> "Run":
+        """A run as an experiment's index lists it: with the name of its metrics, ``metrics-1a2b3c.json``."""
+        digest = metrics_file.removesuffix(".json").removeprefix("metrics").removeprefix("-")
+        return cls(results, path.removeprefix(f"{RESULTS}/"), digest)
+
+    @property
+    def data(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def split(self) -> str:
+        return self.path.split("/")[2]
+
+    @property
+    def inputs(self) -> str:
+        return self.path.split("/")[3]
+
+    @property
+    def variant(self) -> str:
+        """The method's path component: its id, and a digest of what differs from the defaults."""
+        return self.path.split("/")[4]
+
+    @property
+    def seed(self) -> int:
+        return int(self.path.split("/")[5])
+
+    @property
+    def protocol(self) -> str:
+        """What must be the same for two runs to be compared: data set, split and inputs."""
+        return f"{self.data}/{self.split}/{self.inputs}"
+
+    @property
+    def group(self) -> str:
+        """What the seeds of one method share."""
+        return f"{self.protocol}/{self.variant}"
+
+    def file(self, name: str) -> Path:
+        return self.results / self.path / suffixed(name, self.digest)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return read_json(self.file(name))
+        except FileNotFoundError:
+            raise UserError(f"{self.file(name)}: no such file, though an experiment lists it; run again") from None
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """``metrics.json``."""
+        return self._read("metrics.json")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``run.json``."""
+        return self._read("run.json")
+
+    @property
+    def fits(self) -> list[dict[str, Any]]:
+        """The records (``fit.json``) of the fits that the run consists of."""
+        return self.record["fits"]
+
+    @property
+    def method(self) -> dict[str, Any]:
+        """The method's entry: ``id``, ``method`` (the plug-in's name), ``params`` and so on."""
+        return self.fits[0]["method"]
+
+    @property
+    def fit_folders(self) -> list[Path]:
+        """The folders of its fits: the run's inputs taken as many at a time as a fit has features."""
+        inputs = self.inputs.split("+")
+        groups = combinations(inputs, len(self.fits[0]["features"]))
+        return [
+            self.results / "fits" / self.data / self.split / "+".join(group) / self.variant / str(self.seed)
+            for group in groups
+        ]
+
+    @cached_property
+    def tasks(self) -> dict[Direction, Task]:
+        """``curves.h5``."""
+        with open_hdf5(self.file("curves.h5")) as file:
+            return {tuple(name.split("→")): _task(group) for name, group in file.items()}
+
+    @property
+    def spaces(self) -> list[Path]:
+        """Folders of embeddings that lie in one common space: one, or one a pair of inputs."""
+        folder = self.file("embeddings")
+        return [folder] if any(folder.glob("*.h5")) else sorted(path for path in folder.iterdir() if path.is_dir())
+
+    def embeddings(self, modalities: Iterable[str]) -> dict[str, Matrix]:
+        """Test embeddings of ``modalities`` that can be compared."""
+        wanted = list(modalities)
+        for space in self.spaces:
+            if all((space / f"{modality}.h5").exists() for modality in wanted):
+                return {modality: read_matrix(space / f"{modality}.h5", "embeddings") for modality in wanted}
+        raise UserError(f"{self.file('embeddings')}: no embeddings of {' and '.join(wanted)}; run again")
+
+
+def _task(group: Any) -> Task:
+    metrics = [name for name in group if name not in ("ids", "top")]
+    return Task(
+        ids=group["ids"].asstr()[()],
+        per_query={m: group[m]["per_query"][()] for m in metrics if "per_query" in group[m]},
+        curves={m: (group[m]["x"][()], group[m]["y"][()]) for m in metrics if "x" in group[m]},
+        top=group["top"][()],
+    )

@@ -1,0 +1,84 @@
+"""A 2-D map of the common space: the two directions in which test embeddings of all modalities vary most."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cmr.reporting.figures import Figure, Series, name_of, short
+from cmr.reporting.protocols import Group, Protocol
+from cmr.store import read_matrix
+
+MAX_ROWS = 500
+
+
+def maps(protocol: Protocol) -> Iterator[Figure]:
+    """A map a method: principal components of unit embeddings, colours for classes, markers for modalities."""
+    for group in protocol.groups:
+        ids, points, explained, shares = _projected(group)
+        labels = {
+            item: names[0] for item, names in zip(protocol.items.ids, protocol.items.table["labels"], strict=True)
+        }
+        series = [
+            Series(
+                f"{name}, {modality}",
+                x=short(points[modality][chosen, 0]),
+                y=short(points[modality][chosen, 1]),
+                style=number,
+                marker=marker,
+                items=list(ids[modality][chosen]),
+            )
+            for number, name in enumerate(protocol.items.classes)
+            for marker, modality in enumerate(points)
+            if (chosen := np.array([labels[item] == name for item in ids[modality]])).any()
+        ]
+        shown = ", ".join(f"{share:.0%} of the {modality} rows" for modality, share in shares.items() if share < 1)
+        yield Figure(
+            name=name_of("map", protocol, group.shown.variant),
+            section="map",
+            kind="map",
+            title=f"Test embeddings of {group.name} ({protocol.label})",
+            x=f"first principal component ({explained[0]:.0%} of the variance)",
+            y=f"second ({explained[1]:.0%})",
+            series=tuple(series),
+            method=group.name,
+            note="First seed." + (f" Shown: {shown}." if shown else ""),
+        )
+
+
+def _projected(group: Group) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, dict[str, float]]:
+    """Ids and coordinates (n, 2) by modality of the first common space, the shares of variance, the shares of rows."""
+    matrices = {file.stem: read_matrix(file, "embeddings") for file in sorted(group.shown.spaces[0].glob("*.h5"))}
+    kept = {m: _evenly(len(matrix.ids)) for m, matrix in matrices.items()}
+    ids = {m: matrix.ids[kept[m]] for m, matrix in matrices.items()}
+    rows = {m: _unit(matrix.values[kept[m]]) for m, matrix in matrices.items()}
+    points, explained = principal_components(np.concatenate(list(rows.values())))
+    ends = np.cumsum([len(part) for part in rows.values()])[:-1]
+    coordinates = dict(zip(rows, np.split(points, ends), strict=True))
+    return ids, coordinates, explained, {m: len(kept[m]) / len(matrices[m].ids) for m in matrices}
+
+
+def _evenly(n: int) -> np.ndarray:
+    """At most `MAX_ROWS` of n rows, at even distances."""
+    return np.unique(np.linspace(0, n - 1, min(n, MAX_ROWS)).round().astype(int))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (n, 2) on the first two principal components, and the shares (2,) of variance they explain.
+
+    A component's sign is chosen so that its largest loading is positive; missing components are zeros.
+    """
+    centred = rows - rows.mean(axis=0)
+    _, singular, loadings = np.linalg.svd(centred, full_matrices=False)
+    loadings = (
+        loadings[:2] * np.sign(loadings[:2][np.arange(len(loadings[:2])), np.abs(loadings[:2]).argmax(axis=1)])[:, None]
+    )
+    points = np.zeros((len(rows), 2))
+    points[:, : len(loadings)] = centred @ loadings.T
+    variance = np.zeros(2)
+    variance[: len(singular[:2])] = singular[:2] ** 2 / max((singular**2).sum(), 1e-30)
+    return points, variance
