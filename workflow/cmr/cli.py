@@ -80,7 +80,8 @@ def _headline(kind: str, plugin: dict[str, Any]) -> str:
     if kind == "datasets":
         splits = ", ".join(plugin["splits"])
         modalities = ", ".join(plugin["modalities"])
-        return f"{plugin['title']}: {modalities}; {plugin['items']}; {plugin['classes']}; splits {splits}; {plugin['licence']}"
+        size = f"{modalities}; {plugin['items']}; {plugin['classes']}"
+        return f"{plugin['title']}: {size}; splits {splits}; {plugin['licence']}"
     if kind == "extractors":
         return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
     if kind == "methods":

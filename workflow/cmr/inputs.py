@@ -115,7 +115,7 @@ ScoreBlock = Callable[[slice], np.ndarray]
 
 
 def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
-    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a block of queries.
+    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block.
 
     The fit that holds both modalities scores them; where each modality has a fit of its own, the query's does.
     """

@@ -101,7 +101,7 @@ def encode(
     seed: int,
     code: str,
 ) -> None:
-    """Dictionary coefficients of all rows: of the joint objective for training rows, of the transform for the others."""
+    """Dictionary coefficients of all rows: the joint objective's for training rows, the transform's for the others."""
     table, parts = Items.read(items), Split.read(split)
     views = inputs.read_features(files, features, table)
     params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])

@@ -90,6 +90,7 @@ def _train_epoch(
     order = torch.randperm(rows, generator=generator).to(device)
     batches = [batch for batch in order.split(batch_size) if len(batch) > 1 or rows == 1]
     totals: dict[str, Tensor] = {}
+    finite_steps: dict[str, Tensor] = {}
     for batch in batches:
         for update in updates:
             with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
@@ -100,12 +101,12 @@ def _train_epoch(
             update.optimizer.step()
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0) + term.detach().float()
+                finite_steps[name] = finite_steps.get(name, 0) + torch.isfinite(term.detach())
     means = {name: float(total) / len(batches) for name, total in totals.items()}
-    for name, value in means.items():
-        if not np.isfinite(value):
-            raise UserError(
-                f"epoch {epoch}: the loss term {name!r} is {value}; lower the learning rate or scale the features"
-            )
+    if not np.isfinite(list(means.values())).all():
+        first = min(finite_steps, key=lambda name: int(finite_steps[name]))  # the others became so one step later
+        remedy = "lower the learning rate or scale the features"
+        raise UserError(f"epoch {epoch}: the loss term {first!r} is {means[first]}; {remedy}")
     return means
 
 

@@ -1,0 +1,132 @@
+"""DLA-CMR: each loss term against a literal loop over the paper's formula, and what each parameter switches."""
+
+import numpy as np
+import pytest
+import torch
+from cmr.data import View
+from cmr.methods import dla_cmr
+from cmr.methods.dla_cmr import DLACMR, Params, label_loss, modality_loss, triplet_sum, weight_norms
+from torch import nn
+
+SMALL = {"first_layers": (8, 6), "second_layers": (6,), "batch_size": 8, "epochs": 3, "learning_rate": 1e-2}
+
+
+def batch(n=7, c=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(n, c)
+    labels[torch.arange(n), torch.arange(n) % c] = 1
+    return torch.randn(n, 5, generator=g), torch.randn(n, 4, generator=g), labels
+
+
+def part(n=20, seed=0):
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % 3
+    labels = np.eye(3, dtype=np.uint8)[classes]
+    ids = np.array([f"i{k}" for k in range(n)])
+    return {
+        m: View(ids, (rng.normal(size=(n, d)) + 2 * rng.normal(size=(3, d))[classes]).astype(np.float32), labels)
+        for m, d in (("image", 5), ("text", 4))
+    }
+
+
+def test_triplets_are_the_sum_of_equation_11():
+    u, v = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)
+    classes = [0, 0, 1, 2, 1, 0]
+    relevant = torch.tensor([[a == b for b in classes] for a in classes])
+    expected = 0.0
+    for i in range(6):
+        for j in range(6):
+            for k in range(6):
+                if classes[i] == classes[j] and classes[i] != classes[k]:
+                    positive, negative = (u[i] - v[j]).norm(), (u[i] - v[k]).norm()
+                    expected += max(0.0, float(positive - negative) + 0.3)
+    assert float(triplet_sum(torch.cdist(u, v), relevant, 0.3)) == pytest.approx(expected)
+
+
+def test_triplets_of_a_batch_without_negatives_are_zero():
+    assert float(triplet_sum(torch.rand(4, 4), torch.ones(4, 4, dtype=torch.bool), 1.0)) == 0
+
+
+def test_label_loss_is_equation_15():
+    logits, labels = torch.randn(5, 3), torch.eye(3)[[0, 2, 1, 1, 0]]
+    p = torch.softmax(logits, 1)
+    expected = -sum(float(torch.log(p[i, labels[i].argmax()])) for i in range(5)) / 5
+    assert float(label_loss(logits, labels)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weight_norms_are_equation_13():
+    networks = nn.ModuleDict({"a": nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2)), "b": nn.Linear(4, 2)})
+    expected = sum(
+        float(sum(w**2 for row in layer.weight.tolist() for w in row)) ** 0.5
+        for layer in (networks["a"][0], networks["a"][2], networks["b"])
+    )
+    assert weight_norms(networks).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_modality_loss_is_equation_9_with_its_gradient_reversed():
+    classifier = nn.Linear(4, 2)
+    u, v = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    loss = modality_loss(classifier, u, v, 0.01)
+    first, second = torch.softmax(classifier(u), 1), torch.softmax(classifier(v), 1)
+    plain = -(first[:, 0].log().sum() + second[:, 1].log().sum()) / 5
+    assert float(loss) == pytest.approx(float(plain), rel=1e-6)
+    reversed_gradient, own = torch.autograd.grad(loss, (u, classifier.weight), retain_graph=True)
+    forward_gradient, own_plain = torch.autograd.grad(plain, (u, classifier.weight))
+    assert torch.allclose(reversed_gradient, -0.01 * forward_gradient, atol=1e-7)
+    assert torch.allclose(own, own_plain, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "term"),
+    [
+        ({"label_weight": 0.0}, "label"),
+        ({"triplet_weight": 0.0}, "triplet"),
+        ({"norm_weight": 0.0}, "norm"),
+        ({"margin": 2.0}, "triplet"),
+    ],
+)
+def test_each_parameter_changes_exactly_its_term(change, term):
+    def terms(params):
+        model = DLACMR(params, ("image", "text"))
+        torch.manual_seed(0)
+        model.network = model._network([5, 4], 3)
+        return model.terms(*batch())
+
+    before, after = terms(Params(**SMALL)), terms(Params(**SMALL | change))
+    changed = {name for name in before if float(before[name]) != float(after[name])}
+    assert changed == {term}
+    assert set(before) == {"label", "triplet", "norm", "modality"}
+
+
+def test_without_reversal_the_modality_classifier_does_not_reach_the_embedding():
+    model = DLACMR(Params(**SMALL, reversal=0), ("image", "text"))
+    model.network = model._network([5, 4], 3)
+    model.terms(*batch())["modality"].backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.network.embed.parameters())
+    assert any(p.grad.any() for p in model.network.modality.parameters())
+
+
+def test_the_papers_layers_are_the_defaults():
+    model = DLACMR(Params(), ("image", "text"))
+    network = model._network([4096, 5000], 10)
+    sizes = {
+        m: [layer.out_features for layer in net if isinstance(layer, nn.Linear)] for m, net in network.embed.items()
+    }
+    assert sizes == {"image": [2000, 512, 200, 100], "text": [512, 200, 100]}
+    assert all(isinstance(layer, nn.Tanh) for net in network.embed.values() for layer in list(net)[1::2])
+
+
+def test_labels_that_are_several_share_their_mass():
+    logits = torch.randn(1, 3)
+    both = label_loss(logits, torch.tensor([[1.0, 1.0, 0.0]]))
+    log = torch.log_softmax(logits, 1)[0]
+    assert float(both) == pytest.approx(-float(log[0] + log[1]) / 2, rel=1e-6)
+
+
+def test_the_epoch_is_chosen_on_validation_rows_only(monkeypatch):
+    model = DLACMR(Params(**SMALL), ("image", "text"))
+    scores = iter([0.2, 0.9, 0.1])
+    monkeypatch.setattr(DLACMR, "validation_score", lambda self, rows: next(scores))
+    history = model.fit(part(), part(9, seed=1))
+    assert history.chosen == {"epochs": 2}
+    assert dla_cmr.INFO["chooses"] == ("epochs",)

@@ -1,0 +1,145 @@
+"""The shared training loop: what it minimises, how it chooses an epoch, and that a killed fit ends the same."""
+
+import numpy as np
+import pytest
+import torch
+from cmr.errors import UserError
+from cmr.methods import training
+from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, reverse_gradient, train
+from torch import nn
+
+
+def regression(seed=0, rows=30):
+    torch.manual_seed(seed)
+    x = torch.randn(rows, 4)
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5], [0.0]])
+    network = feed_forward((4, 6, 1), nn.ReLU)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+
+    def terms(batch):
+        dropped = nn.functional.dropout(x[batch], 0.1)  # draws on the global generator, which epochs reseed
+        return {"fit": (network(dropped) - y[batch]).square().mean(), "size": 1e-3 * network[0].weight.square().sum()}
+
+    return network, [Update(optimizer, terms)], lambda: -float((network(x) - y).square().mean())
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def run(epochs=12, **options):
+    network, updates, score = regression()
+    validate = score if options.pop("validating", False) else None
+    history = train(network, updates, 30, epochs, 8, 3, "cpu", validate=validate, **options)
+    return network, history
+
+
+def test_every_term_is_in_the_history_and_the_loss_falls():
+    _, history = run()
+    assert [row["epoch"] for row in history.rows] == list(range(1, 13))
+    assert set(history.rows[0]) == {"epoch", "fit", "size"}
+    assert history.rows[-1]["fit"] < history.rows[0]["fit"]
+    assert history.chosen == {}
+
+
+def test_the_best_epoch_is_kept_and_named():
+    scores = iter([0.1, 0.5, 0.3, 0.2, 0.1, 0.0])
+    network, updates, _ = regression()
+    snapshots = []
+
+    def validate():
+        snapshots.append(weights(network))
+        return next(scores)
+
+    history = train(network, updates, 30, 6, 8, 0, "cpu", patience=3, validate=validate)
+    assert history.chosen == {"epochs": 2}
+    assert len(history.rows) == 5  # three epochs without a better one
+    assert torch.equal(weights(network), snapshots[1])
+
+
+@pytest.mark.parametrize("validating", [False, True])
+@pytest.mark.parametrize("killed_at", [1, 5, 11])
+def test_a_fit_killed_at_any_epoch_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, validating, killed_at):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    whole, history = run(validating=validating)
+
+    def kill(epoch):
+        if epoch == killed_at + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(validating=validating, checkpoint=tmp_path / "c.pt", each_epoch=kill)
+    resumed, resumed_history = run(validating=validating, checkpoint=tmp_path / "c.pt")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert resumed_history == history
+
+
+def test_a_finished_checkpoint_is_not_trained_again(tmp_path):
+    first, _ = run(checkpoint=tmp_path / "c.pt")
+    seen = []
+    again, _ = run(checkpoint=tmp_path / "c.pt", each_epoch=seen.append)
+    assert seen == []
+    assert torch.equal(weights(first), weights(again))
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_term():
+    network, _, _ = regression()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+
+    def terms(batch):
+        return {"good": weights_sum(network), "bad": weights_sum(network) * float("nan")}
+
+    with pytest.raises(UserError, match=r"epoch 1: the loss term 'bad' is nan"):
+        train(network, [Update(optimizer, terms)], 30, 2, 8, 0, "cpu")
+
+
+def weights_sum(network):
+    return sum(p.sum() for p in network.parameters())
+
+
+def test_batches_cover_all_rows_but_a_last_single_one():
+    network, _, _ = regression()
+    optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    seen = []
+
+    def terms(batch):
+        seen.append(sorted(batch.tolist()))
+        return {"t": weights_sum(network)}
+
+    train(network, [Update(optimizer, terms)], 9, 1, 4, 0, "cpu")
+    assert [len(b) for b in seen] == [4, 4]
+    seen.clear()
+    train(network, [Update(optimizer, terms)], 5, 1, 50, 0, "cpu")  # a batch larger than the data
+    assert seen == [[0, 1, 2, 3, 4]]
+
+
+def test_updates_take_turns_on_each_batch():
+    order = []
+    network, _, _ = regression()
+
+    def update(name):
+        def terms(batch):
+            order.append(name)
+            return {name: weights_sum(network)}
+
+        return Update(torch.optim.SGD(network.parameters(), 0.0), terms)
+
+    train(network, [update("discriminator"), update("projector")], 8, 1, 4, 0, "cpu")
+    assert order == ["discriminator", "projector"] * 2
+
+
+def test_gradient_reversal():
+    x = torch.ones(3, requires_grad=True)
+    y = reverse_gradient(x, 0.25)
+    assert torch.equal(y, x)
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.full((3,), -0.25))
+
+
+def test_network_state_round_trip_and_blocks():
+    network = feed_forward((4, 6, 2), nn.Tanh, nn.Tanh)
+    assert [type(m).__name__ for m in network] == ["Linear", "Tanh", "Linear", "Tanh"]
+    other = feed_forward((4, 6, 2), nn.Tanh, nn.Tanh)
+    load_network(other, network_state(network))
+    features = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    assert np.allclose(apply(network, features, "cpu", block=3), apply(other, features, "cpu"), atol=1e-7)

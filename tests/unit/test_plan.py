@@ -1,0 +1,105 @@
+"""The plan: components and their digests, the fits of a run, and what changes a path."""
+
+import re
+
+import pytest
+from cmr import config
+from cmr.config import MethodEntry
+from cmr.errors import UserError
+from cmr.params import canonical, component, digest
+from cmr.plan import Fit, Plan, Run
+from test_config import GOOD, changed
+
+
+def plan(configuration=GOOD) -> Plan:
+    return Plan(config.validate(configuration))
+
+
+def test_canonical_parameters_do_not_depend_on_their_order():
+    assert canonical({"b": [1, 2], "a": None}) == '{"a":null,"b":[1,2]}'
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert re.fullmatch(r"lda-[0-9a-f]{6}", component("lda", {"topics": 100}))
+    assert component("lda", {}) == "lda"
+
+
+def test_runs_are_one_a_seed_and_one_where_nothing_is_drawn():
+    runs = plan().runs
+    assert [r.seed for r in runs if r.method == "cca"] == [0]
+    assert [r.seed for r in runs if r.method.startswith("dla-")] == [0, 1, 2]
+    assert runs[0].folder == "results/runs/emoji/default/lite0+bow/cca/0"
+
+
+def test_defaults_written_out_keep_the_path_and_other_values_change_it():
+    written_out = changed("features", 1, "params", value={"vocabulary_size": 5000})
+    assert plan(written_out).runs[0].inputs == ("lite0", "bow")
+    other = plan(changed("features", 1, "params", value={"vocabulary_size": 3000})).runs[0].inputs[1]
+    assert re.fullmatch(r"bow-[0-9a-f]{6}", other)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("experiments", 0, "methods", 1, "tune"), {"margin": [0.1]}),
+        (("experiments", 0, "methods", 1, "params"), {"label_weight": 200}),
+        (("dictionaries", 0, "params", "atoms"), [8, 9]),
+    ],
+)
+def test_what_changes_a_result_changes_its_path(path, value):
+    def method(p):
+        return next(r.method for r in p.runs if r.method.startswith("dla"))
+
+    assert method(plan()) != method(plan(changed(*path, value=value)))
+
+
+def test_files_of_a_fit_and_a_run():
+    p = plan()
+    dla = next(r for r in p.runs if r.method.startswith("dla-"))
+    (fit,) = p.fits(dla)
+    codes = re.fullmatch(r"results/codes/emoji/default/lite0\+bow/coupled-[0-9a-f]{6}/0.h5", p.codes_file(fit))
+    assert codes
+    assert p.fit_inputs(fit) == [p.codes_file(fit)]
+    cca = Fit("emoji", "default", ("lite0", "bow"), "cca", 0)
+    assert p.codes_file(cca) is None
+    assert p.fit_inputs(cca) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
+    assert p.run_files(p.runs[0])["metrics"] == "results/runs/emoji/default/lite0+bow/cca/0/metrics.json"
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"),
+    [(1, [("a",), ("b",), ("c",)]), (2, [("a", "b"), ("a", "c"), ("b", "c")]), ("any", [("a", "b", "c")])],
+)
+def test_the_fits_of_a_run_are_its_inputs_taken_so_many_at_a_time(monkeypatch, modalities, expected):
+    p = plan()
+    info = p.methods["cca"].info.model_copy(update={"modalities": modalities})
+    monkeypatch.setattr(MethodEntry, "info", info)
+    assert [fit.inputs for fit in p.fits(Run("d", "s", ("a", "b", "c"), "cca", 0))] == expected
+
+
+def test_other_metrics_have_other_file_names():
+    other = plan(GOOD | {"metrics": ["precision_recall"]})
+    assert plan().metrics_digest == ""
+    names = [path.rsplit("/", 1)[1] for path in other.run_files(other.runs[0]).values()]
+    mark = other.metrics_digest
+    assert names == [f"metrics-{mark}.json", f"curves-{mark}.h5", f"run-{mark}.json", f"embeddings-{mark}"]
+
+
+def test_one_id_for_two_plugins_is_refused():
+    clash = changed("features", value=[{"id": "bert", "extractor": "bow"}, GOOD["features"][0]])
+    clash["experiments"][0]["inputs"] = [["lite0", "bert"]]
+    assert plan(clash)  # one meaning within one configuration
+    clash["experiments"].append(
+        {**GOOD["experiments"][0], "id": "other", "methods": [{"id": "cca", "method": "ridge_label"}]}
+    )
+    clash["experiments"][0]["methods"] = ["cca"]
+    with pytest.raises(UserError, match="the id 'cca' stands for both 'cca' and 'ridge_label'; rename one"):
+        plan(clash)
+
+
+def test_a_method_of_two_modalities_needs_two_inputs():
+    with pytest.raises(UserError, match="'cca' needs two modalities, the inputs lite0 have one"):
+        plan(changed("experiments", 0, "inputs", value=[["lite0"]]))
+
+
+def test_hundreds_of_runs_are_planned_in_no_time():
+    many = changed("experiments", 0, "seeds", value=500)
+    assert len(plan(many).runs) == 501

@@ -1,0 +1,80 @@
+"""The registry reads plug-ins without importing them; code hashes follow the code and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+from cmr import provenance, registry
+from cmr.errors import UserError
+from cmr.params import Params
+
+EVERY = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_what_is_read_without_importing_is_what_the_file_holds(kind, name):
+    assert registry.info(kind, name).title
+    if getattr(registry.info(kind, name), "provenance", "") == "quoted":
+        return
+    model = registry.params_model(kind, name)
+    assert issubclass(model, Params)
+    assert model().changed() == {}
+    plugin = registry.module(kind, name)
+    assert model.model_json_schema() == plugin.Params.model_json_schema()
+    assert registry.info(kind, name) == registry.SCHEMAS[kind](**plugin.INFO)
+    undocumented = [key for key, field in model.model_fields.items() if not field.description]
+    assert undocumented == []
+
+
+def test_listing_and_validating_import_neither_torch_nor_the_plugins():
+    code = (
+        "import sys; from cmr import config, registry; config.load('config.yaml'); "
+        "print([m for m in sys.modules if m in ('torch', 'sklearn', 'transformers', 'pandas', 'cmr.methods.cca')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_plugin_names_the_nearest():
+    with pytest.raises(UserError, match="unknown method 'rigde_label'; did you mean 'ridge_label'"):
+        registry.info("methods", "rigde_label")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with one method that imports a helper of its own folder."""
+    folder = tmp_path / "methods"
+    folder.mkdir()
+    (folder / "helper.py").write_text("def twice(x):\n    return 2 * x\n")
+    (folder / "other.py").write_text("INFO = {}\n")
+    (folder / "mine.py").write_text(
+        '"""Doc."""\nfrom cmr.methods.helper import twice\n\n\ndef f():\n    "Doc."\n    return twice(1)\n'
+    )
+    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    provenance._bare_code.cache_clear()
+    yield folder
+    provenance._bare_code.cache_clear()
+
+
+def edited(folder, name, old, new):
+    path = folder / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    provenance._bare_code.cache_clear()
+    return provenance.code_hash("methods", "mine")
+
+
+def test_code_hash_follows_code_and_own_imports_not_comments(package):
+    before = provenance.code_hash("methods", "mine")
+    assert edited(package, "mine.py", "Doc.", "Another text.") == before
+    assert edited(package, "mine.py", "return twice", "# a remark\n    return twice") == before
+    assert edited(package, "other.py", "INFO", "NAME") == before
+    assert edited(package, "helper.py", "return 2 * x", "return  2 * x  # spaces") == before
+    assert edited(package, "helper.py", "2 * x", "3 * x") != before
+
+
+def test_measured_gives_time_and_memory():
+    with provenance.measured() as usage:
+        sum(range(1000))
+    assert usage["seconds"] >= 0
+    assert 10 < usage["peak_memory_mb"] < 100_000
