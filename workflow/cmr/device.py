@@ -1,6 +1,7 @@
 """Which device a job computes on, and with how many threads. Torch is imported only when it is asked."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from cmr.errors import UserError
@@ -30,6 +31,11 @@ def _why_no_cuda() -> str:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides all GPUs from this job"
     return "torch finds no GPU and driver on this machine"
+
+
+def gpu_is_here() -> bool:
+    """Whether this machine has an NVIDIA GPU with a driver, told without importing torch."""
+    return Path("/dev/nvidia0").exists()
 
 
 def set_threads(threads: int) -> None:

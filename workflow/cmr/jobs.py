@@ -30,6 +30,12 @@ def job(log: str | Path) -> Iterator[None]:
         _fail(path, f"error: {type(error).__name__}: {error}", traceback.format_exc())
 
 
+def hand_on_import_path(folder: str) -> None:
+    """Lets the processes that this one starts import from ``folder`` first."""
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", folder)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *inherited])
+
+
 def _fail(log: Path, message: str, details: str = "") -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(f"{details}{message}\n")

@@ -2,6 +2,7 @@
 
 RESULTS = "results"
 DATA = f"{RESULTS}/data/{{data}}"
+RAW = f"{DATA}/raw.json"
 ITEMS = f"{DATA}/items.parquet"
 SPLIT = f"{DATA}/splits/{{split}}.csv"
 WEIGHTS = f"{RESULTS}/weights/{{feature}}.json"

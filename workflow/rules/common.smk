@@ -1,31 +1,32 @@
 # Helper functions of the rules: from wildcards to the plan's entries, and what jobs need.
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Jobs run the code of this clone, also where another one is installed.
-PACKAGE = str(Path(workflow.basedir) / "workflow")
-sys.path.insert(0, PACKAGE)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGE, os.environ.get("PYTHONPATH")]))
+# The code of this clone, also where another one is installed; so for the jobs.
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from cmr import config as configuration, paths, provenance
+from cmr.device import gpu_is_here
 from cmr.errors import UserError
+from cmr.jobs import hand_on_import_path
 from cmr.plan import Fit, Plan
 
-CONFIG_FILES = [f for f in workflow.configfiles if f not in workflow.overwrite_configfiles]
-CONFIG_FILES += workflow.overwrite_configfiles
+hand_on_import_path(sys.path[0])
+
+OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
+CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
 try:
-    PLAN = Plan(configuration.validate(config, " + ".join(map(str, CONFIG_FILES)) or "configuration"))
+    PLAN = Plan(configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration"))
 except UserError as error:
     raise WorkflowError(str(error))
 
 CONFIG = PLAN.config
 BASE = configuration.data_base(CONFIG_FILES)
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
-GPU_HERE = Path("/dev/nvidia0").exists()
+GPU_HERE = gpu_is_here()
 
 
 wildcard_constraints:
@@ -52,7 +53,9 @@ def feature_entries(inputs):
 
 
 def fit_of(wildcards):
-    return Fit(wildcards.data, wildcards.split, tuple(wildcards.inputs.split("+")), wildcards.method, int(wildcards.seed))
+    return Fit(
+        wildcards.data, wildcards.split, tuple(wildcards.inputs.split("+")), wildcards.method, int(wildcards.seed)
+    )
 
 
 def code(kind, plugin):
@@ -68,3 +71,41 @@ def gpus(info):
 def local_gpus(info):
     """The same, on this machine only: the default profile lets one such job run at a time."""
     return gpus(info) if workflow.local_exec else 0
+
+
+def extract_inputs(wildcards):
+    info = PLAN.features[wildcards.feature].info
+    needed = {"table": paths.ITEMS.format(data=wildcards.data)}
+    if info.kind == "fitted":
+        needed["split"] = paths.SPLIT.format(data=wildcards.data, split=wildcards.split)
+    if info.weights:
+        needed["weights"] = paths.WEIGHTS.format(feature=wildcards.feature)
+    return needed
+
+
+def fit_configuration(wildcards):
+    return PLAN.fit_configuration(fit_of(wildcards))
+
+
+def run_fits(wildcards):
+    """The fits of a run, as the evaluation stage takes them."""
+    return [
+        {
+            "folder": fit.folder,
+            "inputs": list(fit.inputs),
+            "files": PLAN.fit_inputs(fit),
+            "is_codes": PLAN.codes_file(fit) is not None,
+            "features": feature_entries(fit.inputs),
+        }
+        for fit in PLAN.fits(fit_of(wildcards))
+    ]
+
+
+def experiment_of(wildcards):
+    found = {PLAN.experiment_component(e): e for e in CONFIG.experiments}
+    return found[wildcards.experiment].model_dump(mode="json")
+
+
+def is_extended():
+    """Whether the configuration asks for other results than config.yaml alone."""
+    return bool(OWN_CONFIG) and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity

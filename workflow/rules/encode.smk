@@ -8,17 +8,17 @@ rule encode:
         features=lambda w: PLAN.feature_files(w.data, w.split, w.inputs.split("+")),
     output:
         paths.CODES,
-    params:
-        dictionary=lambda w: PLAN.dictionaries[w.dictionary].model_dump(mode="json"),
-        features=lambda w: feature_entries(w.inputs.split("+")),
-        code=lambda w: code("dictionaries", PLAN.dictionaries[w.dictionary].plugin),
     log:
         "results/.logs/encode/{data}/{split}/{inputs}/{dictionary}/{seed}.log",
+    conda:
+        "../../envs/torch.yaml"
     threads: 2
     resources:
         gpu=lambda w: gpus(PLAN.dictionaries[w.dictionary].info),
         local_gpu=lambda w: local_gpus(PLAN.dictionaries[w.dictionary].info),
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        dictionary=lambda w: PLAN.dictionaries[w.dictionary].model_dump(mode="json"),
+        features=lambda w: feature_entries(w.inputs.split("+")),
+        code=lambda w: code("dictionaries", PLAN.dictionaries[w.dictionary].plugin),
     script:
         "../scripts/encode.py"

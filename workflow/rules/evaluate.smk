@@ -5,20 +5,6 @@ localrules:
     collect,
 
 
-def run_fits(wildcards):
-    """The fits of a run, as the evaluation stage takes them."""
-    return [
-        {
-            "folder": fit.folder,
-            "inputs": list(fit.inputs),
-            "files": PLAN.fit_inputs(fit),
-            "is_codes": PLAN.codes_file(fit) is not None,
-            "features": feature_entries(fit.inputs),
-        }
-        for fit in PLAN.fits(fit_of(wildcards))
-    ]
-
-
 rule evaluate:
     input:
         table=paths.ITEMS,
@@ -30,25 +16,20 @@ rule evaluate:
         curves=f"{paths.RUN}/{paths.suffixed('curves.h5', PLAN.metrics_digest)}",
         run=f"{paths.RUN}/{paths.suffixed('run.json', PLAN.metrics_digest)}",
         embeddings=directory(f"{paths.RUN}/{paths.suffixed('embeddings', PLAN.metrics_digest)}"),
+    log:
+        f"results/.logs/evaluate/{{data}}/{{split}}/{{inputs}}/{{method}}/{paths.suffixed('{seed}.log', PLAN.metrics_digest)}",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        gpu=lambda w: gpus(PLAN.methods[w.method].info),
+        local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
     params:
         fits=run_fits,
         metrics=[metric.model_dump(mode="json") for metric in CONFIG.metrics],
         device=CONFIG.device,
         code=provenance.code_hash("metrics", *[metric.plugin for metric in CONFIG.metrics]),
-    log:
-        f"results/.logs/evaluate/{{data}}/{{split}}/{{inputs}}/{{method}}/{paths.suffixed('{seed}.log', PLAN.metrics_digest)}",
-    resources:
-        gpu=lambda w: gpus(PLAN.methods[w.method].info),
-        local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
-    conda:
-        "../../envs/torch.yaml"
     script:
         "../scripts/evaluate.py"
-
-
-def experiment_of(wildcards):
-    found = {PLAN.experiment_component(e): e for e in CONFIG.experiments}
-    return found[wildcards.experiment].model_dump(mode="json")
 
 
 rule collect:
@@ -56,14 +37,14 @@ rule collect:
         lambda w: [file for run in PLAN.runs_of[w.experiment] for file in PLAN.run_files(run).values()],
     output:
         paths.EXPERIMENT,
+    log:
+        "results/.logs/collect/{experiment}.log",
+    conda:
+        "../../envs/base.yaml"
     params:
         experiment=experiment_of,
         runs=lambda w: [run.folder for run in PLAN.runs_of[w.experiment]],
         metrics=paths.suffixed("metrics.json", PLAN.metrics_digest),
         run=paths.suffixed("run.json", PLAN.metrics_digest),
-    log:
-        "results/.logs/collect/{experiment}.log",
-    conda:
-        "../../envs/base.yaml"
     script:
         "../scripts/collect.py"

@@ -7,35 +7,35 @@ localrules:
 
 rule download:
     output:
-        paths.DATA + "/raw.json",
+        paths.RAW,
+    log:
+        "results/.logs/download/{data}.log",
+    conda:
+        "../../envs/base.yaml"
     params:
         dataset=dataset,
         cache=CONFIG.cache,
         base=BASE,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    log:
-        "results/.logs/download/{data}.log",
-    conda:
-        "../../envs/base.yaml"
     script:
         "../scripts/download.py"
 
 
 rule prepare:
     input:
-        raw=paths.DATA + "/raw.json",
+        raw=paths.RAW,
         files=lambda w: configuration.data_files(PLAN.datasets[w.data], BASE),
     output:
         paths.ITEMS,
+    log:
+        "results/.logs/prepare/{data}.log",
+    conda:
+        "../../envs/base.yaml"
     params:
         dataset=dataset,
         cache=CONFIG.cache,
         base=BASE,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    log:
-        "results/.logs/prepare/{data}.log",
-    conda:
-        "../../envs/base.yaml"
     script:
         "../scripts/prepare.py"
 
@@ -45,14 +45,14 @@ rule split:
         table=paths.ITEMS,
     output:
         paths.SPLIT,
+    log:
+        "results/.logs/split/{data}/{split}.log",
+    conda:
+        "../../envs/base.yaml"
     params:
         dataset=dataset,
         cache=CONFIG.cache,
         base=BASE,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    log:
-        "results/.logs/split/{data}/{split}.log",
-    conda:
-        "../../envs/base.yaml"
     script:
         "../scripts/split.py"
