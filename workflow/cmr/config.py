@@ -89,6 +89,8 @@ class FeatureEntry(Entry):
 
     @model_validator(mode="after")
     def _modality_defaults_to_extractors(self) -> "FeatureEntry":
+        if not self.modality and self.info.modality == "any":
+            raise mistake("modality", f"required, as {self.extractor!r} takes any modality")
         if not self.modality:
             object.__setattr__(self, "modality", self.info.modality)
         return self

@@ -72,14 +72,12 @@ def extract(
     from cmr.features.extraction import extract as run
 
     table = Items.read(items)
-    data = _dataset(dataset, folder, cache, base)
-    rows = table.having(entry["modality"])
-    contents = data.contents(table, entry["modality"])
-    ids = rows["id"].to_numpy(str)
-    info = registry.info("extractors", entry["extractor"])
+    ids = table.having(entry["modality"])["id"].to_numpy(str)
     training = None if split is None else np.isin(ids, list(Split.read(split).ids(TRAIN)))
-    labels = table.labels(ids[training]) if info.uses_labels else None
+    uses_labels = registry.info("extractors", entry["extractor"]).uses_labels
+    labels = table.labels(ids[training]) if uses_labels else None
     extractor = _extractor(entry, cache, resolve(device), threads)
+    contents = extractor.contents(_dataset(dataset, folder, cache, base), table, entry["modality"])
     attributes = {
         "extractor": entry["extractor"],
         "modality": entry["modality"],

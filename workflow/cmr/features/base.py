@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from cmr.errors import UserError
+from cmr.data import Items
+from cmr.datasets.base import Dataset
 from cmr.params import Params
 
 Content = str | Path
@@ -44,6 +46,10 @@ class Extractor(ABC):
         cannot be downloaded. Extractors without weights return {}.
         """
         return {}
+
+    def contents(self, dataset: Dataset, items: Items, modality: str) -> Sequence[Content]:
+        """What the other methods take, for each item that has ``modality``, in the items' order."""
+        return dataset.contents(items, modality)
 
     def fit(self, contents: Sequence[Content], labels: np.ndarray | None = None) -> None:
         """Fits on the training rows of a split. ``labels`` (n, c) is given only where INFO says ``uses_labels``."""
