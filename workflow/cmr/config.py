@@ -253,8 +253,13 @@ def data_base(files: Sequence[str]) -> str:
 def data_files(entry: DatasetEntry, base: str) -> list[str]:
     """The user's own files that a data set is made from, so that a changed file is prepared again."""
     params = entry.parameters()
-    named = [getattr(params, key) for key in entry.info.files]
-    return [os.path.join(base, str(file)) for file in named if file]
+    named = [reference for key in entry.info.files for reference in _leaves(getattr(params, key))]
+    return sorted({os.path.join(base, reference.partition(":")[0]) for reference in named if reference})
+
+
+def _leaves(value: Any) -> Iterable[str]:
+    """The strings in a parameter that is a reference (FILE or FILE:KEY) or a mapping of such."""
+    return [leaf for inner in value.values() for leaf in _leaves(inner)] if isinstance(value, Mapping) else [value]
 
 
 MODELS: dict[str, type[Model]] = {

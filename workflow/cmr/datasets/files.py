@@ -115,7 +115,7 @@ def as_text(cell: Any) -> str:
 
 
 def usable(
-    table: pd.DataFrame, problems: dict[int, str], ids: list[str], file: Path, strict: bool, skipped: Path
+    table: pd.DataFrame, problems: dict, ids: list[str], file: Path | str, strict: bool, skipped: Path
 ) -> pd.DataFrame:
     """The rows without problems (row → what is wrong).
 

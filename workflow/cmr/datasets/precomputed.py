@@ -1,0 +1,142 @@
+"""Features that a user already has, in files of their own: straight to a method, without extraction."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import Field
+
+from cmr.data import PARTS, Items
+from cmr.datasets.base import Dataset
+from cmr.datasets.files import usable, user_file
+from cmr.datasets.matrices import Group, Reference, not_finite, ready_items, ready_rows
+from cmr.datasets.splitting import stratified
+from cmr.errors import UserError
+from cmr.params import Params as BaseParams
+from cmr.store import Rows
+
+INFO = {
+    "title": "Ready features of one's own",
+    "modalities": ("any",),
+    "splits": {
+        "default": "the parts that features and labels are given for, else the index files, else the shares, "
+        "stratified by (first) label and seeded"
+    },
+    "items": "the rows",
+    "classes": "the labels",
+    "licence": "the user's",
+    "source": ".npy, .npz, .mat (5 and 7.3) or HDF5 files",
+    "files": ("features", "labels", "index"),
+}
+
+SEED = 0
+
+
+class Params(BaseParams):
+    """A reference is FILE or FILE:KEY, relative to the configuration file."""
+
+    features: dict[str, str | dict[str, str]] = Field(
+        {}, description="modality → reference, or modality → part → reference (parts: train, validation, test)"
+    )
+    labels: str | dict[str, str | dict[str, str]] = Field(
+        "",
+        description="reference, or part → reference: integers, names or one-hot, a row an item; for modalities "
+        "without pairs, modality → such a reference",
+    )
+    index: dict[str, str] = Field({}, description="part → reference of row numbers")
+    index_base: int = Field(0, ge=0, le=1, description="number of the first row in index files: 0, or 1 as in MATLAB")
+    shares: dict[str, float] = Field(
+        {"train": 0.6, "validation": 0.2, "test": 0.2}, description="part → share, where nothing else gives the split"
+    )
+    strict: bool = Field(
+        True, description="stop at NaN or infinite values; false: leave such rows out, list them in skipped.csv"
+    )
+    trust: bool = Field(False, description="load Python pickles, which can execute code; needs their sha256")
+    sha256: dict[str, str] = Field({}, description="file → sha256 of the pickles that are trusted")
+
+
+class Precomputed(Dataset):
+    def prepare(self) -> Items:
+        """Items named after part and row. Raises `UserError` where rows and labels do not match, or for NaN."""
+        groups = self._groups()
+        items = ready_items(groups, list(self.params.features))
+        problems = dict(not_finite(groups))
+        table = items.table.set_index("id", drop=False)
+        skipped = self.folder / "skipped.csv"
+        kept = usable(table, problems, list(table["id"]), "params.features", self.params.strict, skipped)
+        return Items(kept.reset_index(drop=True), items.kinds)
+
+    def features(self, modality: str, name: str) -> Rows:
+        if name or modality not in self.params.features:
+            known = ", ".join(self.params.features)
+            raise UserError(f"precomputed: no features {name!r} of {modality!r}; there are unnamed ones of {known}")
+        return ready_rows(self._groups(), modality)
+
+    def parts(self, items: Items, name: str) -> np.ndarray:
+        """The part of each item, by what the parameters say of it."""
+        if items.table["part"].all():
+            return items.table["part"].to_numpy(str)
+        if self.params.index:
+            return self._indexed(items)
+        total = sum(self.params.shares.values())
+        if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
+            raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
+        return stratified([labels[0] for labels in items.table["labels"]], self.params.shares, SEED)
+
+    def _indexed(self, items: Items) -> np.ndarray:
+        if self._is_unpaired():
+            raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
+        parts = np.full(len(items.table), "", dtype="U10")
+        row_of = {int(item.rpartition("-")[2]): row for row, item in enumerate(items.ids)}
+        taken: dict[int, str] = {}
+        for part, reference in self.params.index.items():
+            if part not in PARTS:
+                raise UserError(f"params.index.{part}: expected {', '.join(PARTS)}")
+            for number in self._reference(reference, f"index.{part}").read().ravel().astype(int):
+                row = int(number) - self.params.index_base
+                if taken.setdefault(row, part) != part:
+                    raise UserError(f"params.index: row {number} is in both {taken[row]} and {part}")
+                if not 0 <= row <= max(row_of):
+                    raise UserError(f"params.index.{part}: row {number} does not exist; is index_base right?")
+                if row in row_of:  # else it was left out as bad
+                    parts[row_of[row]] = part
+        return parts
+
+    def _groups(self) -> list[Group]:
+        """One group a part, or a part and modality where modalities have labels of their own."""
+        features, labels = self.params.features, self.params.labels
+        if not features or not labels:
+            raise UserError("params: features and labels are required; see `python -m cmr list datasets`")
+        if self._is_unpaired():
+            bundles = [({modality: features[modality]}, labels[modality], modality) for modality in features]
+        else:
+            bundles = [(features, labels, "")]
+        return [group for bundle in bundles for group in self._by_part(*bundle)]
+
+    def _is_unpaired(self) -> bool:
+        return isinstance(self.params.labels, Mapping) and set(self.params.labels) <= set(self.params.features)
+
+    def _by_part(self, features: Mapping, labels: str | Mapping[str, str], modality: str) -> list[Group]:
+        split = isinstance(labels, Mapping)
+        parts = list(labels) if split else [""]
+        groups = []
+        for part in parts:
+            if part and part not in PARTS:
+                raise UserError(f"params.labels.{part}: expected a part ({', '.join(PARTS)}) or a modality")
+            matrices = {}
+            for name, value in features.items():
+                key = ".".join(filter(None, ["features", name, part]))
+                if isinstance(value, Mapping) != split or (split and part not in value):
+                    raise UserError(f"params.{key}: features and labels must be given for the same parts")
+                matrices[name] = self._reference(value[part] if split else value, key)
+            label_key = ".".join(filter(None, ["labels", modality, part]))
+            own = self._reference(labels[part] if split else labels, label_key)
+            groups.append(Group("-".join(filter(None, [part or "item", modality])), part, own, matrices))
+        return groups
+
+    def _reference(self, text: str, key: str) -> Reference:
+        path, _, name = text.partition(":")
+        sha256 = self.params.sha256.get(path, "")
+        if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise UserError(f"params.sha256.{path}: expected 64 hex digits")
+        return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "")
