@@ -57,6 +57,39 @@ def stratified(
     return parts.astype(str)
 
 
+def class_ranks(strata: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rank (n,) of each row in a random order of its stratum, from 0, and the size (n,) of its stratum."""
+    names, codes = np.unique(np.asarray(strata, str), return_inverse=True)
+    ranks, sizes = np.empty(len(codes), int), np.empty(len(codes), int)
+    for code, name in enumerate(names):
+        rows = np.flatnonzero(codes == code)
+        ranks[rows] = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(len(rows))
+        sizes[rows] = len(rows)
+    return ranks, sizes
+
+
+def sized(strata: Sequence[str], sizes: dict[str, int], seed: int) -> np.ndarray:
+    """Parts (n,) of exactly the given sizes, each stratum within one row of its share in every part but the last.
+
+    Rows are sorted by their relative rank in their stratum, and the sorted list is cut. Raises `UserError` where
+    the sizes do not sum to n.
+    """
+    if sum(sizes.values()) != len(strata):
+        raise UserError(f"expected {sum(sizes.values()):,} items to split into {sizes}, found {len(strata):,}")
+    ranks, counts = class_ranks(strata, seed)
+    parts = np.empty(len(strata), dtype="U10")
+    parts[np.argsort((ranks + 0.5) / counts, kind="stable")] = np.repeat(list(sizes), list(sizes.values()))
+    return parts
+
+
+def expect_sizes(parts: np.ndarray, sizes: dict[str, int], why: str) -> np.ndarray:
+    """``parts``, if they have the sizes that a protocol prints. Raises `UserError` with ``why`` otherwise."""
+    found = {part: int((parts == part).sum()) for part in sizes}
+    if found != sizes:
+        raise UserError(f"the protocol has {sizes} items, these are {found}: {why}")
+    return parts
+
+
 def same_content(items: Items) -> np.ndarray:
     """Numbers (n,) of groups of items that share a text or a file, directly or through other items."""
     n, edges = len(items.table), []

@@ -1,0 +1,255 @@
+"""Downloads against a server in this process: cuts, mirrors, wrong checksums, archives, files placed by hand."""
+
+import csv
+import errno
+import hashlib
+import io
+import subprocess
+import tarfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from cmr.datasets import downloads
+from cmr.datasets.downloads import Source, extract_member, fetch, git_blob, unpack
+from cmr.errors import UserError
+
+CONTENT = bytes(range(256)) * 4000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """Serves CONTENT; ``cuts`` are the lengths after which the next answers break off."""
+
+    def __init__(self):
+        self.cuts, self.ranges, self.honours_ranges = [], [], True
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.http.server_port}/"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = request.headers.get("Range")
+        self.ranges.append(wanted)
+        if request.path != "/good":
+            request.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.honours_ranges else 0
+        if start >= len(CONTENT):
+            request.send_error(416)
+            return
+        rest = CONTENT[start:]
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Length", str(len(rest)))
+        request.end_headers()
+        request.wfile.write(rest[: self.cuts.pop(0)] if self.cuts else rest)
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """Writes sources.csv rows: (file, access, address, checksum)."""
+
+    def write(*rows: tuple[str, str, str, str]) -> None:
+        with open(tmp_path / "sources.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Source.__dataclass_fields__)
+            for name, access, address, checksum in rows:
+                writer.writerow(["d", name, access, address, checksum, "", "1024000", "free", "the note"])
+        monkeypatch.setattr(downloads, "SOURCES", tmp_path / "sources.csv")
+
+    return write
+
+
+def test_a_download_is_whole_checked_and_not_repeated(server, known, tmp_path):
+    known(("f", "open", server.address + "good", SHA256))
+    assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}
+    assert (tmp_path / "raw/f").read_bytes() == CONTENT
+    assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}
+    assert len(server.ranges) == 1
+
+
+def test_a_cut_download_is_resumed_where_it_ended(server, known, tmp_path):
+    known(("f", "open", server.address + "good", SHA256))
+    server.cuts = [downloads.CHUNK + 1000] * 7  # more cuts than attempts that bring nothing
+    fetch("d", ["f"], tmp_path / "raw")
+    assert (tmp_path / "raw/f").read_bytes() == CONTENT
+    starts = [int(r.removeprefix("bytes=").rstrip("-")) for r in server.ranges[1:]]
+    assert server.ranges[0] is None
+    assert starts == [downloads.CHUNK * k for k in range(1, 8)]
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["f"]
+
+
+def test_what_an_earlier_run_left_is_gone_on_with(server, known, tmp_path):
+    known(("f", "open", server.address + "good", SHA256))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/f.part").write_bytes(CONTENT[:1000])
+    fetch("d", ["f"], tmp_path / "raw")
+    assert server.ranges == ["bytes=1000-"]
+    (tmp_path / "raw/f").rename(tmp_path / "raw/f.part")  # killed between the last byte and the check
+    fetch("d", ["f"], tmp_path / "raw")
+    assert (tmp_path / "raw/f").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_starts_again(server, known, tmp_path):
+    known(("f", "open", server.address + "good", SHA256))
+    server.honours_ranges, server.cuts = False, [5000]
+    fetch("d", ["f"], tmp_path / "raw")
+    assert (tmp_path / "raw/f").read_bytes() == CONTENT
+
+
+def test_the_next_mirror_is_tried(server, known, tmp_path):
+    known(("f", "open", server.address + "gone", SHA256), ("f", "open", server.address + "good", SHA256))
+    assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}
+
+
+def test_a_wrong_checksum_is_told_and_the_file_kept_aside(server, known, tmp_path):
+    known(("f", "open", server.address + "good", "0" * 64))
+    with pytest.raises(UserError, match=f"checksum {SHA256}, expected 0000"):
+        fetch("d", ["f"], tmp_path / "raw")
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [f"f.wrong-{SHA256[:8]}"]
+
+
+def test_a_placed_file_is_accepted_only_with_the_right_checksum(known, tmp_path):
+    known(("f", "open", "http://127.0.0.1:9/f", SHA256))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/f").write_bytes(CONTENT)
+    assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}
+    (tmp_path / "raw/f").write_bytes(CONTENT[1:])
+    with pytest.raises(UserError, match=r"kept aside as f\.wrong-"):
+        fetch("d", ["f"], tmp_path / "raw")
+    assert not (tmp_path / "raw/f").exists()
+
+
+def test_no_internet_names_address_size_and_folder(known, tmp_path, monkeypatch):
+    known(("f", "open", "http://127.0.0.1:9/f", SHA256))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
+    with pytest.raises(
+        UserError, match=rf"place in {tmp_path}/raw:\n  f \(1,024,000 bytes; sha256 {SHA256}; the note\)"
+    ):
+        fetch("d", ["f"], tmp_path / "raw")
+
+
+def test_files_by_hand_are_asked_for_all_at_once_and_then_taken(known, tmp_path):
+    known(("a", "by hand", "http://form", ""), ("b", "by hand", "http://gone", SHA256))
+    with pytest.raises(UserError, match=r"(?s)d cannot be downloaded; place in .*raw.*a \(.*http://form.*b \(.*gone"):
+        fetch("d", ["a", "b"], tmp_path / "raw")
+    (tmp_path / "raw/a").mkdir(parents=True)
+    (tmp_path / "raw/b").write_bytes(CONTENT)
+    assert fetch("d", ["a", "b"], tmp_path / "raw") == {"a": "", "b": SHA256}
+
+
+def test_a_full_disk_is_told_and_what_came_is_kept(known, tmp_path, monkeypatch):
+    known(("f", "open", "http://unused", SHA256))
+
+    def full(address, part):
+        part.write_bytes(b"some")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(downloads, "_append", full)
+    with pytest.raises(UserError, match="no space left, f takes 1,024,000 bytes"):
+        fetch("d", ["f"], tmp_path / "raw")
+    assert (tmp_path / "raw/f.part").exists()
+    assert not (tmp_path / "raw/f").exists()
+
+
+def test_a_timeout_is_not_an_endless_loop(known, tmp_path, monkeypatch):
+    known(("f", "open", "http://unused", SHA256))
+    calls = []
+
+    def slow(address, part):
+        part.touch()
+        calls.append(address)
+        raise requests.Timeout("slow")
+
+    monkeypatch.setattr(downloads, "_append", slow)
+    with pytest.raises(UserError, match="slow"):
+        fetch("d", ["f"], tmp_path / "raw")
+    assert len(calls) == downloads.ATTEMPTS
+
+
+def test_git_blob_is_what_git_says(tmp_path):
+    (tmp_path / "f").write_bytes(CONTENT)
+    said = subprocess.run(["git", "hash-object", tmp_path / "f"], capture_output=True, text=True, check=True)
+    assert git_blob(tmp_path / "f") == said.stdout.strip()
+
+
+def write_archive(path, members: dict[str, bytes]) -> None:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_unpacking(tmp_path, name):
+    write_archive(tmp_path / name, {"d/one.txt": b"1", "d/e/two.txt": b"2"})
+    unpack(tmp_path / name, tmp_path / "out")
+    assert (tmp_path / "out/d/e/two.txt").read_bytes() == b"2"
+    extract_member(tmp_path / name, "two.txt", tmp_path / "two.txt")
+    assert (tmp_path / "two.txt").read_bytes() == b"2"
+    with pytest.raises(UserError, match=r"0 members are called 'three\.txt'"):
+        extract_member(tmp_path / name, "three.txt", tmp_path / "three.txt")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_members_outside_the_destination_are_refused(tmp_path, name):
+    write_archive(tmp_path / name, {"fine.txt": b"1", "../evil.txt": b"2"})
+    with pytest.raises(UserError, match="refused"):
+        unpack(tmp_path / name, tmp_path / "in/out")
+    assert not (tmp_path / "in/out").exists()
+    assert not (tmp_path / "in/evil.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_truncated_archive_is_named_and_nothing_is_left(tmp_path, name):
+    write_archive(tmp_path / name, {"one.bin": CONTENT})
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-200])
+    with pytest.raises(UserError, match=f"{name}: damaged or not an archive"):
+        unpack(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_member_is_taken_out_of_the_archive_that_has_it(known, tmp_path):
+    known(("m", "archive", "a.zip", hashlib.sha256(b"m").hexdigest()), ("a.zip", "by hand", "http://x", ""))
+    (tmp_path / "raw").mkdir()
+    write_archive(tmp_path / "raw/a.zip", {"deep/m": b"m"})
+    assert fetch("d", ["m"], tmp_path / "raw") == {"m": hashlib.sha256(b"m").hexdigest()}
+
+
+def test_sources_are_well_formed():
+    from cmr import registry
+
+    with open(downloads.SOURCES, newline="", encoding="utf-8") as rows:
+        found = [Source(**row) for row in csv.DictReader(rows)]
+    for source in found:
+        assert source.dataset in registry.names("datasets")
+        assert source.access in {"open", "archive", "by hand"}
+        assert source.address
+        assert source.licence
+        assert len(source.sha256) in {0, 64}
+        assert len(source.git_blob) in {0, 40}
+        assert source.bytes.isdigit() or not source.bytes

@@ -1,0 +1,254 @@
+"""Raw files of data sets: from their sources into the cache, whole and checked, or placed there by hand.
+
+``resources/sources.csv`` has a row for each file and address: data set, file, access, address, sha256, git_blob
+(the object id of a file in a git repository, a checksum too), bytes, licence, note. Several rows of one file are
+mirrors, tried in their order. ``access`` is
+
+- open: downloaded, resumed where a download was cut;
+- archive: taken out of another file of the data set, whose name stands in the place of the address;
+- by hand: behind a form, or gone; the user places the file in the folder that the message names.
+"""
+
+import csv
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pooch
+import requests
+
+from cmr.datasets.base import Dataset
+from cmr.errors import UserError
+from cmr.provenance import file_hash
+from cmr.store import atomic, atomic_folder
+
+SOURCES = Path(__file__).parents[3] / "resources/sources.csv"
+OPEN, ARCHIVE = "open", "archive"
+ATTEMPTS = 5
+TIMEOUT = 60
+CHUNK = 1 << 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One row of ``sources.csv``; checksums and ``bytes`` are '' where they are not known."""
+
+    dataset: str
+    file: str
+    access: str
+    address: str
+    sha256: str
+    git_blob: str
+    bytes: str
+    licence: str
+    note: str
+
+    @property
+    def described(self) -> str:
+        """Name, size, hash and address, for a message."""
+        facts = [f"{int(self.bytes):,} bytes" if self.bytes else "", f"sha256 {self.sha256}" if self.sha256 else ""]
+        inside = "; ".join(filter(None, [*facts, self.note]))
+        return f"{self.file}{f' ({inside})' if inside else ''} from {self.address}"
+
+
+class Downloaded(Dataset):
+    """A data set with raw files in ``sources.csv``, under its plug-in's name."""
+
+    def files(self) -> list[str]:
+        """The raw files that these parameters need."""
+        raise NotImplementedError
+
+    @property
+    def raw(self) -> Path:
+        """The folder of the raw files, kept between projects."""
+        return self.cache / "datasets" / type(self).__module__.rpartition(".")[2]
+
+    def download(self) -> dict[str, str]:
+        return fetch(self.raw.name, self.files(), self.raw)
+
+    def unpacked(self, archive: str) -> Path:
+        """The folder that a raw file is unpacked to, which happens at the first call."""
+        folder = self.raw / f"{archive}.unpacked"
+        if not folder.exists():
+            unpack(self.existing(archive), folder)
+        return folder
+
+    def existing(self, file: str) -> Path:
+        """A raw file. Raises `UserError` where it is gone from the cache since the download."""
+        if not (self.raw / file).exists():
+            raise UserError(f"{self.raw / file} is gone; delete {self.folder / 'raw.json'} and run again")
+        return self.raw / file
+
+
+def holding(folder: Path, name: str) -> Path:
+    """The folder that ``name`` lies in: ``folder``, or one of those in it (archives often have one at their top)."""
+    for candidate in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        if (candidate / name).exists():
+            return candidate
+    raise UserError(f"{folder}: no {name} in it or one level below")
+
+
+def sources(dataset: str, file: str) -> list[Source]:
+    """The rows of one file."""
+    with open(SOURCES, newline="", encoding="utf-8") as rows:
+        found = [Source(**row) for row in csv.DictReader(rows)]
+    return [source for source in found if (source.dataset, source.file) == (dataset, file)]
+
+
+def fetch(dataset: str, files: Iterable[str], folder: Path) -> dict[str, str]:
+    """Brings ``files`` into ``folder``; returns file → sha256.
+
+    What is there already is checked, not downloaded. Raises `UserError` for a wrong checksum (the bad file is kept
+    aside under another name), and, once for all of them, for files that the user has to place.
+    """
+    found, by_hand = {}, []
+    for file in files:
+        rows = sources(dataset, file)
+        path = folder / file
+        if path.is_dir():
+            found[file] = ""  # a folder that the user placed has no checksum
+        elif path.exists():
+            found[file] = _checked(path, path, rows[0])
+        elif rows[0].access == OPEN:
+            found[file] = _download(path, rows)
+        elif rows[0].access == ARCHIVE:
+            fetch(dataset, [rows[0].address], folder)
+            extract_member(folder / rows[0].address, file, path)
+            found[file] = _checked(path, path, rows[0])
+        else:
+            by_hand.append(rows[0])
+    if by_hand:
+        wanted = "".join(f"\n  {source.described}" for source in by_hand)
+        raise UserError(f"{dataset} cannot be downloaded; place in {folder.absolute()} and run again:{wanted}")
+    return found
+
+
+def _download(path: Path, mirrors: list[Source]) -> str:
+    """The sha256 of the file, once it is there; raises `UserError` where no mirror gives it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    problems = []
+    for source in mirrors:
+        try:
+            _resume(source.address, part)
+            return _checked(part, path, source)
+        except (requests.RequestException, UserError) as error:
+            problems.append(str(error))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                size = f", {source.file} takes {int(source.bytes):,} bytes" if source.bytes else ""
+                raise UserError(f"{path.parent}: no space left{size}; what has arrived is kept") from None
+            raise
+    wanted = "".join(f"\n  {source.described}" for source in mirrors)
+    raise UserError(f"{'; '.join(problems)}. Run again to resume, or place in {path.parent.absolute()}:{wanted}")
+
+
+def _resume(address: str, part: Path) -> None:
+    """Goes on with ``part`` where it ends, again after every cut, until the server has no more to send.
+
+    Gives up after ``ATTEMPTS`` in a row that brought nothing.
+    """
+    attempts, size = 0, 0
+    while True:
+        try:
+            _append(address, part)
+            return
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            attempts = attempts + 1 if part.stat().st_size == size else 1
+            size = part.stat().st_size
+            if attempts == ATTEMPTS:
+                raise
+            log.warning("%s: cut after %d bytes (%s); resuming", address, size, error)
+
+
+def _append(address: str, part: Path) -> None:
+    with open(part, "ab") as file:
+        start = file.tell()
+
+        def restart_if_whole(response: requests.Response, **_: object) -> None:
+            if start and response.status_code == requests.codes.ok:  # the server ignores ranges
+                file.truncate(0)
+
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        options = {"headers": headers, "hooks": {"response": restart_if_whole}, "timeout": TIMEOUT}
+        try:
+            pooch.HTTPDownloader(progressbar=True, chunk_size=CHUNK, **options)(address, file, None)
+        except requests.HTTPError as error:
+            if not start or error.response.status_code != requests.codes.requested_range_not_satisfiable:
+                raise  # else all of it is there
+
+
+def _checked(path: Path, target: Path, source: Source) -> str:
+    """Moves ``path`` to ``target`` if its checksum is right, aside if it is wrong; returns the sha256."""
+    found = file_hash(path)
+    if source.sha256:
+        actual, expected = found, source.sha256
+    else:
+        actual, expected = git_blob(path), source.git_blob
+    if expected and actual != expected:
+        aside = target.with_name(f"{target.name}.wrong-{found[:8]}")
+        os.replace(path, aside)
+        raise UserError(f"{target}: checksum {actual}, expected {expected}; kept aside as {aside.name}")
+    if not expected:
+        log.warning("%s: no checksum is known to check it against; its sha256 is %s", target, found)
+    os.replace(path, target)
+    return found
+
+
+def git_blob(path: Path) -> str:
+    """The object id that git gives a file: SHA-1 of a header with the size, and the content."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a zip or tar file, whole or not at all. Members that would leave ``folder`` are refused."""
+    with atomic_folder(folder) as temporary, _reading(archive) as opened:
+        if isinstance(opened, zipfile.ZipFile):
+            _refuse_escapes(archive, opened.namelist())
+            opened.extractall(temporary)
+        else:
+            opened.extractall(temporary, filter="data")
+
+
+def extract_member(archive: Path, name: str, target: Path) -> None:
+    """Takes the one file called ``name`` (in any folder) out of an archive."""
+    with _reading(archive) as opened, atomic(target) as temporary:
+        is_zip = isinstance(opened, zipfile.ZipFile)
+        members = [m for m in (opened.namelist() if is_zip else opened.getnames()) if PurePosixPath(m).name == name]
+        if len(members) != 1:
+            raise UserError(f"{archive}: {len(members)} members are called {name!r}, expected one")
+        member = opened.open(members[0]) if is_zip else opened.extractfile(members[0])
+        with member as source, open(temporary, "wb") as file:
+            shutil.copyfileobj(source, file)
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+    try:
+        with zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(archive) as opened:
+            yield opened
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive}: refused: {error}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{archive}: damaged or not an archive; delete it and run again ({error})") from None
+
+
+def _refuse_escapes(archive: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+            raise UserError(f"{archive}: refused: {name!r} would be outside the destination")
