@@ -123,6 +123,8 @@ def static(figure: Figure) -> dict[str, bytes]:
     """The figure's ``svg`` and ``pdf``; the same bytes for the same figure."""
     with matplotlib.rc_context(STYLE):
         canvas = _canvas(figure)
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")  # the layout is found once, not again for each file
         files = {}
         for ending, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
             buffer = io.BytesIO()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from cmr.data import Items
@@ -36,30 +37,32 @@ class Catalogue:
     def picture_columns(self) -> list[str]:
         return [modality for modality, kind in self.items.kinds.items() if kind == "image"]
 
-    def as_json(self, budget: int) -> tuple[dict[str, Any], int]:
-        """The items as columns, thumbnails until ``budget`` bytes are spent; and the bytes that were spent."""
-        table = self.items.table.set_index("id").loc[list(self.numbers)]
-        classes = self.items.classes
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows that the page shows, in the order of their numbers."""
+        return self.items.table.set_index("id").loc[list(self.numbers)]
+
+    def columns(self) -> dict[str, Any]:
+        """Ids, classes and texts of the items, as the page's script reads them."""
+        table, classes = self.table, self.items.classes
         texts = [modality for modality, kind in self.items.kinds.items() if kind == "text"]
-        pictures, spent = self._pictures(table, budget)
-        columns = {
+        return {
             "ids": list(self.numbers),
             "classes": classes,
             "labels": [[classes.index(name) for name in names] for names in table["labels"]],
             "texts": {modality: [_clipped(text) for text in table[modality]] for modality in texts},
-            "pictures": pictures,
         }
-        return columns, spent
 
-    def _pictures(self, table: Any, budget: int) -> tuple[dict[str, list[str | None]], int]:
+    def thumbnails(self, budget: int) -> dict[str, list[str | None]]:
+        """Thumbnails by modality, in the items' order, until ``budget`` bytes are spent."""
         found: dict[str, list[str | None]] = {modality: [] for modality in self.picture_columns}
         spent = 0
-        for paths in table[self.picture_columns].itertuples(index=False):
+        for paths in self.table[self.picture_columns].itertuples(index=False):
             for modality, path in zip(self.picture_columns, paths, strict=True):
                 data = thumbnail(self.root / path) if isinstance(path, str) and spent < budget else None
                 found[modality].append(data)
                 spent += len(data or "")
-        return found, spent
+        return found
 
 
 def _clipped(text: Any) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cmr import registry
 from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.figures import title_of
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.published import Quote, matching
 from cmr.reporting.significance import Evidence, column_of, weigh
@@ -20,7 +21,7 @@ class Cell:
 
     mean: float
     std: float | None = None
-    evidence: Evidence = Evidence()
+    evidence: Evidence = field(default_factory=Evidence)
     bounds: tuple[float, float] | None = None
 
     @property
@@ -56,6 +57,7 @@ class Block:
 
     protocol: Protocol
     metric: str
+    title: str
     options: Mapping[str, object]
     directions: tuple[str, ...]
     lines: tuple[Line, ...] = field(default=())
@@ -96,8 +98,22 @@ def _block(
     metric = rows[0]["metric"]
     directions = tuple(dict.fromkeys(direction(row) for row in rows))
     return Block(
-        protocol, metric, rows[0]["params"], directions, (*lines, *_quoted(matching(quotes, protocol, metric)))
+        protocol,
+        metric,
+        title_of("metrics", rows[0]["plugin"]),
+        rows[0]["params"],
+        directions,
+        (*lines, *_quoted(matching(quotes, protocol, metric))),
     )
+
+
+def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
+    """Metric → its title and options in words."""
+    found = {}
+    for block in blocks:
+        options = ", ".join(f"{key} {value}" for key, value in block.options.items() if value is not None)
+        found[block.metric] = f"{block.title}: {options}" if options else block.title
+    return found
 
 
 def direction(row: Mapping[str, str]) -> str:

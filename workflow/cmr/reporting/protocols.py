@@ -9,6 +9,8 @@ from cmr.params import canonical
 from cmr.reporting.collect import Collection
 from cmr.reporting.runs import Direction, Run, identity
 
+SEPARATOR = " · "
+
 
 @dataclass(frozen=True)
 class Group:
@@ -39,6 +41,11 @@ class Protocol:
     def slug(self) -> str:
         """The key as part of a file's name."""
         return self.key.replace("/", "--")
+
+    @property
+    def parts(self) -> list[str]:
+        """Data set, split and inputs, as they are shown."""
+        return self.label.split(SEPARATOR)
 
     @property
     def directions(self) -> list[Direction]:
@@ -77,9 +84,9 @@ def _by_seed(runs: dict[str, Run]) -> tuple[Run, ...]:
 
 def protocol_labels(keys: list[str]) -> dict[str, str]:
     """``emoji-1a2b3c/default/lite0+bert`` → ``emoji · default · lite0+bert``, with digests where ids are shared."""
-    short = {key: " · ".join("+".join(map(identity, part.split("+"))) for part in key.split("/")) for key in keys}
+    short = {key: SEPARATOR.join("+".join(map(identity, part.split("+"))) for part in key.split("/")) for key in keys}
     shown = list(short.values())
-    return {key: key.replace("/", " · ") if shown.count(label) > 1 else label for key, label in short.items()}
+    return {key: key.replace("/", SEPARATOR) if shown.count(label) > 1 else label for key, label in short.items()}
 
 
 def variant_names(collection: Collection) -> dict[str, str]:

@@ -32,7 +32,7 @@ LATEX = str.maketrans(
         "–": "--",
     }
 )
-KEY = r"Bold: best mean. $^{\dagger}$: not significantly worse than the best (paired bootstrap over queries, $p \ge 0.05$)."
+KEY = r"Bold: best mean. $^{\dagger}$: not significantly worse (paired bootstrap over queries, $p \ge 0.05$)."
 
 
 def escaped(text: str) -> str:

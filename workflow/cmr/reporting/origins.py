@@ -1,0 +1,180 @@
+"""What was run, with what, and whom to name: provenance, citations and licences."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from cmr import registry
+from cmr.params import canonical
+from cmr.reporting.collect import Collection, Index
+from cmr.reporting.figures import title_of
+from cmr.reporting.protocols import Protocol
+from cmr.reporting.runs import Run, identity
+
+Entry = Mapping[str, Any]
+
+
+def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
+    """One row a protocol: data set, its size and classes, the inputs, the methods and the number of runs."""
+    return [
+        {
+            "protocol": protocol,
+            "data": identity(protocol.first.data),
+            "title": title_of("datasets", protocol.first.fits[0]["data"]["dataset"]),
+            "split": protocol.first.split,
+            "inputs": ", ".join(_feature(feature) for feature in _features(protocol.first)),
+            "items": len(protocol.items.table),
+            "classes": len(protocol.items.classes),
+            "tasks": protocol.first.metrics["tasks"],
+            "methods": len(protocol.groups),
+            "runs": sum(len(group.runs) for group in protocol.groups),
+        }
+        for protocol in protocols
+    ]
+
+
+def _features(run: Run) -> list[Entry]:
+    """The features of all fits of a run, each once."""
+    return list({canonical(f): f for fit in run.fits for f in fit["features"]}.values())
+
+
+def _feature(feature: Entry) -> str:
+    return f"{feature['modality']}: {title_of('extractors', feature['extractor'])}"
+
+
+# Configuration -----------------------------------------------------------------------------------------------------
+
+
+def configuration(index: Index, title: str) -> str:
+    """A config.yaml that asks for one experiment's runs again, from what the runs recorded."""
+    runs = index.runs
+    fits = [fit for run in runs for fit in run.fits]
+    sections = {
+        "title": title,
+        "datasets": _distinct(fit["data"] for fit in fits),
+        "features": _distinct(feature for fit in fits for feature in fit["features"]),
+        "dictionaries": _distinct(fit["dictionary"] for fit in fits if fit["dictionary"]),
+        "metrics": _distinct(metric for run in runs for metric in run.record["metrics"]),
+        "experiments": [_without_empty(index.configuration)],
+    }
+    return yaml.safe_dump(
+        _without_empty(sections), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
+
+
+def _distinct(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return list({canonical(entry): _without_empty(entry) for entry in entries}.values())
+
+
+def _without_empty(entry: Any) -> Any:
+    """Without what is empty or None, at every level: the defaults."""
+    if isinstance(entry, Mapping):
+        return {key: _without_empty(value) for key, value in entry.items() if value not in (None, {}, [])}
+    return [_without_empty(value) for value in entry] if isinstance(entry, list) else entry
+
+
+# Provenance --------------------------------------------------------------------------------------------------------
+
+
+def versions(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Package → the versions that any job ran with."""
+    return _values(record["versions"] for record in _records(runs))
+
+
+def hardware(runs: Iterable[Run]) -> dict[str, list[str]]:
+    return _values(record["hardware"] for record in _records(runs))
+
+
+def _records(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+    for run in runs:
+        yield run.record
+        yield from run.fits
+
+
+def _values(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for mapping in mappings:
+        for key, value in mapping.items():
+            found.setdefault(key, {})[str(value)] = None
+    return {key: sorted(values) for key, values in sorted(found.items())}
+
+
+def usage(runs: Iterable[Run]) -> dict[str, float]:
+    """Hours of fitting and evaluating, and the highest peak memory in GB."""
+    records = list(_records(runs))
+    return {
+        "hours": sum(record["usage"]["seconds"] for record in records) / 3600,
+        "memory": max(record["usage"]["peak_memory_mb"] for record in records) / 1024,
+    }
+
+
+def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """One row a run: what was chosen on held-out rows, time, memory, hashes of code and of inputs."""
+    return [
+        {
+            "path": run.path,
+            "chosen": _chosen(run),
+            "seconds": sum(fit["usage"]["seconds"] for fit in run.fits),
+            "memory": max(fit["usage"]["peak_memory_mb"] for fit in run.fits),
+            "code": sorted({str(fit["code"]) for fit in run.fits}),
+            "evaluation": run.record["code"],
+            "inputs": {
+                file: digest for record in [*run.fits, run.record] for file, digest in record["input_hashes"].items()
+            },
+        }
+        for run in runs
+    ]
+
+
+def _chosen(run: Run) -> str:
+    """``regularisation 0.1 (validation)``: a run's choices, one part a fit."""
+    parts = []
+    for selection in (fit["selection"] for fit in run.fits):
+        chosen = ", ".join(f"{key} {value}" for key, value in selection["chosen"].items())
+        parts.append(f"{chosen} (on {selection['on']})" if chosen and "on" in selection else chosen)
+    return "; ".join(filter(None, parts)) or "nothing"
+
+
+# Credit ------------------------------------------------------------------------------------------------------------
+
+PLUGIN_KEYS = {"datasets": "dataset", "extractors": "extractor", "dictionaries": "dictionary", "methods": "method"}
+
+
+def plugins(collection: Collection) -> dict[str, list[str]]:
+    """Kind → names of the plug-ins that took part, in the order of the runs."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in (*PLUGIN_KEYS, "metrics")}
+    for run in collection.runs:
+        for fit in run.fits:
+            entries = {"datasets": [fit["data"]], "extractors": fit["features"], "methods": [fit["method"]]}
+            entries["dictionaries"] = [fit["dictionary"]] if fit["dictionary"] else []
+            for kind, members in entries.items():
+                found[kind] |= {entry[PLUGIN_KEYS[kind]]: None for entry in members}
+        found["metrics"] |= {entry["metric"]: None for entry in run.record["metrics"]}
+    return {kind: list(names) for kind, names in found.items()}
+
+
+def credits(collection: Collection) -> list[dict[str, str]]:
+    """What each plug-in says of itself; a plug-in that this version does not have is named without it."""
+    return [
+        {"kind": kind, "name": name, **_said(kind, name)}
+        for kind, names in plugins(collection).items()
+        for name in names
+    ]
+
+
+def _said(kind: str, name: str) -> dict[str, str]:
+    if name not in registry.names(kind):
+        return {"title": name, "paper": "not known to this version", "bibtex": ""}
+    info = registry.info(kind, name)
+    return {"title": info.title, "paper": info.paper, "bibtex": info.bibtex}
+
+
+def licences(collection: Collection) -> list[dict[str, str]]:
+    """Title, licence and source of every data set."""
+    return [
+        {"title": info.title, "licence": info.licence, "source": info.source}
+        for name in plugins(collection)["datasets"]
+        if name in registry.names("datasets")
+        for info in [registry.info("datasets", name)]
+    ]
