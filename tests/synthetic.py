@@ -37,9 +37,9 @@ def create(name: str, modalities: Sequence[str] = ("image", "text"), seed: int =
     return registry.load("methods", name)(model(**params), tuple(modalities), seed)
 
 
-def fitted(name: str, part: Part, seed: int = 0, **params) -> Method:
+def fitted(name: str, part: Part, seed: int = 0, unlabelled_part: Part | None = None, **params) -> Method:
     """The method fitted on all modalities of ``part`` at once."""
     method = create(name, tuple(part), seed, **params)
-    history = method.fit(part)
+    history = method.fit(part, None, unlabelled_part)
     assert isinstance(history, History)
     return method

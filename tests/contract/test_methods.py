@@ -1,5 +1,7 @@
 """What every method that is not quoted promises, on sixty small items. A new method file is tested without more."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from cmr import registry
@@ -12,8 +14,16 @@ from synthetic import CLASSES, create, permuted, separable
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).provenance != "quoted"]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 # The defaults are the papers' sizes. Here every method gets those of these parameters that it has, then its own.
-SMALL = {"epochs": 30, "batch": 20, "learning_rate": 0.003, "components": 2, "neighbours": 5, "hidden": 32}
-OWN_SMALL: dict[str, dict] = {}
+SMALL = {
+    "epochs": 20,
+    "batch_size": 20,
+    "learning_rate": 0.005,
+    "components": 2,
+    "neighbours": 5,
+    "hidden": 32,
+    "dimension": 16,
+}
+OWN_SMALL = {"dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20}}
 TRAIN, TEST = separable(seed=0), separable(seed=1)
 
 
@@ -45,9 +55,9 @@ def scores(methods: dict[str, Method], query: str = "image", gallery: str = "tex
     return methods[query].similarity(query, embedded[query], gallery, embedded[gallery])
 
 
-@pytest.fixture(scope="module")
-def methods(request) -> dict[str, Method]:
-    return fit(request.param)
+@cache
+def fitted(name: str) -> dict[str, Method]:
+    return fit(name)
 
 
 def mean_average_precision(block: np.ndarray, relevance: np.ndarray) -> float:
@@ -60,11 +70,11 @@ def mean_average_precision(block: np.ndarray, relevance: np.ndarray) -> float:
 
 
 every = pytest.mark.parametrize("name", NAMES)
-fitted_once = pytest.mark.parametrize(("methods", "name"), [(n, n) for n in NAMES], indirect=["methods"])
 
 
-@fitted_once
-def test_scores_have_the_right_shape_and_are_finite(methods, name):
+@every
+def test_scores_have_the_right_shape_and_are_finite(name):
+    methods = fitted(name)
     few = {m: methods[m].embed(m, TEST[m].features[:7]) for m in TEST}
     for modality, embedded in few.items():
         assert embedded.dtype == np.float32
@@ -76,27 +86,31 @@ def test_scores_have_the_right_shape_and_are_finite(methods, name):
         assert np.isfinite(block).all()
 
 
-@fitted_once
-def test_a_block_of_scores_does_not_depend_on_the_others(methods, name):
+@every
+def test_a_block_of_scores_does_not_depend_on_the_others(name):
+    methods = fitted(name)
     whole = scores(methods)
     query, gallery = (methods[m].embed(m, TEST[m].features[10:20]) for m in ("image", "text"))
     block = methods["image"].similarity("image", query, "text", gallery)
     assert np.allclose(block, whole[10:20, 10:20], rtol=1e-4, atol=1e-5)
 
 
-@fitted_once
-def test_the_same_seed_gives_the_same_scores(methods, name):
+@every
+def test_the_same_seed_gives_the_same_scores(name):
+    methods = fitted(name)
     assert np.array_equal(scores(fit(name)), scores(methods))
 
 
-@fitted_once
-def test_a_stochastic_method_depends_on_its_seed_and_no_other_does(methods, name):
+@every
+def test_a_stochastic_method_depends_on_its_seed_and_no_other_does(name):
+    methods = fitted(name)
     same = np.array_equal(scores(fit(name, seed=1)), scores(methods))
     assert same != registry.info("methods", name).stochastic
 
 
-@fitted_once
-def test_state_gives_the_same_scores(methods, name, tmp_path):
+@every
+def test_state_gives_the_same_scores(name, tmp_path):
+    methods = fitted(name)
     loaded = {}
     for group in groups(name, tuple(TEST)):
         file = tmp_path / f"{'+'.join(group)}.safetensors"
@@ -110,11 +124,12 @@ def test_state_gives_the_same_scores(methods, name, tmp_path):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if not registry.info("methods", n).stochastic])
 def test_the_order_of_the_training_rows_does_not_matter(name):
-    assert np.allclose(scores(fit(name, permuted(TRAIN))), scores(fit(name)), atol=2e-4)
+    assert np.allclose(scores(fit(name, permuted(TRAIN))), scores(fitted(name)), atol=2e-4)
 
 
-@fitted_once
-def test_separable_classes_are_found_in_both_directions(methods, name):
+@every
+def test_separable_classes_are_found_in_both_directions(name):
+    methods = fitted(name)
     for query, gallery in (("image", "text"), ("text", "image")):
         relevance = TEST[query].labels @ TEST[gallery].labels.T > 0
         value = mean_average_precision(scores(methods, query, gallery), relevance)
@@ -137,7 +152,7 @@ def test_missing_labels_are_an_error_where_they_are_needed(name):
         with pytest.raises(UserError, match="label"):
             fit(name, train)
     else:
-        assert np.array_equal(scores(fit(name, train)), scores(fit(name))), "labels must not be used"
+        assert np.array_equal(scores(fit(name, train)), scores(fitted(name))), "labels must not be used"
 
 
 @every

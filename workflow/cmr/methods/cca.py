@@ -12,16 +12,14 @@ scikit-learn's CCA, which deflates one component after the other, has no ridge a
 from typing import Literal
 
 import numpy as np
-import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
+from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
 from cmr.params import Params as BaseParams
-
-RANK_TOLERANCE = 1e-8
 
 INFO = {
     "title": "CCA",
@@ -42,7 +40,7 @@ class Params(BaseParams):
 
 
 class CCA(LinearMethod):
-    """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale`` and ``correlations`` (k,)."""
+    """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
@@ -51,19 +49,6 @@ class CCA(LinearMethod):
 
     def solve(self, features: list[np.ndarray]) -> list[np.ndarray]:
         (x, x_basis), (y, y_basis) = map(row_space, features)
-        x_factor, y_factor = (covariance_factor(view, self.params.regularisation) for view in (x, y))
-        whitened = scipy.linalg.solve_triangular(x_factor, x.T @ y / len(x), lower=True)
-        whitened = scipy.linalg.solve_triangular(y_factor, whitened.T, lower=True).T
-        left, self.correlations, right = scipy.linalg.svd(whitened, full_matrices=False, overwrite_a=True)
-        k = min(self.params.components, int((self.correlations > RANK_TOLERANCE).sum()))
-        self.correlations = self.correlations[:k]
-        x_map = scipy.linalg.solve_triangular(x_factor, left[:, :k], lower=True, trans="T")
-        y_map = scipy.linalg.solve_triangular(y_factor, right[:k].T, lower=True, trans="T")
+        x_own, y_own = (with_ridge(covariance(view, view), self.params.regularisation) for view in (x, y))
+        x_map, y_map, self.correlations = canonical_pairs(x_own, y_own, covariance(x, y), self.params.components)
         return [back(x_basis, x_map), back(y_basis, y_map)]
-
-
-def covariance_factor(features: np.ndarray, ridge: float) -> np.ndarray:
-    """Lower Cholesky factor of XᵀX/n + ridge·I, for centred features (n, d)."""
-    covariance = features.T @ features / len(features)
-    covariance[np.diag_indices_from(covariance)] += ridge
-    return scipy.linalg.cholesky(covariance, lower=True, overwrite_a=True)

@@ -1,0 +1,17 @@
+"""CBT: quoted, not run.
+
+Figures: Hu et al. 2019 (SDML), Table 4.
+"""
+
+INFO = {
+    "title": "CBT",
+    "paper": "Qi and Peng, Cross-modal bidirectional translation via reinforcement learning, IJCAI 2018",
+    "provenance": "quoted",
+    "reason": (
+        "translates sequences of image regions into sequences of words and back; needs regions and "
+        "words, not a feature vector an item"
+    ),
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+}

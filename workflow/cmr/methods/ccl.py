@@ -1,0 +1,17 @@
+"""CCL: quoted, not run.
+
+Figures: Wang et al. 2020 (DRSL), Tables 1 to 4; Hu et al. 2019 (SDML), Tables 4 and 5.
+"""
+
+INFO = {
+    "title": "CCL",
+    "paper": "Peng, Qi, Huang and Yuan, CCL: cross-modal correlation learning with multigrained fusion, TMM 2018",
+    "provenance": "quoted",
+    "reason": (
+        "fuses whole images and texts with image patches and sentence fragments, which features of whole "
+        "items do not hold"
+    ),
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+}

@@ -1,0 +1,18 @@
+"""GSS-SL: quoted, not run.
+
+Figures: Shang et al. 2019 (DLA-CMR), Tables 2 and 3; Hu et al. 2019 (SDML), Tables 2 to 5.
+"""
+
+INFO = {
+    "title": "GSS-SL",
+    "paper": "Zhang, Ma, Li, Huang and Tian, Generalized semi-supervised and structured subspace learning, TMM 2018",
+    "provenance": "quoted",
+    "reason": (
+        "the texts at hand say only that a label graph predicts labels of the unlabelled rows before a "
+        "structured subspace is learned; its objective could not be established"
+    ),
+    "modalities": 2,
+    "labels": True,
+    "stochastic": False,
+    "transductive": True,
+}

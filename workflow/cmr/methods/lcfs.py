@@ -1,0 +1,84 @@
+"""Learning coupled feature spaces: label regression with sparse maps and a low-rank projection.
+
+Wang, He, Wang, Wang and Tan, "Learning coupled feature spaces for cross-modal matching", ICCV 2013:
+
+    min  ½ Σₚ ‖Xₚ Uₚ − Y‖² + λ₁ Σₚ ‖Uₚ‖₂,₁ + λ₂ ‖[X₁U₁  X₂U₂]‖_*,
+
+by half-quadratic minimisation: the ℓ2,1 norm is reweighted by rows, and the trace norm of M = [X₁U₁ X₂U₂] by
+S⁻¹ = (MMᵀ + ε² I)^−½ from the bound ‖M‖_* ≤ ½ tr(Mᵀ S⁻¹ M) + ½ tr S. S⁻¹ is a multiple of the identity but for the
+2c directions of M, so no n × n matrix is formed. ε is relative to M's largest singular value at the start.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cmr.data import Part
+from cmr.methods.base import History
+from cmr.methods.checks import training_views
+from cmr.methods.linear import LinearMethod, ridge
+from cmr.methods.sparse_rows import reweighted, row_norms
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "LCFS",
+    "paper": "Wang et al., Learning coupled feature spaces for cross-modal matching, ICCV 2013",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": False,
+}
+SMOOTHING = 0.01
+
+
+class Params(BaseParams):
+    sparsity: float = Field(1.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
+    low_rank: float = Field(1.0, ge=0, description="λ₂: weight of the trace norm")
+    iterations: int = Field(20, ge=1, description="most steps of the half-quadratic minimisation")
+    scale: Literal["standardise", "centre"] = Field(
+        "standardise", description="each feature to variance 1, or all divided by one number"
+    )
+
+
+class LCFS(LinearMethod):
+    """``fit`` takes pairs. State: ``{modality}.map`` (d, c), ``.mean``, ``.scale``."""
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(INFO, self.modalities, train)
+        labels = views[0].labels
+        self.learn([view.features for view in views], labels - labels.mean(axis=0))
+        return History([{"iteration": i, "objective": value} for i, value in enumerate(self.objectives, 1)])
+
+    def solve(self, features: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
+        maps = [ridge(x, labels, 1e-3) for x in features]
+        epsilon = SMOOTHING * np.linalg.norm(self.projected(features, maps), 2)
+        own = [x.T @ x for x in features]
+        self.objectives: list[float] = []
+        for _ in range(self.params.iterations):
+            left, values, _ = np.linalg.svd(self.projected(features, maps), full_matrices=False)
+            excess = 1 / np.sqrt(values**2 + epsilon**2) - 1 / epsilon
+            maps = [
+                reweighted(
+                    gram + self.params.low_rank * (gram / epsilon + (x.T @ left * excess) @ (x.T @ left).T),
+                    x.T @ labels,
+                    2 * self.params.sparsity,
+                    weights,
+                )
+                for x, gram, weights in zip(features, own, maps, strict=True)
+            ]
+            self.objectives.append(self.objective(features, labels, maps, epsilon))
+        return maps
+
+    @staticmethod
+    def projected(features: list[np.ndarray], maps: list[np.ndarray]) -> np.ndarray:
+        return np.hstack([x @ u for x, u in zip(features, maps, strict=True)])
+
+    def objective(
+        self, features: list[np.ndarray], labels: np.ndarray, maps: list[np.ndarray], epsilon: float
+    ) -> float:
+        """The smoothed objective, which every step lowers, less what ε adds for singular values that are zero."""
+        values = np.linalg.svd(self.projected(features, maps), compute_uv=False)
+        error = sum(np.square(x @ u - labels).sum() for x, u in zip(features, maps, strict=True)) / 2
+        sparse = self.params.sparsity * sum(row_norms(u).sum() for u in maps)
+        return float(error + sparse + self.params.low_rank * np.sqrt(values**2 + epsilon**2).sum())

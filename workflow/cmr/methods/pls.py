@@ -1,0 +1,54 @@
+"""Partial least squares: directions of largest covariance between two views.
+
+The form that cross-modal retrieval compares with (Sharma et al., "Generalized multiview analysis", CVPR 2012,
+section 3; Rosipal and Krämer, "Overview and recent advances in partial least squares", 2006, PLS-SB):
+
+    max tr(W₁ᵀ C₁₂ W₂)  subject to  W₁ᵀW₁ = W₂ᵀW₂ = I,
+
+the leading singular vectors of the cross-covariance C₁₂: CCA with the covariances of each view left out.
+"""
+
+from typing import Literal
+
+import numpy as np
+import scipy.linalg
+from pydantic import Field
+
+from cmr.data import Part
+from cmr.methods.base import History
+from cmr.methods.checks import training_views
+from cmr.methods.eigen import covariance
+from cmr.methods.linear import LinearMethod, back, row_space
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "PLS",
+    "paper": "Rosipal and Krämer, Overview and recent advances in partial least squares, SLSFS 2006",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": False,
+    "stochastic": False,
+}
+
+
+class Params(BaseParams):
+    components: int = Field(10, ge=1, description="pairs of directions, at most the features of the smaller view")
+    scale: Literal["standardise", "centre"] = Field(
+        "standardise", description="each feature to variance 1, or all divided by one number"
+    )
+
+
+class PLS(LinearMethod):
+    """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(INFO, self.modalities, train)
+        self.learn([view.features for view in views])
+        return History([{"component": i, "covariance": float(s)} for i, s in enumerate(self.covariances, 1)])
+
+    def solve(self, features: list[np.ndarray]) -> list[np.ndarray]:
+        (x, x_basis), (y, y_basis) = map(row_space, features)
+        left, values, right = scipy.linalg.svd(covariance(x, y), full_matrices=False, overwrite_a=True)
+        k = self.params.components
+        self.covariances = values[:k]
+        return [back(x_basis, left[:, :k]), back(y_basis, right[:k].T)]
