@@ -245,9 +245,12 @@ def load(path: str | Path) -> Config:
 
 
 def data_base(files: Sequence[str]) -> str:
-    """The folder that relative data paths resolve against: that of the last file that configures data sets."""
+    """The folder that relative data paths resolve against: that of the last file that configures data sets.
+
+    Relative to the folder of the results, so that the two can be moved together and nothing is made again.
+    """
     naming = [file for file in files if "datasets" in (yaml.safe_load(Path(file).read_text("utf-8")) or {})]
-    return str(Path(naming[-1]).parent) if naming else "."
+    return os.path.relpath(Path(naming[-1]).parent) if naming else "."
 
 
 def data_files(entry: DatasetEntry, base: str) -> list[str]:

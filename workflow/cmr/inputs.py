@@ -95,14 +95,13 @@ class Embedded:
     views: dict[str, View]
 
 
-def embed_test_rows(method: Method, fit: Mapping[str, Any], items: Items, split: Split) -> Embedded:
-    """``fit``: the inputs, files and features of one fit of a run."""
-    part = test_rows(fit["files"], fit["features"], items, split, fit["is_codes"], with_labels=True)
+def embed(method: Method, names: Sequence[str], rows: Part) -> Embedded:
+    """``names``: the path components of the fit's inputs."""
     views = {
         modality: View(view.ids, np.asarray(method.embed(modality, view.features), np.float32), view.labels)
-        for modality, view in part.items()
+        for modality, view in rows.items()
     }
-    return Embedded(method, tuple(fit["inputs"]), views)
+    return Embedded(method, tuple(names), views)
 
 
 def each_modality_once(embedded: Sequence[Embedded]) -> bool:

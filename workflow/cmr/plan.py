@@ -97,9 +97,8 @@ class Plan:
             changed = changed | {"dictionary": self._dictionary(self.config.dictionary(entry.dictionary))}
         return self._register(self.methods, component(entry.id, changed), entry)
 
-    @staticmethod
-    def experiment_component(experiment: Experiment) -> str:
-        return f"{experiment.id}-{digest(experiment.model_dump(mode='json'))}"
+    def experiment_component(self, experiment: Experiment) -> str:
+        return f"{experiment.id}-{digest([experiment.model_dump(mode='json'), self.metrics_digest])}"
 
     @cached_property
     def metrics_digest(self) -> str:

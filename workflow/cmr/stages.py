@@ -122,7 +122,6 @@ def fit(
     items: str,
     split: str,
     files: Sequence[str],
-    is_codes: bool,
     folder: str,
     partial: str,
     device: str,
@@ -131,7 +130,7 @@ def fit(
     """Chooses on held-out rows, fits on training rows, and publishes the model, its history and ``fit.json``."""
     from cmr.selection import select_and_fit
 
-    entry, features = configuration["method"], configuration["features"]
+    entry, features, is_codes = configuration["method"], configuration["features"], bool(configuration["dictionary"])
     info = registry.info("methods", entry["method"])
     with provenance.measured() as usage:
         table, parts = Items.read(items), Split.read(split)
@@ -175,13 +174,13 @@ def _method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...
     return create
 
 
-def load_method(folder: str | Path, device: str) -> Any:
-    """The fitted method of one fit's folder, ready to embed."""
+def load_method(folder: str | Path, device: str) -> tuple[Any, dict[str, Any]]:
+    """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     record = store.read_json(Path(folder) / "fit.json")
     create = _method_factory(record, tuple(record["modalities"]), device, Path(folder))
     method = create(record["selection"]["chosen"], "final")
     method.load_state(store.read_arrays(Path(folder) / "model.safetensors"))
-    return method
+    return method, record
 
 
 def evaluate(
@@ -196,19 +195,24 @@ def evaluate(
 ) -> None:
     """Embeds the test rows with each fit, ranks them in every direction, and publishes the run.
 
-    ``fits``: ``folder``, ``files``, ``is_codes`` and ``features`` of each fit; ``outputs``: the run's files by name.
+    ``fits``: ``folder``, ``inputs`` and ``files`` of each fit; ``outputs``: the run's files by name.
     """
     from cmr import evaluation
 
+    records: list[dict[str, Any]] = []
     with provenance.measured() as usage:
         table, parts = Items.read(items), Split.read(split)
-        embedded = [inputs.embed_test_rows(load_method(f["folder"], device), f, table, parts) for f in fits]
+        embedded = []
+        for fitted in fits:
+            method, record = load_method(fitted["folder"], device)
+            records.append(record)
+            rows = inputs.test_rows(fitted["files"], record["features"], table, parts, bool(record["dictionary"]), True)
+            embedded.append(inputs.embed(method, fitted["inputs"], rows))
         configured = [evaluation.ConfiguredMetric.from_entry(m) for m in metrics]
         tasks = [
             evaluation.evaluate_task(score, query, gallery, configured, table.classes, names, threads)
             for names, query, gallery, score in inputs.tasks(embedded)
         ]
-    records = [store.read_json(Path(f["folder"]) / "fit.json") for f in fits]
     with store.atomic_folder(outputs["embeddings"]) as temporary:
         for part in embedded:
             inner = temporary if inputs.each_modality_once(embedded) else temporary / "+".join(part.inputs)

@@ -44,6 +44,11 @@ def dataset(wildcards):
     return PLAN.datasets[wildcards.data].model_dump(mode="json")
 
 
+def data_base(wildcards):
+    """The folder that a data set's own files are relative to; of no account, hence no parameter, where it has none."""
+    return BASE if PLAN.datasets[wildcards.data].info.files else "."
+
+
 def feature(wildcards):
     return PLAN.features[wildcards.feature].model_dump(mode="json")
 
@@ -90,13 +95,7 @@ def fit_configuration(wildcards):
 def run_fits(wildcards):
     """The fits of a run, as the evaluation stage takes them."""
     return [
-        {
-            "folder": fit.folder,
-            "inputs": list(fit.inputs),
-            "files": PLAN.fit_inputs(fit),
-            "is_codes": PLAN.codes_file(fit) is not None,
-            "features": feature_entries(fit.inputs),
-        }
+        {"folder": fit.folder, "inputs": list(fit.inputs), "files": PLAN.fit_inputs(fit)}
         for fit in PLAN.fits(fit_of(wildcards))
     ]
 

@@ -36,7 +36,7 @@ rule extract:
         dataset=dataset,
         feature=feature,
         cache=CONFIG.cache,
-        base=BASE,
+        base=data_base,
         device=CONFIG.device,
         code=lambda w: code("extractors", PLAN.features[w.feature].plugin),
     script:

@@ -15,7 +15,7 @@ rule download:
     params:
         dataset=dataset,
         cache=CONFIG.cache,
-        base=BASE,
+        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/download.py"
@@ -34,7 +34,7 @@ rule prepare:
     params:
         dataset=dataset,
         cache=CONFIG.cache,
-        base=BASE,
+        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/prepare.py"
@@ -52,7 +52,7 @@ rule split:
     params:
         dataset=dataset,
         cache=CONFIG.cache,
-        base=BASE,
+        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/split.py"
