@@ -1,5 +1,7 @@
 """Items, splits and views: round trips through files, and what is refused."""
 
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,17 @@ def test_an_unknown_modality_names_those_there_are():
 def test_duplicate_ids_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="id 'b' stands on more than one row"):
         items(ids=("a", "b", "b")).write(tmp_path / "items.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_half_table(tmp_path, monkeypatch):
+    def full(self, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        items().write(tmp_path / "items.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

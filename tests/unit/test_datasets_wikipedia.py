@@ -1,6 +1,5 @@
 """Wikipedia: the authors' real feature files where they are (CMR_WIKIPEDIA), and tiny files in the other layouts."""
 
-import csv
 import os
 import pickle
 import zipfile
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 from cmr.data import Items
-from cmr.datasets import downloads, wikipedia
+from cmr.datasets import wikipedia
 from cmr.datasets.wikipedia import Params, Wikipedia
 from cmr.errors import UserError
 from cmr.features.ready import Params as ReadyParams
@@ -90,19 +89,6 @@ def test_splits_have_the_papers_sizes(real, name, sizes):
         assert (abs(test - everything * 574 / 2866) <= 1).all()
 
 
-@pytest.fixture
-def unchecked(tmp_path, monkeypatch):
-    """The sources without checksums, for tiny files in the place of the real ones."""
-    with open(downloads.SOURCES, newline="") as file:
-        rows = [row | {"sha256": "", "git_blob": ""} for row in csv.DictReader(file)]
-    with open(tmp_path / "sources.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    monkeypatch.setattr(downloads, "SOURCES", tmp_path / "sources.csv")
-    return tmp_path
-
-
 def write_archive(folder: Path) -> None:
     """Four pairs in the layout of the authors' archive; one XML is not well-formed, as some of theirs."""
     top = folder / "wikipedia_dataset"
@@ -170,7 +156,7 @@ def test_sdmls_file(unchecked, monkeypatch):
     assert list(items.ids) == ["train-00000", "train-00001", "train-00002", "test-00000", "test-00001"]
     assert items.classes == ["1", "2"]
     assert made.features("text", "doc2vec").values.shape == (5, 2)
-    with pytest.raises(UserError, match="no features 'lda'"):
+    with pytest.raises(UserError, match="no ready features 'lda'"):
         made.features("text", "lda")
     monkeypatch.setitem(wikipedia.SIZES, "2173_693", {"train": 3, "test": 2})
     monkeypatch.setattr(wikipedia, "VALIDATION_ROWS", 1)

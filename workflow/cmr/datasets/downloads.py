@@ -134,6 +134,11 @@ def fetch(dataset: str, files: Iterable[str], folder: Path) -> dict[str, str]:
     return found
 
 
+def bring(address: str, path: Path) -> None:
+    """Downloads one file that has no row of its own, such as a picture that a page names."""
+    _download(path, [Source("", path.name, OPEN, address, "", "", "", "", "")])
+
+
 def _download(path: Path, mirrors: list[Source]) -> str:
     """The sha256 of the file, once it is there; raises `UserError` where no mirror gives it."""
     path.parent.mkdir(parents=True, exist_ok=True)

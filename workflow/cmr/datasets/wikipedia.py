@@ -5,10 +5,9 @@ T_tr, T_te LDA topics, 10-d; rows sum to 1), ``trainset_txt_img_cat.list`` and `
 image id, class from 1, tab-separated, in the row order of the matrices), ``categories.list``. From public readers of
 the archive: ``texts/{text id}.xml`` with a ``<text>`` element, ``images/{category}/{image id}.jpg``.
 
-SDML's file (HDF5; keys from its public loader): {train,test}_imgs_deep (VGG-19 fc7, 4096-d), {train,test}_text
-(Doc2Vec, 300-d), {train,test}_imgs_labels. ACMR's (pickles in a zip; names from its public loader):
-{train,test}_{img_feats,txt_vecs,labels}.pkl, 4096-d VGG and 5000-d bag of words. The order of the rows of both
-against the authors' lists is unproven, so their items have ids of their own.
+SDML's file: see `cmr.datasets.sdml`; VGG-19 fc7 (4096-d) and Doc2Vec (300-d). ACMR's (pickles in a zip; names from
+its public loader): {train,test}_{img_feats,txt_vecs,labels}.pkl, 4096-d VGG and 5000-d bag of words. The order of the
+rows of both against the authors' lists is unproven, so their items have ids of their own.
 """
 
 import html
@@ -21,6 +20,7 @@ import pandas as pd
 from pydantic import Field
 
 from cmr.data import TEST, TRAIN, VALIDATION, Items
+from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded, holding
 from cmr.datasets.matrices import Group, Reference, matrix, ready_items, ready_rows
 from cmr.datasets.splitting import expect_sizes, sized
@@ -50,7 +50,7 @@ VALIDATION_ROWS = 231
 SIZES = {"2173_693": {TRAIN: 2173, TEST: 693}, "2292_574": {TRAIN: 2292, TEST: 574}}
 LISTS = {TRAIN: "trainset_txt_img_cat.list", TEST: "testset_txt_img_cat.list"}
 MATRICES = {("image", "sift"): ("I_tr", "I_te"), ("text", "lda"): ("T_tr", "T_te")}
-READY = {"sdml": {"image": "vgg19_fc7", "text": "doc2vec"}, "acmr": {"image": "vgg", "text": "bow"}}
+READY = {"sdml": sdml.NAMES, "acmr": {"image": "vgg", "text": "bow"}}
 ARCHIVE, SDML, ACMR = "wikipedia_dataset.zip", "wiki_deep_doc2vec_data_corr_ae.h5py", "acmr_wikipedia_dataset.zip"
 
 
@@ -92,9 +92,7 @@ class Wikipedia(Downloaded):
 
     def features(self, modality: str, name: str) -> Rows:
         if self.params.content in READY:
-            own = READY[self.params.content]
-            if name and own.get(modality) != name:
-                raise UserError(f"wikipedia: no features {name!r} of {modality!r}; known: {own}")
+            sdml.check_name(modality, name, READY[self.params.content])
             return ready_rows(self._groups(), modality)
         found = [keys for (m, n), keys in MATRICES.items() if m == modality and name in ("", n)]
         if not found:
@@ -126,17 +124,7 @@ class Wikipedia(Downloaded):
 
     def _groups(self) -> list[Group]:
         if self.params.content == "sdml":
-            file = self.existing(SDML)
-            keys = {"image": "{}_imgs_deep", "text": "{}_text"}
-            return [
-                Group(
-                    part,
-                    part,
-                    Reference(file, f"{part}_imgs_labels"),
-                    {m: Reference(file, key.format(part)) for m, key in keys.items()},
-                )
-                for part in (TRAIN, TEST)
-            ]
+            return sdml.groups(self.existing(SDML))
         folder = holding(self.unpacked(ACMR), "train_labels.pkl")
         return [
             Group(
