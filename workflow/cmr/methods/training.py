@@ -84,12 +84,13 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 def _train_epoch(
     network: nn.Module, updates: list[Update], rows: int, batch_size: int, seed: int, epoch: int, device: str
 ) -> dict[str, float]:
-    """One pass over the rows in random order; the mean of each term over the batches."""
+    """One pass over the rows in random order; the mean of each term over its steps."""
     network.train()
     generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
     order = torch.randperm(rows, generator=generator).to(device)
     batches = [batch for batch in order.split(batch_size) if len(batch) > 1 or rows == 1]
     totals: dict[str, Tensor] = {}
+    steps: dict[str, int] = {}  # of each term: an update may take several turns on a batch
     finite_steps: dict[str, Tensor] = {}
     for batch in batches:
         for update in updates:
@@ -101,10 +102,11 @@ def _train_epoch(
             update.optimizer.step()
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0) + term.detach().float()
+                steps[name] = steps.get(name, 0) + 1
                 finite_steps[name] = finite_steps.get(name, 0) + torch.isfinite(term.detach())
-    means = {name: float(total) / len(batches) for name, total in totals.items()}
+    means = {name: float(total) / steps[name] for name, total in totals.items()}
     if not np.isfinite(list(means.values())).all():
-        first = min(finite_steps, key=lambda name: int(finite_steps[name]))  # the others became so one step later
+        first = min(finite_steps, key=lambda name: int(finite_steps[name]) / steps[name])  # the others became so later
         remedy = "lower the learning rate or scale the features"
         raise UserError(f"epoch {epoch}: the loss term {first!r} is {means[first]}; {remedy}")
     return means
