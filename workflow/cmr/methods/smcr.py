@@ -1,0 +1,221 @@
+"""SMCR: semantics-adversarial and media-adversarial cross-media retrieval.
+
+Li, Du, Xue et al., 2022 (arXiv 2203.08615). A Base-Net a medium maps features to S_V = f_V(V) and S_T = f_T(T); a
+Refine-Net a medium, of the same structure, maps those to S′_V and S′_T. With n pairs in a batch the networks minimise
+L_imd + α·L_imi + β·L_con − L_adv (eqs. 8 and 10), all means over the pairs:
+
+- L_imd (eq. 1): −l·(log p̂(v) + log p̂(t)), the cross-entropy of softmax classifiers of the labels l;
+- L_imi (eqs. 2 to 4): ‖l_v − l_t‖₂ + ‖S_V − S_T‖₂, semantic consistency before and after the mapping;
+- L_con (eqs. 5 to 7): max(0, ‖S′_V − S_T‖₂ − ‖S′_V − S_V‖₂) + max(0, ‖S′_T − S_V‖₂ − ‖S′_T − S_T‖₂);
+- L_adv (eq. 9): −(log D(v) + log(1 − D(t))), the cross-entropy of a media discriminator of three layers. It minimises
+  L_adv with a step of λ times the networks', after every k steps of theirs (Algorithm 1).
+
+The ablations of Tables 3 and 4 are ``alpha`` 0 (without L_imi) and ``beta`` 0 (without L_con).
+
+Readings. l₂ of whole matrices (eq. 3) is taken row by row, 'in each sample', unsquared, as Algorithm 1 divides by the
+size of the batch. Open in the paper, hence options, their defaults chosen on held-out training rows:
+
+- l_v and l_t 'before mapping' (``semantics_before``). The labels of a pair are one vector, so with them eq. 2 is 0
+  (none). A distribution computed from the features alone has no gradient in the mapping; so 'predicted' takes the
+  classifier's p̂(v) and p̂(t), which do.
+- Where the softmax layer 'at the end of each feature map network' stands (``labelled``), what the discriminator sees
+  (``discriminated``) and what retrieval compares (``retrieved``): S of the Base-Nets or S′ of the Refine-Nets.
+
+A classifier is shared by the media, as eq. 1's θ_imd and ACMR's, which eq. 1 is from. Algorithm 1 descends plain
+gradients; Adam is used. Not given in the paper, hence chosen on held-out training rows: layers, activation (tanh, which
+keeps −L_adv bounded), step, batch, epochs, λ and k.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.data import Part
+from cmr.methods.base import History, Method
+from cmr.methods.checks import training_views
+from cmr.methods.dla_cmr import label_loss
+from cmr.methods.scaling import Scaling
+from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, tensor, train
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "SMCR",
+    "paper": "Li, Du, Xue, Xu, Jiang, Kou, Xu, Scientific and technological information oriented semantics-adversarial "
+    "and media-adversarial cross-media retrieval, 2022",
+    "bibtex": """@article{li2022scientific,
+  author = {Li, Ang and Du, Junping and Xue, Zhe and Xu, Xin and Jiang, Yang and Kou, Feifei and Xu, Mingying},
+  title = {Scientific and technological information oriented semantics-adversarial and media-adversarial cross-media
+           retrieval},
+  journal = {arXiv preprint arXiv:2203.08615},
+  year = {2022}
+}""",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+
+
+class Params(BaseParams):
+    alpha: float = Field(1.0, ge=0, description="α, weight of the consistency L_imi; 0.1, 1, 10 or 100 in Fig. 2")
+    beta: float = Field(1.0, ge=0, description="β, weight of the constraint L_con; 0.1, 1, 10 or 100 in Fig. 2")
+    semantics_before: Literal["predicted", "none"] = Field("predicted", description="reading of l_v and l_t in eq. 2")
+    labelled: Literal["base", "refined", "both"] = Field("both", description="outputs whose labels are predicted")
+    discriminated: Literal["base", "refined", "both"] = Field("base", description="outputs the discriminator sees")
+    retrieved: Literal["base", "refined"] = Field("base", description="outputs that retrieval compares")
+    hidden: int = Field(512, ge=1, description="width inside the mapping networks, not given in the paper")
+    dimension: int = Field(128, ge=1, description="of S and S′, not given in the paper")
+    discriminator_layers: tuple[int, int] = Field((64, 32), description="inner layers, not given in the paper")
+    discriminator_rate: float = Field(1.0, ge=0, description="λ: the discriminator's step over the networks'")
+    mapping_steps: int = Field(1, ge=1, description="k: steps of the mapping networks for one of the discriminator")
+    batch_size: int = Field(64, ge=2, description="not given in the paper")
+    learning_rate: float = Field(1e-4, gt=0, description="μ, Adam's step, not given in the paper")
+    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+Spaces = dict[str, tuple[Tensor, Tensor]]
+"""The outputs of both media, (b, s) each, by ``base`` and ``refined``."""
+
+
+class Network(nn.Module):
+    """The mapping networks of both media, the label classifiers and the media discriminator."""
+
+    def __init__(self, dimensions: Mapping[str, int], classes: int, p: Params):
+        super().__init__()
+        inner = (p.hidden, p.dimension)
+        self.base = nn.ModuleDict({m: feed_forward((d, *inner), nn.Tanh, nn.Tanh) for m, d in dimensions.items()})
+        self.refine = nn.ModuleDict({m: feed_forward((inner[1], *inner), nn.Tanh, nn.Tanh) for m in dimensions})
+        self.label = nn.ModuleDict({space: nn.Linear(p.dimension, classes) for space in spaces_of(p.labelled)})
+        self.discriminator = feed_forward((p.dimension, *p.discriminator_layers, 1), nn.Tanh)
+
+    def mapping_parameters(self) -> list[nn.Parameter]:
+        return [w for name, w in self.named_parameters() if not name.startswith("discriminator")]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Spaces:
+        base = {m: self.base[m](x) for m, x in inputs.items()}
+        refined = {m: self.refine[m](s) for m, s in base.items()}
+        return {"base": tuple(base.values()), "refined": tuple(refined.values())}
+
+
+class SMCR(Method):
+    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
+
+    params: Params
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(INFO, self.modalities, train)
+        self.scaling = {
+            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
+        }
+        inputs = [
+            tensor(self.scaling[m](v.features, np.float32), self.device)
+            for m, v in zip(self.modalities, views, strict=True)
+        ]
+        labels = tensor(views[0].labels, self.device)
+        torch.manual_seed(self.seed)
+        self.network = self._network([x.shape[1] for x in inputs], labels.shape[1])
+        return self._train(inputs, labels, validation)
+
+    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
+        p = self.params
+        mapping = Update(
+            torch.optim.Adam(self.network.mapping_parameters(), p.learning_rate),
+            lambda rows: self.terms(*(x[rows] for x in inputs), labels[rows]),
+        )
+        discrimination = Update(
+            torch.optim.Adam(self.network.discriminator.parameters(), p.learning_rate * p.discriminator_rate),
+            lambda rows: self.discriminator_terms(*(x[rows] for x in inputs)),
+        )
+        return train(
+            self.network,
+            [mapping] * p.mapping_steps + [discrimination],
+            rows=len(labels),
+            epochs=p.epochs,
+            batch_size=p.batch_size,
+            seed=self.seed,
+            device=self.device,
+            patience=p.patience,
+            validate=None if validation is None else lambda: self.validation_score(validation),
+            checkpoint=self.checkpoint,
+        )
+
+    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The weighted terms that the mapping networks minimise, for a batch (b, d₁), (b, d₂), (b, c)."""
+        p = self.params
+        spaces = self._spaces(first, second)
+        predicted = [[classify(s) for s in spaces[space]] for space, classify in self.network.label.items()]
+        consistency = distance(*spaces["base"]).mean()
+        if p.semantics_before == "predicted":
+            consistency = consistency + distance(*(torch.softmax(logits, 1) for logits in predicted[0])).mean()
+        return {
+            "label": sum(label_loss(logits, labels) for media in predicted for logits in media),
+            "consistency": p.alpha * consistency,
+            "constraint": p.beta * constraint(spaces["base"], spaces["refined"]),
+            "adversarial": -self._media_loss(spaces),
+        }
+
+    def discriminator_terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """Eq. 9, which the discriminator minimises."""
+        with torch.no_grad():
+            spaces = self._spaces(first, second)
+        return {"media": self._media_loss(spaces)}
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        def mapped(x: Tensor) -> Tensor:
+            base = self.network.base[modality](x)
+            return base if self.params.retrieved == "base" else self.network.refine[modality](base)
+
+        return apply(mapped, self.scaling[modality](features, np.float32), self.device)
+
+    def state(self) -> dict[str, np.ndarray]:
+        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
+        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
+        space = spaces_of(self.params.labelled)[0]
+        classes = len(state[f"network.label.{space}.bias"])
+        self.network = self._network([len(self.scaling[m].mean) for m in self.modalities], classes)
+        load_network(self.network, state)
+
+    def _network(self, dimensions: list[int], classes: int) -> Network:
+        named = dict(zip(self.modalities, dimensions, strict=True))
+        return Network(named, classes, self.params).to(self.device)
+
+    def _spaces(self, first: Tensor, second: Tensor) -> Spaces:
+        return self.network(dict(zip(self.modalities, (first, second), strict=True)))
+
+    def _media_loss(self, spaces: Spaces) -> Tensor:
+        seen = spaces_of(self.params.discriminated)
+        return sum(media_loss(self.network.discriminator, *spaces[space]) for space in seen)
+
+
+def spaces_of(option: str) -> tuple[str, ...]:
+    return ("base", "refined") if option == "both" else (option,)
+
+
+def distance(x: Tensor, y: Tensor) -> Tensor:
+    """‖x_i − y_i‖₂ (b,), unsquared; its gradient at 0 is 0."""
+    return torch.linalg.vector_norm((x - y).float(), dim=1)
+
+
+def constraint(base: tuple[Tensor, Tensor], refined: tuple[Tensor, Tensor]) -> Tensor:
+    """Eqs. 5 to 7, mean over the pairs: a refined row nearer to the other medium's base row than to its own."""
+    (v, t), (refined_v, refined_t) = base, refined
+    of_v = functional.relu(distance(refined_v, t) - distance(refined_v, v))
+    of_t = functional.relu(distance(refined_t, v) - distance(refined_t, t))
+    return (of_v + of_t).mean()
+
+
+def media_loss(discriminator: nn.Module, v: Tensor, t: Tensor) -> Tensor:
+    """Eq. 9: −log D(v) − log(1 − D(t)), mean over the pairs, D the sigmoid of the discriminator's output."""
+    return functional.softplus(-discriminator(v)).mean() + functional.softplus(discriminator(t)).mean()
