@@ -1,10 +1,12 @@
 """Every data set keeps its contract: what it says of itself, parameters, splits, ready features."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from cmr import registry
+from cmr.cli import main
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from pydantic import ValidationError
@@ -62,3 +64,20 @@ def test_unknown_ready_features_are_told(name, tmp_path):
     made = registry.load("datasets", name)(registry.params_model("datasets", name)(), Path(tmp_path), Path(tmp_path))
     with pytest.raises(UserError):
         made.features("image", "no_such_features")
+
+
+def test_the_listing_says_what_is_here(tmp_path, capsys):
+    (tmp_path / "cache/datasets/wikipedia").mkdir(parents=True)
+    (tmp_path / "cache/datasets/wikipedia/raw_features.mat").touch()
+    (tmp_path / "cache/datasets/xmedia").mkdir()
+    (tmp_path / "cache/datasets/xmedia/XMediaFeatures.mat.part").touch()
+    (tmp_path / "config.yaml").write_text(f"cache: {tmp_path / 'cache'}\nno_such_key: 1\n")
+    main(["list", "datasets", "--json", "--config", str(tmp_path / "config.yaml")])
+    here = {dataset["name"]: dataset["here"] for dataset in json.loads(capsys.readouterr().out)}
+    assert here["wikipedia"]
+    assert here["openmoji"]
+    assert not here["xmedia"]
+    main(["list", "datasets", "--config", str(tmp_path / "none.yaml")])
+    listed = capsys.readouterr().out
+    assert "2173_693" in listed
+    assert "svcl.ucsd.edu" in listed

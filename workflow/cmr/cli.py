@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+    listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
     for command in (listing, doctor, summary):
         command.add_argument("--json", action="store_true", help="for other programs")
     return parser
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 def list_plugins(options: argparse.Namespace) -> None:
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
     found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
+    for dataset in found.get("datasets", []):
+        dataset["here"] = _is_here(dataset["raw"], options.config)
     if options.json:
         _print_json(found[options.kind] if options.kind else found)
         return
@@ -76,12 +79,26 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
     return described
 
 
+def _is_here(raw: str, config_file: str) -> bool:
+    """Whether the cache has raw files of a data set; they are checked when they are used."""
+    import yaml
+
+    from cmr.config import Config
+
+    file = Path(config_file)
+    configured = yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}  # whatever else is wrong in it
+    cache = Path((configured or {}).get("cache", Config.model_fields["cache"].default))
+    files = (cache / "datasets" / raw).glob("*")
+    return not raw or any(file.suffix != ".part" for file in files)
+
+
 def _headline(kind: str, plugin: dict[str, Any]) -> str:
     if kind == "datasets":
         splits = ", ".join(plugin["splits"])
         modalities = ", ".join(plugin["modalities"])
         size = f"{modalities}; {plugin['items']}; {plugin['classes']}"
-        return f"{plugin['title']}: {size}; splits {splits}; {plugin['licence']}"
+        here = "here" if plugin["here"] else "not here"
+        return f"{plugin['title']}: {size}; splits {splits}; {plugin['licence']}; {plugin['source']} ({here})"
     if kind == "extractors":
         return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
     if kind == "methods":

@@ -38,7 +38,8 @@ class Info(BaseModel):
 class DatasetInfo(Info):
     """``splits``: name → what it is; the first is the default. ``files``: parameters that name files of the user's.
 
-    ``items`` and ``classes`` are for the reader, not for code.
+    ``raw``: the folder of its raw files in the cache's ``datasets``, '' where it needs none. ``items`` and ``classes``
+    are for the reader, not for code.
     """
 
     modalities: tuple[str, ...]
@@ -48,6 +49,7 @@ class DatasetInfo(Info):
     licence: str
     source: str
     files: tuple[str, ...] = ()
+    raw: str = ""
 
 
 class ExtractorInfo(Info):

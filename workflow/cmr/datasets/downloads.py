@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 import pooch
 import requests
 
+from cmr import registry
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
@@ -63,7 +64,7 @@ class Source:
 
 
 class Downloaded(Dataset):
-    """A data set with raw files in ``sources.csv``, under its plug-in's name."""
+    """A data set with raw files in ``sources.csv``, under the name of its folder in the cache (``raw`` in INFO)."""
 
     def files(self) -> list[str]:
         """The raw files that these parameters need."""
@@ -72,7 +73,7 @@ class Downloaded(Dataset):
     @property
     def raw(self) -> Path:
         """The folder of the raw files, kept between projects."""
-        return self.cache / "datasets" / type(self).__module__.rpartition(".")[2]
+        return self.cache / "datasets" / registry.info("datasets", type(self).__module__.rpartition(".")[2]).raw
 
     def download(self) -> dict[str, str]:
         return fetch(self.raw.name, self.files(), self.raw)

@@ -41,6 +41,7 @@ INFO = {
     "classes": "100 queries",
     "licence": "not stated",
     "source": "https://lear.inrialpes.fr/~krapac/webqueries/webqueries.html",
+    "raw": "inria_websearch",
 }
 
 CLASSES = 100

@@ -38,6 +38,7 @@ INFO = {
     "classes": "80 objects, several a picture",
     "licence": "annotations CC BY 4.0; pictures: Flickr terms",
     "source": "https://cocodataset.org",
+    "raw": "ms_coco",
 }
 
 ARCHIVES = {TRAIN: "train2014", TEST: "val2014"}

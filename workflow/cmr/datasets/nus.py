@@ -19,11 +19,7 @@ LISTS = {TRAIN: "TrainImagelist.txt", TEST: "TestImagelist.txt"}
 
 
 class NusWideFiles(Downloaded):
-    """``raw`` is the same folder for every data set made of NUS-WIDE."""
-
-    @property
-    def raw(self) -> Path:
-        return self.cache / "datasets/nus_wide"
+    """A data set made of NUS-WIDE; all of them share one folder of raw files."""
 
     def raw_files(self) -> list[str]:
         return ["Groundtruth.zip", "Imagelist.txt", *LISTS.values(), "All_Tags.txt", "Flickr"]

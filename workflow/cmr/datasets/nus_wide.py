@@ -34,6 +34,7 @@ INFO = {
     "classes": "10 concepts",
     "licence": "pictures on request, research only; annotations: not stated",
     "source": "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+    "raw": "nus_wide",
 }
 
 CLASSES = 10

@@ -24,6 +24,7 @@ INFO = {
     "classes": "10 concepts, 1,000 pairs each",
     "licence": "pictures on request, research only; annotations: not stated",
     "source": "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+    "raw": "nus_wide",
 }
 
 CLASSES = ["animal", "clouds", "flowers", "food", "grass", "person", "sky", "toy", "water", "window"]

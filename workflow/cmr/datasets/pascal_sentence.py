@@ -39,6 +39,7 @@ INFO = {
     "classes": "20 objects, 50 pairs each",
     "licence": "pictures: Flickr terms; sentences: not stated",
     "source": "http://vision.cs.uiuc.edu/pascal-sentences/",
+    "raw": "pascal_sentence",
 }
 
 SEED = 0

@@ -27,6 +27,7 @@ INFO = {
     "classes": "8",
     "licence": "of the site",
     "source": "https://scitechdaily.com/news/technology (not published as a data set)",
+    "raw": "scitechdaily",
 }
 
 FILE = "scitechdaily.csv"

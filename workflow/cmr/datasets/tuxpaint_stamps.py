@@ -36,6 +36,7 @@ INFO = {
     "classes": "13 subjects",
     "licence": "GPL-2+",
     "source": "Debian package tuxpaint-stamps-default",
+    "raw": "tuxpaint_stamps",
 }
 
 PACKAGE = "tuxpaint-stamps-default"

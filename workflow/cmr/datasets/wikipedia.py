@@ -43,6 +43,7 @@ INFO = {
     "classes": "10 categories of articles",
     "licence": "not stated by the authors; Wikipedia text is CC BY-SA",
     "source": "http://www.svcl.ucsd.edu/projects/crossmodal/",
+    "raw": "wikipedia",
 }
 
 SEED = 0

@@ -32,6 +32,7 @@ INFO = {
     "classes": "20",
     "licence": "after the authors' release agreement",
     "source": "https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
+    "raw": "xmedia",
 }
 
 FILE = "XMediaFeatures.mat"

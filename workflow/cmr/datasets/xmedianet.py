@@ -25,6 +25,7 @@ INFO = {
     "classes": "200",
     "licence": "after the authors' release agreement",
     "source": "https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
+    "raw": "xmedianet",
 }
 
 FILE = "xmedianet_deep_doc2vec_data.h5py"
