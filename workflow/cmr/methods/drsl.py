@@ -1,0 +1,192 @@
+"""DRSL: deep relational similarity learning.
+
+Wang, Hu, Zhen, Peng, Information Sciences 2020. A network a modality gives representations z^i and z^t of 300
+dimensions (eqs. 2 and 3); a relation network scores every pair of them (eqs. 4 and 5), and what it gives is the
+similarity that ranks. All B² pairs of a batch of B items are fitted to 1 where the two items share a class and to 0
+elsewhere:
+
+    L = ‖R − S‖²_F = Σ_pq (R_pq − S_pq)²   (eqs. 9 and 10; items of several classes: where they share one).
+
+Networks (§3.4), ReLU after every layer but the last of the relation, which is linear:
+
+    wikipedia         image d-1024-300, text d-1024-300, relation 600-1024-1; NUS-WIDE-10K too
+    pascal_sentence   image d-300, text d-1024-300, relation 600-1024-1
+    public_code       d-1024-1024-300 for both, relation 600-1024-1024-1, batch normalisation before every ReLU
+
+The last is the net of the authors' code (github.com/wangxu-scu/DRSL), written for XMediaNet, whose sizes the paper
+does not print; it says that this data set has batch normalisation. 600 is for concatenation, the paper's choice; the
+other fusions of Tables 5 and 6 give 300. From that code, not the paper: β = (0.5, 0.99), the weight decay, the decay of
+the step, the loss divided by B (`divide_by_batch`; with Adam this changes what the weight decay weighs, no more).
+The paper gives the step of 1e-4 and, in §4.5, convergence after 100 epochs (Wikipedia) to 150 (XMediaNet).
+
+Readings. A row is in a batch with its pair, as in the public code, although eq. 10 needs no pairs. The image network
+starts from features: the VGG-19 and the sentence CNN of the paper are feature extractors here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cmr.data import Part
+from cmr.methods.base import History, Method
+from cmr.methods.checks import training_views
+from cmr.methods.relation import Relation, hidden_layers
+from cmr.methods.scaling import Scaling
+from cmr.methods.training import Update, apply, load_network, network_state, tensor, train
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "DRSL",
+    "paper": "Wang, Hu, Zhen, Peng, DRSL: deep relational similarity learning for cross-modal retrieval, 2020",
+    "bibtex": """@article{wang2020drsl,
+  author = {Wang, Xu and Hu, Peng and Zhen, Liangli and Peng, Dezhong},
+  title = {{DRSL}: Deep Relational Similarity Learning for Cross-modal Retrieval},
+  journal = {Information Sciences},
+  year = {2020},
+  doi = {10.1016/j.ins.2020.08.009}
+}""",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+
+
+class Params(BaseParams):
+    network: Literal["wikipedia", "pascal_sentence", "public_code"] = Field(
+        "wikipedia", description="the layers: the paper's for a data set, or the public code's"
+    )
+    fusion: Literal["concatenation", "multiplication", "addition", "subtraction"] = Field(
+        "concatenation", description="what the relation network sees of a pair of representations"
+    )
+    hidden: int = Field(1024, ge=1, description="neurons of every hidden layer")
+    representation: int = Field(300, ge=1, description="dimensions of the representations")
+    divide_by_batch: bool = Field(False, description="divide the sum of eq. 10 by the rows of the batch")
+    batch_size: int = Field(200, ge=2, description="rows of a batch, all pairs of which are scored")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's step")
+    decay: float = Field(0.98, gt=0, le=1, description="factor of the step after each epoch")
+    weight_decay: float = Field(1e-4, ge=0, description="Adam's weight decay")
+    epochs: int = Field(150, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Numbers of hidden layers of the two modalities' networks and of the relation network."""
+
+    first: int
+    second: int
+    relation: int
+    batch_normalisation: bool = False
+
+
+LAYERS = {
+    "wikipedia": Layers(1, 1, 1),
+    "pascal_sentence": Layers(0, 1, 1),
+    "public_code": Layers(2, 2, 2, batch_normalisation=True),
+}
+
+
+class Network(nn.Module):
+    """The networks of the two modalities and the relation network, for inputs of ``dimensions``."""
+
+    def __init__(self, dimensions: Mapping[str, int], params: Params):
+        super().__init__()
+        layers = LAYERS[params.network]
+        norm = layers.batch_normalisation
+        hidden = zip(dimensions.items(), (layers.first, layers.second), strict=True)
+        sizes = {m: (d, *(params.hidden,) * count, params.representation) for (m, d), count in hidden}
+        self.embed = nn.ModuleDict({m: nn.Sequential(*hidden_layers(s, norm)) for m, s in sizes.items()})
+        self.relation = Relation(params.fusion, params.representation, params.hidden, layers.relation, norm)
+
+
+class DRSL(Method):
+    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
+
+    params: Params
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(INFO, self.modalities, train)
+        self.scaling = {
+            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
+        }
+        inputs = [
+            tensor(self.scaling[m](v.features, np.float32), self.device)
+            for m, v in zip(self.modalities, views, strict=True)
+        ]
+        labels = tensor(views[0].labels, self.device)
+        torch.manual_seed(self.seed)
+        self.network = self._network()
+        return self._train(inputs, labels, validation)
+
+    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
+        p = self.params
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), p.learning_rate, betas=(0.5, 0.99), weight_decay=p.weight_decay, fused=True
+        )
+
+        def terms(rows: Tensor) -> dict[str, Tensor]:
+            return self.terms(*(x[rows] for x in inputs), labels[rows])
+
+        def decay(epoch: int) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = p.learning_rate * p.decay ** (epoch - 1)
+
+        return train(
+            self.network,
+            [Update(optimizer, terms)],
+            rows=len(labels),
+            epochs=p.epochs,
+            batch_size=p.batch_size,
+            seed=self.seed,
+            device=self.device,
+            patience=p.patience,
+            validate=None if validation is None else lambda: self.validation_score(validation),
+            checkpoint=self.checkpoint,
+            each_epoch=decay,
+        )
+
+    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Eq. 10 for a batch (b, d₁), (b, d₂), (b, c)."""
+        u, v = (self.network.embed[m](x) for m, x in zip(self.modalities, (first, second), strict=True))
+        loss = relation_loss(self.network.relation(u, v).float(), labels @ labels.T > 0)
+        return {"relation": loss / len(labels) if self.params.divide_by_batch else loss}
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
+
+    def similarity(
+        self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray
+    ) -> np.ndarray:
+        """The relation network's scores (q, g), in memory for them and one tile of pairs."""
+        sides = {query_modality: query, gallery_modality: gallery}
+        first, second = (tensor(sides[m], self.device) for m in self.modalities)
+        with torch.inference_mode():
+            scores = self.network.relation.stream(first, second).cpu().numpy()
+        return scores if query_modality == self.modalities[0] else scores.T
+
+    def state(self) -> dict[str, np.ndarray]:
+        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
+        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
+        self.network = self._network()
+        load_network(self.network, state)
+
+    def _network(self) -> Network:
+        dimensions = {m: len(scaling.mean) for m, scaling in self.scaling.items()}
+        return Network(dimensions, self.params).to(self.device)
+
+
+def relation_loss(scores: Tensor, similar: Tensor) -> Tensor:
+    """Eq. 10: Σ_pq (R_pq − S_pq)² of the scores R and whether each pair shares a class, S, both (n, m)."""
+    return (scores - similar.to(scores)).square().sum()

@@ -1,0 +1,177 @@
+"""SDML: scalable deep multimodal learning.
+
+Hu, Zhen, Peng, Liu, SIGIR 2019. A fixed matrix P with orthonormal columns, one a class, defines the common space before
+anything is learned: Pᵀh is where a representation h lies in the space of labels. A supervised autoencoder a modality
+learns to map its rows there, knowing nothing of the other modalities (eq. 1, mean over the rows j of a batch):
+
+    λ ‖x̂_j − x_j‖₂ + (1 − λ) ‖Pᵀ h_j − y_j‖₂,   h = f(x), x̂ = g(h), y the multi-hot labels, λ = 0.5.
+
+Encoder d-1024-1024-512, decoder 512-1024-1024-d (§3.3). So every modality is a fit of its own, and a new one leaves
+the others as they are. P is drawn from the run's seed, the dimensions and the number of classes alone: all
+modalities of a run have the same, and no fit has anything to pass on.
+
+Readings. From the authors' code (github.com/penghu-cs/SDML), where the paper is silent or says otherwise: no ReLU
+after the last layer of the decoder (§3.3 has one on every layer but the middle one; Doc2Vec features have negative
+values); h and x̂ scaled to unit length (`unit_length`); the norms of eq. 1 are not squared, as it is printed and as the
+levels of Fig. 6 ask for (`norm`); Adam's step 1e-4 for images and 2e-4 for other modalities, β = (0.5, 0.999);
+the epoch with the lowest label loss ‖Pᵀh − y‖₂ on validation rows. Labels that are several are not scaled.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.data import Part
+from cmr.errors import UserError
+from cmr.methods.base import History, Method
+from cmr.methods.checks import training_views
+from cmr.methods.scaling import Scaling
+from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, tensor, train
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "SDML",
+    "paper": "Hu, Zhen, Peng, Liu, Scalable deep multimodal learning for cross-modal retrieval, SIGIR 2019",
+    "bibtex": """@inproceedings{hu2019scalable,
+  author = {Hu, Peng and Zhen, Liangli and Peng, Dezhong and Liu, Pei},
+  title = {Scalable Deep Multimodal Learning for Cross-Modal Retrieval},
+  booktitle = {SIGIR},
+  pages = {635--644},
+  year = {2019},
+  doi = {10.1145/3331184.3331213}
+}""",
+    "provenance": "own",
+    "modalities": 1,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+
+
+class Params(BaseParams):
+    reconstruction_weight: float = Field(
+        0.5, ge=0, le=1, description="λ: 0 takes the decoder's term away, 1 the labels'; Fig. 5 sweeps it"
+    )
+    norm: Literal["unsquared", "squared"] = Field("unsquared", description="of the two errors in eq. 1")
+    unit_length: bool = Field(True, description="scale the encoder's and the decoder's outputs to unit length")
+    hidden: int = Field(1024, ge=1, description="neurons of each hidden layer")
+    dimensions: int = Field(512, ge=1, description="dimensions of the common space, at least as many as classes")
+    batch_size: int = Field(100, ge=2, description="rows of a batch")
+    learning_rate: float = Field(2e-4, gt=0, description="Adam's step for modalities without one of their own")
+    learning_rates: dict[str, PositiveFloat] = Field({"image": 1e-4}, description="Adam's step by modality")
+    epochs: int = Field(200, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("none", description="scaling of the inputs")
+
+
+class Network(nn.Module):
+    """The autoencoder of one modality of ``size`` dimensions; ``projection`` is P (dimensions, classes), fixed."""
+
+    def __init__(self, size: int, classes: int, params: Params, seed: int):
+        super().__init__()
+        p = params
+        self.unit_length = p.unit_length
+        self.encoder = feed_forward((size, p.hidden, p.hidden, p.dimensions), nn.ReLU)
+        self.decoder = feed_forward((p.dimensions, p.hidden, p.hidden, size), nn.ReLU)
+        self.register_buffer("projection", torch.as_tensor(projection(seed, p.dimensions, classes)))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self._scaled(self.encoder(x))
+
+    def decode(self, h: Tensor) -> Tensor:
+        return self._scaled(self.decoder(h))
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        return functional.normalize(rows.float(), dim=1) if self.unit_length else rows
+
+
+class SDML(Method):
+    """``state``: the network's weights with P, and the modality's ``.mean`` and ``.scale`` (d,)."""
+
+    params: Params
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        (view,) = training_views(INFO, self.modalities, train)
+        self.scaling = Scaling.fit(view.features, self.params.scale)
+        inputs = tensor(self.scaling(view.features, np.float32), self.device)
+        labels = tensor(view.labels, self.device)
+        torch.manual_seed(self.seed)
+        self.network = self._network(labels.shape[1])
+        return self._train(inputs, labels, validation)
+
+    def _train(self, inputs: Tensor, labels: Tensor, validation: Part | None) -> History:
+        p = self.params
+        rate = p.learning_rates.get(self.modality, p.learning_rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), rate, betas=(0.5, 0.999), fused=True)
+        return train(
+            self.network,
+            [Update(optimizer, lambda rows: self.terms(inputs[rows], labels[rows]))],
+            rows=len(labels),
+            epochs=p.epochs,
+            batch_size=p.batch_size,
+            seed=self.seed,
+            device=self.device,
+            patience=p.patience,
+            validate=None if validation is None else lambda: self.validation_score(validation),
+            checkpoint=self.checkpoint,
+        )
+
+    def terms(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The two weighted terms of eq. 1 for a batch (b, d), (b, c)."""
+        p = self.params
+        h = self.network.encode(x)
+        return {
+            "reconstruction": p.reconstruction_weight * mean_error(self.network.decode(h), x, p.norm),
+            "label": (1 - p.reconstruction_weight) * mean_error(h @ self.network.projection, labels, p.norm),
+        }
+
+    def validation_score(self, validation: Part) -> float:
+        """The label loss of held-out rows, its sign reversed: the higher the better."""
+        view = validation[self.modality]
+        labels = tensor(self.embed(self.modality, view.features), self.device) @ self.network.projection
+        return -float(mean_error(labels, tensor(view.labels, self.device), "unsquared"))
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return apply(self.network.encode, self.scaling(features, np.float32), self.device)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return network_state(self.network) | self.scaling.state(self.modality)
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.scaling = Scaling.from_state(state, self.modality)
+        self.network = self._network(state["network.projection"].shape[1])
+        load_network(self.network, state)
+
+    @property
+    def modality(self) -> str:
+        return self.modalities[0]
+
+    def _network(self, classes: int) -> Network:
+        return Network(len(self.scaling.mean), classes, self.params, self.seed).to(self.device)
+
+
+def projection(seed: int, dimensions: int, classes: int) -> np.ndarray:
+    """P (dimensions, classes) float32: orthonormal columns, drawn uniformly, the same wherever it is asked for.
+
+    Raises `UserError` where there are more classes than dimensions, since they cannot be orthogonal then.
+    """
+    if classes > dimensions:
+        raise UserError(
+            f"SDML: {classes} classes cannot have orthogonal directions in {dimensions} dimensions; "
+            f"set its parameter dimensions to {classes} or more"
+        )
+    drawn = np.random.default_rng(seed).standard_normal((dimensions, classes))
+    orthogonal, triangular = np.linalg.qr(drawn)
+    return (orthogonal * np.sign(np.diag(triangular))).astype(np.float32)  # the sign is the library's choice
+
+
+def mean_error(predicted: Tensor, wanted: Tensor, norm: str) -> Tensor:
+    """Mean over the rows of ‖predicted − wanted‖₂, or of its square. The gradient of a row without error is 0."""
+    errors = torch.linalg.vector_norm(predicted.float() - wanted, dim=1)
+    return (errors.square() if norm == "squared" else errors).mean()
