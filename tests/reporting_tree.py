@@ -20,6 +20,7 @@ MODALITIES = ("image", "text")
 PLUGIN = {"cca": "cca", "ridge": "ridge_label", "dla": "dla_cmr"}
 NOISE = {"cca": 1.5, "ridge": 0.6, "dla": 0.8}
 STOCHASTIC = {"dla"}
+EXTRACTOR = {"lite0": "efficientnet_lite0"}
 HEADLINE = {"map@all": {"at": None, "normalise": "retrieved"}, "map@5": {"at": 5, "normalise": "retrieved"}}
 
 
@@ -54,13 +55,27 @@ def write_experiment(results: Path, name: str, runs: Sequence[str], digest: str 
         {
             "schema_version": 1,
             "id": identity,
-            "configuration": {"id": identity, "data": ["shapes"], "seeds": 2},
+            "configuration": _configuration(identity, runs),
             "runs": [f"results/{run}" for run in runs],
             "metrics": f"metrics{suffix}.json",
             "run": f"run{suffix}.json",
         },
     )
     return path
+
+
+def _configuration(identity: str, runs: Sequence[str]) -> dict:
+    """An experiment that asks for runs like ``runs``, where none has parameters of its own."""
+    parts = [run.split("/")[1:] for run in runs]
+    methods = list(dict.fromkeys(part[3] for part in parts))
+    entry = {"params": {}, "dictionary": None, "tune": {}, "sweep": {}}
+    return {
+        "id": identity,
+        "data": list(dict.fromkeys(part[0] for part in parts)),
+        "inputs": [inputs.split("+") for inputs in dict.fromkeys(part[2] for part in parts)],
+        "methods": [{"id": m, "method": PLUGIN.get(m, "cca"), **entry} for m in methods],
+        "seeds": max(int(part[4]) for part in parts) + 1,
+    }
 
 
 def write_items(results: Path, data: str, n: int, picture: int = 32) -> Items:
@@ -184,7 +199,7 @@ def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
 
 def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
     modalities = dict(zip(inputs.split("+"), MODALITIES, strict=True))
-    features = [{"id": f, "extractor": f, "modality": m, "params": {}} for f, m in modalities.items()]
+    features = [{"id": f, "extractor": EXTRACTOR.get(f, f), "modality": m, "params": {}} for f, m in modalities.items()]
     return {
         "schema_version": 1,
         "data": {"id": data, "dataset": "openmoji", "params": {}},

@@ -6,9 +6,12 @@ from html import escape
 from typing import Any
 
 import matplotlib
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from cmr.reporting.figures import Figure, Series
 
@@ -19,6 +22,7 @@ CLASS_COLOURS = (
 )  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKERS = ("circle", "x", "square", "diamond", "triangle-up", "cross", "star", "triangle-down")
+PATTERNS = ("", "/", "x", ".")
 LINESTYLES = dict(zip(DASHES, ("-", "--", ":", "-."), strict=True))
 SYMBOLS = dict(zip(MARKERS, ("o", "x", "s", "D", "^", "P", "*", "v"), strict=True))
 STYLE = {
@@ -49,8 +53,14 @@ def dash(series: Series) -> str:
     return DASHES[series.style // len(METHOD_COLOURS) % len(DASHES)]
 
 
+def pattern(series: Series) -> str:
+    """The same for bars."""
+    return PATTERNS[series.style // len(METHOD_COLOURS) % len(PATTERNS)]
+
+
 def marker(series: Series) -> str:
-    return MARKERS[series.marker % len(MARKERS)]
+    """Beyond the list's length the markers come again, one place on, so that no colour meets its marker again."""
+    return MARKERS[(series.marker + series.marker // len(MARKERS)) % len(MARKERS)]
 
 
 # Interactive -------------------------------------------------------------------------------------------------------
@@ -58,7 +68,10 @@ def marker(series: Series) -> str:
 
 def plotly(figure: Figure) -> dict[str, Any]:
     """``data`` and ``layout`` for plotly.js. Names are escaped, since plotly reads markup in texts."""
-    layout = {"xaxis": {"title": {"text": escape(figure.x)}}, "yaxis": {"title": {"text": escape(figure.y)}}}
+    layout = {
+        axis: {"title": {"text": escape(name), "standoff": 8}}
+        for axis, name in (("xaxis", figure.x), ("yaxis", figure.y))
+    }
     if figure.kind == "heat":
         layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
         layout["xaxis"] |= {"type": "category"}
@@ -82,7 +95,7 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
         "y": _nullable(series.y),
     }
     if figure.kind == "bars":
-        return trace | {"type": "bar", "marker": {"color": shade}}
+        return trace | {"type": "bar", "marker": {"color": shade, "pattern": {"shape": pattern(series)}}}
     trace |= {"type": "scatter", "mode": "lines+markers" if figure.kind == "lines" else "markers"}
     if figure.kind == "lines":
         many = len(series.x) > SHOWN_IN_CELLS
@@ -101,11 +114,12 @@ def _heat_trace(figure: Figure) -> dict[str, Any]:
         "x": [escape(name) for name in figure.columns],
         "y": [escape(name) for name in figure.rows],
         "z": [_nullable(row) for row in figure.heat],
-        "colorscale": HEAT,
-        "reversescale": False,
+        "colorscale": [[place / 4, to_hex(colormaps[HEAT](place / 4))] for place in range(5)],
         "xgap": 1,
         "ygap": 1,
     }
+    if figure.section == "confusion":  # shares start at 0; the values of a grid lie close together
+        trace |= {"zmin": 0, "zmax": max(map(max, figure.heat))}
     if len(figure.rows) <= SHOWN_IN_CELLS:
         trace["texttemplate"] = "%{z:.2f}"
     return trace
@@ -139,11 +153,15 @@ def _canvas(figure: Figure) -> Canvas:
     {"lines": _lines, "bars": _bars, "points": _points, "map": _map, "heat": _heat}[figure.kind](figure, axes)
     axes.set_xlabel(figure.x)
     axes.set_ylabel(figure.y)
-    axes.set_title(figure.title, fontsize=9, loc="left", wrap=True)
+    axes.set_title(f"{figure.title}\n{figure.protocol}", fontsize=9, loc="left", wrap=True)
     if figure.log_x:
         axes.set_xscale("log")
     if figure.log_y:
         axes.set_yscale("log")
+    for axis, logarithmic in ((axes.xaxis, figure.log_x), (axes.yaxis, figure.log_y)):
+        if logarithmic:  # plain numbers: the default formatter's are set by the math parser, which names must not meet
+            axis.set_major_formatter(LogFormatter())
+            axis.set_minor_formatter(LogFormatter())
     handles, names = axes.get_legend_handles_labels()
     if handles:
         canvas.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8)
@@ -161,7 +179,8 @@ def _bars(figure: Figure, axes: Axes) -> None:
     width = 0.8 / max(1, len(figure.series))
     for number, series in enumerate(figure.series):
         places = [place - 0.4 + width * (number + 0.5) for place in range(len(series.x))]
-        axes.bar(places, series.y, width, label=series.name, color=colour(figure, series))
+        style = {"color": colour(figure, series), "hatch": pattern(series) * 3, "edgecolor": "white", "linewidth": 0}
+        axes.bar(places, series.y, width, label=series.name, **style)
     names = figure.series[0].x if figure.series else []
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.grid(False, axis="x")
@@ -186,7 +205,7 @@ def _map(figure: Figure, axes: Axes) -> None:
 
 
 def _heat(figure: Figure, axes: Axes) -> None:
-    image = axes.imshow(figure.heat, cmap=HEAT, aspect="auto")
+    image = axes.imshow(figure.heat, cmap=HEAT, aspect="auto", vmin=0 if figure.section == "confusion" else None)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
     _name_ticks(axes, figure.columns, figure.rows)
     axes.grid(False)

@@ -13,7 +13,7 @@ import numpy as np
 from cmr import registry
 from cmr.errors import UserError
 from cmr.reporting.collect import AVERAGE, Row
-from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
 from cmr.reporting.runs import Direction
 
 MAX_POINTS = 200
@@ -36,13 +36,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """``name`` is its files' stem. ``method`` is set where a reader chooses one method at a time.
+    """``name`` is its files' stem, ``protocol`` a label. ``method`` is set where a reader sees one at a time.
 
     ``heat`` (rows, columns) of values goes with ``rows`` and ``columns``, the names on its axes, in series' place.
     """
 
     name: str
     section: str
+    protocol: str
     kind: Literal["lines", "bars", "points", "heat", "map"]
     title: str
     x: str
@@ -60,9 +61,10 @@ class Figure:
     def alt(self) -> str:
         """A text for readers who do not see the figure."""
         if self.kind == "heat":
-            return f"{self.title}. Heat map, {len(self.rows)} rows by {len(self.columns)} columns. {self.note}".strip()
+            size = f"{len(self.rows)} rows by {len(self.columns)} columns"
+            return f"{self.title}; {self.protocol}. Heat map, {size}. {self.note}".strip()
         names = ", ".join(series.name for series in self.series)
-        return f"{self.title}. {self.y} against {self.x}, for {names}. {self.note}".strip()
+        return f"{self.title}; {self.protocol}. {self.y} against {self.x}, for {names}. {self.note}".strip()
 
 
 def of_protocol(protocol: Protocol, rows: Iterable[Row]) -> Iterator[Figure]:
@@ -94,18 +96,19 @@ def title_of(kind: str, name: str) -> str:
 
 def curves(protocol: Protocol) -> Iterator[Figure]:
     """Mean curve over seeds of every metric that gives one, a figure a direction."""
-    metrics = dict.fromkeys(m for g in protocol.groups for task in g.shown.tasks.values() for m in task.curves)
+    metrics = dict.fromkeys(m for g in protocol.shown for task in g.shown.tasks.values() for m in task.curves)
     for metric in metrics:
         title, x, y, options = _curve_labels(protocol, metric)
         for direction in protocol.directions:
             yield Figure(
                 name=name_of(metric, protocol, "-to-".join(direction)),
                 section="curves",
+                protocol=protocol.label,
                 kind="lines",
-                title=f"{title}, {arrow(direction)} ({protocol.label})",
+                title=f"{title}, {arrow(direction)}",
                 x=x,
                 y=y,
-                series=tuple(_curve(group, metric, direction) for group in protocol.groups),
+                series=tuple(_curve(group, metric, direction) for group in protocol.shown),
                 note=options,
             )
 
@@ -152,7 +155,7 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
     metric = headline_metric(protocol)
     for query, gallery in protocol.directions:
         series = []
-        for group in protocol.groups:
+        for group in protocol.shown:
             tables = [_per_class(run.metrics, query, gallery, metric) for run in group.runs]
             classes = list(tables[0])
             values = [mean(table[name] for table in tables) for name in classes]
@@ -160,8 +163,9 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
         yield Figure(
             name=name_of("per_class", protocol, f"{query}-to-{gallery}"),
             section="classes",
+            protocol=protocol.label,
             kind="bars",
-            title=f"{metric} of each class, {query}→{gallery} ({protocol.label})",
+            title=f"{metric} of each class, {query}→{gallery}",
             x="class of the query",
             y=metric,
             series=tuple(series),
@@ -178,14 +182,15 @@ def confusion(protocol: Protocol) -> Iterator[Figure]:
     classes = protocol.items.classes
     if len(classes) > MAX_CLASSES:
         return
-    for group in protocol.groups:
+    for group in protocol.shown:
         for direction in protocol.directions:
             shares, depth = confusion_shares(protocol, group, direction)
             yield Figure(
                 name=name_of("confusion", protocol, group.shown.variant, "-to-".join(direction)),
                 section="confusion",
+                protocol=protocol.label,
                 kind="heat",
-                title=f"Classes of the first {depth} results, {group.name}, {arrow(direction)} ({protocol.label})",
+                title=f"Classes of the first {depth} results, {group.name}, {arrow(direction)}",
                 x="class of the result",
                 y="class of the query",
                 method=group.name,
@@ -228,7 +233,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     metric = headline_metric(protocol)
     value = {r["group"]: r for r in rows if r["key"] == metric and r["query"] == AVERAGE}
     for usage, (name, label, over_fits) in COSTS.items():
-        groups = [g for g in protocol.groups if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
+        groups = [g for g in protocol.shown if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
         series = []
         for group in groups:
             spent = mean(over_fits(fit["usage"][usage] for fit in run.fits) for run in group.runs)
@@ -240,8 +245,9 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
             yield Figure(
                 name=name_of(name, protocol),
                 section="cost",
+                protocol=protocol.label,
                 kind="points",
-                title=f"{metric}, average, against {label.partition(',')[0]} ({protocol.label})",
+                title=f"{metric}, average, against {label.partition(',')[0]}",
                 x=label,
                 y=f"{metric}, average",
                 series=tuple(series),
@@ -255,7 +261,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
 
 def convergence(protocol: Protocol) -> Iterator[Figure]:
     """What a fit recorded at each step, a figure a fit; means over seeds."""
-    for group in protocol.groups:
+    for group in protocol.shown:
         for number, folder in enumerate(group.shown.fit_folders):
             histories = [read_history(run.fit_folders[number] / "history.csv") for run in group.runs]
             step, *columns = list(histories[0]) or [""]
@@ -271,8 +277,9 @@ def convergence(protocol: Protocol) -> Iterator[Figure]:
             yield Figure(
                 name=name_of("convergence", protocol, group.shown.variant, inputs),
                 section="convergence",
+                protocol=protocol.label,
                 kind="lines",
-                title=f"Course of the fit of {group.name}, {inputs} ({protocol.label})",
+                title=f"Course of the fit of {group.name}, {inputs}",
                 x=step,
                 y="value",
                 series=tuple(series),
@@ -308,28 +315,17 @@ def grids(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     """The headline metric over the values of one swept parameter (a line) or of two (a heat map)."""
     metric = headline_metric(protocol)
     value = {r["group"]: r["mean"] for r in rows if r["key"] == metric and r["query"] == AVERAGE}
-    families: dict[str, list[Group]] = {}
-    for group in protocol.groups:
-        families.setdefault(group.shown.method["id"], []).append(group)
-    for name, groups in families.items():
-        points = [(_parameters(group), value[group.key]) for group in groups]
-        keys = sorted({key for point, _ in points for key in point})
-        swept = [key for key in keys if len({str(point.get(key)) for point, _ in points}) > 1]
-        title = f"{metric}, average, of {name} over {' and '.join(swept)} ({protocol.label})"
+    for name, groups in protocol.families.items():
+        points = [(parameters(group.shown.method), value[group.key]) for group in groups]
+        swept = differing_keys([point for point, _ in points])
+        title = f"{metric}, average, of {name} over {' and '.join(swept)}"
         if len(swept) == 1 and len(points) > 2:
             ordered = sorted((_sortable(point[swept[0]]), v) for point, v in points)
             line = Series(name, [str(x[-1]) for x, _ in ordered], short(v for _, v in ordered), groups[0].style)
-            yield Figure(name_of("grid", protocol, name), "grids", "lines", title, swept[0], metric, (line,))
+            file = name_of("grid", protocol, name)
+            yield Figure(file, "grids", protocol.label, "lines", title, swept[0], metric, (line,))
         if len(swept) == 2:
-            yield _heat(name_of("grid", protocol, name), title, swept, points)
-
-
-def _parameters(group: Group) -> dict[str, Any]:
-    """All parameters of a method's entry, defaults included where the plug-in is known."""
-    method = group.shown.method
-    if method["method"] not in registry.names("methods"):
-        return method["params"]
-    return registry.params_model("methods", method["method"])(**method["params"]).model_dump(mode="json")
+            yield _heat(protocol, name, title, swept, points)
 
 
 def _sortable(value: Any) -> tuple:
@@ -338,17 +334,20 @@ def _sortable(value: Any) -> tuple:
     return (not number, value if number else 0, str(value), value if number else str(value))
 
 
-def _heat(name: str, title: str, swept: Sequence[str], points: Sequence[tuple[dict, float]]) -> Figure:
+def _heat(
+    protocol: Protocol, name: str, title: str, swept: Sequence[str], points: Sequence[tuple[dict, float]]
+) -> Figure:
     rows, columns = ([v[-1] for v in sorted({_sortable(point[key]) for point, _ in points})] for key in swept)
     found = {(str(point[swept[0]]), str(point[swept[1]])): value for point, value in points}
     heat = [[found.get((str(r), str(c)), float("nan")) for c in columns] for r in rows]
     return Figure(
-        name,
-        "grids",
-        "heat",
-        title,
-        swept[1],
-        swept[0],
+        name=name_of("grid", protocol, name),
+        section="grids",
+        protocol=protocol.label,
+        kind="heat",
+        title=title,
+        x=swept[1],
+        y=swept[0],
         rows=[str(r) for r in rows],
         columns=[str(c) for c in columns],
         heat=[short(row) for row in heat],

@@ -89,7 +89,7 @@ def thumbnail(file: Path) -> str | None:
 def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
     """The gallery of one protocol: every direction's queries with each method's top results, as item numbers."""
     return {
-        "methods": [group.name for group in protocol.groups],
+        "methods": [group.name for group in protocol.shown],
         "metric": headline_metric(protocol),
         "directions": [_direction(protocol, direction, catalogue) for direction in protocol.directions],
     }
@@ -100,7 +100,7 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
     query, gallery = direction
     metric = headline_metric(protocol)
     ids = protocol.first.tasks[direction].ids
-    tasks = [_aligned(group, direction, ids) for group in protocol.groups]
+    tasks = [_aligned(group, direction, ids) for group in protocol.shown]
     scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
     order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MAX_QUERIES)).round().astype(int))]

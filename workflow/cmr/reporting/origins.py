@@ -7,16 +7,19 @@ import yaml
 
 from cmr import registry
 from cmr.params import canonical
-from cmr.reporting.collect import Collection, Index
+from cmr.reporting.collect import AVERAGE, Collection, Index
 from cmr.reporting.figures import title_of
+from cmr.reporting.headline import CHANCE, Block
 from cmr.reporting.protocols import Protocol
 from cmr.reporting.runs import Run, identity
+from cmr.reporting.significance import BEST
 
 Entry = Mapping[str, Any]
 
 
-def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
-    """One row a protocol: data set, its size and classes, the inputs, the methods and the number of runs."""
+def overview(protocols: Iterable[Protocol], blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """One row a protocol: data set, its size and classes, the inputs, the methods, runs, and the best result."""
+    first = {block.protocol.key: block for block in reversed(list(blocks))}
     return [
         {
             "protocol": protocol,
@@ -29,9 +32,17 @@ def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
             "tasks": protocol.first.metrics["tasks"],
             "methods": len(protocol.groups),
             "runs": sum(len(group.runs) for group in protocol.groups),
+            "best": _best(first[protocol.key]),
         }
         for protocol in protocols
     ]
+
+
+def _best(block: Block) -> dict[str, str]:
+    """The best average of the first metric, beside chance where that is known."""
+    best = next(line for line in block.lines if AVERAGE in line.cells and line.cells[AVERAGE].evidence.mark == BEST)
+    chance = next((line.cells[AVERAGE].text for line in block.lines if line.kind == CHANCE), "")
+    return {"metric": block.metric, "method": best.name, "value": best.cells[AVERAGE].text, "chance": chance}
 
 
 def _features(run: Run) -> list[Entry]:
@@ -100,13 +111,19 @@ def _values(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {key: sorted(values) for key, values in sorted(found.items())}
 
 
-def usage(runs: Iterable[Run]) -> dict[str, float]:
-    """Hours of fitting and evaluating, and the highest peak memory in GB."""
+def usage(runs: Iterable[Run]) -> dict[str, str]:
+    """Time of all fits and evaluations together, and the highest peak memory of one."""
     records = list(_records(runs))
-    return {
-        "hours": sum(record["usage"]["seconds"] for record in records) / 3600,
-        "memory": max(record["usage"]["peak_memory_mb"] for record in records) / 1024,
-    }
+    memory = max(record["usage"]["peak_memory_mb"] for record in records) / 1024
+    return {"time": duration(sum(record["usage"]["seconds"] for record in records)), "memory": f"{memory:.1f} GB"}
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is one: ``40 s``, ``5.2 min``, ``3.1 h``."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:

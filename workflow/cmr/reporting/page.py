@@ -27,13 +27,13 @@ MAX_PICTURES = 5_000_000
 MAX_PROCESSES = 4
 
 SECTIONS = {
-    "curves": "Curves",
-    "classes": "Classes",
-    "confusion": "Confusion",
-    "map": "Common space",
-    "cost": "Cost",
-    "convergence": "Convergence",
-    "grids": "Parameters",
+    "curves": ("Curves", "Precision, recall, scope"),
+    "classes": ("Classes", "Classes"),
+    "confusion": ("Confusion", "Confusion between classes"),
+    "map": ("Map", "Map of the common space"),
+    "cost": ("Cost", "Time and memory"),
+    "convergence": ("Fits", "Course of the fits"),
+    "grids": ("Grids", "Parameter grids"),
 }
 ONE_METHOD_AT_A_TIME = ("confusion", "map", "convergence")
 
@@ -64,7 +64,7 @@ def build(
     context = {
         "title": title,
         "protocols": compared,
-        "overview": origins.overview(compared),
+        "overview": origins.overview(compared, blocks),
         "blocks": blocks,
         "directions": list(dict.fromkeys(d for block in blocks for d in block.directions)),
         "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in everything)},

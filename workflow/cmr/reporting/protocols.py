@@ -1,15 +1,18 @@
 """Runs arranged as people compare them: protocol (data set, split, inputs) → method → seeds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cmr import registry
 from cmr.data import Items
 from cmr.params import canonical
 from cmr.reporting.collect import Collection
 from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
+FEW = 3
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,26 @@ class Group:
 
 @dataclass(frozen=True)
 class Protocol:
+    """``groups``: all methods at all parameters, which tables and grids show."""
+
     key: str
     label: str
     groups: tuple[Group, ...]
+
+    @cached_property
+    def shown(self) -> tuple[Group, ...]:
+        """What plots and the gallery show: of an id with many sets of parameters, a sweep, only the first."""
+        families = self.families
+        swept = {g.key for members in families.values() if len(members) > FEW for g in members[1:]}
+        return tuple(group for group in self.groups if group.key not in swept)
+
+    @property
+    def families(self) -> dict[str, list[Group]]:
+        """Entry's id → its groups."""
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.shown.method["id"], []).append(group)
+        return found
 
     @property
     def first(self) -> Run:
@@ -49,7 +69,7 @@ class Protocol:
 
     @property
     def directions(self) -> list[Direction]:
-        return list(dict.fromkeys(direction for group in self.groups for direction in group.shown.tasks))
+        return list(dict.fromkeys(direction for group in self.shown for direction in group.shown.tasks))
 
     @cached_property
     def items(self) -> Items:
@@ -94,15 +114,29 @@ def variant_names(collection: Collection) -> dict[str, str]:
     settings = {run.variant: _settings(run.method) for run in collection.runs}
     names = {}
     for variant, own in settings.items():
-        family = [other for name, other in settings.items() if identity(name) == identity(variant)]
-        keys = sorted({key for other in family for key in other})
-        differing = [key for key in keys if len({canonical(other.get(key)) for other in family}) > 1]
-        shown = ", ".join(f"{key} {own[key]}" if key in own else f"{key} default" for key in differing)
+        differing = differing_keys([other for name, other in settings.items() if identity(name) == identity(variant)])
+        shown = ", ".join(f"{key} {_value(own.get(key))}" for key in differing)
         names[variant] = f"{identity(variant)} ({shown})" if shown else identity(variant)
     return names
 
 
-def _settings(method: dict[str, Any]) -> dict[str, Any]:
+def differing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all."""
+    keys = sorted({key for own in settings for key in own})
+    return [key for key in keys if len({canonical(own.get(key)) for own in settings}) > 1]
+
+
+def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
     """What identifies a method's entry besides its id."""
-    extra = {key: method[key] for key in ("dictionary", "tune") if method.get(key)}
-    return method["params"] | extra
+    return parameters(method) | {key: method[key] for key in ("dictionary", "tune") if method.get(key)}
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def parameters(method: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters of a method's entry, with the defaults where this version has the plug-in."""
+    if method["method"] not in registry.names("methods"):
+        return dict(method["params"])
+    return registry.params_model("methods", method["method"])(**method["params"]).model_dump(mode="json")

@@ -13,7 +13,7 @@ MAX_ROWS = 500
 
 def maps(protocol: Protocol) -> Iterator[Figure]:
     """A map a method: principal components of unit embeddings, colours for classes, markers for modalities."""
-    for group in protocol.groups:
+    for group in protocol.shown:
         ids, points, explained, shares = _projected(group)
         labels = {
             item: names[0] for item, names in zip(protocol.items.ids, protocol.items.table["labels"], strict=True)
@@ -35,8 +35,9 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
         yield Figure(
             name=name_of("map", protocol, group.shown.variant),
             section="map",
+            protocol=protocol.label,
             kind="map",
-            title=f"Test embeddings of {group.name} ({protocol.label})",
+            title=f"Test embeddings of {group.name}",
             x=f"first principal component ({explained[0]:.0%} of the variance)",
             y=f"second ({explained[1]:.0%})",
             series=tuple(series),

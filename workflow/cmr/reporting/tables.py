@@ -53,7 +53,7 @@ def write_all(
             frame = figure_table(figure)
             write(folder / f"{figure.name}.csv", frame.reset_index())
             rounded = frame.map("{:.3f}".format).rename(index=escaped, columns=escaped)
-            write_latex(folder / f"{figure.name}.tex", rounded, figure.title)
+            write_latex(folder / f"{figure.name}.tex", rounded, f"{figure.title}, {figure.protocol}.")
     if quotes:
         write(folder / "published.csv", pd.DataFrame(quotes))
 

@@ -21,20 +21,27 @@ for (const part of all(".scripted")) part.hidden = false;
 // Plots: drawn when they come into view --------------------------------------------------------------------------
 
 const narrow = () => window.innerWidth < 600;
-const TOP = {heat: 10, map: 10};
 
-function layoutOf(plot, kind) {
+function legendOf(plot, kind, width) {
+  if (kind === "map" && !narrow()) return {rows: 0, legend: {x: 1.01, y: 1}};
+  const names = plot.data.map((trace) => trace.name ?? "");
+  const columns = Math.max(1, Math.floor((width - 80) / (50 + 7 * Math.max(...names.map((name) => name.length)))));
+  return {rows: Math.ceil(names.length / columns), legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", maxheight: 2000}};
+}
+
+function layoutOf(plot, kind, width) {
   const axis = {automargin: true, gridcolor: "#e5e8ec", zeroline: false, linecolor: "#b9c3cc"};
-  const legend = {orientation: "h", yanchor: "top", y: narrow() ? -0.25 : -0.2, x: 0, font: {size: 12}};
+  const {rows, legend} = legendOf(plot, kind, width);
+  const height = {heat: 440, map: 540}[kind] ?? 340;
   return {
     ...plot.layout,
     xaxis: {...axis, ...plot.layout.xaxis},
     yaxis: {...axis, ...plot.layout.yaxis},
     legend: {...legend, ...plot.layout.legend},
     showlegend: kind !== "heat",
-    margin: {l: 56, r: 16, t: 16, b: 48},
+    margin: {l: 56, r: 16, t: 24, b: 40},
     font: {family: "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size: 12, color: "#1c2733"},
-    height: {heat: 440, map: narrow() ? 620 : 560}[kind] ?? 380,
+    height: height + (kind === "heat" ? 0 : 19 * rows),
     paper_bgcolor: "#fff",
     plot_bgcolor: "#fff",
     hovermode: "closest",
@@ -45,8 +52,10 @@ async function draw(figure) {
   const canvas = figure.querySelector(".canvas");
   const kind = canvas.classList[1];
   const plot = plots[figure.dataset.plot];
+  const layout = layoutOf(plot, kind, canvas.clientWidth);
   canvas.replaceChildren();
-  await Plotly.newPlot(canvas, plot.data, layoutOf(plot, kind), {responsive: true, displaylogo: false, displayModeBar: !narrow()});
+  canvas.style.height = `${layout.height}px`;
+  await Plotly.newPlot(canvas, plot.data, layout, {responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover"});
   if (kind === "map") showItemsOnHover(canvas, figure.closest(".panel").dataset.protocol);
   figure.dataset.drawn = "yes";
 }
@@ -145,6 +154,16 @@ async function sortable() {
     const row = table.row(index).node().dataset;
     return Object.entries(chosen).every(([key, select]) => !select.value || row[key] === select.value || (key === "experiment" && row.kind !== "measured"));
   });
+  const columns = all("#headline thead th").map((cell) => cell.textContent.trim());
+  const hideConstant = () => {
+    const shown = table.rows({search: "applied"}).nodes().toArray();
+    for (const [key, name] of Object.entries(FILTERS)) {
+      if (!columns.includes(name)) continue;
+      const values = new Set(shown.map((row) => row.dataset[key]).filter(Boolean));
+      table.column(columns.indexOf(name)).visible(values.size > 1);
+    }
+  };
+  table.on("draw", hideConstant);
   table.draw();
   byId("headline").dataset.ready = "yes";
 }
@@ -216,7 +235,7 @@ const browse = {
         isText ? picture(this.data, number, "pair") : null,
         element("div", {className: "class", textContent: classesOf(this.data, number)}));
     });
-    return element("div", {className: "method-row"}, title, element("ol", {className: "cards"}, ...cards));
+    return element("div", {className: "method-row"}, title, element("ol", {className: "cards", tabIndex: 0, ariaLabel: `First results of ${name}`}, ...cards));
   },
 };
 

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cmr.reporting import drawing, figures, space
+from cmr.reporting.collect import Collection, load
+from cmr.reporting.figures import Figure, Series
+from cmr.reporting.protocols import Protocol, protocols
+from plotly.graph_objects import Figure as PlotlyFigure
+from reporting_tree import write_experiment, write_items, write_run, write_tree
+
+DIRECTION = ("image", "text")
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return load(write_tree(tmp_path_factory.mktemp("figures") / "results", seeds=2))
+
+
+@pytest.fixture(scope="module")
+def protocol(collection: Collection) -> Protocol:
+    (only,) = protocols(collection)
+    return only
+
+
+def test_curves_are_means_over_seeds(protocol: Protocol) -> None:
+    figure = next(
+        f for f in figures.curves(protocol) if f.name.startswith("precision_scope") and "image-to-text" in f.name
+    )
+    (series,) = (s for s in figure.series if s.name == "dla")
+    group = next(group for group in protocol.groups if group.name == "dla")
+    expected = [0.0] * len(series.y)
+    for run in group.runs:
+        _, y = run.tasks[DIRECTION].curves["precision_scope"]
+        expected = [total + value / 2 for total, value in zip(expected, y, strict=True)]
+    assert series.y == pytest.approx(expected, abs=1e-4)
+    assert series.x == list(range(1, 25))
+
+
+def test_long_curves_are_thinned_to_their_ends(protocol: Protocol) -> None:
+    assert figures.short([0.123456789]) == [0.12346]
+    kept = np.unique(np.linspace(0, 999, figures.MAX_POINTS).round().astype(int))
+    assert (kept[0], kept[-1], len(kept)) == (0, 999, figures.MAX_POINTS)
+
+
+def test_confusion_counts_the_classes_of_the_first_results(protocol: Protocol) -> None:
+    group = protocol.groups[0]
+    shares, depth = figures.confusion_shares(protocol, group, DIRECTION)
+    class_of = {i: names[0] for i, names in zip(protocol.items.ids, protocol.items.table["labels"], strict=True)}
+    task, gallery = group.shown.tasks[DIRECTION], group.shown.embeddings(DIRECTION)["text"].ids
+    classes = protocol.items.classes
+    counts = {(q, r): 0 for q in classes for r in classes}
+    for query, row in zip(task.ids, task.top, strict=True):
+        for place in row:
+            counts[class_of[query], class_of[gallery[place]]] += 1
+    for i, query in enumerate(classes):
+        total = sum(counts[query, result] for result in classes)
+        assert shares[i] == pytest.approx([counts[query, result] / total for result in classes])
+    assert depth == 10
+
+
+def test_principal_components_are_eigenvectors_of_the_covariance() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 5)) * [3, 2, 1, 0.5, 0.1]
+    points, explained = space.principal_components(rows)
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
+    for number, column in enumerate((-1, -2)):
+        projected = (rows - rows.mean(axis=0)) @ vectors[:, column]
+        assert np.abs(points[:, number]) == pytest.approx(np.abs(projected))
+        assert explained[number] == pytest.approx(values[column] / values.sum())
+
+
+def test_map_has_every_test_item_of_both_modalities_once(protocol: Protocol) -> None:
+    figure = next(space.maps(protocol))
+    shown = [(series.name.rpartition(", ")[2], item) for series in figure.series for item in series.items]
+    assert len(shown) == len(set(shown)) == 2 * 24
+
+
+def test_one_swept_parameter_is_a_line_and_two_are_a_heat_map(tmp_path: Path) -> None:
+    items = write_items(tmp_path, "shapes", 48)
+    grid = [{"margin": m, "label_weight": w} for m in (0.1, 1.0) for w in (100.0, 200.0)]
+    write_experiment(
+        tmp_path, "grid-a", [write_run(tmp_path, items, "shapes", "lite0+bert", "dla", 0, p) for p in grid]
+    )
+    line = [{"regularisation": value} for value in (10.0, 0.5, 2.0)]
+    write_experiment(
+        tmp_path, "line-a", [write_run(tmp_path, items, "shapes", "lite0+bert", "cca", 0, p) for p in line]
+    )
+    collection = load(tmp_path)
+    (protocol,) = protocols(collection)
+    found = {f.kind: f for f in figures.grids(protocol, collection.united_rows())}
+    heat = found["heat"]
+    assert (heat.rows, heat.columns) == (["100.0", "200.0"], ["0.1", "1.0"])
+    assert np.isfinite(np.array(heat.heat)).all()
+    assert found["lines"].series[0].x == ["0.5", "2.0", "10.0"]
+    shown = [group.name for group in protocol.shown]
+    assert shown == ["dla (label_weight 100, margin 0.1)"] + [f"cca (regularisation {v})" for v in ("10", "0.5", "2")]
+
+
+def test_every_figure_is_one_that_plotly_knows(protocol: Protocol, collection: Collection) -> None:
+    drawn = [*figures.of_protocol(protocol, collection.united_rows()), *space.maps(protocol)]
+    assert {figure.kind for figure in drawn} == {"lines", "bars", "points", "heat", "map"}
+    assert len({figure.name for figure in drawn}) == len(drawn)
+    for figure in drawn:
+        PlotlyFigure(drawing.plotly(figure)).to_json()
+
+
+def test_names_with_markup_are_escaped_for_plotly_and_plain_in_svg(protocol: Protocol) -> None:
+    figure = next(figures.per_class(protocol))
+    plot = drawing.plotly(figure)
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; co" in plot["data"][0]["x"]
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; co" in drawing.static(figure)["svg"].decode()
+
+
+def test_static_figures_are_the_same_bytes_each_time() -> None:
+    lines = Figure(
+        "n", "s", "p", "lines", "costs $5 and $6", "x", "y", (Series("a", [1, 2], [1.0, float("nan")]),), log_x=True
+    )
+    first, second = drawing.static(lines), drawing.static(lines)
+    assert first == second
+    assert first["pdf"].startswith(b"%PDF")
+    assert b"costs $5 and $6" in first["svg"]
+    assert b"mathdefault" not in first["svg"]
+
+
+def test_no_two_of_twenty_methods_look_the_same() -> None:
+    series = [Series(str(n), [0], [0], style=n, marker=n) for n in range(20)]
+    figure = Figure("n", "s", "p", "lines", "t", "x", "y", tuple(series))
+    assert len({(drawing.colour(figure, s), drawing.dash(s)) for s in series}) == 20
+    assert len({(drawing.colour(figure, s), drawing.marker(s)) for s in series}) == 20
+    assert len({(drawing.colour(figure, s), drawing.pattern(s)) for s in series}) == 20

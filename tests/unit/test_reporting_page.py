@@ -1,0 +1,154 @@
+import hashlib
+import html
+import json
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from cmr import config
+from cmr.errors import UserError
+from cmr.plan import Plan
+from cmr.reporting import gallery, page
+from cmr.reporting.collect import load
+from cmr.reporting.page import build
+from reporting_tree import write_experiment, write_tree
+
+TITLE = "Title with <b>markup</b> & more"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("page") / "results", methods=["cca", "dla"], seeds=2)
+
+
+def state(folder: Path) -> dict[str, tuple[str, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        str(p.relative_to(folder)): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mtime_ns) for p in files
+    }
+
+
+@pytest.fixture(scope="module")
+def report(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    before = state(results)
+    built = build(results, tmp_path_factory.mktemp("report") / "deep" / "out", None, TITLE)
+    assert state(results) == before, "a report only reads its results"
+    return built
+
+
+@pytest.fixture(scope="module")
+def text(report: Path) -> str:
+    return report.read_text("utf-8")
+
+
+def script(text: str, name: str) -> dict:
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_same_results_elsewhere_give_the_same_bytes(results: Path, report: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(results, tmp_path / "copy")
+    again = build(copy, tmp_path / "again", None, TITLE)
+    first, second = ({name: digest for name, (digest, _) in state(path.parent).items()} for path in (report, again))
+    assert first == second
+
+
+def test_no_output_holds_an_absolute_path(results: Path, report: Path) -> None:
+    for file in report.parent.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert str(results).encode() not in content, file
+            assert str(report.parent).encode() not in content, file
+            assert str(Path(page.__file__).parents[2]).encode() not in content, file
+
+
+def test_page_is_small_and_refers_to_nothing_outside(text: str) -> None:
+    assert len(text.encode()) < page.LIMIT
+    own = re.sub(
+        r"<script>.*?</script>|<script type=\"application/json\".*?</script>|<style>.*?</style>",
+        "",
+        text,
+        flags=re.DOTALL,
+    )
+    addresses = re.findall(r'(?:src|href|data|action)="([^"#][^"]*)"', own)
+    assert addresses
+    assert all(re.match(r"(data:image|figures/|tables/)", address) for address in addresses)
+    assert "default-src 'none'" in own
+
+
+def test_every_link_to_a_file_leads_to_one(text: str, report: Path) -> None:
+    linked = {html.unescape(link) for link in re.findall(r'href="((?:figures|tables)/[^"]*)"', text)}
+    there = {str(path.relative_to(report.parent)) for path in report.parent.glob("*/*")}
+    assert linked == there
+    stems = {Path(name).stem for name in there if name.startswith("figures")}
+    assert all(f"figures/{stem}.{ending}" in there for stem in stems for ending in ("svg", "pdf"))
+
+
+def test_markup_in_names_and_texts_shows_as_text(text: str) -> None:
+    assert f"<h1>{html.escape(TITLE)}</h1>" in text
+    assert "<b>bold" not in text
+    assert "<script>alert" not in text
+    items = script(text, "data")["items"]["shapes"]
+    assert "<b>bold</b> & co" in items["classes"]
+    assert all("<script>alert(" in words for words in items["texts"]["text"])
+
+
+def test_gallery_holds_each_querys_results_as_ranked(text: str, results: Path) -> None:
+    data = script(text, "data")
+    shown = data["galleries"]["shapes/default/lite0+bert"]
+    ids = data["items"]["shapes"]["ids"]
+    (direction,) = (d for d in shown["directions"] if d["query"] == "image")
+    (run,) = (run for run in load(results).runs if run.variant == "cca")
+    task, gallery_ids = run.tasks["image", "text"], run.embeddings(["image", "text"])["text"].ids
+    expected = {q: [str(gallery_ids[place]) for place in row] for q, row in zip(task.ids, task.top, strict=True)}
+    method = shown["methods"].index("cca")
+    found = {
+        ids[q]: [ids[n] for n in top] for q, top in zip(direction["queries"], direction["top"][method], strict=True)
+    }
+    assert found == expected
+    means = [sum(column) / 2 for column in zip(*direction["scores"], strict=True)]
+    assert all(a <= b + 1e-3 for a, b in pairwise(means)), "worst queries come first"
+
+
+def test_every_picture_is_embedded_once_and_small(text: str) -> None:
+    pictures = [p for column in script(text, "thumbnails")["shapes"].values() for p in column]
+    assert None not in pictures
+    assert all(text.count(picture) == 1 for picture in pictures)
+    assert len(pictures) == len(script(text, "data")["items"]["shapes"]["ids"])
+
+
+def test_missing_and_broken_pictures_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert gallery.thumbnail(tmp_path / "broken.png") is None
+    assert gallery.thumbnail(tmp_path / "gone.png") is None
+
+
+def test_licences_citations_and_origins_are_named(text: str) -> None:
+    assert "CC BY-SA 4.0" in text
+    assert "@article{shang2019adversarial" in text
+    assert "abcdefabcdef" in text
+    assert "Nothing was chosen on them" in text
+
+
+def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) -> None:
+    printed = html.unescape(re.search(r"Configuration of main-aaaaaa.*?<code>(.*?)</code>", text, re.DOTALL)[1])
+    again = Plan(config.validate(yaml.safe_load(printed)))
+    assert {run.folder for run in again.runs} == {f"results/{run.path}" for run in load(results).runs}
+
+
+def test_pages_that_would_be_too_large_are_refused(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "LIMIT", 4_000_000)
+    monkeypatch.setattr(page, "draw_all", lambda folder, figures: {figure.name: "" for figure in figures})
+    with pytest.raises(UserError, match="fewer experiments"):
+        build(results, tmp_path / "out", None, TITLE)
+    assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_missing_runs_are_named(tmp_path: Path) -> None:
+    write_experiment(tmp_path, "main-aaaaaa", ["runs/shapes/default/lite0+bert/cca/0"])
+    with pytest.raises(UserError, match=r"cca/0/run\.json|cca/0/metrics\.json"):
+        build(tmp_path, tmp_path / "out", None, TITLE)
