@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from cmr.errors import UserError
 from cmr.data import Items
 from cmr.datasets.base import Dataset
+from cmr.errors import UserError
 from cmr.params import Params
 
 Content = str | Path

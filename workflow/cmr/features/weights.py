@@ -1,0 +1,69 @@
+"""Weights of pretrained networks: brought into the cache once, and checked before they are used."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pooch
+import torch
+from safetensors.torch import load_file
+
+from cmr.errors import UserError
+from cmr.provenance import file_hash
+
+
+def download(url: str, sha256: str, cache: Path) -> Path:
+    """The file of ``url`` in the cache, downloaded if it is not there. ``sha256``: the full hash or its first digits.
+
+    Raises `UserError` that says how to place the file where it cannot be downloaded. A file with another hash is
+    kept aside under another name, never used and never taken for the right one.
+    """
+    file = cache / url.rsplit("/", 1)[-1]
+    if not file.exists():
+        _bring(url, file)
+    found = file_hash(file)
+    if not found.startswith(sha256):
+        aside = file.with_name(f"{file.name}.wrong-{found[:8]}")
+        os.replace(file, aside)
+        raise UserError(
+            f"{file}: its sha256 starts with {found[: len(sha256)]}, not {sha256}: a damaged or foreign file, kept as "
+            f"{aside.name}; run again to download {url}, or place the right file there"
+        )
+    return file
+
+
+def _bring(url: str, file: Path) -> None:
+    temporary = f".{file.name}.{os.getpid()}.tmp"
+    try:
+        pooch.retrieve(url, known_hash=None, fname=temporary, path=file.parent, progressbar=True)
+        os.replace(file.parent / temporary, file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{url} cannot be downloaded ({type(error).__name__}); download it on a machine with internet access and "
+            f"place it as {file}"
+        ) from error
+    finally:
+        (file.parent / temporary).unlink(missing_ok=True)
+
+
+def local(path: str) -> Path:
+    """A file of the user's own; its hash is recorded with the features, not checked."""
+    if not Path(path).is_file():
+        raise UserError(f"params.weights: {path}: no such file")
+    return Path(path)
+
+
+def read(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .pth or .safetensors file; nothing in it is executed."""
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    try:
+        return torch.load(file, weights_only=True, map_location="cpu", mmap=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{file}: not a file of weights that can be loaded safely ({error})") from None
+
+
+def describe(file: Path, source: str) -> dict[str, Any]:
+    """What a features file records of its weights."""
+    return {"name": file.name, "sha256": file_hash(file), "source": source}
