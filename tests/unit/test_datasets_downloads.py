@@ -240,6 +240,18 @@ def test_a_member_is_taken_out_of_the_archive_that_has_it(known, tmp_path):
     assert fetch("d", ["m"], tmp_path / "raw") == {"m": hashlib.sha256(b"m").hexdigest()}
 
 
+def test_the_next_archive_is_tried(known, tmp_path):
+    digest = hashlib.sha256(b"m").hexdigest()
+    archives = [(name, "by hand", "http://x", "") for name in ("none.zip", "other.zip", "a.zip")]
+    known(*[("m", "archive", name, digest) for name, *_ in archives], *archives)
+    (tmp_path / "raw").mkdir()
+    write_archive(tmp_path / "raw/other.zip", {"deep/n": b"n"})
+    with pytest.raises(UserError, match=r"(?s)cannot be had.*none\.zip.*0 members are called 'm'.*a\.zip"):
+        fetch("d", ["m"], tmp_path / "raw")
+    write_archive(tmp_path / "raw/a.zip", {"deep/m": b"m"})
+    assert fetch("d", ["m"], tmp_path / "raw") == {"m": digest}
+
+
 def test_sources_are_well_formed():
     from cmr import registry
 

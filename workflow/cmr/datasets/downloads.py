@@ -5,7 +5,8 @@
 mirrors, tried in their order. ``access`` is
 
 - open: downloaded, resumed where a download was cut;
-- archive: taken out of another file of the data set, whose name stands in the place of the address;
+- archive: taken out of another file of the data set, whose name stands in the place of the address; of several
+  archives the first that can be had;
 - by hand: behind a form, or gone; the user places the file in the folder that the message names.
 """
 
@@ -124,15 +125,27 @@ def fetch(dataset: str, files: Iterable[str], folder: Path) -> dict[str, str]:
         elif rows[0].access == OPEN:
             found[file] = _download(path, rows)
         elif rows[0].access == ARCHIVE:
-            fetch(dataset, [rows[0].address], folder)
-            extract_member(folder / rows[0].address, file, path)
-            found[file] = _checked(path, path, rows[0])
+            found[file] = _take_out(path, rows)
         else:
             by_hand.append(rows[0])
     if by_hand:
         wanted = "".join(f"\n  {source.described}" for source in by_hand)
         raise UserError(f"{dataset} cannot be downloaded; place in {folder.absolute()} and run again:{wanted}")
     return found
+
+
+def _take_out(path: Path, archives: list[Source]) -> str:
+    """Takes a file out of the first of several archives that can be had and has it; returns its sha256."""
+    problems = []
+    for source in archives:
+        try:
+            fetch(source.dataset, [source.address], path.parent)
+            extract_member(path.parent / source.address, path.name, path)
+            return _checked(path, path, source)
+        except UserError as error:
+            problems.append(str(error))
+    wanted = f"place it in {path.parent.absolute()}:\n  {archives[0].described}"
+    raise UserError(f"{path.name} cannot be had; {wanted}\n" + "\n".join(problems))
 
 
 def bring(address: str, path: Path) -> None:
