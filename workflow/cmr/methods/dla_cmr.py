@@ -75,9 +75,9 @@ class Params(BaseParams):
     first_layers: tuple[int, ...] = Field((2000, 512, 200, 100), description="layers of the first modality (image)")
     second_layers: tuple[int, ...] = Field((512, 200, 100), description="layers of the second modality (text)")
     batch_size: int = Field(64, ge=2, description="64, and 128 for INRIA-Websearch")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step, not given in the paper")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step, not given in the paper")
     epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    patience: int = Field(10, ge=0, description="stop after so many epochs without a better one; 0: never")
     scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
@@ -112,7 +112,7 @@ class DLACMR(Method):
         def terms(rows: Tensor) -> dict[str, Tensor]:
             return self.terms(*(x[rows] for x in inputs), labels[rows])
 
-        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, fused=True)
         return train(
             self.network,
             [Update(optimizer, terms)],
@@ -173,8 +173,9 @@ def triplet_sum(distance: Tensor, relevant: Tensor, margin: float) -> Tensor:
 
     0 where an anchor has no relevant or no irrelevant row in the batch.
     """
-    violation = functional.relu(distance[:, :, None] - distance[:, None, :] + margin)
-    return (violation * (relevant[:, :, None] & ~relevant[:, None, :])).sum()
+    anchor, positive = relevant.nonzero(as_tuple=True)
+    violation = functional.relu(distance[anchor, positive][:, None] - distance[anchor] + margin)
+    return (violation * ~relevant[anchor]).sum()
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
