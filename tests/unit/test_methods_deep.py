@@ -1,0 +1,277 @@
+"""The losses of the methods with networks, against the formulas of their docstrings written out as loops."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from cmr.methods import acmr, cdpae, cmpm_cmpc, dcca, mvdn, mvldan
+from synthetic import create, fitted, separable
+
+TRAIN = separable(40, seed=3)
+B, K = 7, 4
+generator = np.random.default_rng(0)
+U, V = (generator.normal(size=(B, K)) for _ in range(2))
+LABELS = np.eye(3)[[0, 0, 1, 1, 2, 2, 2]]
+
+
+def t(array):
+    return torch.as_tensor(np.asarray(array), dtype=torch.float32)
+
+
+def distance(a, b):
+    return 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def softmax(row):
+    return np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+
+
+def built(name, **params):
+    """A method whose networks are built but not trained, with its inputs (n, d) and labels (n, c)."""
+    method = create(name, **params)
+    torch.manual_seed(0)
+    method.network = method.build({m: v.features.shape[1] for m, v in TRAIN.items()}, 3)
+    inputs = [t(v.features[:B]) for v in TRAIN.values()]
+    return method, inputs, t(TRAIN["image"].labels[:B])
+
+
+def numpy_of(tensor):
+    return tensor.detach().numpy().astype(float)
+
+
+def number(tensor):
+    return tensor.detach().item()
+
+
+def test_total_correlation_is_the_trace_norm():
+    x, y = U - U.mean(axis=0), V - V.mean(axis=0)
+    roots = [scipy.linalg.fractional_matrix_power(z.T @ z / B + 0.3 * np.eye(K), -0.5) for z in (x, y)]
+    expected = np.linalg.norm(roots[0] @ (x.T @ y / B) @ roots[1], "nuc")
+    assert number(dcca.total_correlation(t(U), t(V), 0.3)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dcca", "dccae"])
+def test_dcca_raises_the_correlation_and_ends_in_canonical_variates(name):
+    small = {"layers": (16,), "components": 2, "batch_size": 40, "learning_rate": 0.01}
+    method = create(name, epochs=40, **small)
+    history = method.fit(TRAIN)
+    assert history.rows[-1]["correlation"] < history.rows[0]["correlation"] - 0.1
+    embedded = [method.embed(m, v.features).astype(float) for m, v in TRAIN.items()]
+    ridge = method.params.regularisation
+    for z, head in zip(embedded, method.heads.values(), strict=True):
+        assert np.allclose(z.mean(axis=0), 0, atol=1e-4)
+        assert np.allclose(z.T @ z / 40 + ridge * head.T @ head, np.eye(2), atol=1e-4)
+    cross = embedded[0].T @ embedded[1] / 40
+    assert np.allclose(cross, np.diag(np.diag(cross)), atol=1e-4)
+
+
+def test_dccae_terms():
+    method, inputs, _ = built("dccae", layers=(6,), components=3, reconstruction=0.2)
+    terms = method.terms(inputs, None)
+    outputs = method.embed_all(inputs)
+    error = 0
+    for modality, x, out in zip(TRAIN, inputs, outputs, strict=True):
+        back = numpy_of(method.network.decode[modality](out))
+        error += sum(np.sum((row - other) ** 2) for row, other in zip(numpy_of(x), back, strict=True)) / B
+    assert number(terms["reconstruction"]) == pytest.approx(0.2 * error, rel=1e-4)
+    assert number(terms["correlation"]) == pytest.approx(-number(dcca.total_correlation(*outputs, 0.1)), rel=1e-5)
+
+
+def test_corr_ae_terms():
+    method, inputs, _ = built("corr_ae", hidden=5, correspondence=0.3)
+    terms = method.terms(inputs, None)
+    codes = [numpy_of(c) for c in method.embed_all(inputs)]
+    assert all(c.min() > 0 and c.max() < 1 for c in codes)
+    apart = sum(np.sum((a - b) ** 2) for a, b in zip(*codes, strict=True)) / B
+    error = 0
+    for modality, x, code in zip(TRAIN, inputs, codes, strict=True):
+        back = numpy_of(method.network.decode[modality](t(code)))
+        error += np.sum((numpy_of(x) - back) ** 2) / B
+    assert number(terms["correspondence"]) == pytest.approx(0.3 * apart, rel=1e-4)
+    assert number(terms["reconstruction"]) == pytest.approx(0.7 * error, rel=1e-4)
+
+
+def test_cdpae_distances():
+    x, y = generator.normal(size=(6, 5)), generator.normal(size=(6, 3))
+    f, g = generator.normal(size=(6, 4)), generator.normal(size=(6, 4))
+    expected = 0
+    for i in range(3):
+        j = i + 3
+        target = math.sqrt(distance(x[i], x[j]) * distance(y[i], y[j]) + 1e-5)
+        for a, b in ((f[i], f[j]), (g[i], g[j]), (f[i], g[j]), (g[i], f[j])):
+            expected += abs(distance(a, b) - target) / 3
+    assert number(cdpae.distance_errors([t(x), t(y)], [t(f), t(g)])) == pytest.approx(expected, rel=1e-4)
+
+
+def test_cdpae_terms_without_masks():
+    method, inputs, _ = built("cdpae", hidden=5, first_mask=0, second_mask=0, distances=0.4, reconstruction=0.2)
+    terms = method.terms(inputs, None)
+    codes = [numpy_of(c) for c in method.embed_all(inputs)]
+    pairs = np.mean([distance(a, b) for a, b in zip(*codes, strict=True)])
+    assert number(terms["pairs"]) == pytest.approx(2 * pairs, rel=1e-4)
+    assert number(terms["distances"]) == pytest.approx(
+        0.4 * number(cdpae.distance_errors(inputs, [t(c) for c in codes]))
+    )
+    error = 0
+    for modality, x, code in zip(TRAIN, inputs, codes, strict=True):
+        back = numpy_of(method.network.decode[modality](t(code)))
+        error += np.mean([np.linalg.norm(a - b) for a, b in zip(numpy_of(x), back, strict=True)])
+    assert number(terms["reconstruction"]) == pytest.approx(2 * 0.2 * error, rel=1e-4)
+
+
+def test_cdpae_masks_the_same_columns_in_all_rows():
+    out = numpy_of(cdpae.masked(torch.ones(5, 10), 0.7))
+    assert np.array_equal(out, np.tile(out[0], (5, 1)))
+    assert (out[0] == 0).sum() == 7
+
+
+def test_acmr_triplets():
+    inputs = generator.normal(size=(B, 5))
+    expected = 0
+    for i in range(B):
+        others = [k for k in range(B) if LABELS[i] @ LABELS[k] == 0]
+        k = max(others, key=lambda k: 1 - distance(inputs[i], inputs[k]))
+        near, far = np.sum((U[i] - V[i]) ** 2) / 2, np.sum((U[i] - V[k]) ** 2) / 2
+        expected += max(0, 0.1 + 5 * near - far)
+    assert number(acmr.triplet_sum(t(U), t(V), t(inputs), t(LABELS), 5, 0.1)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_acmr_triplets_of_a_batch_of_one_class_are_zero():
+    labels = np.tile([1, 0], (B, 1))
+    assert number(acmr.triplet_sum(t(U), t(V), t(U), t(labels), 5, 0.1)) == 0
+
+
+def test_acmr_projectors_and_modality_classifier_pull_against_each_other():
+    method, inputs, labels = built("acmr", first_layers=(6, 4), second_layers=(6, 4), label_weight=0, triplet_weight=0)
+    method.reversal = 0.5
+
+    def gradient(reversal):
+        method.reversal = reversal
+        method.network.zero_grad()
+        method.terms(inputs, labels)["modality"].backward()
+        return [method.network.embed["image"][0].weight.grad.clone(), method.network.modality[0].weight.grad.clone()]
+
+    (projector, classifier), (plain, same) = gradient(0.5), gradient(-1.0)
+    assert torch.allclose(projector, -0.5 * plain, atol=1e-7)
+    assert torch.allclose(classifier, same)
+    assert plain.abs().max() > 0
+
+
+def test_acmr_reversal_grows_from_zero():
+    method = create("acmr", epochs=10)
+    weights = []
+    for epoch in (1, 6, 10):
+        method.each_epoch(epoch)
+        weights.append(method.reversal)
+    assert weights == pytest.approx([0, 2 / (1 + math.exp(-5)) - 1, 2 / (1 + math.exp(-9)) - 1])
+
+
+def test_dscmr_terms():
+    method, inputs, labels = built("dscmr", hidden=6, dimension=4, discrimination=0.3, invariance=0.2)
+    terms = method.terms(inputs, labels)
+    u, v = (numpy_of(out) for out in method.embed_all(inputs))
+    y = numpy_of(labels)
+    predicted = [numpy_of(method.network.label(t(out))) for out in (u, v)]
+    label = sum(np.mean([np.linalg.norm(p - z) for p, z in zip(out, y, strict=True)]) for out in predicted)
+    assert number(terms["label"]) == pytest.approx(label, rel=1e-4)
+    discrimination = 0
+    for a, b in ((u, u), (u, v), (v, v)):
+        for i in range(B):
+            for j in range(B):
+                theta = (1 - distance(a[i], b[j])) / 2
+                discrimination += (math.log(1 + math.exp(theta)) - (y[i] @ y[j]) * theta) / B**2
+    assert number(terms["discrimination"]) == pytest.approx(0.3 * discrimination, rel=1e-4)
+    apart = np.mean([np.linalg.norm(a - b) for a, b in zip(u, v, strict=True)])
+    assert number(terms["invariance"]) == pytest.approx(0.2 * apart, rel=1e-4)
+
+
+def test_dscmr_shares_its_common_layer():
+    method, _, _ = built("dscmr", hidden=6, dimension=4)
+    assert method.network.embed["image"][2] is method.network.embed["text"][2]
+
+
+def test_projection_matching():
+    q = (LABELS @ LABELS.T > 0).astype(float)
+    expected = 0
+    for i in range(B):
+        p = softmax(np.array([U[i] @ V[j] / np.linalg.norm(V[j]) for j in range(B)]))
+        target = q[i] / q[i].sum()
+        expected += sum(pj * math.log(pj / (qj + 1e-8)) for pj, qj in zip(p, target, strict=True)) / B
+    value = cmpm_cmpc.projection_matching(t(U), t(V), t(LABELS))
+    assert number(value) == pytest.approx(expected, rel=1e-4)
+
+
+def test_projection_classification():
+    classes = generator.normal(size=(3, K))
+    expected = 0
+    for i in range(B):
+        onto = V[i] / np.linalg.norm(V[i])
+        logits = [w / np.linalg.norm(w) @ ((U[i] @ onto) * onto) for w in classes]
+        expected -= math.log(softmax(np.array(logits))[LABELS[i].argmax()]) / B
+    value = cmpm_cmpc.projection_classification(t(U), t(V), t(classes), t(LABELS))
+    assert number(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fisher_is_within_over_between():
+    within, between, mean = 0, 0, U.mean(axis=0)
+    for c in range(3):
+        rows = U[LABELS[:, c] == 1]
+        within += sum(np.sum((row - rows.mean(axis=0)) ** 2) for row in rows)
+        between += len(rows) * np.sum((rows.mean(axis=0) - mean) ** 2)
+    assert number(mvdn.fisher(t(U), t(LABELS))) == pytest.approx(within / between, rel=1e-5)
+
+
+def test_mvldan_matrices_are_those_of_mvda_and_pairs():
+    outputs = [np.c_[U, np.zeros_like(V)], np.c_[np.zeros_like(U), V]]
+    rows, labels = np.vstack(outputs), np.vstack([LABELS, LABELS])
+    within, between = (np.zeros((2 * K, 2 * K)) for _ in range(2))
+    for c in range(3):
+        members = rows[labels[:, c] == 1]
+        within += (members - members.mean(axis=0)).T @ (members - members.mean(axis=0))
+        between += len(members) * np.outer(
+            members.mean(axis=0) - rows.mean(axis=0), members.mean(axis=0) - rows.mean(axis=0)
+        )
+    between[:K, K:] += 0.3 * U.T @ V
+    between[K:, :K] += 0.3 * V.T @ U
+    ours = mvldan.discriminant_matrices([t(U), t(V)], t(LABELS), 0.3)
+    assert np.allclose(ours[0], between, atol=1e-4)
+    assert np.allclose(ours[1], within, atol=1e-4)
+
+
+def test_mvldan_takes_the_weakest_of_the_top_eigenvalues():
+    s, d = np.diag([9.0, 5.0, 2.9, 2.0, 0.1]), np.eye(5)
+    value = mvldan.weakest_eigenvalues(t(s), t(0.5 * d), 0.5, k=4)
+    assert number(value) == pytest.approx((2.0 + 2.9) / 2, rel=1e-5)
+
+
+def test_mvldan_ends_in_the_discriminants_of_all_training_rows():
+    method = fitted("mvldan", TRAIN, layers=(16,), batch_size=40, epochs=3)
+    embedded = [method.embed(m, v.features).astype(float) for m, v in TRAIN.items()]
+    assert [z.shape for z in embedded] == [(40, 2), (40, 2)]
+    rows, labels = np.vstack(embedded), np.vstack([v.labels for v in TRAIN.values()])
+    within = sum(
+        (members - members.mean(axis=0)).T @ (members - members.mean(axis=0))
+        for members in (rows[labels[:, c] == 1] for c in range(3))
+    )
+    assert np.allclose(within, np.diag(np.diag(within)), atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["acmr", "dscmr", "cmpm_cmpc", "mvdn", "mvldan"])
+def test_training_lowers_the_loss_and_validation_picks_an_epoch(name):
+    small = {"hidden": 16, "dimension": 8, "first_layers": (16, 8), "second_layers": (16, 8), "layers": (16,)}
+    fields = create(name).params.__class__.model_fields
+    params = {k: v for k, v in small.items() if k in fields} | {"batch_size": 20, "learning_rate": 0.003, "epochs": 15}
+    method = create(name, **params)
+    history = method.fit(TRAIN, separable(30, seed=4))
+    assert 1 <= history.chosen["epochs"] <= 15
+    first, last = (
+        sum(v for k, v in row.items() if k not in ("epoch", "validation"))
+        for row in (history.rows[0], history.rows[-1])
+    )
+    assert last < first
+    assert history.rows[history.chosen["epochs"] - 1]["validation"] == max(row["validation"] for row in history.rows)
+    assert method.validation_score(separable(30, seed=4)) == pytest.approx(
+        max(row["validation"] for row in history.rows), abs=1e-6
+    )

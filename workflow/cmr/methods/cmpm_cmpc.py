@@ -1,0 +1,90 @@
+"""Cross-modal projection matching and classification.
+
+Zhang and Lu, "Deep cross-modal projection learning for image-text matching", ECCV 2018. With x̄ = x/‖x‖ and embeddings
+x of images, z of texts in a batch,
+
+    CMPM  Σᵢ Σⱼ pᵢⱼ log(pᵢⱼ / (qᵢⱼ + ε)) / b,  pᵢⱼ = softmaxⱼ(xᵢᵀ z̄ⱼ),  qᵢⱼ = yᵢⱼ / Σₖ yᵢₖ,
+          yᵢⱼ = 1 where i and j share a class;
+    CMPC  cross-entropy of Wᵀ x̂ᵢ with the label, x̂ᵢ = (xᵢᵀ z̄ᵢ) z̄ᵢ the projection of xᵢ onto its pair, ‖W_c‖ = 1,
+
+both in both directions, summed. The paper trains a convolutional and a recurrent network; here feed-forward networks
+take their place on given features, so layers and rates are ours.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.data import Part
+from cmr.methods.base import History
+from cmr.methods.checks import training_views
+from cmr.methods.deep import DeepMethod, Networks
+from cmr.methods.training import Terms, feed_forward
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "CMPM+CMPC",
+    "paper": "Zhang and Lu, Deep cross-modal projection learning for image-text matching, ECCV 2018",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+EPSILON = 1e-8
+
+
+class Params(BaseParams):
+    hidden: int = Field(1024, ge=1, description="width of the ReLU layer")
+    dimension: int = Field(512, ge=1, description="dimensions of the embedding, 512 in the paper")
+    matching: float = Field(1.0, ge=0, description="weight of CMPM")
+    classification: float = Field(1.0, ge=0, description="weight of CMPC")
+    batch_size: int = Field(100, ge=2, description="rows a step")
+    learning_rate: float = Field(2e-4, gt=0, description="Adam's step")
+    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+class CMPMCMPC(DeepMethod):
+    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        return self.learn(training_views(INFO, self.modalities, train), validation)
+
+    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+        p = self.params
+        own = {m: feed_forward((d, p.hidden, p.dimension), nn.ReLU) for m, d in dimensions.items()}
+        return Networks(own, label=nn.Linear(p.dimension, classes, bias=False))
+
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        x, z = (out.float() for out in self.embed_all(inputs))
+        classes = self.network.label.weight.float()
+        matching = projection_matching(x, z, labels) + projection_matching(z, x, labels)
+        classification = projection_classification(x, z, classes, labels)
+        return {
+            "matching": self.params.matching * matching,
+            "classification": self.params.classification
+            * (classification + projection_classification(z, x, classes, labels)),
+        }
+
+
+def projection_matching(x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+    """CMPM of one direction: x (b, k) projected onto z."""
+    log_p = functional.log_softmax(x @ functional.normalize(z).T, dim=1)
+    matches = (labels @ labels.T > 0).float()
+    q = matches / matches.sum(1, keepdim=True)
+    return (log_p.exp() * (log_p - torch.log(q + EPSILON))).sum(1).mean()
+
+
+def projection_classification(x: Tensor, z: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
+    """CMPC of one direction; ``classes`` (c, k)."""
+    onto = functional.normalize(z)
+    projected = (x * onto).sum(1, keepdim=True) * onto
+    share = labels / labels.sum(1, keepdim=True)
+    return functional.cross_entropy(projected @ functional.normalize(classes).T, share)

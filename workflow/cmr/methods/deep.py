@@ -1,0 +1,147 @@
+"""What the methods with a network a modality share: scaling, training on pairs, embedding, state."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmr.data import Part, View
+from cmr.methods.base import History, Method
+from cmr.methods.scaling import Scaling
+from cmr.methods.training import Terms, Update, apply, load_network, network_state, tensor, train
+
+
+class DeepMethod(Method):
+    """Embeds a modality by ``self.network.embed[modality]``. Networks may share layers.
+
+    A subclass gives `build` and `terms`, and its ``fit`` the paired views to `learn`. ``Params`` has ``batch_size``,
+    ``learning_rate``, ``epochs``, ``patience`` and ``scale``.
+    """
+
+    def learn(self, views: Sequence[View], validation: Part | None) -> History:
+        """Trains on ``views``, row i of each one item; with ``validation`` the best epoch's weights are kept."""
+        self.scaling = {
+            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
+        }
+        self.inputs = [
+            tensor(self.scaling[m](v.features, np.float32), self.device)
+            for m, v in zip(self.modalities, views, strict=True)
+        ]
+        labels = views[0].labels
+        self.labels = None if labels is None else tensor(labels, self.device)
+        self.classes = 0 if labels is None else labels.shape[1]
+        torch.manual_seed(self.seed)
+        self.network = self._network()
+        history = train(
+            self.network,
+            self.updates(),
+            rows=len(views[0]),
+            epochs=self.params.epochs,
+            batch_size=self.params.batch_size,
+            seed=self.seed,
+            device=self.device,
+            patience=self.params.patience,
+            validate=None if validation is None else lambda: self.score(validation),
+            checkpoint=self.checkpoint,
+            each_epoch=self.each_epoch,
+        )
+        self.finish()
+        del self.inputs, self.labels
+        return history
+
+    @abstractmethod
+    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+        """The networks: a module with ``embed``, a ModuleDict of one network a modality.
+
+        ``dimensions``: features of each modality; ``classes``: 0 where the method takes no labels.
+        """
+
+    @abstractmethod
+    def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
+        """The weighted loss terms of a batch: ``inputs`` (b, d) of each modality, ``labels`` (b, c)."""
+
+    def updates(self) -> list[Update]:
+        """One step of Adam on everything."""
+        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate)
+        return [Update(optimizer, self.batch_terms)]
+
+    def batch_terms(self, rows: Tensor) -> Terms:
+        return self.terms([x[rows] for x in self.inputs], None if self.labels is None else self.labels[rows])
+
+    def each_epoch(self, epoch: int) -> None:
+        """Called before an epoch starts, with its number from 1."""
+
+    def finish(self) -> None:
+        """Called when the weights are final, and before each validation: what is computed from all training rows."""
+
+    def score(self, validation: Part) -> float:
+        self.finish()
+        return self.validation_score(validation)
+
+    def embed_all(self, inputs: list[Tensor]) -> list[Tensor]:
+        return [self.network.embed[m](x) for m, x in zip(self.modalities, inputs, strict=True)]
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
+
+    def state(self) -> dict[str, np.ndarray]:
+        state = network_state(self.network) | {"classes": np.array([self.classes])}
+        for m in self.modalities:
+            state |= self.scaling[m].state(m)
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.classes = int(state["classes"][0])
+        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
+        self.network = self._network()
+        load_network(self.network, state)
+
+    def _network(self) -> nn.Module:
+        dimensions = {m: len(self.scaling[m].mean) for m in self.modalities}
+        return self.build(dimensions, self.classes).to(self.device)
+
+
+class HeadedMethod(DeepMethod):
+    """Embeds by the network's output times a linear map that is solved for on all training rows."""
+
+    @abstractmethod
+    def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The map (o, k) of each modality, from centred outputs (n, o) float64 of the training rows."""
+
+    def finish(self) -> None:
+        outputs = [super(HeadedMethod, self).embed(m, self.rows[m]) for m in self.modalities]
+        self.centres = {m: out.mean(axis=0, dtype=np.float64) for m, out in zip(self.modalities, outputs, strict=True)}
+        centred = [out - self.centres[m] for m, out in zip(self.modalities, outputs, strict=True)]
+        self.heads = dict(zip(self.modalities, self.head(centred), strict=True))
+
+    def learn(self, views: Sequence[View], validation: Part | None) -> History:
+        self.rows = {m: view.features for m, view in zip(self.modalities, views, strict=True)}
+        history = super().learn(views, validation)
+        del self.rows
+        return history
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        output = super().embed(modality, features)
+        return ((output - self.centres[modality]) @ self.heads[modality]).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        heads = {f"{m}.head": self.heads[m] for m in self.modalities}
+        return super().state() | heads | {f"{m}.centre": self.centres[m] for m in self.modalities}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        super().load_state(state)
+        self.heads, self.centres = (
+            {m: np.asarray(state[f"{m}.{name}"]) for m in self.modalities} for name in ("head", "centre")
+        )
+
+
+class Networks(nn.Module):
+    """``embed``: a network a modality; and any more, by name."""
+
+    def __init__(self, embed: Mapping[str, nn.Module], **more: nn.Module):
+        super().__init__()
+        self.embed = nn.ModuleDict(embed)
+        for name, module in more.items():
+            self.add_module(name, module)

@@ -1,0 +1,83 @@
+"""Deep supervised cross-modal retrieval.
+
+Zhen, Hu, Wang and Peng, "Deep supervised cross-modal retrieval", CVPR 2019; sizes, weights and the optimiser's values
+as in the authors' public code. A ReLU layer a modality, then one linear layer into the common space and one linear
+classifier that both share. With u, v the common representations of a pair and P the classifier,
+
+    min  mean ‖P u − y‖ + mean ‖P v − y‖                                                    (labels, unsquared)
+       + λ mean_{ij} Σ over uu, uv, vv of log(1 + e^θᵢⱼ) − Sᵢⱼ θᵢⱼ,  θᵢⱼ = ½ cos, Sᵢⱼ shared labels  (discrimination)
+       + η mean ‖u − v‖                                                                     (invariance, unsquared).
+
+The public code reports the test epoch that is best; here the epoch is chosen on held-out rows.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.data import Part
+from cmr.methods.base import History
+from cmr.methods.checks import training_views
+from cmr.methods.deep import DeepMethod, Networks
+from cmr.methods.training import Terms, Update
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "DSCMR",
+    "paper": "Zhen, Hu, Wang and Peng, Deep supervised cross-modal retrieval, CVPR 2019",
+    "provenance": "own",
+    "modalities": 2,
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+
+
+class Params(BaseParams):
+    hidden: int = Field(2048, ge=1, description="width of each modality's ReLU layer")
+    dimension: int = Field(1024, ge=1, description="dimensions of the common space")
+    discrimination: float = Field(1e-3, ge=0, description="λ: weight of the pairwise likelihoods")
+    invariance: float = Field(0.1, ge=0, description="η: weight of the distance of a pair")
+    batch_size: int = Field(100, ge=2, description="rows a step")
+    learning_rate: float = Field(1e-4, gt=0, description="step of Adam with β₁ = 0.5")
+    epochs: int = Field(500, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+class DSCMR(DeepMethod):
+    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        return self.learn(training_views(INFO, self.modalities, train), validation)
+
+    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+        p = self.params
+        shared = nn.Linear(p.hidden, p.dimension)
+        own = {m: nn.Sequential(nn.Linear(d, p.hidden), nn.ReLU(), shared) for m, d in dimensions.items()}
+        return Networks(own, label=nn.Linear(p.dimension, classes))
+
+    def updates(self) -> list[Update]:
+        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+        return [Update(optimizer, self.batch_terms)]
+
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        u, v = (out.float() for out in self.embed_all(inputs))
+        shared_labels = labels @ labels.T
+        pairs = ((u, u), (u, v), (v, v))
+        return {
+            "label": sum((self.network.label(out).float() - labels).norm(dim=1).mean() for out in (u, v)),
+            "discrimination": self.params.discrimination * sum(likelihood(a, b, shared_labels) for a, b in pairs),
+            "invariance": self.params.invariance * (u - v).norm(dim=1).mean(),
+        }
+
+
+def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
+    """Negative log-likelihood of ``similar`` (n, m), mean over the pairs of rows of a and b."""
+    theta = functional.normalize(a, eps=1e-6) @ functional.normalize(b, eps=1e-6).T / 2
+    return (functional.softplus(theta) - similar * theta).mean()

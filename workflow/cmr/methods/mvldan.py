@@ -1,0 +1,105 @@
+"""Multi-view linear discriminant analysis network.
+
+Hu, Peng, Sang and Xiang, "Multi-view linear discriminant analysis network", TIP 2019, as in the authors'
+public code. Networks of ReLU layers with linear outputs; on the outputs of a batch S and D of `mvda` (not divided by
+the rows), with S gaining c times the products of the rows of different views and D a ridge r, the eigenvalues of
+S w = λ D w are formed, and
+
+    max  mean of those of the k largest λ that are at most min(k largest) + 1,
+
+so that the weakest useful directions grow first; k = classes − 1. The embedding is the eigenvectors' map of the outputs
+of all training rows, standardised. The authors' network ends in as many outputs as classes.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cmr.data import Part
+from cmr.methods.base import History
+from cmr.methods.checks import training_views
+from cmr.methods.deep import HeadedMethod, Networks
+from cmr.methods.eigen import top_eigenpairs
+from cmr.methods.training import Terms, feed_forward
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "MvLDAN",
+    "paper": "Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
+    "provenance": "own",
+    "modalities": "any",
+    "labels": True,
+    "stochastic": True,
+    "gpu": True,
+    "chooses": ("epochs",),
+}
+THRESHOLD = 1.0
+
+
+class Params(BaseParams):
+    layers: tuple[int, ...] = Field((2048,), description="hidden layers of each network, ReLU")
+    pairs: float = Field(1e-3, ge=0, description="c: weight of the products of paired outputs")
+    regularisation: float = Field(1e-3, gt=0, description="ridge r on D of a batch")
+    decay: float = Field(1e-5, ge=0, description="weight of the squared weights, in the loss")
+    batch_size: int = Field(100, ge=4, description="items a step; several of each class")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
+    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
+    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
+    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+
+
+class MvLDAN(HeadedMethod):
+    """``fit`` takes the items that have every modality.
+
+    State: the networks' weights, and of each modality ``.mean``, ``.scale``, ``.centre`` and ``.head``.
+    """
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        return self.learn(training_views(INFO, self.modalities, train), validation)
+
+    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+        return Networks({m: feed_forward((d, *self.params.layers, classes), nn.ReLU) for m, d in dimensions.items()})
+
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        between, within = discriminant_matrices(self.embed_all(inputs), labels, self.params.pairs)
+        weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
+        return {
+            "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, self.classes - 1),
+            "decay": self.params.decay * sum(w.float().square().sum() for w in weights),
+        }
+
+    def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        deviations = [np.where(out.std(axis=0) > 0, out.std(axis=0), 1) for out in outputs]
+        scaled = [torch.as_tensor(out / d) for out, d in zip(outputs, deviations, strict=True)]
+        between, within = discriminant_matrices(scaled, self.labels.cpu().double(), self.params.pairs)
+        ridge = self.params.regularisation * np.eye(len(within))
+        _, vectors = top_eigenpairs(between.numpy(), within.numpy() + ridge, self.classes - 1)
+        parts = np.split(vectors, len(outputs))
+        return [part / d[:, None] for part, d in zip(parts, deviations, strict=True)]
+
+
+def discriminant_matrices(outputs: list[Tensor], labels: Tensor, pairs: float) -> tuple[Tensor, Tensor]:
+    """S with the paired products and D, over stacked views of rows (b, o); at least float32."""
+    outputs = [out if out.dtype == torch.float64 else out.float() for out in outputs]
+    shares = (labels / labels.sum(1, keepdim=True)).to(outputs[0].dtype)
+    sums = torch.cat([shares.T @ out for out in outputs], dim=1)
+    counts = len(outputs) * shares.sum(0)
+    class_part = (sums / counts.clamp(min=1e-6)[:, None]).T @ sums
+    own = torch.block_diag(*(out.T @ out for out in outputs))
+    rows = torch.cat(outputs, dim=1)
+    total = sums.sum(0)
+    between = class_part - torch.outer(total, total) / counts.sum()
+    return between + pairs * (rows.T @ rows - own), own - class_part
+
+
+def weakest_eigenvalues(between: Tensor, within: Tensor, ridge: float, k: int) -> Tensor:
+    """Mean of those of the k largest eigenvalues that are within a threshold of the least of them."""
+    factor = torch.linalg.cholesky(within + ridge * torch.eye(len(within), device=within.device))
+    whitened = torch.linalg.solve_triangular(factor, between, upper=False)
+    whitened = torch.linalg.solve_triangular(factor, whitened.T, upper=False)
+    top = torch.linalg.eigvalsh((whitened + whitened.T) / 2)[-k:]
+    return top[top <= top.min().detach() + THRESHOLD].mean()
