@@ -329,19 +329,29 @@ def metrics_of_files(
     if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
         row = int(np.flatnonzero(first_ids != second_ids)[0])
         raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
-    forward, backward = (_maps(x, y, classes, at, threads) for x, y in ((first, second), (second, first)))
+    forward, backward = (
+        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
+        for x, y in ((first, second), (second, first))
+    )
     return {
         name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
         for name, there, back in zip(("map@all", f"map@{at}"), forward, backward, strict=True)
     }
 
 
-def _maps(query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, at: int, threads: int | None) -> list[float]:
-    gains = shared_labels(classes, classes)
+def mean_average_precisions(
+    score_block: ScoreBlock,
+    query_labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    cuts: Sequence[int | None] = (None,),
+    threads: int | None = None,
+) -> list[float]:
+    """mAP at each cut (None: all results) of one direction, and nothing else. Labels as `shared_labels` takes them."""
+    gains = shared_labels(query_labels, gallery_labels)
 
-    def work(rows: slice, scores: np.ndarray) -> np.ndarray:
-        ranking = rank(scores, gains(rows), top=0)
-        return np.stack([average_precision_of(ranking), average_precision_of(ranking, at)])
+    def work(rows: slice, scores: Any) -> np.ndarray:
+        ranking = rank(scores, gains(rows) > 0, top=0)
+        return np.stack([average_precision_of(ranking, at) for at in cuts])
 
-    blocks = over_blocks(scorer(query, gallery), len(query), len(gallery), work, threads)
+    blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
     return np.concatenate(list(blocks), axis=1).mean(axis=1).tolist()

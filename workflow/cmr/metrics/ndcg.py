@@ -28,13 +28,13 @@ class Params(Base):
 
 def compute(ranking: Ranking, params: Params) -> np.ndarray:
     """nDCG (q,)."""
-    return _of_best(_gain(ranking.gains[:, : params.at], params) @ _discounts(ranking, params), ranking, params)
+    return _of_best(_dcg(ranking.gains[:, : params.at], params), ranking, params)
 
 
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """E[nDCG] (q,) over all permutations: every rank then holds the mean gain."""
     mean = _gain(ranking.gains, params).mean(axis=1)
-    return _of_best(mean * _discounts(ranking, params).sum(), ranking, params)
+    return _of_best(mean * _discounts(ranking.gains[:, : params.at].shape[1]).sum(), ranking, params)
 
 
 def note(params: Params, gallery_size: int) -> str:
@@ -42,14 +42,18 @@ def note(params: Params, gallery_size: int) -> str:
 
 
 def _of_best(dcg: np.ndarray, ranking: Ranking, params: Params) -> np.ndarray:
-    best = np.sort(ranking.gains, axis=1, kind="stable")[:, ::-1][:, : params.at]
-    ideal = _gain(best, params) @ _discounts(ranking, params)
+    ideal = _dcg(np.sort(ranking.gains, axis=1, kind="stable")[:, ::-1][:, : params.at], params)
     return np.divide(dcg, ideal, out=np.zeros_like(ideal), where=ideal > 0)
+
+
+def _dcg(shared: np.ndarray, params: Params) -> np.ndarray:
+    # not a product with BLAS, whose last digit depends on the number of rows and threads
+    return (_gain(shared, params) * _discounts(shared.shape[1])).sum(axis=1)
 
 
 def _gain(shared: np.ndarray, params: Params) -> np.ndarray:
     return shared.astype(float) if params.gain == "linear" else np.exp2(shared, dtype=float) - 1
 
 
-def _discounts(ranking: Ranking, params: Params) -> np.ndarray:
-    return 1 / np.log2(np.arange(2, ranking.gains[:, : params.at].shape[1] + 2))
+def _discounts(ranks: int) -> np.ndarray:
+    return 1 / np.log2(np.arange(2, ranks + 2))

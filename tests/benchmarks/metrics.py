@@ -1,0 +1,185 @@
+"""Speed, memory and equality of the evaluation, side by side in one run: ``python tests/benchmarks/metrics.py``.
+
+Prints a table of ratios; see ``--help`` for the sizes. The contenders take turns and the best of their rounds counts,
+so that a busy machine slows all of them alike.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cmr  # noqa: F401  before numpy, whose sort it sees to
+import numpy as np
+from cmr.data import View
+from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, over_blocks, scorer
+from cmr.metrics.ranking import average_precision, rank
+
+CLASSES = 10
+DIMENSIONS = 200
+MAP = [ConfiguredMetric.from_entry({"id": "map@all", "metric": "mean_average_precision", "params": {}})]
+
+
+def embeddings(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two modalities (n, 200) float32 around ten common class means, and the class numbers (n,)."""
+    rng = np.random.default_rng(0)
+    classes, means = rng.integers(0, CLASSES, n), rng.standard_normal((CLASSES, DIMENSIONS))
+    a, b = (means[classes] * 0.3 + rng.standard_normal((n, DIMENSIONS)) for _ in range(2))
+    return a.astype(np.float32), b.astype(np.float32), classes
+
+
+def classic_loop(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> list[float]:
+    """The field's way: all cosine distances, an argsort a query, precision accumulated result by result."""
+    from scipy.spatial.distance import cdist
+
+    found = []
+    for query, gallery in ((a, b), (b, a)):
+        distances, total = cdist(query, gallery, "cosine"), 0.0
+        for row, label in zip(distances, classes, strict=True):
+            hits = precision = 0
+            for place, item in enumerate(np.argsort(row), start=1):
+                if classes[item] == label:
+                    hits += 1
+                    precision += hits / place
+            total += precision / hits
+        found.append(total / len(query))
+    return found
+
+
+def product_and_sort(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> None:
+    """What no evaluation can go without: both products, and a bare sort of their rows in the same blocks."""
+    for query, gallery in ((a, b), (b, a)):
+        product = scorer(query, gallery, "inner")
+        list(over_blocks(product, len(query), len(gallery), lambda rows, scores: scores.sort(axis=1)))
+
+
+def ours(a: np.ndarray, b: np.ndarray, classes: np.ndarray, device: str | None = None) -> list[float]:
+    """mAP@all of both directions."""
+    pairs = ((a, b), (b, a))
+    return [mean_average_precisions(scorer(x, y, device=device), classes, classes)[0] for x, y in pairs]
+
+
+def with_everything(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> list[float]:
+    """mAP@all with chance, bounds, interval and classes: what a run of the workflow writes."""
+    ids, labels = np.arange(len(a)).astype(str), np.eye(CLASSES, dtype=np.uint8)[classes]
+    names = [str(c) for c in range(CLASSES)]
+    views = View(ids, a, labels), View(ids, b, labels)
+    tasks = [
+        evaluate_task(scorer(q.features, g.features), q, g, MAP, names).task["metrics"] for q, g in (views, views[::-1])
+    ]
+    return [metrics["map@all"]["value"] for metrics in tasks]
+
+
+def best(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Wall and processor seconds of each contender's quickest round."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            contender()
+            seconds[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {name: min(times) for name, times in seconds.items()}
+
+
+def speed(n: int, rounds: int) -> None:
+    data = embeddings(n)
+    contenders = {f.__name__: (lambda f=f: f(*data)) for f in (product_and_sort, ours, with_everything)}
+    if _cuda():
+        contenders["ours on CUDA"] = lambda: ours(*data, device="cuda")
+    seconds = best(contenders, rounds)
+    results: dict[str, list[float]] = {}
+    seconds |= best({"classic_loop": lambda: results.update(classic=classic_loop(*data))}, 1)
+    gap = np.abs(np.subtract(results["classic"], ours(*data))).max()
+    print(
+        f"mAP@all, both directions, {n} x {n}, {DIMENSIONS} dimensions, float32, {_cores()} cores, load {_load():.1f}"
+    )
+    print(f"  {'':18s}{'wall s':>9s}{'CPU s':>9s}{'x product+sort':>16s}{'loop is x slower':>18s}")
+    for name, (wall, processor) in seconds.items():
+        floor, loop = seconds["product_and_sort"][0], seconds["classic_loop"][0]
+        print(f"  {name:18s}{wall:9.3f}{processor:9.3f}{wall / floor:16.2f}{loop / wall:18.1f}")
+    print(f"  largest difference from the loop (float64): {gap:.1e}")
+
+
+def memory(n: int) -> None:
+    """In a process of its own, since the peak is the process's."""
+    data = embeddings(n)
+    before = _peak_mb()
+    start = time.perf_counter()
+    found = ours(*data)
+    taken = time.perf_counter() - start
+    print(f"mAP@all, both directions, {n} x {n}: {found[0]:.4f} {found[1]:.4f} in {taken:.1f} s")
+    print(f"  peak memory {_peak_mb():.0f} MB, {before:.0f} MB of it before the start")
+
+
+def equality(queries: int, gallery: int) -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(1)
+    scores, relevance = rng.standard_normal((queries, gallery)), rng.random((queries, gallery)) < 0.1
+    wanted = [average_precision_score(r, s) for r, s in zip(relevance, scores, strict=True)]
+    print(f"float64 without ties, {queries} x {gallery}, largest difference of a query's AP")
+    print(f"  scikit-learn       {np.abs(average_precision(scores, relevance) - wanted).max():.1e}")
+    for name, at in (("map", None), ("map_cut_50", 50)):
+        wanted = _trec_eval(scores, relevance, name)
+        found = average_precision(scores, relevance, at, "relevant")
+        print(f"  trec_eval {name:10s}{np.abs(found - wanted).max():.1e}")
+    coarse = np.round(scores, 1)
+    low, value, high = (average_precision(coarse, relevance, ties=t) for t in ("pessimistic", "fixed", "optimistic"))
+    inside = ((low <= value) & (value <= high)).all()
+    print(
+        f"  scores rounded to 0.1: {low.mean():.4f} <= {value.mean():.4f} <= {high.mean():.4f}, every query: {inside}"
+    )
+    assert not rank(scores, relevance).tied.any()
+
+
+def _trec_eval(scores: np.ndarray, relevance: np.ndarray, name: str) -> list[float]:
+    import pytrec_eval
+
+    run = {str(i): {str(j): float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}
+    judged = {str(i): {str(j): int(r) for j, r in enumerate(row)} for i, row in enumerate(relevance)}
+    found = pytrec_eval.RelevanceEvaluator(judged, {name}).evaluate(run)
+    return [found[str(i)][name] for i in range(len(scores))]
+
+
+def _cuda() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _load() -> float:
+    return os.getloadavg()[0]
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process since it was started (`ru_maxrss` would count its parent's)."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=5000, help="items for the speed (5000)")
+    parser.add_argument("--large", type=int, default=30_000, help="items for the memory (30000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the best counts (5)")
+    parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_only:
+        memory(arguments.large)
+        return
+    equality(200, 2000)
+    speed(arguments.n, arguments.rounds)
+    subprocess.run([sys.executable, __file__, "--memory-only", "--large", str(arguments.large)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What every metric promises, over the registry: a new metric file is tested without more."""
+
+import inspect
+
+import numpy as np
+import pytest
+from cmr import registry
+from cmr.metrics import base
+from cmr.metrics.ranking import TOP, rank
+
+NAMES = registry.names("metrics")
+NUMBERS = [name for name in NAMES if registry.info("metrics", name).gives == "number"]
+CURVES = [name for name in NAMES if registry.info("metrics", name).gives == "curve"]
+CHANCE = [name for name in NUMBERS if hasattr(registry.module("metrics", name), "chance")]
+QUERIES, GALLERY = 40, 60
+
+
+def example(seed: int = 0, signal: float = 0.0, queries: int = QUERIES):
+    """Scores, shared labels and own pairs; with ``signal``, scores that follow the labels and the pairs."""
+    rng = np.random.default_rng(seed)
+    gains, own = rng.integers(0, 3, (queries, GALLERY)), np.arange(queries) % GALLERY
+    target = gains.astype(float)
+    target[np.arange(queries), own] += 5
+    return rng.standard_normal((queries, GALLERY)) + signal * target, gains, own
+
+
+def default(name: str):
+    return registry.module("metrics", name), registry.params_model("metrics", name)()
+
+
+def values(name: str, ranking: base.Ranking) -> np.ndarray:
+    """A value a query, a curve's ordinates, or the gallery's number."""
+    module, params = default(name)
+    found = module.compute(ranking, params)
+    gives = registry.info("metrics", name).gives
+    if gives == "gallery":
+        return np.array(module.summary(found, ranking.gains.shape[1]))
+    return found[1] if gives == "curve" else found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_documented_and_follows_the_contract(name):
+    info, module = registry.info("metrics", name), registry.module("metrics", name)
+    assert info.range
+    assert module.__doc__
+    assert "Tie rule" in module.__doc__
+    assert list(inspect.signature(module.compute).parameters) == ["ranking", "params"]
+    assert (info.gives == "curve") == bool(info.x and info.y)
+    assert (info.gives != "gallery") or hasattr(module, "summary")
+    assert all(field.description for field in registry.params_model("metrics", name).model_fields.values())
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_has_one_finite_value_a_query(name):
+    found = values(name, rank(*example()))
+    assert found.shape == (QUERIES,)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_has_as_many_abscissae_as_ordinates_in_rising_order(name):
+    module, params = default(name)
+    x, y = module.compute(rank(*example()), params)
+    assert y.shape == (QUERIES, x.shape[-1])
+    assert x.ndim == 1 or x.shape == y.shape
+    assert (np.diff(x, axis=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_lie_in_the_range(name):
+    low, high = registry.info("metrics", name).range.strip("[]()").split(", ")
+    low, high = float(low.replace("∞", "inf")), float(high.replace("∞", "inf").replace("gallery size", str(GALLERY)))
+    for ties in ("fixed", "pessimistic", "optimistic"):
+        scores, gains, own = example()
+        ranking = rank(np.round(scores), gains, own, ties=ties)
+        if registry.info("metrics", name).gives == "gallery" and ties != "fixed":
+            continue
+        found = values(name, ranking)
+        assert found.min() >= low
+        assert found.max() <= high
+
+
+@pytest.mark.parametrize("name", NUMBERS + CURVES)
+def test_scores_that_follow_the_labels_are_better_than_random_ones(name):
+    random, good = (values(name, rank(*example(signal=s))).mean() for s in (0, 9))
+    assert good > random + 0.05 if registry.info("metrics", name).higher_is_better else good < random - 0.05
+
+
+@pytest.mark.parametrize("name", NUMBERS + CURVES)
+def test_each_query_is_on_its_own(name):
+    scores, gains, own = example()
+    order = np.random.default_rng(1).permutation(QUERIES)[:17]
+    whole = values(name, rank(scores, gains, own))
+    assert values(name, rank(scores[order], gains[order], own[order])).tolist() == whole[order].tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_the_gallery_does_not_matter_without_ties(name):
+    scores, gains, own = example()
+    order = np.random.default_rng(1).permutation(GALLERY)
+    moved = rank(scores[:, order], gains[:, order], np.argsort(order)[own])
+    assert values(name, moved) == pytest.approx(values(name, rank(scores, gains, own)))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_bounds_enclose_the_value_of_tied_scores(name):
+    scores, gains, own = example()
+    low, value, high = (
+        values(name, rank(np.round(scores), gains, own, ties=ties)) for ties in ("pessimistic", "fixed", "optimistic")
+    )
+    sign = 1 if registry.info("metrics", name).higher_is_better else -1
+    assert (sign * low <= sign * value + 1e-12).all()
+    assert (sign * value <= sign * high + 1e-12).all()
+    assert low.mean() != high.mean()
+
+
+@pytest.mark.parametrize("name", CHANCE)
+def test_chance_is_the_mean_over_random_scores(name):
+    module, params = default(name)
+    gains = np.tile(np.random.default_rng(2).integers(0, 3, GALLERY), (4000, 1))
+    ranking = rank(np.random.default_rng(3).standard_normal(gains.shape), gains, np.zeros(4000, int))
+    found = module.compute(ranking, params)
+    assert module.chance(ranking, params).mean() == pytest.approx(found.mean(), abs=5 * found.std() / np.sqrt(4000))
+
+
+def test_the_ranking_keeps_as_many_results_as_metrics_need():
+    limits = registry.params_model("metrics", "hubness").model_fields["k"].metadata
+    assert max(getattr(limit, "le", 0) for limit in limits) == TOP

@@ -1,0 +1,182 @@
+"""Each metric against the plain reading of its formula, and its chance against every possible ranking."""
+
+from itertools import combinations, permutations
+from math import log2
+
+import literal
+import numpy as np
+import pytest
+from cmr import registry
+from cmr.metrics.base import Ranking
+from cmr.metrics.ranking import rank
+from pydantic import ValidationError
+from scipy.stats import skew
+from sklearn.metrics import ndcg_score
+
+
+def metric(name: str, **params):
+    return registry.module("metrics", name), registry.params_model("metrics", name)(**params)
+
+
+def compute(name: str, ranking: Ranking, **params):
+    module, options = metric(name, **params)
+    return module.compute(ranking, options)
+
+
+def ranked(rows: list[list[int]], pair_rank: list[int] | None = None) -> Ranking:
+    """A ranking whose gains, best first, are ``rows``."""
+    gains = np.array(rows, np.uint8)
+    top = np.tile(np.arange(min(10, gains.shape[1])), (len(gains), 1))
+    pairs = None if pair_rank is None else np.array(pair_rank)
+    return Ranking(gains, np.count_nonzero(gains, axis=1), np.zeros(len(gains), bool), top, pairs)
+
+
+def mean_over_rankings(name: str, gains: list[int], **params) -> float:
+    """The mean of a metric over every order of a gallery with these gains."""
+    return compute(name, ranked([list(order) for order in permutations(gains)]), **params).mean()
+
+
+@pytest.mark.parametrize("normalise", ["retrieved", "relevant"])
+@pytest.mark.parametrize("at", [None, 1, 2, 4, 6, 9])
+def test_chance_of_average_precision_is_its_mean_over_all_rankings(at, normalise):
+    module, params = metric("mean_average_precision", at=at, normalise=normalise)
+    for relevant in range(7):
+        orders = [[int(i in chosen) for i in range(6)] for chosen in combinations(range(6), relevant)]
+        wanted = module.compute(ranked(orders), params).mean()
+        assert module.chance(ranked(orders[:1]), params) == pytest.approx([wanted], abs=1e-12)
+
+
+def test_chance_of_average_precision_of_large_galleries():
+    module, params = metric("mean_average_precision")
+    few = Ranking(np.zeros((1, 100_000), np.uint8), np.array([10_000]), np.zeros(1, bool), np.empty((1, 0), int))
+    assert module.chance(few, params)[0] == pytest.approx(0.1, abs=2e-4)
+    one = ranked([[1]])
+    assert module.chance(one, params).tolist() == [1]
+
+
+def test_mean_average_precision_at_a_cut():
+    row = [0, 1, 1, 0, 0, 1]
+    assert compute("mean_average_precision", ranked([row]), at=3).tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2])
+    assert compute("mean_average_precision", ranked([row]), at=3, normalise="relevant").tolist() == pytest.approx(
+        [(1 / 2 + 2 / 3) / 3]
+    )
+
+
+@pytest.mark.parametrize("name", ["mean_average_precision", "ndcg"])
+def test_a_cut_beyond_the_gallery_is_the_whole_gallery_and_is_said(name):
+    module, params = metric(name, at=50)
+    rows = ranked([[0, 1, 1, 0]])
+    assert module.compute(rows, params).tolist() == compute(name, rows).tolist()
+    assert module.note(params, 4) == "its cut at 50 is beyond the gallery's 4 items"
+    assert module.note(params, 50) == ""
+    assert module.note(type(params)(), 4) == ""
+
+
+def literal_precision_recall(row: list[int], interpolated: bool) -> list[float]:
+    precision = [sum(row[:r]) / r for r in range(1, len(row) + 1)]
+    curve = []
+    for tenths in range(11):
+        reached = [p for r, p in enumerate(precision, start=1) if 10 * sum(row[:r]) >= tenths * sum(row)]
+        curve.append(max(reached) if interpolated else reached[0])
+    return curve
+
+
+@pytest.mark.parametrize("interpolated", [True, False])
+def test_eleven_point_curve(interpolated):
+    rows = (np.random.default_rng(0).random((20, 50)) < 0.3).astype(int).tolist()
+    rows += [[0] * 49 + [1], [1] + [0] * 49, [1] * 50]
+    x, y = compute("precision_recall", ranked(rows), interpolated=interpolated)
+    assert x.tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
+    assert y == pytest.approx(np.array([literal_precision_recall(row, interpolated) for row in rows]))
+
+
+def test_eleven_point_curve_by_hand():
+    _, y = compute("precision_recall", ranked([[0, 1, 0, 1]]))
+    assert y.tolist() == [[0.5] * 11]
+    _, y = compute("precision_recall", ranked([[0, 1, 0, 1]]), interpolated=False)
+    assert y.tolist() == [[0] + [0.5] * 10]
+
+
+def test_full_curve_has_a_point_a_rank():
+    x, y = compute("precision_recall", ranked([[0, 1, 0, 1]]), points="all", interpolated=False)
+    assert x.tolist() == [[0, 0.5, 0.5, 1]]
+    assert y.tolist() == [[0, 1 / 2, 1 / 3, 1 / 2]]
+    _, y = compute("precision_recall", ranked([[1, 0, 0, 1]]), points="all")
+    assert y.tolist() == [[1, 0.5, 0.5, 0.5]]
+
+
+def test_a_curve_of_a_query_with_nothing_relevant_is_zero():
+    for points in (11, "all"):
+        x, y = compute("precision_recall", ranked([[0, 0]]), points=points)
+        assert not y.any()
+        assert np.isfinite(x).all()
+
+
+def test_precision_scope_is_cut_to_the_gallery_and_says_so():
+    module, params = metric("precision_scope", scopes=(2, 1, 4, 50, 100))
+    x, y = module.compute(ranked([[1, 0, 1, 1, 0], [0, 0, 0, 0, 1]]), params)
+    assert x.tolist() == [1, 2, 4, 5]
+    assert y.tolist() == [[1, 0.5, 0.75, 0.6], [0, 0, 0, 0.2]]
+    assert module.note(params, 5) == "scopes 50, 100 are cut to the gallery's 5 items"
+    assert module.note(params, 100) == ""
+
+
+@pytest.mark.parametrize("scopes", [(), (0,), (-1, 5)])
+def test_scopes_are_numbers_of_results(scopes):
+    with pytest.raises(ValidationError):
+        metric("precision_scope", scopes=scopes)
+
+
+def test_recall_and_median_rank_of_pairs():
+    rows = ranked([[0] * 20] * 4, pair_rank=[1, 10, 11, 0])
+    assert compute("recall_at_k", rows).tolist() == pytest.approx([1, 1, 0, np.nan], nan_ok=True)
+    assert compute("recall_at_k", rows, k=1).tolist() == pytest.approx([1, 0, 0, np.nan], nan_ok=True)
+    assert compute("median_rank", rows).tolist() == pytest.approx([1, 10, 11, np.nan], nan_ok=True)
+    median, _ = metric("median_rank")
+    assert median.summary(np.array([[1.0, 10, 11, 12], [1, 1, 1, 9]]), 20).tolist() == [10.5, 1]
+
+
+def test_chance_of_paired_metrics_is_the_mean_over_all_ranks():
+    rows = ranked([[0] * 20] * 20, pair_rank=list(range(1, 21)))
+    for name, params in (("recall_at_k", {"k": 3}), ("recall_at_k", {"k": 30}), ("median_rank", {})):
+        module, options = metric(name, **params)
+        assert module.chance(rows, options) == pytest.approx(np.full(20, module.compute(rows, options).mean()))
+    assert metric("recall_at_k")[0].note(metric("recall_at_k", k=30)[1], 20)
+
+
+@pytest.mark.parametrize("at", [None, 5, 100])
+def test_ndcg_equals_scikit_learn(at):
+    rng = np.random.default_rng(1)
+    scores, gains = rng.standard_normal((20, 40)), rng.integers(0, 4, (20, 40))
+    wanted = [ndcg_score(g[None], s[None], k=at) for g, s in zip(gains, scores, strict=True)]
+    assert compute("ndcg", rank(scores, gains), at=at) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_ndcg_with_exponential_gain_by_hand():
+    found = compute("ndcg", ranked([[0, 3, 1]]), gain="exponential")
+    assert found.tolist() == pytest.approx([(7 / log2(3) + 1 / log2(4)) / (7 / log2(2) + 1 / log2(3))])
+
+
+def test_ndcg_of_nothing_shared_is_zero():
+    module, params = metric("ndcg")
+    assert module.compute(ranked([[0, 0]]), params).tolist() == module.chance(ranked([[0, 0]]), params).tolist() == [0]
+
+
+@pytest.mark.parametrize("params", [{}, {"at": 3}, {"gain": "exponential"}])
+def test_chance_of_ndcg_is_its_mean_over_all_rankings(params):
+    module, options = metric("ndcg", **params)
+    gains = [3, 1, 1, 0, 0, 0]
+    assert module.chance(ranked([gains]), options) == pytest.approx([mean_over_rankings("ndcg", gains, **params)])
+
+
+def test_hubness_is_the_skewness_of_the_k_occurrence():
+    module, params = metric("hubness", k=5)
+    scores = np.random.default_rng(2).standard_normal((60, 40)) + np.linspace(0, 2, 40)
+    rows = module.compute(rank(scores, np.ones((60, 40), bool)), params)
+    occurrence = [sum(item in np.argsort(-s)[:5] for s in scores) for item in range(40)]
+    assert module.summary(rows, 40) == pytest.approx(skew(occurrence))
+    assert module.summary(np.arange(40).reshape(8, 5), 40) == 0
+
+
+def test_literal_loop_of_the_tests_on_a_hand_computed_ranking():
+    assert literal.average_precision([True, False, True]) == pytest.approx((1 + 2 / 3) / 2)

@@ -1,0 +1,221 @@
+"""The ranking under every metric: order, ties, bounds, pairs, and its equality with independent libraries."""
+
+from itertools import permutations
+
+import literal
+import numpy as np
+import pytest
+from cmr.errors import UserError
+from cmr.metrics import ranking
+from cmr.metrics.ranking import average_precision, paired_ranks, rank, row_blocks, tie_order
+from sklearn.metrics import average_precision_score
+
+CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
+
+
+@pytest.fixture
+def random():
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((30, 200)), rng.random((30, 200)) < 0.15
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("at", "normalise"), CUTS)
+def test_average_precision_is_the_literal_loop(random, dtype, at, normalise):
+    scores, relevance = random[0].astype(dtype), random[1]
+    wanted = literal.average_precisions(scores, relevance, at=at, normalise=normalise)
+    assert average_precision(scores, relevance, at, normalise) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_average_precision_of_a_hand_computed_ranking():
+    scores, relevance = np.array([[4.0, 3.0, 2.0, 1.0]]), np.array([[True, False, False, True]])
+    assert average_precision(scores, relevance)[0] == pytest.approx((1 / 1 + 2 / 4) / 2)
+    assert average_precision(scores, relevance, at=2)[0] == pytest.approx(1)
+    assert average_precision(scores, relevance, at=2, normalise="relevant")[0] == pytest.approx(1 / 2)
+
+
+def test_average_precision_equals_scikit_learn(random):
+    scores, relevance = random
+    wanted = [average_precision_score(r, s) for r, s in zip(relevance, scores, strict=True)]
+    assert average_precision(scores, relevance) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_average_precision_equals_trec_eval(random):
+    pytrec_eval = pytest.importorskip("pytrec_eval", reason="pytrec-eval-terrier is not installed")
+    scores, relevance = random
+    run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}
+    judged = {f"q{i}": {f"d{j}": int(r) for j, r in enumerate(row)} for i, row in enumerate(relevance)}
+    found = pytrec_eval.RelevanceEvaluator(judged, {"map", "map_cut_10"}).evaluate(run)
+    for name, at in (("map", None), ("map_cut_10", 10)):
+        wanted = [found[f"q{i}"][name] for i in range(len(scores))]
+        assert average_precision(scores, relevance, at, "relevant") == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_query_with_nothing_relevant_scores_zero():
+    for normalise in ("retrieved", "relevant"):
+        assert average_precision(np.ones((1, 3)), np.zeros((1, 3), bool), 2, normalise).tolist() == [0]
+
+
+def test_row_blocks_change_nothing(random, monkeypatch):
+    whole = average_precision(*random)
+    monkeypatch.setattr(row_blocks, "__defaults__", (7 * 200,))
+    assert [block.stop - block.start for block in row_blocks(30, 200)] == [7, 7, 7, 7, 2]
+    assert average_precision(*random).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gains_pairs_and_top_follow_the_scores(random, dtype):
+    scores = random[0].astype(dtype)
+    gains, own = np.random.default_rng(1).integers(0, 4, scores.shape), np.arange(30) * 3
+    own[4] = -1
+    ranked = rank(scores, gains, own, top=5)
+    order = np.argsort(-scores, axis=1)
+    assert ranked.gains.tolist() == np.take_along_axis(gains, order, axis=1).tolist()
+    assert ranked.top.tolist() == order[:, :5].tolist()
+    assert ranked.relevant.tolist() == (gains > 0).sum(axis=1).tolist()
+    assert not ranked.tied.any()
+    wanted = [list(row).index(item) + 1 if item >= 0 else 0 for row, item in zip(order, own, strict=True)]
+    assert ranked.pair_rank.tolist() == paired_ranks(scores, own).tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_scores_keep_their_order(dtype):
+    smallest = np.finfo(dtype).smallest_subnormal
+    falling = [np.inf, 3e38, 1.0, smallest, 0.0, -smallest, -1.0, -3e38, -np.inf]
+    mixed = np.random.default_rng(0).permutation(len(falling))
+    scores = np.array([falling], dtype)[:, mixed]
+    assert mixed[rank(scores, np.zeros((1, 9), bool), top=9).top[0]].tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_minus_zero_ties_with_zero(dtype):
+    scores = np.array([[0.0, -0.0]], dtype)
+    for gains in ([[1, 0]], [[0, 1]]):
+        assert rank(scores, np.array(gains)).tied.tolist() == [True]
+        assert rank(scores, np.array(gains), ties="optimistic").gains.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_order_of_tied_items_lies_between_the_bounds_and_they_are_reached(dtype):
+    scores = np.array([[3, 2, 2, 2, 2, 1, 1, 0]], dtype)
+    relevance = np.array([[0, 1, 0, 0, 1, 1, 0, 1]], bool)
+    orders = [[0, *a, *b, 7] for a in permutations([1, 2, 3, 4]) for b in permutations([5, 6])]
+    possible = [literal.average_precision(relevance[0, order]) for order in orders]
+    bounds = [average_precision(scores, relevance, ties=ties)[0] for ties in ("pessimistic", "optimistic")]
+    assert bounds == pytest.approx([min(possible), max(possible)])
+    assert any(average_precision(scores, relevance)[0] == pytest.approx(value) for value in possible)
+
+
+def test_bounds_hold_for_coarse_scores_and_graded_gains():
+    rng = np.random.default_rng(2)
+    scores, gains = rng.integers(0, 6, (40, 60)).astype(np.float32), rng.integers(0, 3, (40, 60))
+    low, fixed, high = (average_precision(scores, gains > 0, ties=t) for t in ("pessimistic", "fixed", "optimistic"))
+    assert (low <= fixed).all()
+    assert (fixed <= high).all()
+    assert (high - low).min() > 0
+    worst = rank(scores, gains, ties="pessimistic").gains
+    assert worst.tolist() == [gains[i, np.lexsort((gains[i], -scores[i]))].tolist() for i in range(40)]
+
+
+@pytest.mark.parametrize("kind", ["integers", "constant"])
+def test_both_paths_resolve_ties_alike(kind):
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 9, (20, 50)) if kind == "integers" else np.ones((20, 50), int)
+    gains, own = rng.integers(0, 3, (20, 50)), rng.integers(-1, 50, 20)
+    for ties in ("fixed", "pessimistic", "optimistic"):
+        packed, exact = (rank(scores.astype(t), gains, own, ties=ties) for t in (np.float32, np.float64))
+        for part in ("gains", "relevant", "tied", "top", "pair_rank"):
+            assert getattr(packed, part).tolist() == getattr(exact, part).tolist()
+
+
+def test_a_gallery_sorted_by_class_gains_nothing_from_constant_scores():
+    labels = np.repeat(np.arange(10), 100)
+    found = average_precision(np.ones((1000, 1000), np.float32), labels[:, None] == labels)
+    assert found.mean() == pytest.approx(0.1, abs=0.02)
+    assert average_precision(np.ones((1, 1000), np.float32), labels[None] == 0, ties="optimistic") == [1]
+
+
+def test_tied_marks_only_queries_that_ties_leave_open():
+    scores = np.array([[2, 2, 1], [2, 2, 1], [3, 2, 1]], np.float32)
+    gains = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 0]])
+    assert rank(scores, gains).tied.tolist() == [False, True, False]
+    assert rank(scores, gains, np.array([0, -1, 0])).tied.tolist() == [True, True, False]
+
+
+def test_ranks_of_tied_pairs():
+    scores = np.array([[5, 3, 3, 3, 1]], np.float32)
+    own = np.array([2])
+    assert paired_ranks(scores, own, "optimistic").tolist() == [2]
+    assert paired_ranks(scores, own, "pessimistic").tolist() == [4]
+    place = sorted([1, 2, 3], key=lambda item: tie_order(5)[item]).index(2)
+    assert paired_ranks(scores, own).tolist() == [2 + place]
+
+
+def test_half_and_integer_scores_are_ranked():
+    relevance = np.array([[False, True, False]])
+    for dtype in (np.float16, np.int64, bool):
+        assert average_precision(np.array([[0, 1, 0]], dtype), relevance).tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_is_refused_with_its_place(dtype):
+    scores = np.ones((3, 4), dtype)
+    scores[1, 2] = np.nan
+    with pytest.raises(UserError, match=r"row 1 .* row 2 is NaN"):
+        average_precision(scores, np.ones((3, 4), bool))
+    with pytest.raises(UserError, match="NaN"):
+        paired_ranks(scores, np.arange(3))
+
+
+def test_arguments_that_cannot_be_ranked_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="differ in shape"):
+        rank(np.ones((2, 3)), np.ones((2, 4), bool))
+    for gain in (-1, 256):
+        with pytest.raises(UserError, match="0–255"):
+            rank(np.ones((1, 1)), np.array([[gain]]))
+    monkeypatch.setattr(ranking, "MAX_GALLERY", 3)
+    with pytest.raises(UserError, match="4 items"):
+        rank(np.ones((1, 4)), np.ones((1, 4), bool))
+
+
+def test_arguments_are_left_as_they_were(random):
+    scores, relevance = random[0].astype(np.float32), random[1]
+    before = scores.copy(), relevance.copy()
+    rank(scores, relevance, np.arange(30))
+    assert np.array_equal(scores, before[0])
+    assert np.array_equal(relevance, before[1])
+
+
+def coarse_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    scores = rng.integers(-9, 9, (25, 80)).astype(np.float32)
+    scores[0, :4] = np.inf, -np.inf, 0.0, -0.0
+    return scores, rng.integers(0, 3, (25, 80)), rng.integers(-1, 80, 25)
+
+
+def test_torch_sorts_the_same_keys_as_numpy():
+    """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
+    torch = pytest.importorskip("torch")
+    from cmr.metrics.device import sort_packed
+
+    scores, gains, own = coarse_scores()
+    for ties in ("fixed", "pessimistic", "optimistic"):
+        places = ranking._places(gains.astype(np.uint8), ties)
+        ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10)
+        numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10)
+        assert all(np.array_equal(a, b) for a, b in zip(ours, numpys, strict=True))
+        pairs = ranking._pair_ranks(torch.from_numpy(scores), own, ties)
+        assert all(np.array_equal(a, b) for a, b in zip(pairs, ranking._pair_ranks(scores, own, ties), strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tensors_are_ranked_as_arrays_are(device, dtype):
+    torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    scores, gains, own = coarse_scores()
+    of_tensor = rank(torch.tensor(scores, dtype=getattr(torch, dtype), device=device), gains, own)
+    of_array = rank(scores.astype(dtype), gains, own)
+    for part in ("gains", "relevant", "tied", "top", "pair_rank"):
+        assert getattr(of_tensor, part).tolist() == getattr(of_array, part).tolist()
