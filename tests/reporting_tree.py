@@ -223,7 +223,7 @@ def _run_record(fit: dict, options: dict) -> dict:
         "fits": [fit],
         "metrics": [{"id": name, "metric": "mean_average_precision", "params": p} for name, p in options.items()],
         "input_hashes": {"fits/model.safetensors": "1" * 64},
-        "code": {"mean_average_precision": "abcdefabcdef"},
+        "code": "abcdefabcdef",
         "versions": {"python": "3.11.7"},
         "hardware": {"processor": "synthetic", "machine": "x86_64"},
         "usage": {"seconds": 0.4, "peak_memory_mb": 200.0},

@@ -5,6 +5,7 @@ import pytest
 from cmr.reporting import drawing, figures, space
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.figures import Figure, Series
+from cmr.reporting.headline import blocks
 from cmr.reporting.protocols import Protocol, protocols
 from plotly.graph_objects import Figure as PlotlyFigure
 from reporting_tree import write_experiment, write_items, write_run, write_tree
@@ -45,7 +46,7 @@ def test_long_curves_are_thinned_to_their_ends(protocol: Protocol) -> None:
 
 def test_confusion_counts_the_classes_of_the_first_results(protocol: Protocol) -> None:
     group = protocol.groups[0]
-    shares, depth = figures.confusion_shares(protocol, group, DIRECTION)
+    shares, depth = figures.confusion_shares(protocol, group, [DIRECTION])
     class_of = {i: names[0] for i, names in zip(protocol.items.ids, protocol.items.table["labels"], strict=True)}
     task, gallery = group.shown.tasks[DIRECTION], group.shown.embeddings(DIRECTION)["text"].ids
     classes = protocol.items.classes
@@ -94,6 +95,24 @@ def test_one_swept_parameter_is_a_line_and_two_are_a_heat_map(tmp_path: Path) ->
     assert found["lines"].series[0].x == ["0.5", "2.0", "10.0"]
     shown = [group.name for group in protocol.shown]
     assert shown == ["dla (label_weight 100, margin 0.1)"] + [f"cca (regularisation {v})" for v in ("10", "0.5", "2")]
+
+
+def test_methods_measured_with_other_metrics_stand_in_the_table_only(tmp_path: Path) -> None:
+    items = write_items(tmp_path, "shapes", 48)
+    first = write_run(tmp_path, items, "shapes", "lite0+bert", "cca", 0)
+    options = {"map@3": {"at": 3, "normalise": "relevant"}}
+    second = write_run(tmp_path, items, "shapes", "lite0+bert", "dla", 0, digest="abc123", options=options)
+    write_experiment(tmp_path, "one-a", [first])
+    write_experiment(tmp_path, "two-b", [second], digest="abc123")
+    collection = load(tmp_path)
+    (protocol,) = protocols(collection)
+    rows = collection.united_rows()
+    drawn = list(figures.of_protocol(protocol, rows))
+    assert protocol.headline_metric == "map@all"
+    assert {series.name for f in drawn if f.kind in ("bars", "points") for series in f.series} == {"cca"}
+    assert {series.name for f in drawn if f.section == "curves" for series in f.series} == {"cca", "dla"}
+    (block,) = (b for b in blocks(collection, [protocol], rows, []) if b.metric == "map@3")
+    assert [line.name for line in block.lines] == ["dla", "chance"]
 
 
 def test_every_figure_is_one_that_plotly_knows(protocol: Protocol, collection: Collection) -> None:

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cmr import registry
-from cmr.errors import UserError
-from cmr.reporting.collect import AVERAGE, Row
+from cmr.reporting.collect import Row
 from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
 from cmr.reporting.runs import Direction
 
@@ -98,7 +97,8 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
     """Mean curve over seeds of every metric that gives one, a figure a direction."""
     metrics = dict.fromkeys(m for g in protocol.shown for task in g.shown.tasks.values() for m in task.curves)
     for metric in metrics:
-        title, x, y, options = _curve_labels(protocol, metric)
+        entries = (group.shown.metrics["tasks"][0]["metrics"].get(metric) for group in protocol.shown)
+        title, x, y, options = _curve_labels(metric, next(filter(None, entries)))
         for direction in protocol.directions:
             yield Figure(
                 name=name_of(metric, protocol, "-to-".join(direction)),
@@ -108,14 +108,15 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
                 title=f"{title}, {arrow(direction)}",
                 x=x,
                 y=y,
-                series=tuple(_curve(group, metric, direction) for group in protocol.shown),
+                series=tuple(
+                    _curve(g, metric, direction) for g in protocol.shown if metric in g.shown.tasks[direction].curves
+                ),
                 note=options,
             )
 
 
-def _curve_labels(protocol: Protocol, metric: str) -> tuple[str, str, str, str]:
+def _curve_labels(metric: str, entry: dict[str, Any]) -> tuple[str, str, str, str]:
     """Title, names of the axes, and the options and note that the evaluation recorded."""
-    entry = protocol.first.metrics["tasks"][0]["metrics"][metric]
     options = ", ".join(f"{key}: {value}" for key, value in entry["params"].items() if not isinstance(value, list))
     note = "; ".join(filter(None, [options, entry.get("note", "")]))
     if entry["metric"] not in registry.names("metrics"):
@@ -139,23 +140,12 @@ def short(values: Iterable[float]) -> list[float]:
 # Classes -----------------------------------------------------------------------------------------------------------
 
 
-def headline_metric(protocol: Protocol) -> str:
-    """The first metric that gives a number a query: what bars, costs, grids and the gallery show."""
-    task = protocol.first.metrics["tasks"][0]
-    found = [name for name, entry in task["metrics"].items() if "per_class" in entry]
-    if not found:
-        raise UserError(
-            f"{protocol.first.path}: no metric gives a number a query; add one such as mean_average_precision"
-        )
-    return found[0]
-
-
 def per_class(protocol: Protocol) -> Iterator[Figure]:
     """Mean over seeds of the headline metric of each class's queries, a figure a direction."""
-    metric = headline_metric(protocol)
+    metric = protocol.headline_metric
     for query, gallery in protocol.directions:
         series = []
-        for group in protocol.shown:
+        for group in protocol.measured:
             tables = [_per_class(run.metrics, query, gallery, metric) for run in group.runs]
             classes = list(tables[0])
             values = [mean(table[name] for table in tables) for name in classes]
@@ -178,19 +168,23 @@ def _per_class(metrics: dict[str, Any], query: str, gallery: str, metric: str) -
 
 
 def confusion(protocol: Protocol) -> Iterator[Figure]:
-    """Which classes the top results of each class's queries are of: rows sum to 1."""
+    """Which classes the first results of each class's queries are of; more than two directions are put together."""
     classes = protocol.items.classes
     if len(classes) > MAX_CLASSES:
         return
+    pair = len(protocol.directions) <= 2
+    parts = [(d,) for d in protocol.directions] if pair else [tuple(protocol.directions)]
     for group in protocol.shown:
-        for direction in protocol.directions:
-            shares, depth = confusion_shares(protocol, group, direction)
+        for directions in parts:
+            shares, depth = confusion_shares(protocol, group, directions)
+            name = "-to-".join(directions[0]) if pair else "all"
             yield Figure(
-                name=name_of("confusion", protocol, group.shown.variant, "-to-".join(direction)),
+                name=name_of("confusion", protocol, group.shown.variant, name),
                 section="confusion",
                 protocol=protocol.label,
                 kind="heat",
-                title=f"Classes of the first {depth} results, {group.name}, {arrow(direction)}",
+                title=f"Classes of the first {depth} results, {group.name}, "
+                + (arrow(directions[0]) if pair else "all directions"),
                 x="class of the result",
                 y="class of the query",
                 method=group.name,
@@ -201,17 +195,19 @@ def confusion(protocol: Protocol) -> Iterator[Figure]:
             )
 
 
-def confusion_shares(protocol: Protocol, group: Group, direction: Direction) -> tuple[np.ndarray, int]:
+def confusion_shares(protocol: Protocol, group: Group, directions: Iterable[Direction]) -> tuple[np.ndarray, int]:
     """(classes, classes) share of class c′ among the first results of queries of class c, and how many are counted.
 
     An item of several classes counts as an equal part of each.
     """
-    task = group.shown.tasks[direction]
-    gallery = group.shown.embeddings(direction)[direction[1]].ids
-    of_query, of_gallery = (_parts_of_classes(protocol, ids) for ids in (task.ids, gallery))
-    retrieved = of_gallery[task.top].mean(axis=1)
-    counts = of_query.T @ retrieved
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12), task.top.shape[1]
+    counts, depth = 0.0, 0
+    for direction in directions:
+        task = group.shown.tasks[direction]
+        gallery = group.shown.embeddings(direction)[direction[1]].ids
+        of_query, of_gallery = (_parts_of_classes(protocol, ids) for ids in (task.ids, gallery))
+        counts = counts + of_query.T @ of_gallery[task.top].mean(axis=1)
+        depth = task.top.shape[1]
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12), depth
 
 
 def _parts_of_classes(protocol: Protocol, ids: np.ndarray) -> np.ndarray:
@@ -230,10 +226,10 @@ COSTS = {
 
 def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     """Time and memory of fitting against the headline metric, means over seeds."""
-    metric = headline_metric(protocol)
-    value = {r["group"]: r for r in rows if r["key"] == metric and r["query"] == AVERAGE}
+    metric = protocol.headline_metric
+    value = protocol.averages(rows)
     for usage, (name, label, over_fits) in COSTS.items():
-        groups = [g for g in protocol.shown if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
+        groups = [g for g in protocol.measured if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
         series = []
         for group in groups:
             spent = mean(over_fits(fit["usage"][usage] for fit in run.fits) for run in group.runs)
@@ -293,7 +289,14 @@ def read_history(file: Path) -> dict[str, list[float]]:
     """Column → values of a fit's history; NaN where a step has none."""
     with open(file, newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else {})}
+    return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else {})}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # empty, or a word: nothing to plot
+        return float("nan")
 
 
 def _mean_by_step(columns: Sequence[Sequence[float]]) -> list[float]:
@@ -313,10 +316,10 @@ def _wants_log(columns: Iterable[Sequence[float]]) -> bool:
 
 def grids(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     """The headline metric over the values of one swept parameter (a line) or of two (a heat map)."""
-    metric = headline_metric(protocol)
-    value = {r["group"]: r["mean"] for r in rows if r["key"] == metric and r["query"] == AVERAGE}
+    metric = protocol.headline_metric
+    value = {group: row["mean"] for group, row in protocol.averages(rows).items()}
     for name, groups in protocol.families.items():
-        points = [(parameters(group.shown.method), value[group.key]) for group in groups]
+        points = [(parameters(g.shown.method), value[g.key]) for g in groups if g.key in value]
         swept = differing_keys([point for point, _ in points])
         title = f"{metric}, average, of {name} over {' and '.join(swept)}"
         if len(swept) == 1 and len(points) > 2:

@@ -1,5 +1,6 @@
 """The headline table: methods × directions of every protocol and metric, with chance and quoted figures."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,7 +65,8 @@ class Block:
 
     @property
     def slug(self) -> str:
-        return f"{self.protocol.slug}--{self.metric}"
+        metric = re.sub(r"[^\w@.+-]+", "-", self.metric).strip("-")
+        return f"{self.protocol.slug}--{metric}"
 
 
 def blocks(

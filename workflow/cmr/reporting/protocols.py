@@ -1,14 +1,15 @@
 """Runs arranged as people compare them: protocol (data set, split, inputs) → method → seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from cmr import registry
 from cmr.data import Items
+from cmr.errors import UserError
 from cmr.params import canonical
-from cmr.reporting.collect import Collection
+from cmr.reporting.collect import AVERAGE, Collection, Row
 from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
@@ -44,6 +45,28 @@ class Protocol:
         families = self.families
         swept = {g.key for members in families.values() if len(members) > FEW for g in members[1:]}
         return tuple(group for group in self.groups if group.key not in swept)
+
+    @cached_property
+    def headline_metric(self) -> str:
+        """The first metric that gives a number a query: what bars, costs, grids and the gallery show."""
+        for group in self.groups:
+            for name, entry in group.shown.metrics["tasks"][0]["metrics"].items():
+                if "per_class" in entry:
+                    return name
+        raise UserError(
+            f"{self.first.path}: no metric gives a number a query; configure one, mean_average_precision say"
+        )
+
+    @property
+    def measured(self) -> tuple[Group, ...]:
+        """Of the groups that are shown, those that the headline metric was computed for."""
+        return tuple(g for g in self.shown if self.headline_metric in g.shown.metrics["tasks"][0]["metrics"])
+
+    def averages(self, rows: Iterable[Row]) -> dict[str, Row]:
+        """Group → its row of the headline metric's mean over directions, with the options of the first group shown."""
+        options = self.measured[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]["params"]
+        wanted = (self.headline_metric, options, AVERAGE)
+        return {row["group"]: row for row in rows if (row["key"], row["params"], row["query"]) == wanted}
 
     @property
     def families(self) -> dict[str, list[Group]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cmr.params import canonical
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, QUOTED, Block, Cell, Line
@@ -44,7 +45,8 @@ def write_all(
     folder: Path, rows: Sequence[Row], blocks: Iterable[Block], figures: Iterable[Figure], quotes: Sequence[Quote]
 ) -> None:
     """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and the quotes."""
-    write(folder / "results.csv", pd.DataFrame(rows).drop(columns=["key", "group"]))
+    readable = [row | {"params": canonical(row["params"])} for row in rows]
+    write(folder / "results.csv", pd.DataFrame(readable).drop(columns=["key", "group"]))
     for block in blocks:
         write(folder / f"{block.slug}.csv", numbers(block))
         write_latex(folder / f"{block.slug}.tex", latex(block), f"{block.metric}, {block.protocol.label}. ", KEY)
