@@ -144,3 +144,11 @@ def test_state_round_trip_and_seeds():
     new = part(seed=9)["text"].features
     assert np.allclose(loaded.transform("text", new), model.transform("text", new), atol=1e-5)
     assert not np.array_equal(CoupledDictionaries(P, ("image", "text"), seed=2).fit(train)["image"], first["image"])
+
+
+def test_transformed_training_codes_are_those_of_equations_7_and_8():
+    train = part()
+    model = CoupledDictionaries(P.model_copy(update={"training_codes": "transformed"}), ("image", "text"))
+    codes = model.fit(train)
+    for modality, view in train.items():
+        assert np.array_equal(codes[modality], model.transform(modality, view.features))

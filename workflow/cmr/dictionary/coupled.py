@@ -13,7 +13,9 @@ by turns, as Algorithm 1 does; no turn raises the objective:
   closed form of eqs. 3 and 4 holds for the multipliers Λ of that constraint, which the paper does not say how to find;
 - P₁ = A_V A_Tᵀ (A_T A_Tᵀ + (λ₃/λ₂)I)⁻¹, and P₂ the same with the roles changed.
 
-Rows that were not trained on get (eqs. 7 and 8) A = (DᵀD + λ₁I)⁻¹DᵀX: the coupling has no part in them.
+Rows that were not trained on get (eqs. 7 and 8) A = (DᵀD + λ₁I)⁻¹DᵀX: the coupling has no part in them, so a network
+that learns on the training rows' coefficients meets others at test time. ``training_codes: transformed`` takes eqs. 7
+and 8 for all rows, to measure what that costs (`resources/experiments/dictionary_mismatch.yaml`).
 
 Exact savings, so that thousands of atoms stay cheap. The start is a random D, A from eqs. 7 and 8, and P from A, so by
 induction the rows of A lie in the row space of [X; Y]. With an orthonormal basis R (r × n) of it, r at most n and at
@@ -56,6 +58,9 @@ class Params(BaseParams):
     iterations: int = Field(30, ge=1, description="rounds of updates at most")
     tolerance: float = Field(1e-4, ge=0, description="stop when the objective falls by less than this share")
     atom_steps: int = Field(10, ge=1, description="gradient steps on the dictionaries in each round")
+    training_codes: Literal["coupled", "transformed"] = Field(
+        "coupled", description="coefficients of training rows: the joint objective's (the paper), or eqs. 7 and 8 too"
+    )
     scale: Literal["standardise", "none"] = Field(
         "standardise", description="standardise each feature and give rows a mean squared norm of 1, or leave as is"
     )
@@ -105,6 +110,8 @@ class CoupledDictionaries(Dictionary):
         sides = [self._start(x, k, generator) for x, k in zip(reduced, self.params.atoms, strict=True)]
         self.objective = self._descend(*sides)
         self.atoms = {m: side.atoms for m, side in zip(self.modalities, sides, strict=True)}
+        if self.params.training_codes == "transformed":
+            return {m: self.transform(m, view.features) for m, view in zip(self.modalities, views, strict=True)}
         codes = [side.codes if basis is None else side.codes @ basis for side in sides]
         return {m: rows_of_columns(a) for m, a in zip(self.modalities, codes, strict=True)}
 
