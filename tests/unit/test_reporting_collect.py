@@ -94,7 +94,7 @@ def test_summary_shows_every_method_and_direction_with_chance(tmp_path: Path) ->
     rows = collect.load(results).rows()
     text = summary.table(rows)
     block = text.split("\n\n")[0].splitlines()
-    assert block[0] == "main · shapes · default · lite0+bert · map@all"
+    assert block[0] == "shapes · default · lite0+bert · map@all"
     assert block[1].split() == ["method", "image→text", "text→image", "average"]
     row = row_of(rows, id="dla", metric="map@all", query="image")
     assert f"{row['mean']:.3f} ± {row['std']:.3f}" in next(line for line in block if line.startswith("dla"))

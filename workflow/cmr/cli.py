@@ -142,11 +142,11 @@ def summarise(options: argparse.Namespace) -> None:
     from cmr.reporting.collect import load
     from cmr.reporting.summary import table
 
-    rows = load(options.results).rows()
+    found = load(options.results)
     if options.json:
-        _print_json(rows)
+        _print_json(found.rows())
     else:
-        print(table(rows))
+        print(table(found.united_rows()))
 
 
 def measure_files(options: argparse.Namespace) -> None:

@@ -165,13 +165,13 @@ def _is_light(node: ast.stmt) -> bool:
 
 @cache
 def params_model(kind: str, name: str) -> type[Params]:
-    """The plug-in's ``Params`` class, without importing the rest of its file."""
+    """The plug-in's ``Params`` class, without importing the rest of its file; a quoted method has none."""
     check(kind, name)
     tree = _tree(path(kind, name))
     body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
     namespace: dict = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
     exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
-    return namespace["Params"]
+    return namespace.get("Params", Params)
 
 
 def module(kind: str, name: str) -> ModuleType:

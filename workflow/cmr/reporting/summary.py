@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from cmr.reporting.collect import AVERAGE, Row
 
-PROTOCOL = ("experiment", "dataset", "split", "inputs", "metric")
+PROTOCOL = ("dataset", "split", "inputs", "metric")
 
 
 def table(rows: Iterable[Row]) -> str:
     """Methods × directions, mean ± standard deviation over seeds, with chance beside; one block a protocol.
 
-    The rows are those of `cmr.reporting.collect.Collection.rows`.
+    The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
     blocks: dict[tuple, list[Row]] = {}
     for row in rows:
