@@ -61,7 +61,7 @@ def test_bare_names_and_defaults():
         (("device",), "gpu", "config.yaml: device: expected 'auto', 'cpu' or 'cuda', found 'gpu'"),
         (("features", 0, "extractor"), "efficientnet_light0", "config.yaml: features[0].extractor: unknown extractor 'efficientnet_light0'; did you mean 'efficientnet_lite0'?"),
         (("features", 0, "modalty"), "image", "config.yaml: features[0].modalty: unknown key; did you mean 'modality'?"),
-        (("features", 1, "params"), {"vocabulary": 5}, "config.yaml: features[1].params.vocabulary: unknown key; did you mean"),
+        (("features", 1, "params"), {"vocabulry": 5}, "config.yaml: features[1].params.vocabulry: unknown key; did you mean 'vocabulary'?"),
         (("dictionaries", 0, "params", "atoms"), [8], "config.yaml: dictionaries[0].params.atoms"),
         (("experiments", 0, "methods", 0), "ccaa", "config.yaml: experiments[0].methods[0].method: unknown method 'ccaa'; did you mean 'cca'?"),
         (("experiments", 0, "methods", 1, "tune"), {"margn": [1]}, "config.yaml: experiments[0].methods[1].tune.margn: unknown key; did you mean 'margin'?"),

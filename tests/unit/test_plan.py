@@ -30,9 +30,9 @@ def test_runs_are_one_a_seed_and_one_where_nothing_is_drawn():
 
 
 def test_defaults_written_out_keep_the_path_and_other_values_change_it():
-    written_out = changed("features", 1, "params", value={"vocabulary_size": 5000})
+    written_out = changed("features", 1, "params", value={"vocabulary": 5000})
     assert plan(written_out).runs[0].inputs == ("lite0", "bow")
-    other = plan(changed("features", 1, "params", value={"vocabulary_size": 3000})).runs[0].inputs[1]
+    other = plan(changed("features", 1, "params", value={"vocabulary": 3000})).runs[0].inputs[1]
     assert re.fullmatch(r"bow-[0-9a-f]{6}", other)
 
 

@@ -162,6 +162,7 @@ class Config(Model):
 
     title: str = Field(default="Cross-modal retrieval", description="Title of the report.")
     cache: str = Field(default=".cache", description="Folder of downloads and weights.")
+    data_root: str | None = Field(default=None, description="The one folder that absolute data paths may lie in.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     datasets: list[DatasetEntry] = Field(default=[])
     features: list[FeatureEntry] = Field(default=[])

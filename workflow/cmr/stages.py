@@ -20,35 +20,40 @@ Entry = Mapping[str, Any]
 """A configured plug-in as a dictionary: id, the plug-in's name under its kind's key, params."""
 
 
-def _dataset(entry: Entry, folder: str, cache: str, base: str) -> Any:
+Machine = Mapping[str, Any]
+"""What differs between machines and changes no result: cache, device, base (of relative data paths), data_root."""
+
+
+def _dataset(entry: Entry, folder: str, machine: Machine) -> Any:
     params = registry.params_model("datasets", entry["dataset"])(**entry["params"])
-    return registry.load("datasets", entry["dataset"])(params, Path(folder), Path(cache), Path(base))
+    create = registry.load("datasets", entry["dataset"])
+    return create(params, Path(folder), Path(machine["cache"]), Path(machine["base"]), machine["data_root"])
 
 
-def download(entry: Entry, folder: str, cache: str, base: str, record: str) -> None:
+def download(entry: Entry, folder: str, machine: Machine, record: str) -> None:
     """Raw files into the cache; what they are into ``record``."""
-    files = _dataset(entry, folder, cache, base).download()
+    files = _dataset(entry, folder, machine).download()
     store.write_json(record, {"schema_version": store.SCHEMA_VERSION, "dataset": entry["dataset"], "files": files})
 
 
-def prepare(entry: Entry, folder: str, cache: str, base: str, items: str) -> None:
+def prepare(entry: Entry, folder: str, machine: Machine, items: str) -> None:
     """The items table, from the raw files."""
-    _dataset(entry, folder, cache, base).prepare().write(items)
+    _dataset(entry, folder, machine).prepare().write(items)
 
 
-def split(entry: Entry, folder: str, cache: str, base: str, items: str, name: str, output: str) -> None:
+def split(entry: Entry, folder: str, machine: Machine, items: str, name: str, output: str) -> None:
     """One named split of the items."""
-    _dataset(entry, folder, cache, base).split(Items.read(items), name).write(output)
+    _dataset(entry, folder, machine).split(Items.read(items), name).write(output)
 
 
-def _extractor(entry: Entry, cache: str, device: str = "cpu", threads: int = 1) -> Any:
+def _extractor(entry: Entry, machine: Machine, device: str = "cpu", threads: int = 1) -> Any:
     params = registry.params_model("extractors", entry["extractor"])(**entry["params"])
-    return registry.load("extractors", entry["extractor"])(params, Path(cache), device, threads)
+    return registry.load("extractors", entry["extractor"])(params, Path(machine["cache"]), device, threads)
 
 
-def fetch_weights(entry: Entry, cache: str, output: str) -> None:
+def fetch_weights(entry: Entry, machine: Machine, output: str) -> None:
     """The weights of an extractor into the cache; what they are into ``output``."""
-    weights = _extractor(entry, cache).fetch()
+    weights = _extractor(entry, machine).fetch()
     store.write_json(output, {"schema_version": store.SCHEMA_VERSION, "extractor": entry["extractor"], **weights})
 
 
@@ -56,14 +61,12 @@ def extract(
     entry: Entry,
     dataset: Entry,
     folder: str,
-    cache: str,
-    base: str,
+    machine: Machine,
     items: str,
     split: str | None,
     weights: str | None,
     output: str,
     partial: str,
-    device: str,
     threads: int,
     code: str,
 ) -> None:
@@ -74,10 +77,11 @@ def extract(
     table = Items.read(items)
     ids = table.having(entry["modality"])["id"].to_numpy(str)
     training = None if split is None else np.isin(ids, list(Split.read(split).ids(TRAIN)))
-    uses_labels = registry.info("extractors", entry["extractor"]).uses_labels
-    labels = table.labels(ids[training]) if uses_labels else None
-    extractor = _extractor(entry, cache, resolve(device), threads)
-    contents = extractor.contents(_dataset(dataset, folder, cache, base), table, entry["modality"])
+    info = registry.info("extractors", entry["extractor"])
+    labels = table.labels(ids[training]) if info.uses_labels else None
+    device = resolve(machine["device"]) if info.gpu else "cpu"
+    extractor = _extractor(entry, machine, device, threads)
+    contents = extractor.contents(_dataset(dataset, folder, machine), table, entry["modality"])
     attributes = {
         "extractor": entry["extractor"],
         "modality": entry["modality"],

@@ -28,6 +28,14 @@ BASE = configuration.data_base(CONFIG_FILES)
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
 GPU_HERE = gpu_is_here()
 
+# What differs between machines and changes no result: scripts read it from here, as a changed parameter reruns jobs.
+config["machine"] = {
+    "cache": CONFIG.cache,
+    "device": CONFIG.device,
+    "base": BASE,
+    "data_root": CONFIG.data_root,
+}
+
 
 wildcard_constraints:
     data="[^/]+",
@@ -42,11 +50,6 @@ wildcard_constraints:
 
 def dataset(wildcards):
     return PLAN.datasets[wildcards.data].model_dump(mode="json")
-
-
-def data_base(wildcards):
-    """The folder that a data set's own files are relative to; of no account, hence no parameter, where it has none."""
-    return BASE if PLAN.datasets[wildcards.data].info.files else "."
 
 
 def feature(wildcards):

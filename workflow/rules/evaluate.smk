@@ -26,7 +26,6 @@ rule evaluate:
     params:
         fits=run_fits,
         metrics=[metric.model_dump(mode="json") for metric in CONFIG.metrics],
-        device=CONFIG.device,
         code=provenance.code_hash("metrics", *[metric.plugin for metric in CONFIG.metrics]),
     script:
         "../scripts/evaluate.py"

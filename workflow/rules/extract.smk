@@ -14,7 +14,6 @@ rule weights:
         "../../envs/torch.yaml"
     params:
         feature=feature,
-        cache=CONFIG.cache,
     script:
         "../scripts/weights.py"
 
@@ -35,9 +34,6 @@ rule extract:
     params:
         dataset=dataset,
         feature=feature,
-        cache=CONFIG.cache,
-        base=data_base,
-        device=CONFIG.device,
         code=lambda w: code("extractors", PLAN.features[w.feature].plugin),
     script:
         "../scripts/extract.py"

@@ -17,7 +17,6 @@ rule fit:
         local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
     params:
         configuration=fit_configuration,
-        device=CONFIG.device,
         code=lambda w: code("methods", PLAN.methods[w.method].plugin),
     script:
         "../scripts/fit.py"

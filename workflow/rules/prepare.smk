@@ -14,8 +14,6 @@ rule download:
         "../../envs/base.yaml"
     params:
         dataset=dataset,
-        cache=CONFIG.cache,
-        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/download.py"
@@ -33,8 +31,6 @@ rule prepare:
         "../../envs/base.yaml"
     params:
         dataset=dataset,
-        cache=CONFIG.cache,
-        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/prepare.py"
@@ -51,8 +47,6 @@ rule split:
         "../../envs/base.yaml"
     params:
         dataset=dataset,
-        cache=CONFIG.cache,
-        base=data_base,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
     script:
         "../scripts/split.py"

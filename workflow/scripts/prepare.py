@@ -4,6 +4,5 @@ from cmr.jobs import job
 from cmr.stages import prepare
 
 with job(snakemake.log[0]):
-    p = snakemake.params
     items = Path(snakemake.output[0])
-    prepare(p.dataset, str(items.parent), p.cache, p.base, str(items))
+    prepare(snakemake.params.dataset, str(items.parent), snakemake.config["machine"], str(items))

@@ -4,7 +4,7 @@ from cmr.jobs import job
 from cmr.stages import split
 
 with job(snakemake.log[0]):
-    p = snakemake.params
+    dataset, machine = snakemake.params.dataset, snakemake.config["machine"]
     items = snakemake.input.table
     folder = str(Path(items).parent)
-    split(p.dataset, folder, p.cache, p.base, items, snakemake.wildcards.split, snakemake.output[0])
+    split(dataset, folder, machine, items, snakemake.wildcards.split, snakemake.output[0])

@@ -2,4 +2,4 @@ from cmr.jobs import job
 from cmr.stages import fetch_weights
 
 with job(snakemake.log[0]):
-    fetch_weights(snakemake.params.feature, snakemake.params.cache, snakemake.output[0])
+    fetch_weights(snakemake.params.feature, snakemake.config["machine"], snakemake.output[0])
