@@ -35,7 +35,7 @@ class FullyConnected(ImageNetwork):
         if self.params.weights:
             return weights.local(self.params.weights)
         name = ARCHITECTURES[self.architecture][1]
-        return weights.download(ADDRESS + name, Path(name).stem.rsplit("-", 1)[1], self.cache)
+        return weights.download(ADDRESS + name, Path(name).stem.rsplit("-", 1)[1], self.cache / "weights")
 
     def build(self) -> nn.Module:
         network = load(self.architecture, self.file())

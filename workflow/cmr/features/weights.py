@@ -47,10 +47,10 @@ def _bring(url: str, file: Path) -> None:
         (file.parent / temporary).unlink(missing_ok=True)
 
 
-def local(path: str) -> Path:
-    """A file of the user's own; its hash is recorded with the features, not checked."""
+def local(path: str, key: str = "weights") -> Path:
+    """A file of the user's own, named by the parameter ``key``; its hash is recorded with the features."""
     if not Path(path).is_file():
-        raise UserError(f"params.weights: {path}: no such file")
+        raise UserError(f"params.{key}: {path}: no such file")
     return Path(path)
 
 
