@@ -9,10 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+from PIL import Image
+
 from cmr.data import Items, Split
 from cmr.params import component
 from cmr.store import TEXT, write_json, write_matrix
-from PIL import Image
 
 CLASSES = ("circles", "lines", "<b>bold</b> & co", "waves")
 COLOURS = ((200, 60, 60), (60, 160, 60), (60, 60, 200), (190, 170, 40))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cmr.reporting.page import build
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 

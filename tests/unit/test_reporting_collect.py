@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cmr.errors import UserError
 from cmr.reporting import collect, summary
 from reporting_tree import HEADLINE, write_experiment, write_items, write_run, write_tree

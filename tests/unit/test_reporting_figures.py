@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plotly.graph_objects import Figure as PlotlyFigure
+
 from cmr.reporting import drawing, figures, space
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.figures import Figure, Series
 from cmr.reporting.headline import blocks
 from cmr.reporting.protocols import Protocol, protocols
-from plotly.graph_objects import Figure as PlotlyFigure
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 DIRECTION = ("image", "text")
@@ -42,6 +43,25 @@ def test_long_curves_are_thinned_to_their_ends(protocol: Protocol) -> None:
     assert figures.short([0.123456789]) == [0.12346]
     kept = np.unique(np.linspace(0, 999, figures.MAX_POINTS).round().astype(int))
     assert (kept[0], kept[-1], len(kept)) == (0, 999, figures.MAX_POINTS)
+
+
+def test_histories_are_means_over_the_seeds_that_still_run(tmp_path: Path) -> None:
+    results = write_tree(tmp_path, methods=["dla"], seeds=2)
+    folder = results / "fits/shapes/default/lite0+bert/dla"
+    (folder / "0" / "history.csv").write_text("epoch,loss,validation,stage\n1,8,0.1,a\n2,4,0.3,b\n3,2,,b\n")
+    (folder / "1" / "history.csv").write_text("epoch,loss,validation,stage\n1,6,0.2,a\n2,2,0.5,b\n")
+    (protocol,) = protocols(load(results))
+    scores, losses = figures.convergence(protocol)
+    assert (scores.series[0].name, scores.series[0].x) == ("dla", [1, 2, 3])
+    assert scores.series[0].y[:2] == pytest.approx([0.15, 0.4])
+    assert np.isnan(scores.series[0].y[2])
+    assert [series.name for series in losses.series] == ["loss"]
+    assert losses.series[0].y == pytest.approx([7, 3, 2])
+    assert drawing.plotly(scores)["data"][0]["y"][2] is None
+
+
+def test_log_axes_have_round_ticks_around_the_values() -> None:
+    assert drawing.round_numbers([0.3, 4.0]) == [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]
 
 
 def test_confusion_counts_the_classes_of_the_first_results(protocol: Protocol) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan

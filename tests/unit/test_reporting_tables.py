@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from cmr.metrics.bootstrap import paired_difference
 from cmr.reporting import headline, published, significance, tables
 from cmr.reporting.collect import Collection, load

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from math import ceil, floor, log10
 from typing import Any
 
 import matplotlib
@@ -83,8 +84,16 @@ def plotly(figure: Figure) -> dict[str, Any]:
         layout["legend"] = {"itemsizing": "constant"}
     for axis, logarithmic in (("xaxis", figure.log_x), ("yaxis", figure.log_y)):
         if logarithmic:
-            layout[axis]["type"] = "log"
+            ticks = round_numbers(value for series in figure.series for value in getattr(series, axis[0]))
+            layout[axis] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     return {"data": [_trace(figure, series) for series in figure.series], "layout": layout}
+
+
+def round_numbers(values: Iterable[float]) -> list[float]:
+    """1, 2 and 5 times the powers of ten, from just below the smallest value to just above the largest."""
+    found = [value for value in values if value > 0]
+    low, high = floor(log10(min(found))), ceil(log10(max(found)))
+    return [float(f"{digit}e{power}") for power in range(low, high + 1) for digit in (1, 2, 5)]
 
 
 def _trace(figure: Figure, series: Series) -> dict[str, Any]:
@@ -100,7 +109,12 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     if figure.kind == "lines":
         many = len(series.x) > SHOWN_IN_CELLS
         return trace | {"mode": "lines" if many else "lines+markers", "line": {"color": shade, "dash": dash(series)}}
-    trace["marker"] = {"color": shade, "symbol": marker(series), "size": 7 if figure.kind == "map" else 12}
+    trace["marker"] = {
+        "color": shade,
+        "symbol": marker(series),
+        "size": 7 if figure.kind == "map" else 12,
+        "opacity": 0.85,
+    }
     if series.error:
         trace["error_y"] = {"type": "data", "array": [e or 0 for e in series.error], "visible": True}
     if series.items:

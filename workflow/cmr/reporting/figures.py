@@ -1,7 +1,7 @@
 """What the report's figures show: plain descriptions, drawn by `cmr.reporting.drawing`."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -117,12 +117,19 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
 
 def _curve_labels(metric: str, entry: dict[str, Any]) -> tuple[str, str, str, str]:
     """Title, names of the axes, and the options and note that the evaluation recorded."""
-    options = ", ".join(f"{key}: {value}" for key, value in entry["params"].items() if not isinstance(value, list))
-    note = "; ".join(filter(None, [options, entry.get("note", "")]))
+    note = "; ".join(filter(None, [in_words(entry["params"]), entry.get("note", "")]))
     if entry["metric"] not in registry.names("metrics"):
         return metric, "x", "y", note
     info = registry.info("metrics", entry["metric"])
     return info.title, info.x, info.y, note
+
+
+def in_words(options: Mapping[str, Any]) -> str:
+    """``points 11, interpolated``: without what is not set, and without lists, which the axes show."""
+    shown = {key: value for key, value in options.items() if value is not None and not isinstance(value, list)}
+    return ", ".join(
+        key if value is True else f"not {key}" if value is False else f"{key} {value}" for key, value in shown.items()
+    )
 
 
 def _curve(group: Group, metric: str, direction: Direction) -> Series:
@@ -254,35 +261,65 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
 
 # Convergence -------------------------------------------------------------------------------------------------------
 
+VALIDATION = "validation"
+
 
 def convergence(protocol: Protocol) -> Iterator[Figure]:
-    """What a fit recorded at each step, a figure a fit; means over seeds."""
-    for group in protocol.shown:
-        for number, folder in enumerate(group.shown.fit_folders):
-            histories = [read_history(run.fit_folders[number] / "history.csv") for run in group.runs]
-            step, *columns = list(histories[0]) or [""]
-            if len(histories[0].get(step, ())) < 2:
-                continue
-            x = max((history[step] for history in histories), key=len)
-            series = [
-                Series(column, x, short(_mean_by_step([h.get(column, []) for h in histories])), style)
-                for style, column in enumerate(columns)
-            ]
-            series = [s for s in series if np.isfinite(s.y).any()]
-            inputs = folder.parts[-3]
-            yield Figure(
-                name=name_of("convergence", protocol, group.shown.variant, inputs),
-                section="convergence",
-                protocol=protocol.label,
-                kind="lines",
-                title=f"Course of the fit of {group.name}, {inputs}",
-                x=step,
-                y="value",
-                series=tuple(series),
-                method=group.name,
-                log_y=_wants_log([s.y for s in series]),
-                note=f"Mean over {len(histories)} seeds." if len(histories) > 1 else "",
-            )
+    """What fits recorded at each step, means over seeds: the validation scores of all, and the losses of each."""
+    histories = {
+        (group, folder.parts[-3]): _mean_history([run.fit_folders[number] / "history.csv" for run in group.runs])
+        for group in protocol.shown
+        for number, folder in enumerate(group.shown.fit_folders)
+    }
+    histories = {key: history for key, history in histories.items() if len(next(iter(history.values()), ())) > 1}
+    scores = [_validation(group, inputs, history, protocol) for (group, inputs), history in histories.items()]
+    if any(scores):
+        yield Figure(
+            name=name_of("validation", protocol),
+            section="convergence",
+            protocol=protocol.label,
+            kind="lines",
+            title="Validation score during the fits",
+            x=next(iter(next(iter(histories.values())))),
+            y="validation score",
+            series=tuple(filter(None, scores)),
+            note="On held-out rows, mean over seeds.",
+        )
+    for (group, inputs), history in histories.items():
+        yield from _losses(protocol, group, inputs, history)
+
+
+def _validation(group: Group, inputs: str, history: dict[str, list[float]], protocol: Protocol) -> Series | None:
+    if VALIDATION not in history:
+        return None
+    name = group.name if inputs == protocol.first.inputs else f"{group.name}, {inputs}"
+    return Series(name, next(iter(history.values())), short(history[VALIDATION]), group.style)
+
+
+def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, list[float]]) -> Iterator[Figure]:
+    step, *columns = history
+    lines = [column for column in columns if column != VALIDATION and np.isfinite(history[column]).any()]
+    series = [Series(column, history[step], short(history[column]), style) for style, column in enumerate(lines)]
+    if series:
+        yield Figure(
+            name=name_of("convergence", protocol, group.shown.variant, inputs),
+            section="convergence",
+            protocol=protocol.label,
+            kind="lines",
+            title=f"Course of the fit of {group.name}, {inputs}",
+            x=step,
+            y="value",
+            series=tuple(series),
+            method=group.name,
+            log_y=_wants_log([s.y for s in series]),
+            note=f"Mean over {len(group.runs)} seeds." if len(group.runs) > 1 else "",
+        )
+
+
+def _mean_history(files: Sequence[Path]) -> dict[str, list[float]]:
+    """Column → mean over seeds at each step, the steps' own column first; seeds that stopped earlier drop out."""
+    histories = [read_history(file) for file in files]
+    return {column: _mean_by_step([h.get(column, []) for h in histories]) for column in histories[0]}
 
 
 def read_history(file: Path) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cmr import registry
 from cmr.reporting.collect import AVERAGE, Collection, Row
-from cmr.reporting.figures import title_of
+from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.published import Quote, matching
 from cmr.reporting.significance import Evidence, column_of, weigh
@@ -113,7 +113,7 @@ def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
     """Metric → its title and options in words."""
     found = {}
     for block in blocks:
-        options = ", ".join(f"{key} {value}" for key, value in block.options.items() if value is not None)
+        options = in_words(block.options)
         found[block.metric] = f"{block.title}: {options}" if options else block.title
     return found
 

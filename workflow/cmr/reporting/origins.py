@@ -15,6 +15,7 @@ from cmr.reporting.runs import Run, identity
 from cmr.reporting.significance import BEST
 
 Entry = Mapping[str, Any]
+VERBATIM = ("params", "tune", "sweep")
 
 
 def overview(protocols: Iterable[Protocol], blocks: Iterable[Block]) -> list[dict[str, Any]]:
@@ -79,9 +80,10 @@ def _distinct(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def _without_empty(entry: Any) -> Any:
-    """Without what is empty or None, at every level: the defaults."""
+    """Without what is empty or None, which are the defaults of every key but parameters; those stay as they are."""
     if isinstance(entry, Mapping):
-        return {key: _without_empty(value) for key, value in entry.items() if value not in (None, {}, [])}
+        kept = {key: value for key, value in entry.items() if value not in (None, {}, [])}
+        return {key: value if key in VERBATIM else _without_empty(value) for key, value in kept.items()}
     return [_without_empty(value) for value in entry] if isinstance(entry, list) else entry
 
 
@@ -98,9 +100,13 @@ def hardware(runs: Iterable[Run]) -> dict[str, list[str]]:
 
 
 def _records(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+    """Of every evaluation, and of every fit once, however often it was evaluated."""
+    fits = {}
     for run in runs:
         yield run.record
-        yield from run.fits
+        fits[run.path] = run.fits
+    for records in fits.values():
+        yield from records
 
 
 def _values(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -35,7 +35,6 @@ SECTIONS = {
     "convergence": ("Fits", "Course of the fits"),
     "grids": ("Grids", "Parameter grids"),
 }
-ONE_METHOD_AT_A_TIME = ("confusion", "map", "convergence")
 
 
 def build(
@@ -69,9 +68,8 @@ def build(
         "directions": list(dict.fromkeys(d for block in blocks for d in block.directions)),
         "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in everything)},
         "metric_options": headline.metric_options(blocks),
-        "one_method": ONE_METHOD_AT_A_TIME,
         "figures": figures,
-        "pictures": {f.name: pictures[f.name] for f in everything if f.section not in ONE_METHOD_AT_A_TIME},
+        "pictures": {f.name: pictures[f.name] for f in everything if not f.method},
         "quotes": quotes,
         **provenance(collection, title),
     }

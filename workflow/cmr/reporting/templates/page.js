@@ -52,6 +52,7 @@ async function draw(figure) {
   const canvas = figure.querySelector(".canvas");
   const kind = canvas.classList[1];
   const plot = plots[figure.dataset.plot];
+  if (kind === "heat" && narrow()) delete plot.data[0].texttemplate;
   const layout = layoutOf(plot, kind, canvas.clientWidth);
   canvas.replaceChildren();
   canvas.style.height = `${layout.height}px`;
@@ -123,7 +124,7 @@ function chooseProtocol() {
 
 for (const select of all("select.method")) {
   const choose = () => {
-    for (const figure of all("figure.plot", select.closest(".panel"))) figure.hidden = figure.dataset.method !== select.value;
+    for (const figure of all("figure.plot", select.closest(".panel"))) figure.hidden = (figure.dataset.method ?? select.value) !== select.value;
   };
   select.addEventListener("change", choose);
   choose();
@@ -145,7 +146,7 @@ async function sortable() {
     if (values.length < 2) continue;
     const select = element("select", {id: `filter-${key}`});
     fill(select, [["", "all"], ...values.map((value) => [value, value])]);
-    if (key === "metric") select.value = values[0];
+    if (key === "metric" || (narrow() && ["dataset", "split", "inputs"].includes(key))) select.value = values[0];
     chosen[key] = select;
     select.addEventListener("change", () => table.draw());
     document.querySelector(".filters").append(element("label", {}, name, select));
@@ -187,9 +188,15 @@ const browse = {
     this.rows = this.direction.queries.map((number, row) => row)
       .filter((row) => wanted === "" || items[this.data].labels[this.direction.queries[row]].includes(Number(wanted)));
     if (byId("order").value === "best") this.rows.reverse();
+    if (byId("order").value === "mixed") this.rows = this.spread(this.rows);
     this.turn(0);
     if (this.rows.length) this.show(this.rows[0]);
     else byId("retrieved").replaceChildren(element("p", {textContent: "No test query of this class."}));
+  },
+
+  spread(rows) {
+    const stride = Math.ceil(rows.length / this.PAGE);
+    return rows.map((row, place) => [place % stride, row]).sort(([a], [b]) => a - b).map(([, row]) => row);
   },
 
   turn(start) {
