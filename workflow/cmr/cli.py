@@ -5,6 +5,7 @@ Modules with heavy imports are imported inside the commands that need them, so t
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -110,18 +111,21 @@ def _headline(kind: str, plugin: dict[str, Any]) -> str:
 
 def examine(options: argparse.Namespace) -> None:
     """One finding a row: what, whether it is there, and what to do where it is not."""
-    from cmr import config, stages
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
+    from cmr import config
     from cmr.device import resolve
+    from cmr.stages import create_extractor
 
     configuration = config.load(options.config)
     findings = [_finding("configuration", True, options.config)]
     for entry in configuration.features:
-        if entry.info.weights:
-            try:
-                weights = stages.find_weights(entry.model_dump(mode="json"), configuration.cache)
-                findings.append(_finding(f"weights of {entry.id}", True, weights))
-            except UserError as error:
-                findings.append(_finding(f"weights of {entry.id}", False, str(error)))
+        try:
+            weights = create_extractor(entry.model_dump(mode="json"), {"cache": configuration.cache}).fetch()
+        except UserError as error:
+            findings.append(_finding(f"weights of {entry.id}", False, str(error)))
+            continue
+        if weights:
+            findings.append(_finding(f"weights of {entry.id}", True, f"{weights['name']} ({weights['source']})"))
     device = resolve("auto")
     without = "none found; methods run on the CPU (device: auto)"
     findings.append(_finding("GPU", device == "cuda", device if device == "cuda" else without))

@@ -46,14 +46,14 @@ def split(entry: Entry, folder: str, machine: Machine, items: str, name: str, ou
     _dataset(entry, folder, machine).split(Items.read(items), name).write(output)
 
 
-def _extractor(entry: Entry, machine: Machine, device: str = "cpu", threads: int = 1) -> Any:
+def create_extractor(entry: Entry, machine: Machine, device: str = "cpu", threads: int = 1) -> Any:
     params = registry.params_model("extractors", entry["extractor"])(**entry["params"])
     return registry.load("extractors", entry["extractor"])(params, Path(machine["cache"]), device, threads)
 
 
 def fetch_weights(entry: Entry, machine: Machine, output: str) -> None:
     """The weights of an extractor into the cache; what they are into ``output``."""
-    weights = _extractor(entry, machine).fetch()
+    weights = create_extractor(entry, machine).fetch()
     store.write_json(output, {"schema_version": store.SCHEMA_VERSION, "extractor": entry["extractor"], **weights})
 
 
@@ -80,7 +80,7 @@ def extract(
     info = registry.info("extractors", entry["extractor"])
     labels = table.labels(ids[training]) if info.uses_labels else None
     device = resolve(machine["device"]) if info.gpu else "cpu"
-    extractor = _extractor(entry, machine, device, threads)
+    extractor = create_extractor(entry, machine, device, threads)
     contents = extractor.contents(_dataset(dataset, folder, machine), table, entry["modality"])
     attributes = {
         "extractor": entry["extractor"],

@@ -36,6 +36,8 @@ def download(url: str, sha256: str, cache: Path) -> Path:
 def _bring(url: str, file: Path) -> None:
     temporary = f".{file.name}.{os.getpid()}.tmp"
     try:
+        if os.environ.get("HF_HUB_OFFLINE") == "1":  # the switch that transformers obeys too
+            raise ConnectionError("HF_HUB_OFFLINE is set")
         pooch.retrieve(url, known_hash=None, fname=temporary, path=file.parent, progressbar=True)
         os.replace(file.parent / temporary, file)
     except (OSError, ValueError) as error:
