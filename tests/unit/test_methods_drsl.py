@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cmr.data import View
 from cmr.methods import relation
 from cmr.methods.drsl import DRSL, Network, Params, relation_loss
 from cmr.methods.relation import PairNorm, PairScores, Relation
 from cmr.store import read_arrays, write_arrays
-from torch import nn
 
 SMALL = {"hidden": 8, "representation": 5, "batch_size": 8, "epochs": 3, "learning_rate": 1e-2}
 FUSIONS = {

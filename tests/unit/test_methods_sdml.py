@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cmr.data import View
 from cmr.errors import UserError
 from cmr.methods.scaling import Scaling
 from cmr.methods.sdml import SDML, Params, mean_error, projection
-from torch import nn
 
 SMALL = {"hidden": 8, "dimensions": 6, "batch_size": 8, "epochs": 3}
 
