@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+
 from cmr import registry
 from cmr.data import Part, View
 from cmr.methods.base import History, Method

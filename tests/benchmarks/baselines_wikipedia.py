@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from cmr import provenance, registry
 from cmr.data import TEST, TRAIN, Part, Split, View
 from cmr.datasets.wikipedia import Params, Wikipedia

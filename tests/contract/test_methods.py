@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from cmr import registry
 from cmr.data import Part, View
 from cmr.errors import UserError

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+
 from cmr.methods import acmr, cdpae, cmpm_cmpc, dcca, mvdn, mvldan
 from synthetic import create, fitted, separable
 

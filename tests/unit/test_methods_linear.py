@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import scipy.linalg
+
 from cmr.data import View
 from cmr.errors import UserError
 from cmr.methods import memory

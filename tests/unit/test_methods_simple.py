@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+
 from cmr import registry
 from cmr.data import View
 from cmr.methods.linear import ridge

@@ -37,7 +37,7 @@ INFO = {
 class Params(BaseParams):
     components: int = Field(40, ge=1, description="directions, at most those with a positive eigenvalue")
     alpha: float = Field(10.0, gt=0, description="α: weight of the covariance between views")
-    regularisation: float = Field(0.1, gt=0, description="ridge r on B; features have variance 1")
+    regularisation: float = Field(1.0, gt=0, description="ridge r on B; features have variance 1")
     scale: Literal["standardise", "centre"] = Field(
         "standardise", description="each feature to variance 1, or all divided by one number"
     )

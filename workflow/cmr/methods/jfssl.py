@@ -7,7 +7,8 @@ Wang, He, Wang, Wang and Tan, "Joint feature selection and subspace learning for
 L = D − W the Laplacian of one graph over the items of all modalities: within a modality, the k nearest neighbours
 with weight exp(−‖x − x′‖²/(2δ²)); across modalities, β where two items share a class. (A public reimplementation
 counts neighbours instead of summing weights in D; the Laplacian here is that of its graph.) δ² is relative to the mean
-squared distance of the training rows from their mean. k is not given in the texts at hand. The ℓ2,1 norm is
+squared distance of the training rows from their mean. k is not given in the texts at hand, and the weights of public
+code (2 and 1, for histograms) do not carry over to scaled features: choose them on validation rows. The norm is
 reweighted, all maps in one solve. The class graph is summed by classes and the neighbours are sparse: no n × n matrix.
 """
 
@@ -37,8 +38,8 @@ INFO = {
 
 
 class Params(BaseParams):
-    sparsity: float = Field(2.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
-    graph: float = Field(1.0, ge=0, description="λ₂: weight of the graph, divided by the mean degree")
+    sparsity: float = Field(20.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
+    graph: float = Field(100.0, ge=0, description="λ₂: weight of the graph, divided by the mean degree")
     across: float = Field(1.0, ge=0, description="β: weight of items of one class across modalities")
     neighbours: int = Field(20, ge=1, description="k nearest neighbours within a modality")
     width: float = Field(1.0, gt=0, description="δ² over the mean squared distance from the mean")

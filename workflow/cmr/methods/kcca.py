@@ -42,7 +42,7 @@ class Params(BaseParams):
     kernel: Literal["gaussian", "linear"] = Field("gaussian", description="kernel of both modalities")
     width: float = Field(1.0, gt=0, description="w: squared bandwidth over the mean squared distance from the mean")
     rank: int = Field(500, ge=1, description="kernel principal components kept, at most the training rows")
-    regularisation: float = Field(0.1, gt=0, description="ridge κ, relative to the mean variance of kernel features")
+    regularisation: float = Field(1.0, gt=0, description="ridge κ, relative to the mean variance of kernel features")
     scale: Literal["standardise", "centre"] = Field(
         "standardise", description="each feature to variance 1, or all divided by one number"
     )

@@ -32,7 +32,7 @@ INFO = {
 
 class Params(BaseParams):
     components: int = Field(10, ge=1, description="canonical components, at most those of positive correlation")
-    regularisation: float = Field(0.1, gt=0, description="ridge r on each covariance; features have variance 1")
+    regularisation: float = Field(1.0, gt=0, description="ridge r on each covariance; features have variance 1")
     scale: Literal["standardise", "centre"] = Field(
         "standardise", description="each feature to variance 1, or all divided by one number"
     )
