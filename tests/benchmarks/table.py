@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
+
 from cmr.datasets.table import Params, Table
 from cmr.provenance import measured
-from PIL import Image
 
 MEASURE_ONE = "--one"
 LINKS_A_FILE = 10_000  # file systems limit the number of hard links

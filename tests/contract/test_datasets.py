@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from cmr import registry
 from cmr.cli import main
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
-from pydantic import ValidationError
 
 NAMES = registry.names("datasets")
 PATH_COMPONENT = r"[A-Za-z0-9][A-Za-z0-9._]*"

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+
 from cmr.datasets import downloads
 
 

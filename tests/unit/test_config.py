@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+
 from cmr import config
 from cmr.errors import UserError
 

@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pandas as pd
 import pytest
+
 from cmr.data import Items, Split, View, check_ids, paired, rows_of
 from cmr.errors import UserError
 from cmr.store import Matrix

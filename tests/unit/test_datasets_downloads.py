@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+
 from cmr.datasets import downloads
 from cmr.datasets.downloads import Source, extract_member, fetch, git_blob, unpack
 from cmr.errors import UserError

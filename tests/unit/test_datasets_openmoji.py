@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from cmr.datasets import openmoji
 from cmr.errors import UserError
-from PIL import Image
 
 SIZE = 16
 

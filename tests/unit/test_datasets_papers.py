@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from PIL import Image
+
 from cmr import registry
 from cmr.datasets import (
     inria_websearch,
@@ -28,7 +30,6 @@ from cmr.datasets import (
 from cmr.errors import UserError
 from cmr.features.ready import Params as ReadyParams
 from cmr.features.ready import Ready
-from PIL import Image
 
 PASCAL = os.environ.get("CMR_PASCAL", "")
 

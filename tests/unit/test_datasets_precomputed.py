@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse
+
 from cmr import registry
 from cmr.config import data_files, validate
 from cmr.datasets.matrices import Reference, label_names

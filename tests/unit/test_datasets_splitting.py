@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.errors import UserError

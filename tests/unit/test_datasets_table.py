@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from cmr.data import Items
 from cmr.datasets import table
 from cmr.errors import UserError
-from PIL import Image
 
 COLUMNS = {"id": "key", "image": "picture", "text": "caption", "label": "class"}
 

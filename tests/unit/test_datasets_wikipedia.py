@@ -9,13 +9,14 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
+
 from cmr.data import Items
 from cmr.datasets import wikipedia
 from cmr.datasets.wikipedia import Params, Wikipedia
 from cmr.errors import UserError
 from cmr.features.ready import Params as ReadyParams
 from cmr.features.ready import Ready
-from PIL import Image
 
 REAL = os.environ.get("CMR_WIKIPEDIA", "")
 needs_real = pytest.mark.skipif(not REAL, reason="CMR_WIKIPEDIA does not name a folder with the authors' files")

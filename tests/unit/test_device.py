@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cmr import device
 from cmr.errors import UserError
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cmr.data import View
 from cmr.dictionary import coupled
 from cmr.dictionary.coupled import CoupledDictionaries, Params, Projection, Side, projections, row_space

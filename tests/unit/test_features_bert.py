@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import bert
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 PARAMS = registry.params_model("extractors", "bert")
 TEXTS = ["a cat", "", "two dogs run across the wide green field", "grinning face", "sun", "one, two; three!", "x " * 40]

@@ -7,10 +7,11 @@ import textwrap
 import h5py
 import numpy as np
 import pytest
+
 from cmr import store
 from cmr.errors import UserError
 from cmr.features.base import BadContent, Extractor
-from cmr.features.extraction import extract
+from cmr.features.extraction import _fingerprint, extract
 from cmr.params import Params
 
 TEXTS = [f"text {i} " + "x" * (i % 7) for i in range(25)]
@@ -167,3 +168,17 @@ def test_after_sigkill_the_features_are_the_same_bit_for_bit(tmp_path):
     assert resumed.fitted_on is None
     assert resumed.seen == TEXTS[16:]
     assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", train_rows=range(5)).read_bytes()
+
+
+def test_fingerprints_tell_contents_apart(tmp_path):
+    file = tmp_path / "a.png"
+    file.write_text("one")
+    long = np.zeros(5000, np.float32)
+    changed = long.copy()
+    changed[2500] = 1
+    before = [_fingerprint([content]) for content in ("a", "b", file, long, changed)]
+    file.write_text("three")
+    after = [_fingerprint([content]) for content in ("a", "b", file, long, changed)]
+    assert len(set(before)) == 5
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True, True]
+    assert _fingerprint(["ab", "c"]) != _fingerprint(["a", "bc"])

@@ -5,13 +5,14 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
+
 from cmr import registry
 from cmr.features import classic_networks, images
 from cmr.features.base import BadContent
 from cmr.features.images import Preprocessing, batches, cropped, read_rgb
-from PIL import Image
-from torch import nn
-from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
 
 
 def extractor(name, cache, **params):

@@ -5,9 +5,10 @@ import hashlib
 import pooch
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from cmr.errors import UserError
 from cmr.features import weights
-from safetensors.torch import save_file
 
 URL = "https://example.org/models/net-12345678.pth"
 
@@ -57,6 +58,13 @@ def test_without_internet_the_message_says_where_to_place_the_file(tmp_path, mon
         weights.download(URL, "12345678", tmp_path)
     assert URL in str(raised.value)
     assert f"place it as {tmp_path / 'net-12345678.pth'}" in str(raised.value)
+
+
+def test_offline_nothing_is_downloaded(tmp_path, monkeypatch, served):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"not there.*" + URL):
+        weights.download(URL, SHA256, tmp_path)
+    assert served == []
 
 
 def test_placed_by_hand_it_is_taken_without_a_download(tmp_path, served):

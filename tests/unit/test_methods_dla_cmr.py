@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cmr.data import View
 from cmr.methods import dla_cmr
 from cmr.methods.dla_cmr import DLACMR, Params, label_loss, modality_loss, triplet_sum, weight_norms
-from torch import nn
 
 SMALL = {"first_layers": (8, 6), "second_layers": (6,), "batch_size": 8, "epochs": 3, "learning_rate": 1e-2}
 

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+
 from cmr import registry, stages, store
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.methods import gpldan, training
 from cmr.methods.gpldan import GPLDAN, Params, fused_cosine, modality_loss, mutual, original_distances, unpaired
 from synthetic import separable
-from torch import nn
 
 SMALL = {"dimension": 6, "hidden": 8, "classifier_hidden": 5, "batch_size": 10, "epochs": 3, "learning_rate": 1e-2}
 

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cmr.methods import smcr, training
 from cmr.methods.smcr import SMCR, Params, constraint, distance, media_loss
 from synthetic import separable
-from torch import nn
 
 SMALL = {
     "hidden": 8,

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cmr.errors import UserError
 from cmr.methods import training
 from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, reverse_gradient, train
-from torch import nn
 
 
 def regression(seed=0, rows=30):

@@ -3,12 +3,13 @@
 import re
 
 import pytest
+from test_config import GOOD, changed
+
 from cmr import config
 from cmr.config import MethodEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
 from cmr.plan import Fit, Plan, Run
-from test_config import GOOD, changed
 
 
 def plan(configuration=GOOD) -> Plan:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from cmr import provenance, registry
 from cmr.errors import UserError
 from cmr.params import Params

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+
 from cmr import inputs, registry, stages, store
 from cmr.data import Items, Split
 from cmr.datasets.splitting import stratified, with_held_out

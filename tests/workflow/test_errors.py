@@ -1,6 +1,7 @@
 """Mistakes on purpose: a clear line, a status that is not zero, nothing half-written."""
 
 import pytest
+
 from conftest import CONFIG
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from cmr.features.base import Extractor
 from cmr.params import Params as BaseParams
 

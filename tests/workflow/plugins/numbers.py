@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
+
 from cmr.features.base import BadContent, Extractor
 from cmr.params import Params as BaseParams
-from pydantic import Field
 
 INFO = {"title": "Numbers", "modality": "image", "kind": "fixed"}
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
+
 from cmr.data import Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.params import Params as BaseParams
-from pydantic import Field
 
 INFO = {
     "title": "Toy",
