@@ -16,6 +16,7 @@ INFO = {
     "paper": "Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012",
     "modality": "image",
     "kind": "fixed",
+    "weights": True,
     "gpu": True,
 }
 

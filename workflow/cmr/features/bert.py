@@ -31,6 +31,7 @@ INFO = {
     "paper": "Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019",
     "modality": "text",
     "kind": "fixed",
+    "weights": True,
     "gpu": True,
 }
 

@@ -1,8 +1,9 @@
 """Bag of words: how often the most frequent words of the training texts occur in each text (scikit-learn).
 
-``weighting``: counts; binary (1 where the word occurs, and the words are those of most texts); or tfidf, the counts times log((1 + n) / (1 + n_w)) + 1 with
-n training texts, n_w of them with the word, and rows scaled to length one. The papers' vocabularies have 3000, 5000
-and 6500 words; where the training texts have fewer, the features have as many columns as there are words.
+``weighting``: counts; binary (1 where the word occurs, and the words are those of most texts); or tfidf, the counts
+times log((1 + n) / (1 + n_w)) + 1 with n training texts, n_w of them with the word, and rows scaled to length one.
+The papers' vocabularies have 3000, 5000 and 6500 words; where the training texts have fewer, the features have as
+many columns as there are words.
 """
 
 from collections.abc import Mapping, Sequence

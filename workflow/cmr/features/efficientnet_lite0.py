@@ -31,6 +31,7 @@ INFO = {
     "paper": "Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
     "modality": "image",
     "kind": "fixed",
+    "weights": True,
     "gpu": True,
 }
 

@@ -123,11 +123,11 @@ def _key(
 
 
 def _fingerprint(contents: Sequence[Content]) -> bytes:
-    """Tells whether contents have changed: texts by themselves, files by name, size and time."""
+    """Tells whether contents have changed: texts and vectors by themselves, files by name, size and time."""
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path) and content.exists():
             status = content.stat()
             content = f"{content} {status.st_size} {status.st_mtime_ns}"
-        digest.update(f"{content}\0".encode())
+        digest.update(content.tobytes() if isinstance(content, np.ndarray) else f"{content}\0".encode())
     return digest.hexdigest().encode()

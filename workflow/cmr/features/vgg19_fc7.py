@@ -16,6 +16,7 @@ INFO = {
     "paper": "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
     "modality": "image",
     "kind": "fixed",
+    "weights": True,
     "gpu": True,
 }
 
