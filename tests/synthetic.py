@@ -12,17 +12,20 @@ DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
 CLASSES = 3
 
 
-def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: int = 0) -> Part:
+def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: int = 0, aligned: bool = False) -> Part:
     """``n`` items of three classes. A modality is a fixed linear map of the item's latent row, with noise added.
 
     Rows with different seeds are drawn from the same distribution, so that one may train and another test.
+    ``aligned``: all modalities have the first one's map, as the features of a dual encoder do.
     """
     world, generator = np.random.default_rng(7), np.random.default_rng(seed)
     centres = 2 * world.normal(size=(CLASSES, 6))
     maps = {m: world.normal(size=(6, d)) for m, d in DIMENSIONS.items()}
     labels = np.eye(CLASSES, dtype=np.uint8)[np.arange(n) % CLASSES]
     latent = labels @ centres + 0.7 * generator.normal(size=(n, 6))
-    noise = {m: 0.3 * generator.normal(size=(n, d)) for m, d in DIMENSIONS.items()}
+    if aligned:
+        maps = dict.fromkeys(maps, maps["image"])
+    noise = {m: 0.3 * generator.normal(size=(n, maps[m].shape[1])) for m in maps}
     ids = np.array([f"{seed}-{row}" for row in range(n)])
     return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
 

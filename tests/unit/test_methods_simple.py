@@ -6,6 +6,7 @@ import scipy.linalg
 
 from cmr import registry
 from cmr.data import View
+from cmr.errors import UserError
 from cmr.methods.linear import ridge
 from cmr.methods.scaling import Scaling
 
@@ -125,3 +126,18 @@ def test_random_is_a_function_of_seed_modality_and_row():
     assert np.array_equal(embedded[5:9], method.embed("text", view.features[5:9]))
     assert not np.array_equal(embedded, method.embed("image", view.features))
     assert abs(np.corrcoef(embedded[0], embedded[1])[0, 1]) < 0.5
+
+
+def test_zero_shot_is_the_cosine_of_the_features_themselves():
+    part = {"image": views()["image"]}
+    method = fitted("zero_shot", part)
+    rows = part["image"].features
+    block = method.similarity("image", rows[:3], "text", rows)
+    expected = rows[0] @ rows[5] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[5])
+    assert block[0, 5] == pytest.approx(expected, rel=1e-5)
+
+
+def test_zero_shot_refuses_features_of_different_spaces():
+    method = fitted("zero_shot", {"image": views()["image"]})
+    with pytest.raises(UserError, match="clip_image"):
+        method.similarity("image", np.ones((2, 4)), "text", np.ones((2, 3)))

