@@ -12,7 +12,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 def _avoid_slow_sort() -> None:
     """On AMD Zen 4 numpy sorts three times faster without AVX-512, which it must be told before it is imported.
 
-    numpy's sort compresses to memory, which that processor does in microcode (x86-simd-sort, issue 6). A setting of
+    numpy's sort compresses to memory, which that processor does in microcode. A setting of
     the user's own is left alone, and so is a numpy that has been imported already.
     """
     if "numpy" in sys.modules or not CPU_INFO.exists():
