@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cmr  # noqa: F401  before numpy, whose sort it sees to
+import cmr  # isort: skip  # noqa: F401  before numpy, whose sort it sees to
 import numpy as np
+
 from cmr.data import View
 from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, over_blocks, scorer
 from cmr.metrics.ranking import average_precision, rank
@@ -53,7 +54,7 @@ def product_and_sort(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> None:
     """What no evaluation can go without: both products, and a bare sort of their rows in the same blocks."""
     for query, gallery in ((a, b), (b, a)):
         product = scorer(query, gallery, "inner")
-        list(over_blocks(product, len(query), len(gallery), lambda rows, scores: scores.sort(axis=1)))
+        over_blocks(product, len(query), len(gallery), lambda rows, scores: scores.sort(axis=1))
 
 
 def ours(a: np.ndarray, b: np.ndarray, classes: np.ndarray, device: str | None = None) -> list[float]:

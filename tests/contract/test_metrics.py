@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+
 from cmr import registry
 from cmr.metrics import base
 from cmr.metrics.ranking import TOP, rank

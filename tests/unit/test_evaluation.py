@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import h5py
-import literal
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from sklearn.metrics import average_precision_score
+
+import literal
 from cmr import evaluation
 from cmr.data import View
 from cmr.errors import UserError
@@ -14,8 +17,6 @@ from cmr.evaluation import ConfiguredMetric, evaluate_task, metrics_of_files, sc
 from cmr.metrics import ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.store import read_json
-from scipy.spatial.distance import cdist
-from sklearn.metrics import average_precision_score
 
 CLASSES = ["animals", "food", "objects"]
 ENTRIES = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cmr.metrics import bootstrap
 from cmr.metrics.bootstrap import RESAMPLES, bootstrap_interval, paired_difference
 

@@ -2,13 +2,14 @@
 
 from itertools import permutations
 
-import literal
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
+
+import literal
 from cmr.errors import UserError
 from cmr.metrics import ranking
 from cmr.metrics.ranking import average_precision, paired_ranks, rank, row_blocks, tie_order
-from sklearn.metrics import average_precision_score
 
 CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
 

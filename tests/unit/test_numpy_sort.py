@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 
-import cmr
 import pytest
+
+import cmr
 
 ZEN4 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nflags\t\t: fpu avx2 avx512f\n\n"
 

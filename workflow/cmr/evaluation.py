@@ -1,14 +1,15 @@
 """Evaluates retrieval: ranks every query against the gallery, block by block, and sums up what the metrics say.
 
 Scores come in blocks of queries, from embeddings (`scorer`), a matrix (``matrix.__getitem__``) or a method, so memory
-is that of one block and never queries × gallery. Blocks are scored one after another, each product with all cores,
-and ranked on a pool of threads, which numpy's sort lets run side by side.
+is that of a block and never queries × gallery. They are ranked on a pool of threads, which numpy's sort lets run side
+by side.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import h5py
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from cmr import registry
 from cmr.data import View
@@ -29,6 +31,7 @@ from cmr.params import Params
 from cmr.store import SCHEMA_VERSION, TEXT, atomic, set_attributes, write_json
 
 SCORES_AT_ONCE = 2**24
+PRODUCTS_AT_ONCE = 2**20
 
 ScoreBlock = Callable[[slice], Any]
 """Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
@@ -111,7 +114,7 @@ def evaluate_task(
     def work(rows: slice, scores: Any) -> _Measured:
         return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
 
-    measured = _merge(list(over_blocks(score_block, len(query), len(gallery), work, threads)))
+    measured = _merge(over_blocks(score_block, len(query), len(gallery), work, threads))
     task = {
         "query": modalities[0],
         "gallery": modalities[1],
@@ -130,18 +133,32 @@ def over_blocks(
     gallery_size: int,
     work: Callable[[slice, Any], T],
     threads: int | None = None,
-) -> Iterable[T]:
-    """``work(rows, scores)`` for all queries, in their order: pieces that fit a core's cache, on a pool of threads.
+) -> list[T]:
+    """``work(rows, scores)`` for all queries, in their order, in pieces that fit a core's cache.
 
-    Scores on a GPU are not cut up: there one sort of a whole block is the quick way.
+    Products of embeddings are taken by the threads themselves, each with one core. Other blocks are large, since a
+    method may have work to do on the gallery a block, and scored one after another with all cores. Scores on a
+    GPU are not cut up: there one sort of a whole block is the quick way.
     """
+
+    def in_cache(rows: slice) -> list[T]:
+        scores, parts = score_block(rows), row_blocks(rows.stop - rows.start, gallery_size)
+        return [work(_within(rows, part), scores[part]) for part in parts]
+
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-        for block in row_blocks(queries, gallery_size, SCORES_AT_ONCE):
-            scores = score_block(block)
-            size = block.stop - block.start
-            pieces = [slice(0, size)] if getattr(scores, "is_cuda", False) else list(row_blocks(size, gallery_size))
-            rows = [slice(block.start + piece.start, block.start + piece.stop) for piece in pieces]
-            yield from pool.map(work, rows, [scores[piece] for piece in pieces])
+        if isinstance(score_block, Product) and isinstance(score_block.query, np.ndarray):
+            with threadpool_limits(1, "blas"):
+                return list(chain(*pool.map(in_cache, row_blocks(queries, gallery_size, PRODUCTS_AT_ONCE))))
+        done: list[T] = []
+        for rows in row_blocks(queries, gallery_size, SCORES_AT_ONCE):
+            scores, size = score_block(rows), rows.stop - rows.start
+            parts = [slice(0, size)] if getattr(scores, "is_cuda", False) else list(row_blocks(size, gallery_size))
+            done += pool.map(work, [_within(rows, part) for part in parts], [scores[part] for part in parts])
+    return done
+
+
+def _within(rows: slice, part: slice) -> slice:
+    return slice(rows.start + part.start, rows.start + part.stop)
 
 
 def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
@@ -158,13 +175,26 @@ def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], n
     return lambda rows: query[rows] @ columns
 
 
+@dataclass(frozen=True)
+class Product:
+    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one."""
+
+    query: Any
+    columns: Any
+    offset: Any = None
+
+    def __call__(self, rows: slice) -> Any:
+        scores = self.query[rows] @ self.columns
+        return scores if self.offset is None else scores - self.offset
+
+
 def scorer(
     query: np.ndarray,
     gallery: np.ndarray,
     measure: Literal["cosine", "euclidean", "inner"] = "cosine",
     device: str | None = None,
-) -> ScoreBlock:
-    """Scores of embeddings (q, d) against (n, d), in blocks of queries, in the embeddings' precision.
+) -> Product:
+    """Scores of embeddings (q, d) against (n, d), in their precision.
 
     ``cosine`` (rows of zeros score 0), ``inner`` product, or ``euclidean``: q·g - |g|²/2, which ranks as the negative
     distance does, after both are centred for accuracy. ``device``: a torch device to compute on; without one,
@@ -172,20 +202,19 @@ def scorer(
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
-    offset = np.zeros(len(gallery), gallery.dtype)
+    offset = None
     if measure == "cosine":
         query, gallery = unit_rows(query), unit_rows(gallery)
     elif measure == "euclidean":
         centre = gallery.mean(axis=0)
         query, gallery = query - centre, gallery - centre
         offset = np.square(gallery).sum(axis=1) / 2
-    if device is not None:
-        import torch
+    if device is None:
+        return Product(query, gallery.T, offset)
+    import torch
 
-        query, gallery, offset = (torch.as_tensor(part, device=device) for part in (query, gallery, offset))
-    if measure == "euclidean":
-        return lambda rows: query[rows] @ gallery.T - offset
-    return lambda rows: query[rows] @ gallery.T
+    parts = (query, gallery.T, offset)
+    return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
 
 
 def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
@@ -350,8 +379,8 @@ def mean_average_precisions(
     gains = shared_labels(query_labels, gallery_labels)
 
     def work(rows: slice, scores: Any) -> np.ndarray:
-        ranking = rank(scores, gains(rows) > 0, top=0)
+        ranking = rank(scores, gains(rows).astype(bool, copy=False), top=0)
         return np.stack([average_precision_of(ranking, at) for at in cuts])
 
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
-    return np.concatenate(list(blocks), axis=1).mean(axis=1).tolist()
+    return np.concatenate(blocks, axis=1).mean(axis=1).tolist()

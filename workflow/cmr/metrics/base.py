@@ -28,14 +28,13 @@ class Ranking:
     """A block of q queries against the whole gallery of n, best first.
 
     ``gains`` (q, n) uint8: number of labels that query and item at each rank share; relevant where above 0.
-    ``relevant`` (q,): number of relevant items in all. ``tied`` (q,) bool: whether ties leave the values open, that
-    is, whether items of different gain, or the own pair and another item, have the same score.
+    ``tied`` (q,) bool: whether ties leave the values open, that is, whether items of different gain, or the own pair
+    and another item, have the same score.
     ``top`` (q, k): gallery rows that rank first. ``pair_rank`` (q,): rank, from 1, of the query's own pair, 0 where
     it has none; None where no pairs were given.
     """
 
     gains: np.ndarray
-    relevant: np.ndarray
     tied: np.ndarray
     top: np.ndarray
     pair_rank: np.ndarray | None = None
@@ -44,6 +43,11 @@ class Ranking:
     def relevance(self) -> np.ndarray:
         """(q, n) bool: whether the item at each rank is relevant."""
         return self.gains > 0
+
+    @property
+    def relevant(self) -> np.ndarray:
+        """(q,): number of relevant items in the gallery."""
+        return np.count_nonzero(self.gains, axis=1)
 
 
 def cut_note(at: int | None, gallery_size: int) -> str:
