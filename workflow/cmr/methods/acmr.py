@@ -101,10 +101,10 @@ def triplet_sum(
     query: Tensor, gallery: Tensor, query_inputs: Tensor, labels: Tensor, positive_weight: float, margin: float
 ) -> Tensor:
     """The triplets of one direction: own pair against the gallery item of the hardest item of another class."""
-    inputs = functional.normalize(query_inputs.float())
+    inputs = functional.normalize(query_inputs)
     other = labels @ labels.T == 0
     alike = (inputs @ inputs.T).masked_fill(~other, -math.inf)
     negative = gallery[alike.argmax(dim=1)]
-    near = (query - gallery).float().square().sum(1) / 2
-    far = (query - negative).float().square().sum(1) / 2
+    near = (query - gallery).square().sum(1) / 2
+    far = (query - negative).square().sum(1) / 2
     return (functional.relu(margin + positive_weight * near - far) * other.any(dim=1)).sum()

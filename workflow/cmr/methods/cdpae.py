@@ -71,7 +71,7 @@ class CDPAE(DeepMethod):
         masks = (p.first_mask, p.second_mask)
         codes = self.embed_all([masked(x, share) for x, share in zip(inputs, masks, strict=True)])
         errors = [
-            (self.network.decode[m](code) - x).float().norm(dim=1).mean()
+            (self.network.decode[m](code) - x).norm(dim=1).mean()
             for m, code, x in zip(self.modalities, codes, inputs, strict=True)
         ]
         return {
@@ -89,7 +89,7 @@ def masked(x: Tensor, share: float) -> Tensor:
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
     """1 − cosine of the rows."""
-    return 1 - cosine_similarity(a.float(), b.float())
+    return 1 - cosine_similarity(a, b)
 
 
 def distance_errors(inputs: list[Tensor], codes: list[Tensor]) -> Tensor:

@@ -63,8 +63,8 @@ class CMPMCMPC(DeepMethod):
         return Networks(own, label=nn.Linear(p.dimension, classes, bias=False))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        x, z = (out.float() for out in self.embed_all(inputs))
-        classes = self.network.label.weight.float()
+        x, z = self.embed_all(inputs)
+        classes = self.network.label.weight
         matching = projection_matching(x, z, labels) + projection_matching(z, x, labels)
         classification = projection_classification(x, z, classes, labels)
         return {

@@ -58,10 +58,10 @@ class CorrAE(DeepMethod):
     def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
         codes, alpha = self.embed_all(inputs), self.params.correspondence
         errors = [
-            (self.network.decode[m](code) - x).float().square().sum(1).mean()
+            (self.network.decode[m](code) - x).square().sum(1).mean()
             for m, code, x in zip(self.modalities, codes, inputs, strict=True)
         ]
         return {
             "reconstruction": (1 - alpha) * sum(errors),
-            "correspondence": alpha * (codes[0] - codes[1]).float().square().sum(1).mean(),
+            "correspondence": alpha * (codes[0] - codes[1]).square().sum(1).mean(),
         }

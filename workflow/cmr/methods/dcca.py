@@ -69,7 +69,7 @@ class DCCA(HeadedMethod):
 
 def total_correlation(x: Tensor, y: Tensor, ridge: float) -> Tensor:
     """Σρ of two outputs (b, o): the sum of the singular values of L₁⁻¹ C₁₂ L₂⁻ᵀ, which are those of T."""
-    x, y = x.float() - x.float().mean(0), y.float() - y.float().mean(0)
+    x, y = x - x.mean(0), y - y.mean(0)
     eye = ridge * torch.eye(x.shape[1], device=x.device)
     x_factor, y_factor = (torch.linalg.cholesky(out.T @ out / len(out) + eye) for out in (x, y))
     whitened = torch.linalg.solve_triangular(x_factor, x.T @ y / len(x), upper=False)

@@ -63,7 +63,7 @@ class DCCAE(HeadedMethod):
     def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
         outputs = self.embed_all(inputs)
         errors = [
-            (self.network.decode[m](out) - x).float().square().sum(1).mean()
+            (self.network.decode[m](out) - x).square().sum(1).mean()
             for m, out, x in zip(self.modalities, outputs, inputs, strict=True)
         ]
         return {

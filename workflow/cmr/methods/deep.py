@@ -68,7 +68,9 @@ class DeepMethod(Method):
         return [Update(optimizer, self.batch_terms)]
 
     def batch_terms(self, rows: Tensor) -> Terms:
-        return self.terms([x[rows] for x in self.inputs], None if self.labels is None else self.labels[rows])
+        """The terms of some rows. Losses are formed in float32, whatever precision the networks run in."""
+        with torch.autocast(self.inputs[0].device.type, enabled=False):
+            return self.terms([x[rows] for x in self.inputs], None if self.labels is None else self.labels[rows])
 
     def each_epoch(self, epoch: int) -> None:
         """Called before an epoch starts, with its number from 1."""
@@ -81,7 +83,10 @@ class DeepMethod(Method):
         return self.validation_score(validation)
 
     def embed_all(self, inputs: list[Tensor]) -> list[Tensor]:
-        return [self.network.embed[m](x) for m, x in zip(self.modalities, inputs, strict=True)]
+        """Outputs of each modality's network, float32."""
+        device = inputs[0].device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            return [self.network.embed[m](x).float() for m, x in zip(self.modalities, inputs, strict=True)]
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)

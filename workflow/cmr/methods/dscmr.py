@@ -67,11 +67,11 @@ class DSCMR(DeepMethod):
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        u, v = (out.float() for out in self.embed_all(inputs))
+        u, v = self.embed_all(inputs)
         shared_labels = labels @ labels.T
         pairs = ((u, u), (u, v), (v, v))
         return {
-            "label": sum((self.network.label(out).float() - labels).norm(dim=1).mean() for out in (u, v)),
+            "label": sum((self.network.label(out) - labels).norm(dim=1).mean() for out in (u, v)),
             "discrimination": self.params.discrimination * sum(likelihood(a, b, shared_labels) for a, b in pairs),
             "invariance": self.params.invariance * (u - v).norm(dim=1).mean(),
         }

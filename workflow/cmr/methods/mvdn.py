@@ -64,7 +64,7 @@ class MvDN(DeepMethod):
 def fisher(outputs: Tensor, labels: Tensor) -> Tensor:
     """tr S_W / tr S_B of rows (b, k)."""
     shares = labels / labels.sum(1, keepdim=True)
-    centred = outputs.float() - outputs.float().mean(0)
+    centred = outputs - outputs.mean(0)
     counts = shares.sum(0).clamp(min=1e-6)
     between = ((shares.T @ centred).square().sum(1) / counts).sum()
     return (centred.square().sum() - between) / between.clamp(min=1e-12)

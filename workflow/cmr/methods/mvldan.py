@@ -69,7 +69,7 @@ class MvLDAN(HeadedMethod):
         weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
             "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, self.classes - 1),
-            "decay": self.params.decay * sum(w.float().square().sum() for w in weights),
+            "decay": self.params.decay * sum(w.square().sum() for w in weights),
         }
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
@@ -83,8 +83,7 @@ class MvLDAN(HeadedMethod):
 
 
 def discriminant_matrices(outputs: list[Tensor], labels: Tensor, pairs: float) -> tuple[Tensor, Tensor]:
-    """S with the paired products and D, over stacked views of rows (b, o); at least float32."""
-    outputs = [out if out.dtype == torch.float64 else out.float() for out in outputs]
+    """S with the paired products and D, over stacked views of rows (b, o)."""
     shares = (labels / labels.sum(1, keepdim=True)).to(outputs[0].dtype)
     sums = torch.cat([shares.T @ out for out in outputs], dim=1)
     counts = len(outputs) * shares.sum(0)

@@ -1,6 +1,7 @@
 """Class sums and scatters of labelled rows, for the discriminant methods."""
 
 import numpy as np
+import scipy.sparse
 
 
 def memberships(labels: np.ndarray) -> np.ndarray:
@@ -22,7 +23,6 @@ def scatters(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def sums_by(group: np.ndarray, rows: np.ndarray, groups: int) -> np.ndarray:
-    """The sum of the rows of each group: (groups, d)."""
-    sums = np.zeros((groups, rows.shape[1]))
-    np.add.at(sums, group, rows)
-    return sums
+    """The sum of the rows of each group: (groups, d); ``group`` (n,) holds each row's group."""
+    indicator = scipy.sparse.csr_array((np.ones(len(rows)), (group, np.arange(len(rows)))), (groups, len(rows)))
+    return indicator @ rows
