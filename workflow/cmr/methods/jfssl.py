@@ -15,6 +15,7 @@ reweighted, all maps in one solve. The class graph is summed by classes and the 
 from typing import Literal
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 from pydantic import Field
 
