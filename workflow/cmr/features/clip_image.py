@@ -1,0 +1,30 @@
+"""The image tower of CLIP (512-d with the default model).
+
+See `cmr.features.dual_encoders`.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cmr.features.dual_encoders import ImageTower
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "CLIP, pictures",
+    "paper": "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
+    "modality": "image",
+    "kind": "fixed",
+    "weights": True,
+    "gpu": True,
+}
+
+
+class Params(BaseParams):
+    model: str = Field("openai/clip-vit-base-patch32", description="a local folder or a name on the Hugging Face hub")
+    revision: str = Field("main", description="commit, tag or branch of a model on the hub")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of linear layers, convolutions and attention")
+
+
+class CLIPImage(ImageTower):
+    pass

@@ -1,0 +1,38 @@
+"""The text tower of SigLIP or SigLIP 2 (768-d with the default model); texts are cut after 64 tokens.
+
+All texts are padded to the full length and padding is not masked, as in training.
+
+See `cmr.features.dual_encoders`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from cmr.features.dual_encoders import TextTower
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "SigLIP, texts",
+    "paper": "Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023; SigLIP 2: Tschannen et al., 2025",
+    "modality": "text",
+    "kind": "fixed",
+    "weights": True,
+    "gpu": True,
+}
+
+
+class Params(BaseParams):
+    model: str = Field(
+        "google/siglip2-base-patch16-224", description="a local folder or a name on the Hugging Face hub"
+    )
+    revision: str = Field("main", description="commit, tag or branch of a model on the hub")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of linear layers, convolutions and attention")
+
+
+class SigLIPText(TextTower):
+    padding = "max_length"
+
+    def tokens(self, texts: Sequence[str], **options: Any) -> Any:
+        return super().tokens(texts, return_attention_mask=False, **options)

@@ -1,0 +1,88 @@
+"""What networks on texts share: a model of the transformers library, texts sorted by length into batches.
+
+Batches of texts of like lengths compute little on padding. On a CPU they are small, which loses nothing there and
+keeps the lengths in a batch close together.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+
+from cmr.device import set_threads
+from cmr.features.base import Extractor
+from cmr.features.networks import batch_size, computing, prepare
+from cmr.features.pretrained import check_complete, describe_model, model_folder
+
+CPU_BATCH = 16
+TOKEN_BYTES = 2**17  # memory that one token's activations take in a large model, generously
+
+
+class Pretrained(Extractor):
+    """A model of the transformers library. ``Params`` have ``model`` and ``revision``."""
+
+    def fetch(self) -> dict[str, Any]:
+        return describe_model(self.params.model, self.params.revision, self.folder)
+
+    @cached_property
+    def folder(self) -> Path:
+        return model_folder(self.params.model, self.params.revision, self.cache)
+
+    def load(self, unused: tuple[str, ...] = ()) -> nn.Module:
+        """The model in float32. Weights may be missing only where their names start as one of ``unused``."""
+        network, loaded = AutoModel.from_pretrained(
+            self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+        check_complete(self.folder, loaded["missing_keys"], unused)
+        return network
+
+
+class TextNetwork(Pretrained):
+    """An extractor that is a network on tokens; its ``Params`` have ``precision`` too."""
+
+    padding: ClassVar[bool | str] = True  # as the tokenizer's option: to the longest of the batch
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """The number of tokens that texts are cut after."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network with its weights."""
+
+    @abstractmethod
+    def embed(self, batch: Any) -> torch.Tensor:
+        """Features (b, d) of the tokenizer's output for b texts."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        return prepare(self.build(), self.device, self.params.precision)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    def tokens(self, texts: Sequence[str], **options: Any) -> Any:
+        return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)
+
+    def transform(self, contents: Sequence[str]) -> np.ndarray:
+        set_threads(self.threads)
+        size = batch_size(self.device, CPU_BATCH, self.max_length * TOKEN_BYTES)
+        order = np.argsort([-len(ids) for ids in self.tokens(contents)["input_ids"]], kind="stable")
+        found = []
+        with torch.inference_mode(), computing(self.device, self.params.precision):
+            for rows in np.split(order, range(size, len(contents), size)):
+                batch = self.tokens([contents[row] for row in rows], padding=self.padding, return_tensors="pt")
+                found.append(self.embed(batch.to(self.device)).float().cpu())
+        features = torch.cat(found).numpy()
+        return features[np.argsort(order)]
+
+    def resolved(self) -> dict[str, Any]:
+        return {"precision": self.params.precision}

@@ -1,0 +1,75 @@
+"""Any classification network of torchvision by name: the input of its last linear layer, the classifier.
+
+Weights and preprocessing are torchvision's best ones for the network (``DEFAULT``).
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from PIL import Image
+from pydantic import Field
+from torch import nn
+
+from cmr.errors import UserError, nearest
+from cmr.features import weights
+from cmr.features.images import Preprocessing
+from cmr.features.networks import ImageNetwork
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "torchvision backbone",
+    "modality": "image",
+    "kind": "fixed",
+    "weights": True,
+    "gpu": True,
+}
+
+
+class Params(BaseParams):
+    model: str = Field("resnet50", description="name in torchvision.models, classification networks")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of convolutions and linear layers")
+
+
+class TorchvisionBackbone(ImageNetwork):
+    @cached_property
+    def pretrained(self) -> torchvision.models.WeightsEnum:
+        known = torchvision.models.list_models(module=torchvision.models)
+        if self.params.model not in known:
+            raise UserError(f"params.model: unknown network {self.params.model!r}{nearest(self.params.model, known)}")
+        return torchvision.models.get_model_weights(self.params.model).DEFAULT
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        says = self.pretrained.transforms()
+        interpolation = Image.Resampling[says.interpolation.name]
+        return Preprocessing(says.resize_size[0], says.crop_size[0], interpolation, tuple(says.mean), tuple(says.std))
+
+    def file(self) -> Path:
+        """The weights in the folder where torch looks for them; its name holds the first digits of its sha256."""
+        url = self.pretrained.url
+        return weights.download(url, Path(url).stem.rsplit("-", 1)[1], self.cache / "weights" / "checkpoints")
+
+    def fetch(self) -> dict[str, Any]:
+        return weights.describe(self.file(), self.pretrained.url)
+
+    def build(self) -> nn.Module:
+        torch.hub.set_dir(self.file().parent.parent)
+        return without_classifier(
+            torchvision.models.get_model(self.params.model, weights=self.pretrained, progress=False)
+        )
+
+    def resolved(self) -> dict[str, Any]:
+        return {**super().resolved(), "layer": "input of the classifier"}
+
+
+def without_classifier(network: nn.Module) -> nn.Module:
+    """The network with its last linear layer replaced by the identity."""
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError("params.model: this network ends without a linear layer; choose another")
+    parent, _, child = linear[-1].rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return network

@@ -1,0 +1,153 @@
+"""Sentence CNN on word vectors, trained to classify the training texts: DRSL's text features (300-d).
+
+Kim's network (EMNLP 2014, section 2, "static"): each text is the sequence of its words' fixed vectors; 100
+convolutions each over 3, 4 and 5 words, ReLU, the maximum over the text; dropout 0.5 and a linear layer to the
+classes. The 300 maxima are the features. DRSL takes the same network and 300-d word2vec vectors; its training is not
+given in the paper.
+
+Word vectors are read from a file in word2vec's format (text, or binary where the name ends with .bin or .bin.gz), or
+trained here on the training texts (skip-gram, gensim). Words that the training texts do not have are left out, so
+the fitted state is small and whole. The features have seen the training labels: what is fitted on them, be it a CCA,
+is marked so in every table.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gensim.models import KeyedVectors, Word2Vec
+from pydantic import Field
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from cmr.device import set_threads
+from cmr.errors import UserError
+from cmr.features import weights
+from cmr.features.base import Extractor
+from cmr.features.texts import words
+from cmr.features.training import seeded, shares
+from cmr.params import Params as BaseParams
+
+INFO = {
+    "title": "Sentence CNN on word2vec",
+    "paper": "Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014; as in DRSL",
+    "modality": "text",
+    "kind": "fitted",
+    "weights": True,
+    "uses_labels": True,
+    "gpu": True,
+}
+
+WINDOWS = (3, 4, 5)
+BATCH = 50
+
+
+class Params(BaseParams):
+    vectors: str | None = Field(None, description="file of word vectors; none: trained on the training texts")
+    dimensions: int = Field(300, ge=1, description="of word vectors that are trained here")
+    maps: int = Field(100, ge=1, description="convolutions a window; the features have three times as many columns")
+    epochs: int = Field(20, ge=1, description="passes over the training texts")
+    rate: float = Field(0.001, gt=0, description="step size of Adam")
+    seed: int = Field(0, ge=0, description="of word vectors, network, order and dropout")
+
+
+class SentenceCNN(nn.Module):
+    """Vectors of words (b, length, d) and the texts' lengths (b,) → features (b, 3 · maps)."""
+
+    def __init__(self, dimensions: int, maps: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv1d(dimensions, maps, window) for window in WINDOWS)
+
+    def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.maxima(layer, vectors, lengths) for layer in self.convolutions], 1)
+
+    @staticmethod
+    def maxima(layer: nn.Conv1d, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The maximum over the windows inside each text: padding of the batch does not count."""
+        found = F.relu(layer(vectors.transpose(1, 2)))
+        last = lengths.clamp(min=max(WINDOWS)) - layer.kernel_size[0]
+        outside = torch.arange(found.shape[2], device=found.device) > last.unsqueeze(1)
+        return found.masked_fill(outside.unsqueeze(1), 0).amax(2)
+
+
+class Word2VecCNN(Extractor):
+    """State: ``words`` (w,), their ``vectors`` (w, d), and the convolutions' weights under torch's names."""
+
+    words: np.ndarray
+    vectors: torch.Tensor
+    network: SentenceCNN
+
+    def fetch(self) -> dict[str, Any]:
+        if not self.params.vectors:
+            return {}
+        return weights.describe(weights.local(self.params.vectors, "vectors"), "local file")
+
+    def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
+        set_threads(self.threads)
+        texts = [words(text) for text in contents]
+        self.words, vectors = word_vectors(texts, self.params)
+        self.vectors = torch.tensor(vectors)
+        with seeded(self.params.seed):
+            self.network = SentenceCNN(vectors.shape[1], self.params.maps).to(self.device)
+            self.train(contents, shares(labels))
+        self.network.eval()
+
+    def train(self, contents: Sequence[str], targets: torch.Tensor) -> None:
+        p = self.params
+        classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(len(WINDOWS) * p.maps, targets.shape[1])).to(self.device)
+        optimiser = torch.optim.Adam([*self.network.parameters(), *classifier.parameters()], lr=p.rate)
+        for _ in range(p.epochs):
+            for rows in torch.randperm(len(contents)).split(BATCH):
+                scores = classifier(self.network(*self.inputs([contents[row] for row in rows])))
+                loss = F.cross_entropy(scores, targets[rows].to(self.device))
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+    def inputs(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors (b, length, d) of the texts' known words, padded with zeros, and how many there are (b,)."""
+        row = self.row_of_word
+        rows = [torch.tensor([row[word] for word in words(text) if word in row], dtype=torch.long) for text in texts]
+        least = self.vectors.new_zeros(max(WINDOWS), self.vectors.shape[1])  # no text is shorter than a window
+        vectors = pad_sequence([*(self.vectors[r] for r in rows), least], batch_first=True)[:-1]
+        return vectors.to(self.device), torch.tensor([len(r) for r in rows], device=self.device)
+
+    @cached_property
+    def row_of_word(self) -> dict[str, int]:
+        return {word: row for row, word in enumerate(self.words.tolist())}
+
+    def transform(self, contents: Sequence[str]) -> np.ndarray:
+        set_threads(self.threads)
+        with torch.inference_mode():
+            batches = (contents[start : start + BATCH] for start in range(0, len(contents), BATCH))
+            return torch.cat([self.network(*self.inputs(batch)).cpu() for batch in batches]).numpy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        network = {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+        return {"words": self.words, "vectors": self.vectors.numpy(), **network}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        learned = dict(state)
+        self.words = np.asarray(learned.pop("words"), str)
+        self.vectors = torch.tensor(learned.pop("vectors"))
+        self.network = SentenceCNN(self.vectors.shape[1], self.params.maps).to(self.device).eval()
+        self.network.load_state_dict({name: torch.tensor(array) for name, array in learned.items()})
+
+
+def word_vectors(texts: Sequence[Sequence[str]], params: Params) -> tuple[np.ndarray, np.ndarray]:
+    """The words (w,) of the texts in alphabetical order and their vectors (w, d) float32."""
+    if params.vectors:
+        file = weights.local(params.vectors, "vectors")
+        table = KeyedVectors.load_word2vec_format(str(file), binary=".bin" in file.suffixes)
+    elif any(texts):
+        options = {"vector_size": params.dimensions, "epochs": params.epochs, "seed": params.seed, "workers": 1}
+        table = Word2Vec(texts, sg=1, min_count=1, **options).wv
+    else:
+        table = KeyedVectors(params.dimensions)
+    known = sorted({word for text in texts for word in text if word in table})
+    if not known:
+        raise UserError(f"none of the words of the {len(texts)} training texts has a vector")
+    return np.array(known), np.stack([table[word] for word in known]).astype(np.float32)
