@@ -1,0 +1,176 @@
+"""What every extractor promises, over the registry: a new extractor file is tested without more.
+
+Extractors whose weights are neither in a package nor downloaded here are checked without being run; their unit tests
+run them on small networks.
+"""
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from cmr import registry, store
+from cmr.errors import UserError
+from cmr.features.base import Extractor
+from cmr.features.extraction import extract
+
+NAMES = [name for name in registry.names("extractors") if registry.info("extractors", name).modality != "any"]
+FITTED = [name for name in NAMES if registry.info("extractors", name).kind == "fitted"]
+FIXED = [name for name in NAMES if registry.info("extractors", name).kind == "fixed"]
+N = 12
+SMALL = {
+    "lda": {"topics": 4},
+    "doc2vec": {"dimensions": 8},
+    "sift_bovw": {"words": 4},
+    "word2vec_cnn": {"dimensions": 8, "maps": 2, "epochs": 2},
+}
+WORDS = ["red", "blue", "cat", "dog", "house", "tree", "runs", "sleeps", "near", "the", "big", "small"]
+LABELS = np.eye(3, dtype=np.uint8)[np.arange(N) % 3]
+
+
+def texts(folder, rng):
+    return [" ".join(rng.choice(WORDS, 8)) for _ in range(N)]
+
+
+def pictures(folder, rng):
+    paths = [folder / f"{rng.integers(1 << 60)}.png" for _ in range(N)]
+    for path in paths:
+        noise = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+        noise.resize((96, 80), Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def sounds(folder, rng):
+    paths = [folder / f"{rng.integers(1 << 60)}.wav" for _ in range(N)]
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(4000), 22050)
+    return paths
+
+
+CONTENTS = {"text": texts, "image": pictures, "audio": sounds}
+
+
+def contents_for(name, folder, seed=0):
+    return CONTENTS[registry.info("extractors", name).modality](folder, np.random.default_rng(seed))
+
+
+def create(name, cache):
+    params = registry.params_model("extractors", name)(**SMALL.get(name, {}))
+    return registry.load("extractors", name)(params, cache, "cpu", 2)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Makes extractors; skips the test where their weights would have to be downloaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def made(name):
+        extractor = create(name, tmp_path / "cache")
+        try:
+            extractor.fetch()
+        except UserError as error:
+            pytest.skip(f"weights are not here: {error}")
+        return extractor
+
+    return made
+
+
+def labels_for(name, rows):
+    return LABELS[rows] if registry.info("extractors", name).uses_labels else None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_is(name):
+    info = registry.info("extractors", name)
+    assert info.modality in CONTENTS
+    assert info.kind == "fitted" or not info.uses_labels
+    for field in registry.params_model("extractors", name).model_fields.values():
+        assert field.description
+        assert not field.is_required()
+    assert registry.module("extractors", name).__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fitted_ones_have_a_state_and_fixed_ones_none(name):
+    plugin = registry.load("extractors", name)
+    fitted = registry.info("extractors", name).kind == "fitted"
+    for method in ("fit", "state", "load_state"):
+        assert (getattr(plugin, method) is not getattr(Extractor, method)) == fitted
+    assert registry.info("extractors", name).weights == (plugin.fetch is not Extractor.fetch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_cannot_be_had_are_explained(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    try:
+        described = create(name, tmp_path).fetch()
+    except UserError as error:
+        assert "is not there" in str(error) or "hf download" in str(error)  # noqa: PT017
+        return
+    assert set(described) in (set(), {"name", "sha256", "source"})
+    assert not any(value.startswith("/") for value in described.values())
+
+
+def check_features(features):
+    assert features.shape[0] == N
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert len(np.unique(features, axis=0)) > 1
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_row_depends_on_its_content_alone(name, make, tmp_path):
+    extractor, contents = make(name), contents_for(name, tmp_path)
+    features = extractor.transform(contents)
+    check_features(features)
+    order = np.random.default_rng(1).permutation(N)[:5]
+    few = extractor.transform([contents[row] for row in order])
+    scale = np.abs(features).max()
+    np.testing.assert_allclose(few, features[order], atol=1e-5 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_fitted_rows_depend_on_their_content_and_the_state(name, make, tmp_path):
+    extractor, contents = make(name), contents_for(name, tmp_path)
+    extractor.fit(contents[:8], labels_for(name, slice(8)))
+    features = extractor.transform(contents)
+    check_features(features)
+    store.write_matrix(tmp_path / "a.h5", "features", np.arange(N).astype(str), features, {}, extractor.state())
+    later = make(name)
+    later.load_state(store.read_state(tmp_path / "a.h5"))
+    np.testing.assert_array_equal(later.transform(contents), features)
+    order = np.random.default_rng(1).permutation(N)[:5]
+    few = later.transform([contents[row] for row in order])
+    np.testing.assert_allclose(few, features[order], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_test_row_changes_nothing_in_the_fitted_state(name, make, tmp_path):
+    train = np.arange(N) < 8
+    contents, others = contents_for(name, tmp_path), contents_for(name, tmp_path, seed=7)
+    changed = [a if is_train else b for a, b, is_train in zip(contents, others, train, strict=True)]
+    ids = np.arange(N).astype(str)
+    for label, given in (("a", contents), ("b", changed)):
+        path, partial = tmp_path / f"{label}.h5", tmp_path / f"{label}.partial.h5"
+        extract(make(name), given, ids, path, {}, partial, train, labels_for(name, train), chunk=5)
+    a, b = store.read_state(tmp_path / "a.h5"), store.read_state(tmp_path / "b.h5")
+    assert a
+    assert set(a) == set(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+    before, after = (store.read_matrix(tmp_path / f"{label}.h5", "features").values for label in "ab")
+    np.testing.assert_allclose(after[train], before[train], atol=1e-6, rtol=1e-5)
+    assert not np.array_equal(before[~train], after[~train])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.info("extractors", n).modality != "text"])
+def test_content_that_cannot_be_decoded_is_named_with_its_item(name, make, tmp_path):
+    extractor, contents = make(name), contents_for(name, tmp_path)
+    contents[9] = tmp_path / "broken.file"
+    contents[9].write_text("neither picture nor sound")
+    ids = [f"item{row}" for row in range(N)]
+    train = np.arange(8) if name in FITTED else None
+    labels = labels_for(name, slice(8))
+    with pytest.raises(UserError, match=r"item 'item9': .*broken\.file"):
+        extract(extractor, contents, ids, tmp_path / "a.h5", {}, tmp_path / "p.h5", train, labels)
+    assert not (tmp_path / "a.h5").exists()
