@@ -5,10 +5,11 @@ import pytest
 from plotly.graph_objects import Figure as PlotlyFigure
 
 from cmr.reporting import drawing, figures, space
-from cmr.reporting.collect import Collection, load
+from cmr.reporting.collect import Collection, Experiment, Index, load
 from cmr.reporting.figures import Figure, Series
 from cmr.reporting.headline import blocks
-from cmr.reporting.protocols import Protocol, protocols
+from cmr.reporting.protocols import Protocol, protocols, variant_names
+from cmr.reporting.runs import Run
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 DIRECTION = ("image", "text")
@@ -45,18 +46,18 @@ def test_long_curves_are_thinned_to_their_ends(protocol: Protocol) -> None:
     assert (kept[0], kept[-1], len(kept)) == (0, 999, figures.MAX_POINTS)
 
 
-def test_histories_are_means_over_the_seeds_that_still_run(tmp_path: Path) -> None:
+def test_histories_are_means_over_seeds_as_far_as_all_of_them_went(tmp_path: Path) -> None:
     results = write_tree(tmp_path, methods=["dla"], seeds=2)
     folder = results / "fits/shapes/default/lite0+bert/dla"
-    (folder / "0" / "history.csv").write_text("epoch,loss,validation,stage\n1,8,0.1,a\n2,4,0.3,b\n3,2,,b\n")
-    (folder / "1" / "history.csv").write_text("epoch,loss,validation,stage\n1,6,0.2,a\n2,2,0.5,b\n")
+    (folder / "0" / "history.csv").write_text("epoch,loss,validation,stage\n1,8,0.1,a\n2,4,0.3,b\n3,2,0.4,b\n4,1,,b\n")
+    (folder / "1" / "history.csv").write_text("epoch,loss,validation,stage\n1,6,0.2,a\n2,2,0.5,b\n3,1,,b\n")
     (protocol,) = protocols(load(results))
     scores, losses = figures.convergence(protocol)
     assert (scores.series[0].name, scores.series[0].x) == ("dla", [1, 2, 3])
     assert scores.series[0].y[:2] == pytest.approx([0.15, 0.4])
     assert np.isnan(scores.series[0].y[2])
     assert [series.name for series in losses.series] == ["loss"]
-    assert losses.series[0].y == pytest.approx([7, 3, 2])
+    assert losses.series[0].y == pytest.approx([7, 3, 1.5])
     assert drawing.plotly(scores)["data"][0]["y"][2] is None
 
 
@@ -115,6 +116,24 @@ def test_one_swept_parameter_is_a_line_and_two_are_a_heat_map(tmp_path: Path) ->
     assert found["lines"].series[0].x == ["0.5", "2.0", "10.0"]
     shown = [group.name for group in protocol.shown]
     assert shown == ["dla (label_weight 100, margin 0.1)"] + [f"cca (regularisation {v})" for v in ("10", "0.5", "2")]
+
+
+def test_variants_are_told_apart_by_whatever_they_differ_in(collection: Collection) -> None:
+    def named(first: dict, second: dict) -> list[str]:
+        fit = collection.runs[0].fits[0]
+        runs = []
+        for variant, changed in (("cca-aaaaaa", first), ("cca-bbbbbb", second)):
+            run = Run(Path(), f"runs/shapes/default/lite0+bert/{variant}/0", "")
+            run.__dict__["record"] = {"fits": [fit | changed]}
+            runs.append(run)
+        return list(variant_names(Collection(Path(), (Experiment("e", (Index("e-a", {}, tuple(runs)),)),))).values())
+
+    coupled = [{"dictionary": {"id": "small", "dictionary": "other", "params": {"atoms": n}}} for n in (8, 64)]
+    assert named(*coupled) == ["cca (dictionary atoms 8)", "cca (dictionary atoms 64)"]
+    entry = collection.runs[0].fits[0]["method"]
+    tuned = [{"method": entry | {"tune": tune}} for tune in ({}, {"components": [5, 10]})]
+    assert named(*tuned) == ["cca", "cca (tune components)"]
+    assert named({}, {}) == ["cca-aaaaaa", "cca-bbbbbb"]
 
 
 def test_methods_measured_with_other_metrics_stand_in_the_table_only(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
@@ -283,7 +282,7 @@ def convergence(protocol: Protocol) -> Iterator[Figure]:
             x=next(iter(next(iter(histories.values())))),
             y="validation score",
             series=tuple(filter(None, scores)),
-            note="On held-out rows, mean over seeds.",
+            note="On held-out rows; mean over seeds, as far as all of them went.",
         )
     for (group, inputs), history in histories.items():
         yield from _losses(protocol, group, inputs, history)
@@ -312,14 +311,15 @@ def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, li
             series=tuple(series),
             method=group.name,
             log_y=_wants_log([s.y for s in series]),
-            note=f"Mean over {len(group.runs)} seeds." if len(group.runs) > 1 else "",
+            note=f"Mean over {len(group.runs)} seeds, as far as all of them went." if len(group.runs) > 1 else "",
         )
 
 
 def _mean_history(files: Sequence[Path]) -> dict[str, list[float]]:
-    """Column → mean over seeds at each step, the steps' own column first; seeds that stopped earlier drop out."""
+    """Column → mean over seeds at each step that all seeds reached, the steps' own column first."""
     histories = [read_history(file) for file in files]
-    return {column: _mean_by_step([h.get(column, []) for h in histories]) for column in histories[0]}
+    columns = [column for column in histories[0] if all(column in history for history in histories)]
+    return {column: [mean(step) for step in zip(*(h[column] for h in histories), strict=False)] for column in columns}
 
 
 def read_history(file: Path) -> dict[str, list[float]]:
@@ -336,13 +336,6 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _mean_by_step(columns: Sequence[Sequence[float]]) -> list[float]:
-    """Mean over seeds at each step; seeds that stopped earlier no longer count."""
-    steps = zip_longest(*columns, fillvalue=float("nan"))
-    finite = ([value for value in step if value == value] for step in steps)
-    return [mean(values) if values else float("nan") for values in finite]
-
-
 def _wants_log(columns: Iterable[Sequence[float]]) -> bool:
     values = [value for column in columns for value in column if value == value]
     return bool(values) and min(values) > 0 and max(values) / min(values) > LOG_SPAN
@@ -356,7 +349,7 @@ def grids(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     metric = protocol.headline_metric
     value = {group: row["mean"] for group, row in protocol.averages(rows).items()}
     for name, groups in protocol.families.items():
-        points = [(parameters(g.shown.method), value[g.key]) for g in groups if g.key in value]
+        points = [(parameters("methods", g.shown.method), value[g.key]) for g in groups if g.key in value]
         swept = differing_keys([point for point, _ in points])
         title = f"{metric}, average, of {name} over {' and '.join(swept)}"
         if len(swept) == 1 and len(points) > 2:

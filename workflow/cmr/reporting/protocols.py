@@ -14,6 +14,7 @@ from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
 FEW = 3
+FIELDS = {"methods": "method", "dictionaries": "dictionary"}
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,14 @@ def protocol_labels(keys: list[str]) -> dict[str, str]:
 
 def variant_names(collection: Collection) -> dict[str, str]:
     """Method's path component → name to show: its id, with the settings that differ where an id has several."""
-    settings = {run.variant: _settings(run.method) for run in collection.runs}
+    settings = {run.variant: _settings(run.fits[0]) for run in collection.runs}
     names = {}
     for variant, own in settings.items():
         differing = differing_keys([other for name, other in settings.items() if identity(name) == identity(variant)])
-        shown = ", ".join(f"{key} {_value(own.get(key))}" for key in differing)
+        shown = ", ".join(f"{key} {_value(own[key])}" for key in differing if key in own)
         names[variant] = f"{identity(variant)} ({shown})" if shown else identity(variant)
-    return names
+    taken = list(names.values())
+    return {variant: variant if taken.count(name) > 1 else name for variant, name in names.items()}
 
 
 def differing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -149,17 +151,26 @@ def differing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({canonical(own.get(key)) for own in settings}) > 1]
 
 
-def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies a method's entry besides its id."""
-    return parameters(method) | {key: method[key] for key in ("dictionary", "tune") if method.get(key)}
+def _settings(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies a method's variant besides its id: its parameters, and those of its dictionary."""
+    method, dictionary = fit["method"], fit["dictionary"]
+    found = parameters("methods", method) | ({"tune": method["tune"]} if method["tune"] else {})
+    if not dictionary:
+        return found | {"dictionary": None}
+    coded = parameters("dictionaries", dictionary)
+    return found | {"dictionary": dictionary["id"]} | {f"dictionary {key}": value for key, value in coded.items()}
 
 
 def _value(value: Any) -> str:
+    """A parameter's value; of a grid that is tuned over, the parameters' names."""
+    if isinstance(value, Mapping):
+        return " and ".join(value)
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def parameters(method: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters of a method's entry, with the defaults where this version has the plug-in."""
-    if method["method"] not in registry.names("methods"):
-        return dict(method["params"])
-    return registry.params_model("methods", method["method"])(**method["params"]).model_dump(mode="json")
+def parameters(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters of an entry, with the defaults where this version has the plug-in."""
+    plugin = entry[FIELDS[kind]]
+    if plugin not in registry.names(kind):
+        return dict(entry["params"])
+    return registry.params_model(kind, plugin)(**entry["params"]).model_dump(mode="json")
