@@ -107,7 +107,6 @@ def test_a_pretrained_doc2vec_needs_trust_and_its_hash(tmp_path):
     pretrained.fit(["other texts"])
     np.testing.assert_array_equal(pretrained.transform(NEW), fitted("doc2vec", dimensions=6, epochs=7).transform(NEW))
     assert pretrained.state() == {}
-    assert pretrained.fetch() == {"name": "model.bin", "sha256": sha256, "source": "local file"}
 
 
 @pytest.mark.parametrize("name", ["bow", "lda", "doc2vec"])

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from cmr.errors import UserError
 from cmr.features import weights
+from cmr.features.networks import read_weights
 
 URL = "https://example.org/models/net-12345678.pth"
 
@@ -77,9 +78,10 @@ def test_placed_by_hand_it_is_taken_without_a_download(tmp_path, served):
 def test_reads_pth_and_safetensors(tmp_path):
     tensors = {"a": torch.arange(3.0)}
     torch.save(tensors, tmp_path / "a.pth")
+    torch.save(tensors, tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # as torchvision's VGG-19 is
     save_file(tensors, tmp_path / "a.safetensors")
-    for name in ("a.pth", "a.safetensors"):
-        assert torch.equal(weights.read(tmp_path / name)["a"], tensors["a"])
+    for name in ("a.pth", "old.pth", "a.safetensors"):
+        assert torch.equal(read_weights(tmp_path / name)["a"], tensors["a"])
 
 
 class Evil:
@@ -90,7 +92,7 @@ class Evil:
 def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, capsys):
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match=r"evil\.pth"):
-        weights.read(tmp_path / "evil.pth")
+        read_weights(tmp_path / "evil.pth")
     assert "executed" not in capsys.readouterr().out
 
 

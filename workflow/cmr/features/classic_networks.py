@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import alexnet, vgg19
 
 from cmr.features import weights
-from cmr.features.networks import ImageNetwork
+from cmr.features.networks import ImageNetwork, read_weights
 
 ADDRESS = "https://download.pytorch.org/models/"
 ARCHITECTURES = {
@@ -58,7 +58,7 @@ def empty(architecture: str) -> nn.Module:
 def load(architecture: str, file: Path) -> nn.Module:
     """The torchvision network with the weights of ``file``."""
     network = empty(architecture)
-    network.load_state_dict(weights.read(file), assign=True)
+    network.load_state_dict(read_weights(file), assign=True)
     return network
 
 

@@ -34,7 +34,6 @@ INFO = {
     "paper": "Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
     "modality": "text",
     "kind": "fitted",
-    "weights": True,
 }
 
 FROZEN = {"learn_words": False, "learn_hidden": False}
@@ -62,11 +61,6 @@ class Doc2Vec(Extractor):
 
     model: Model | None = None
 
-    def fetch(self) -> dict[str, Any]:
-        if not self.params.pretrained:
-            return {}
-        return weights.describe(self.trusted_file(), "local file")
-
     def trusted_file(self) -> Path:
         file, p = weights.local(self.params.pretrained, "pretrained"), self.params
         found = file_hash(file)
@@ -81,23 +75,15 @@ class Doc2Vec(Extractor):
 
     def untrained(self, **options: Any) -> Model:
         p = self.params
-        return Model(
-            dm=0,
-            vector_size=p.dimensions,
-            epochs=p.epochs,
-            negative=p.negative,
-            seed=p.seed,
-            hashfxn=checksum,
-            **options,
-        )
+        options |= {"dm": 0, "negative": p.negative, "epochs": p.epochs}
+        return Model(vector_size=p.dimensions, seed=p.seed, hashfxn=checksum, **options)
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
         if self.params.pretrained:
             self.load_state({})
             return
-        self.model = self.untrained(
-            min_count=self.params.min_count, workers=1 if self.params.deterministic else self.threads
-        )
+        workers = 1 if self.params.deterministic else self.threads
+        self.model = self.untrained(min_count=self.params.min_count, workers=workers)
         documents = [TaggedDocument(words(text), [row]) for row, text in enumerate(contents)]
         self.model.build_vocab(documents)
         if not len(self.model.wv):

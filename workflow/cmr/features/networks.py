@@ -1,5 +1,6 @@
 """Pretrained networks at the machine's speed: inference mode, channels-last, half precision where it is asked for."""
 
+import pickle
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,13 +9,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from cmr.device import set_threads
+from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.images import Preprocessing, batches
 
 GPU_BATCH = 256
+
+
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .pth or .safetensors file; nothing in it is executed."""
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    try:
+        return torch.load(file, weights_only=True, map_location="cpu")
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{file}: not a file of weights that can be loaded safely ({error})") from None
 
 
 class Float32(nn.Module):

@@ -1,13 +1,10 @@
 """Weights of pretrained networks: brought into the cache once, and checked before they are used."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import pooch
-import torch
-from safetensors.torch import load_file
 
 from cmr.errors import UserError
 from cmr.provenance import file_hash
@@ -54,16 +51,6 @@ def local(path: str, key: str = "weights") -> Path:
     if not Path(path).is_file():
         raise UserError(f"params.{key}: {path}: no such file")
     return Path(path)
-
-
-def read(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .pth or .safetensors file; nothing in it is executed."""
-    if file.suffix == ".safetensors":
-        return load_file(file)
-    try:
-        return torch.load(file, weights_only=True, map_location="cpu", mmap=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{file}: not a file of weights that can be loaded safely ({error})") from None
 
 
 def describe(file: Path, source: str) -> dict[str, Any]:
