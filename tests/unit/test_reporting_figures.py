@@ -136,6 +136,19 @@ def test_variants_are_told_apart_by_whatever_they_differ_in(collection: Collecti
     assert named({}, {}) == ["cca-aaaaaa", "cca-bbbbbb"]
 
 
+def test_plots_show_the_seeds_that_were_evaluated_alike(tmp_path: Path) -> None:
+    items = write_items(tmp_path, "shapes", 48)
+    default = [write_run(tmp_path, items, "shapes", "lite0+bert", "dla", seed) for seed in (3, 4)]
+    options = {"map@3": {"at": 3, "normalise": "relevant"}}
+    other = [write_run(tmp_path, items, "shapes", "lite0+bert", "dla", 5, digest="abc123", options=options)]
+    write_experiment(tmp_path, "a-a", other, digest="abc123")
+    write_experiment(tmp_path, "b-b", default)
+    collection = load(tmp_path)
+    (protocol,) = protocols(collection)
+    assert [(run.seed, run.digest) for run in protocol.groups[0].runs] == [(3, ""), (4, "")]
+    assert list(figures.of_protocol(protocol, collection.united_rows()))
+
+
 def test_methods_measured_with_other_metrics_stand_in_the_table_only(tmp_path: Path) -> None:
     items = write_items(tmp_path, "shapes", 48)
     first = write_run(tmp_path, items, "shapes", "lite0+bert", "cca", 0)

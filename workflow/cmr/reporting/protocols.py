@@ -104,10 +104,9 @@ def protocols(collection: Collection) -> list[Protocol]:
     """All protocols of a collection, in the order of its runs."""
     names = variant_names(collection)
     styles = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
-    members: dict[str, dict[str, dict[str, Run]]] = {}
+    members: dict[str, dict[str, list[Run]]] = {}
     for run in collection.runs:
-        by_path = members.setdefault(run.protocol, {}).setdefault(run.variant, {})
-        by_path.setdefault(run.path, run)  # several evaluations of one run: the first
+        members.setdefault(run.protocol, {}).setdefault(run.variant, []).append(run)
     labels = protocol_labels(list(members))
     return [
         Protocol(
@@ -122,8 +121,11 @@ def protocols(collection: Collection) -> list[Protocol]:
     ]
 
 
-def _by_seed(runs: dict[str, Run]) -> tuple[Run, ...]:
-    return tuple(sorted(runs.values(), key=lambda run: run.seed))
+def _by_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """One run a seed, all evaluated with the same metrics: those that most seeds were evaluated with."""
+    digests = [run.digest for run in runs]
+    most = max(digests, key=digests.count)
+    return tuple(sorted((run for run in runs if run.digest == most), key=lambda run: run.seed))
 
 
 def protocol_labels(keys: list[str]) -> dict[str, str]:
