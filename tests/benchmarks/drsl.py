@@ -150,9 +150,10 @@ def main() -> None:
     if arguments.memory_only:
         memory(arguments.items)
         return
-    print(f"{torch.get_num_threads()} threads")
-    training(arguments.rounds)
+    print(f"{torch.get_num_threads()} threads", flush=True)
+    # First of all, since a process's peak starts from the memory of the one that started it.
     subprocess.run([sys.executable, __file__, "--memory-only", "--items", str(arguments.items)], check=True)
+    training(arguments.rounds)
     scoring(arguments.items)
 
 
