@@ -141,3 +141,18 @@ def test_zero_shot_refuses_features_of_different_spaces():
     method = fitted("zero_shot", {"image": views()["image"]})
     with pytest.raises(UserError, match="clip_image"):
         method.similarity("image", np.ones((2, 4)), "text", np.ones((2, 3)))
+
+
+def test_coupled_projections_are_the_dictionaries_last_update():
+    part = views(dims=(60, 50))
+    method = fitted("coupled_projections", part, ridge=0.3)
+    a_v, a_t = (part[m].features.T.astype(float) for m in part)
+    p1 = a_v @ a_t.T @ np.linalg.inv(a_t @ a_t.T + 0.3 * np.eye(50))
+    p2 = a_t @ a_v.T @ np.linalg.inv(a_v @ a_v.T + 0.3 * np.eye(60))
+
+    def cosine(a, b):
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+    literal = [[(cosine(v, p1 @ t) + cosine(p2 @ v, t)) / 2 for t in a_t.T] for v in a_v.T]
+    image, text = (method.embed(m, part[m].features) for m in part)
+    assert np.allclose(method.similarity("image", image, "text", text), literal, atol=1e-5)

@@ -71,7 +71,7 @@ class Params(BaseParams):
     triplet_weight: float = Field(0.02, ge=0, description="weight of the triplet sums; 0.02 or 0.002 in §3.4")
     margin: float = Field(1e-4, ge=0, description="μ of the triplets; 1e-4, 0.01 or 0.02 in §3.4")
     norm_weight: float = Field(1.0, ge=0, description="weight of the sum of weight norms, 1 in eq. 14")
-    reversal: float = Field(0.01, ge=0, description="λ of the gradient reversal layer; 0 takes the classifier away")
+    reversal: float = Field(0.01, ge=0, description="λ of the gradient reversal layer; 0: without modality classifier")
     first_layers: tuple[int, ...] = Field((2000, 512, 200, 100), description="layers of the first modality (image)")
     second_layers: tuple[int, ...] = Field((512, 200, 100), description="layers of the second modality (text)")
     batch_size: int = Field(64, ge=2, description="64, and 128 for INRIA-Websearch")
