@@ -53,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+    search = add("search", search_run, "Rank the test items of a run for a new text or picture.")
+    search.add_argument(
+        "folder", metavar="run", type=Path, help="folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
+    )
+    search.add_argument("--text", help="the query, a text")
+    search.add_argument("--image", type=Path, help="the query, a picture file")
+    search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
+    search.add_argument("--html", type=Path, help="write a page with thumbnails too")
+    search.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
     for command in (listing, doctor, summary):
         command.add_argument("--json", action="store_true", help="for other programs")
@@ -82,14 +91,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
 
 def _is_here(raw: str, config_file: str) -> bool:
     """Whether the cache has raw files of a data set; they are checked when they are used."""
-    import yaml
-
-    from cmr.config import Config
-
-    file = Path(config_file)
-    configured = yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}  # whatever else is wrong in it
-    cache = Path((configured or {}).get("cache", Config.model_fields["cache"].default))
-    files = (cache / "datasets" / raw).glob("*")
+    files = (Path(machine_settings([config_file])["cache"]) / "datasets" / raw).glob("*")
     return not raw or any(file.suffix != ".part" for file in files)
 
 
@@ -163,6 +165,36 @@ def build_report(options: argparse.Namespace) -> None:
     from cmr.reporting.page import build
 
     print(build(Path(options.results), options.out, None, options.title))
+
+
+def search_run(options: argparse.Namespace) -> None:
+    """Checks the query before anything slow is imported."""
+    if (options.text is None) == (options.image is None):
+        raise UserError("give either --text or --image")
+    if options.text is not None and not options.text.strip():
+        raise UserError("--text is empty")
+    from cmr import search
+
+    run, machine = search.find(options.folder), machine_settings(options.config)
+    modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
+    answers = search.search(run, modality, query, options.k, machine)
+    print(search.table(answers))
+    if options.html:
+        search.write_page(options.html, run, query, answers, machine)
+
+
+def machine_settings(config_files: Sequence[str]) -> dict[str, Any]:
+    """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
+    import yaml
+
+    from cmr.config import Config, data_base
+
+    files = [file for file in config_files if Path(file).exists()]
+    merged = {}
+    for file in files:
+        merged |= yaml.safe_load(Path(file).read_text("utf-8")) or {}
+    settings = {key: merged.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
+    return settings | {"base": data_base(files)}
 
 
 def _print_json(value: Any) -> None:

@@ -24,7 +24,7 @@ Machine = Mapping[str, Any]
 """What differs between machines and changes no result: cache, device, base (of relative data paths), data_root."""
 
 
-def _dataset(entry: Entry, folder: str, machine: Machine) -> Any:
+def create_dataset(entry: Entry, folder: str, machine: Machine) -> Any:
     params = registry.params_model("datasets", entry["dataset"])(**entry["params"])
     create = registry.load("datasets", entry["dataset"])
     return create(params, Path(folder), Path(machine["cache"]), Path(machine["base"]), machine["data_root"])
@@ -32,18 +32,18 @@ def _dataset(entry: Entry, folder: str, machine: Machine) -> Any:
 
 def download(entry: Entry, folder: str, machine: Machine, record: str) -> None:
     """Raw files into the cache; what they are into ``record``."""
-    files = _dataset(entry, folder, machine).download()
+    files = create_dataset(entry, folder, machine).download()
     store.write_json(record, {"schema_version": store.SCHEMA_VERSION, "dataset": entry["dataset"], "files": files})
 
 
 def prepare(entry: Entry, folder: str, machine: Machine, items: str) -> None:
     """The items table, from the raw files."""
-    _dataset(entry, folder, machine).prepare().write(items)
+    create_dataset(entry, folder, machine).prepare().write(items)
 
 
 def split(entry: Entry, folder: str, machine: Machine, items: str, name: str, output: str) -> None:
     """One named split of the items."""
-    _dataset(entry, folder, machine).split(Items.read(items), name).write(output)
+    create_dataset(entry, folder, machine).split(Items.read(items), name).write(output)
 
 
 def create_extractor(entry: Entry, machine: Machine, device: str = "cpu", threads: int = 1) -> Any:
@@ -81,7 +81,7 @@ def extract(
     labels = table.labels(ids[training]) if info.uses_labels else None
     device = resolve(machine["device"]) if info.gpu else "cpu"
     extractor = create_extractor(entry, machine, device, threads)
-    contents = extractor.contents(_dataset(dataset, folder, machine), table, entry["modality"])
+    contents = extractor.contents(create_dataset(dataset, folder, machine), table, entry["modality"])
     attributes = {
         "extractor": entry["extractor"],
         "modality": entry["modality"],

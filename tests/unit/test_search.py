@@ -1,0 +1,292 @@
+"""One new query in a finished run: scores as the stored embeddings', whatever the method, and one line for a mistake."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from PIL import Image
+
+from cmr import cli, config, paths, provenance, registry, stages, store
+from cmr.data import Items, Split
+from cmr.errors import UserError
+from cmr.plan import Plan
+from cmr.search import find, search
+
+CLASSES = {"red": "apple <b>cherry</b>", "green": "leaf grass", "blue": "sea sky"}
+DLA = {
+    "id": "dla",
+    "method": "dla_cmr",
+    "dictionary": "small",
+    "params": {"first_layers": [8, 4], "second_layers": [4], "epochs": 2, "batch_size": 16},
+}
+CONFIG = {
+    "datasets": [
+        {
+            "id": "mine",
+            "dataset": "table",
+            "params": {"file": "my.csv", "image": "picture", "text": "caption", "audio": "sound"},
+        }
+    ],
+    "features": [
+        {"id": "sift", "extractor": "sift_bovw", "params": {"words": 4}},
+        {"id": "lite0", "extractor": "efficientnet_lite0"},
+        {"id": "tfidf", "extractor": "bow", "params": {"weighting": "tfidf"}},
+        {"id": "mfcc", "extractor": "mfcc"},
+    ],
+    "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 2}}],
+    "metrics": ["mean_average_precision"],
+    "experiments": [
+        {
+            "id": "main",
+            "data": ["mine"],
+            "inputs": [["lite0", "tfidf"]],
+            "methods": ["ridge_label", "cca", "mdcr", DLA],
+        },
+        {
+            "id": "three",
+            "data": ["mine"],
+            "inputs": [["sift", "tfidf", "mfcc"]],
+            "methods": ["ridge_label", "mdcr", "mcca"],
+        },
+    ],
+}
+MACHINE = {"cache": "cache", "device": "cpu", "base": ".", "data_root": None}
+
+
+def write_data(root, n=30):
+    rng = np.random.default_rng(0)
+    colours = np.eye(3)[np.arange(n) % 3] * 150
+    rows = []
+    for row, (name, words) in zip(range(n), list(CLASSES.items()) * (n // 3), strict=True):
+        coarse = np.clip(colours[row] + rng.integers(0, 100, (16, 16, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.NEAREST).save(root / f"{row}.png")
+        time = np.arange(4000) / 8000
+        soundfile.write(
+            root / f"{row}.wav", np.sin(time * 1000 * (1 + row % 3)) + 0.1 * rng.normal(size=len(time)), 8000
+        )
+        caption = f"{words} {' '.join(rng.choice(['old', 'new', 'small', 'large'], 2))} number{row}"
+        rows.append({"picture": f"{row}.png", "sound": f"{row}.wav", "caption": caption, "label": name})
+    pd.DataFrame(rows).to_csv(root / "my.csv", index=False)
+
+
+def make(plan):
+    """What the rules do, stage by stage."""
+    ((component, configured),) = plan.datasets.items()
+    entry = configured.model_dump(mode="json")
+    folder, items, split = (p.format(data=component, split="default") for p in (paths.DATA, paths.ITEMS, paths.SPLIT))
+    stages.prepare(entry, folder, MACHINE, items)
+    stages.split(entry, folder, MACHINE, items, "default", split)
+    for name, feature in plan.features.items():
+        fitted = split if feature.info.kind == "fitted" else None
+        output, described = plan.feature_file(component, "default", name), feature.model_dump(mode="json")
+        weights = f"{name}.json" if feature.info.weights else None
+        if weights:
+            stages.fetch_weights(described, MACHINE, weights)
+        code = provenance.code_hash("extractors", feature.plugin)
+        stages.extract(described, entry, folder, MACHINE, items, fitted, weights, output, "partial", 1, code)
+    for run in plan.runs:
+        made = []
+        for fit in plan.fits(run):
+            configuration, codes = plan.fit_configuration(fit), plan.codes_file(fit)
+            if codes:
+                files = plan.feature_files(fit.data, fit.split, fit.inputs)
+                dictionary = configuration["dictionary"]
+                stages.encode(dictionary, configuration["features"], items, split, files, codes, fit.seed, "code")
+            code = provenance.code_hash("methods", plan.methods[fit.method].plugin)
+            stages.fit(configuration, items, split, plan.fit_inputs(fit), fit.folder, "partial", "cpu", code)
+            made.append({"folder": fit.folder, "inputs": list(fit.inputs), "files": plan.fit_inputs(fit)})
+        metrics = [metric.model_dump(mode="json") for metric in plan.config.metrics]
+        stages.evaluate(made, metrics, items, split, plan.run_files(run), "cpu", 1, "code")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The folder of a project with every run of `CONFIG`, and its plan."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        write_data(root)
+        plan = Plan(config.validate(CONFIG))
+        make(plan)
+        yield root, plan
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    monkeypatch.chdir(project[0])
+    return project
+
+
+def folder_of(plan, method, inputs=2):
+    (run,) = (run for run in plan.runs if run.method.startswith(method) and len(run.inputs) == inputs)
+    return run.folder
+
+
+def literal_scores(folder, query, gallery, row):
+    """id → score of the gallery's stored embeddings for a stored query embedding, by the fit that has both."""
+    run = find(folder)
+    number = next((n for n, fit in enumerate(run.fits) if {query, gallery} <= set(fit["modalities"])), None)
+    if number is None:
+        number = next(n for n, fit in enumerate(run.fits) if query in fit["modalities"])
+    method, _ = stages.load_method(run.fit_folders[number], "cpu")
+    space = run.file("embeddings")
+    if not (space / f"{query}.h5").exists():
+        space = space / run.fit_folders[number].parents[1].name
+    stored = {m: store.read_matrix(space / f"{m}.h5", "embeddings") for m in (query, gallery)}
+    q, g = stored[query].values[row], stored[gallery].values
+    if type(method).similarity is registry.load("methods", "cca").similarity:  # the default: cosine
+        scores = [float(q @ other / np.linalg.norm(q) / np.linalg.norm(other)) for other in g]
+    else:
+        scores = method.similarity(query, q[None], gallery, g)[0]
+    return stored[query].ids[row], dict(zip(stored[gallery].ids, scores, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "inputs"),
+    [("ridge_label", 2), ("cca", 2), ("mdcr", 2), ("dla", 2), ("ridge_label", 3), ("mdcr", 3), ("mcca", 3)],
+)
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_an_items_own_content_scores_as_its_stored_embedding(here, method, inputs, modality):
+    _, plan = here
+    folder = folder_of(plan, method, inputs)
+    items = Items.read(paths.ITEMS.format(data=next(iter(plan.datasets)))).table.set_index("id")
+    for row in (0, 3):
+        item, _ = literal_scores(folder, modality, "text" if modality == "image" else "image", row)
+        content = items.at[item, modality]
+        query = content if modality == "text" else Path(content)
+        answers = search(find(folder), modality, query, 10, MACHINE)
+        assert len(answers) == inputs - 1
+        for answer in answers:
+            _, expected = literal_scores(folder, modality, answer.modality, row)
+            assert answer.size == len(expected) == len(answer.hits)
+            for hit in answer.hits:
+                assert hit.score == pytest.approx(expected[hit.id], abs=1e-4)
+                assert hit.content == items.at[hit.id, answer.modality]
+                assert list(hit.labels) == list(items.at[hit.id, "labels"])
+            scores = [hit.score for hit in answer.hits]
+            assert scores == sorted(scores, reverse=True)
+            assert [hit.rank for hit in answer.hits] == list(range(1, len(scores) + 1))
+
+
+def test_the_gallery_is_the_test_items_and_k_cuts_it(here):
+    _, plan = here
+    folder = folder_of(plan, "cca")
+    (answer,) = search(find(folder), "text", "a green leaf", 3, MACHINE)
+    test = Split.read(paths.SPLIT.format(data=next(iter(plan.datasets)), split="default")).ids("test")
+    assert answer.size == len(test)
+    assert len(answer.hits) == 3
+    assert {hit.id for hit in answer.hits} <= test
+
+
+def run(capsys, *arguments):
+    cli.main(["search", *map(str, arguments)])
+    return capsys.readouterr()
+
+
+def test_the_command_prints_a_line_an_item_and_writes_a_page(here, capsys):
+    _, plan = here
+    printed = run(capsys, folder_of(plan, "cca"), "--text", "blue <sea>", "-k", 2, "--html", "found.html").out
+    assert re.search(r"^1 +-?\d\.\d{4} +\d+ +\w+ +\d+\.png$", printed, re.MULTILINE)
+    assert len(re.findall(r"\.png", printed)) == 2
+    page = Path("found.html").read_text()
+    assert page.count("data:image/webp;base64,") == 2
+    assert "blue &lt;sea&gt;" in page
+    assert "http" not in page
+    run(capsys, folder_of(plan, "cca"), "--image", "1.png", "-k", 10, "--html", "found.html")
+    page = Path("found.html").read_text()
+    assert page.count("data:image/webp;base64,") == 1  # the query
+    assert "&lt;b&gt;cherry" in page
+
+
+def test_a_query_that_tells_nothing_apart_is_said(here, monkeypatch, caplog):
+    _, plan = here
+    search(find(folder_of(plan, "cca")), "text", "sea", 3, MACHINE)
+    assert caplog.text == ""
+    monkeypatch.setattr(registry.load("methods", "cca"), "similarity", lambda self, q, a, g, b: a[:, :1] * 0 @ b.T[:1])
+    search(find(folder_of(plan, "cca")), "text", "words never seen", 3, MACHINE)
+    assert "every image scores the same: the features of the query tell nothing apart" in caplog.text
+
+
+def test_other_code_than_the_runs_is_said(here, monkeypatch, caplog):
+    _, plan = here
+    monkeypatch.setattr(provenance, "code_hash", lambda kind, name: f"another {kind}")
+    search(find(folder_of(plan, "cca")), "text", "sea", 3, MACHINE)
+    assert "the code of bow has changed since the run" in caplog.text
+    assert "the code of cca has changed since the run" in caplog.text
+
+
+def test_other_weights_than_the_runs_are_refused(here, monkeypatch):
+    _, plan = here
+    monkeypatch.setattr(registry.load("extractors", "efficientnet_lite0"), "fetch", lambda self: {"sha256": "other"})
+    with pytest.raises(UserError, match=r"lite0.h5: made with weights of sha256 \w{64}, here are others: other"):
+        search(find(folder_of(plan, "cca")), "image", Path("0.png"), 3, MACHINE)
+
+
+def failing(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(capsys, *arguments)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ((), "give either --text or --image"),
+        (("--text", "a", "--image", "0.png"), "give either --text or --image"),
+        (("--text", "  "), "--text is empty"),
+        (("--image", "none.png"), "none.png: no such file"),
+        (("--image", "my.csv"), "my.csv: not a picture that can be decoded"),
+        (("--text", "a", "-k", "0"), "-k 0: expected at least 1"),
+        (("--text", "a", "--html", "x.html", "--config", "away/c.yaml"), "--config names the configuration"),
+    ],
+)
+def test_a_mistake_in_the_query_is_one_line(here, capsys, query, expected):
+    root, plan = here
+    (root / "away").mkdir(exist_ok=True)
+    (root / "away/c.yaml").write_text("datasets: []\n")
+    assert expected in failing(capsys, folder_of(plan, "cca"), *query)
+    assert not (root / "x.html").exists()
+
+
+def test_a_mistake_in_the_run_is_one_line(here, capsys, tmp_path):
+    _, plan = here
+    folder = Path(folder_of(plan, "cca"))
+    ask = ("--text", "sea")
+    assert "not a run's folder; expected one such as results/runs/DATA" in failing(capsys, "results", *ask)
+    assert "no such run" in failing(capsys, folder.parent / "7", *ask)
+    quoted = next(n for n in registry.names("methods") if registry.info("methods", n).provenance == "quoted")
+    assert f"{quoted!r} is quoted from papers and has no runs" in failing(
+        capsys, folder.parents[1] / quoted / "0", *ask
+    )
+    aside = tmp_path / "results" / folder.relative_to("results")
+    aside.mkdir(parents=True)
+    assert "the run is not finished, it has no run.json" in failing(capsys, aside, *ask)
+
+
+def test_a_run_whose_model_is_gone_or_that_lacks_the_modality_is_told(here, capsys, tmp_path):
+    _, plan = here
+    folder = Path(folder_of(plan, "cca"))
+    (fit,) = find(folder).fit_folders
+    fit.rename(tmp_path / "fit")
+    try:
+        assert "the model of the run is not there" in failing(capsys, folder, "--text", "sea")
+    finally:
+        (tmp_path / "fit").rename(fit)
+    (record,) = folder.glob("run*.json")
+    whole = record.read_text()
+    try:
+        record.write_text(whole.replace('"text"', '"speech"'))
+        assert "the run has no text; it has image, speech" in failing(capsys, folder, "--text", "sea")
+        record.write_text(whole.replace('"extractor": "bow"', '"extractor": "ready"'))
+        assert "'tfidf' are ready features, so those of a new text are not known" in failing(
+            capsys, folder, "--text", "sea"
+        )
+    finally:
+        record.write_text(whole)

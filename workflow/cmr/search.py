@@ -1,0 +1,239 @@
+"""Looks one new query up in a finished run: extractor, dictionary and model as they were saved, the run's embeddings.
+
+The query goes the way that test rows went: features, coefficients where the run used a dictionary, embedding, scores of
+the method against the embedded test items of every other modality.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Template
+
+from cmr import paths, provenance, registry, store
+from cmr.data import Items
+from cmr.errors import UserError
+from cmr.metrics.ranking import rank
+from cmr.reporting.gallery import thumbnail
+from cmr.reporting.runs import Run, identity
+from cmr.stages import Machine, create_dataset, create_extractor, load_method
+
+log = logging.getLogger(__name__)
+
+TEXT, IMAGE = "text", "image"
+FORM = paths.RUN.format(data="DATA", split="SPLIT", inputs="INPUTS", method="METHOD", seed="SEED")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """``content``: the item's text, or its file relative to the data set's folder."""
+
+    rank: int
+    score: float
+    id: str
+    labels: tuple[str, ...]
+    content: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best of one modality's ``size`` embedded items. ``kind``: image, text, audio or ready."""
+
+    modality: str
+    kind: str
+    size: int
+    hits: tuple[Hit, ...]
+
+
+def find(folder: Path) -> Run:
+    """The finished run in a folder. Raises `UserError` where there is none."""
+    place = Path(os.path.abspath(folder))
+    if len(place.parts) < 7 or place.parents[4].name != "runs" or not place.name.isdigit():
+        raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
+    if not place.is_dir():
+        raise UserError(f"{folder}: no such run{_why_never(identity(place.parent.name))}")
+    records = sorted(place.glob("run*.json"))
+    if not records:
+        raise UserError(f"{folder}: the run is not finished, it has no run.json; run `snakemake metrics` first")
+    digest = records[-1].stem.partition("-")[2]
+    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest)
+
+
+def _why_never(method: str) -> str:
+    if method in registry.names("methods") and registry.info("methods", method).provenance == "quoted":
+        return f"; {method!r} is quoted from papers and has no runs: {registry.info('methods', method).reason}"
+    return ""
+
+
+def search(run: Run, modality: str, content: str | Path, k: int, machine: Machine) -> list[Answer]:
+    """The ``k`` items of each other modality that score highest for a new text or picture, best first.
+
+    Equal scores stand in the order of `cmr.metrics.ranking`. Raises `UserError` where the run's files do not tell
+    how to embed a new query.
+    """
+    if k < 1:
+        raise UserError(f"-k {k}: expected at least 1")
+    items = Items.read(run.results / "data" / run.data / "items.parquet")
+    component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
+    if modality not in component:
+        raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(component)}")
+    if items.kinds[modality] != modality:
+        what = "comes as ready features only" if items.kinds[modality] == "ready" else f"holds {items.kinds[modality]}"
+        raise UserError(f"{run.path}: its {modality} {what}, so features of a new one cannot be extracted")
+    features = _features(run, modality, component[modality], content, machine)
+    return [
+        _answer(run, modality, features, gallery, items, k, machine) for gallery in component if gallery != modality
+    ]
+
+
+def _modalities(run: Run) -> list[str]:
+    """In the order of the run's inputs."""
+    return list(dict.fromkeys(feature["modality"] for fit in run.fits for feature in fit["features"]))
+
+
+def _features(run: Run, modality: str, component: str, content: str | Path, machine: Machine) -> np.ndarray:
+    """The query's features (1, d), by the extractor as it stands and the state that was saved with the items'."""
+    entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
+    name, info = entry["extractor"], registry.info("extractors", entry["extractor"])
+    if name == "ready":
+        raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
+    split = paths.ALL_ROWS if info.kind == "fixed" else run.split
+    file = run.results / "features" / run.data / split / f"{component}.h5"
+    with store.open_hdf5(file) as opened:
+        state, code = store.state_in(opened), opened.attrs["code"]
+        expected = json.loads(opened.attrs["weights"]).get("sha256")
+    extractor = create_extractor(entry, machine, _device(info, machine))  # one thread: one item gains by no more
+    found = extractor.fetch().get("sha256")
+    if expected and found != expected:
+        raise UserError(f"{file}: made with weights of sha256 {expected}, here are others: {found}")
+    _warn_of_other_code("extractors", name, code)
+    if state:
+        extractor.load_state(state)
+    return np.asarray(extractor.transform([content]), np.float32)
+
+
+def _device(info: registry.ExtractorInfo, machine: Machine) -> str:
+    if not info.gpu:
+        return "cpu"
+    from cmr.device import resolve
+
+    return resolve(machine["device"])
+
+
+def _warn_of_other_code(kind: str, name: str, code: str) -> None:
+    if provenance.code_hash(kind, name) != code:
+        log.warning("the code of %s has changed since the run; its results may no longer be the same", name)
+
+
+def _answer(
+    run: Run, modality: str, features: np.ndarray, gallery: str, items: Items, k: int, machine: Machine
+) -> Answer:
+    number = _asking_fit(run, modality, gallery)
+    folder, record = run.fit_folders[number], run.fits[number]
+    if not (folder / "fit.json").exists():
+        raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
+    method, _ = load_method(folder, machine["device"])
+    _warn_of_other_code("methods", record["method"]["method"], record["code"])
+    if record["dictionary"]:
+        features = _codes(run, record, modality, features)
+    embedded = np.asarray(method.embed(modality, features), np.float32)
+    space = run.file("embeddings")
+    inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
+    stored = store.read_matrix(inner / f"{gallery}.h5", "embeddings")
+    scores = method.similarity(modality, embedded, gallery, stored.values)
+    if np.ptp(scores) == 0:
+        log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
+    best = rank(scores, np.zeros(scores.shape, bool), top=k).top[0]
+    table = items.table.set_index("id")
+    hits = [
+        Hit(place, float(scores[0, row]), item, tuple(table.at[item, "labels"]), str(table.at[item, gallery]))
+        for place, row in enumerate(best, 1)
+        for item in [str(stored.ids[row])]
+    ]
+    return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
+
+
+def _asking_fit(run: Run, query: str, gallery: str) -> int:
+    """As in the evaluation: the fit that holds both modalities, else the query's own."""
+    held = [{feature["modality"] for feature in fit["features"]} for fit in run.fits]
+    both = [number for number, modalities in enumerate(held) if {query, gallery} <= modalities]
+    return both[0] if both else next(number for number, modalities in enumerate(held) if query in modalities)
+
+
+def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
+    """The query's coefficients, by the dictionary that the fit took its own from."""
+    prefix = paths.CODES.partition("{")[0]
+    (recorded,) = (path for path in record["input_hashes"] if path.startswith(prefix))
+    entry = record["dictionary"]
+    params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
+    create = registry.load("dictionaries", entry["dictionary"])
+    dictionary = create(params, tuple(record["modalities"]), record["seed"])
+    dictionary.load_state(store.read_state(run.results / recorded.removeprefix(f"{paths.RESULTS}/")))
+    return dictionary.transform(modality, features)
+
+
+def table(answers: Sequence[Answer], width: int = 80) -> str:
+    """What is printed: a block a modality, a line an item; texts are cut at ``width`` characters."""
+    blocks = []
+    for answer in answers:
+        cells = [("rank", "score", "id", "labels", answer.modality)]
+        for hit in answer.hits:
+            content = " ".join(hit.content.split())
+            shown = content if answer.kind != TEXT or len(content) <= width else f"{content[: width - 2]} …"
+            cells.append((str(hit.rank), f"{hit.score:.4f}", hit.id, ", ".join(hit.labels), shown))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        blocks.append(
+            "\n".join([f"{len(answer.hits)} of {answer.size} {answer.modality} items of the test part", *lines])
+        )
+    return "\n\n".join(blocks)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+body { font: 16px/1.4 system-ui, sans-serif; margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .75rem; padding: 0; }
+li { list-style: none; border: 1px solid #767676; border-radius: .25rem; padding: .5rem; overflow-wrap: anywhere; }
+img { display: block; margin-bottom: .25rem; }
+small { color: #595959; display: block; }
+</style>
+<h1>{{ title }}</h1>
+<p>Query: {{ query }}</p>
+{% if picture %}<img src="data:image/webp;base64,{{ picture }}" alt="the query">{% endif %}
+{% for answer, pictures in answers %}
+<h2>{{ answer.modality }}: the best of {{ answer.size }} test items</h2>
+<ol>
+{% for hit, data in pictures %}
+<li>{% if data %}<img src="data:image/webp;base64,{{ data }}" alt="{{ hit.id }}">{% else %}{{ hit.content }}{% endif %}
+{{ hit.labels | join(", ") }}<small>{{ hit.rank }}. {{ "%.4f" | format(hit.score) }} {{ hit.id }}</small></li>
+{% endfor %}
+</ol>
+{% endfor %}
+</html>
+"""
+
+
+def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer], machine: Machine) -> None:
+    """One self-contained page with thumbnails of the query and of what was found."""
+    folder = run.results / "data" / run.data
+    try:
+        root = create_dataset(run.fits[0]["data"], str(folder), machine).root()
+    except UserError as error:
+        raise UserError(f"{error}; --config names the configuration that the run was made with") from None
+    shown = [
+        (a, [(hit, thumbnail(root / hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
+    ]
+    picture = thumbnail(query) if isinstance(query, Path) else None
+    title = f"{identity(run.variant)} on {run.data}, {run.inputs}, seed {run.seed}"
+    page = Template(PAGE, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    with store.atomic(path) as temporary:
+        temporary.write_text(page.render(title=title, query=str(query), picture=picture, answers=shown), "utf-8")
