@@ -163,7 +163,7 @@ def test_methods_measured_with_other_metrics_stand_in_the_table_only(tmp_path: P
     assert protocol.headline_metric == "map@all"
     assert {series.name for f in drawn if f.kind in ("bars", "points") for series in f.series} == {"cca"}
     assert {series.name for f in drawn if f.section == "curves" for series in f.series} == {"cca", "dla"}
-    (block,) = (b for b in blocks(collection, [protocol], rows, []) if b.metric == "map@3")
+    (block,) = (b for b in blocks(collection, [protocol], rows) if b.metric == "map@3")
     assert [line.name for line in block.lines] == ["dla", "chance"]
 
 

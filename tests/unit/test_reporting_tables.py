@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -6,12 +5,10 @@ import pandas as pd
 import pytest
 
 from cmr.metrics.bootstrap import paired_difference
-from cmr.reporting import headline, published, significance, tables
+from cmr.reporting import headline, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
 from reporting_tree import write_experiment, write_items, write_run, write_tree
-
-COLUMNS = ["paper", "table", "dataset", "split", "features", "method", "query", "gallery", "metric", "value", "note"]
 
 
 @pytest.fixture(scope="module")
@@ -19,19 +16,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return load(write_tree(tmp_path_factory.mktemp("tables") / "results", seeds=3))
 
 
-def quote(**changed: str) -> dict[str, str]:
-    row = dict.fromkeys(COLUMNS, "") | {
-        "paper": "Doe 2020",
-        "table": "Table 2",
-        "dataset": "shapes",
-        "split": "default",
-    }
-    row |= {"features": "lite0+bert", "method": "XYZ", "query": "image", "gallery": "text", "metric": "map@all"}
-    return row | {"value": "0.369"} | changed
-
-
-def blocks_of(collection: Collection, quotes: list[dict[str, str]] | None = None) -> list[headline.Block]:
-    return headline.blocks(collection, protocols(collection), collection.united_rows(), quotes or [])
+def blocks_of(collection: Collection) -> list[headline.Block]:
+    return headline.blocks(collection, protocols(collection), collection.united_rows())
 
 
 def line_of(block: headline.Block, name: str) -> headline.Line:
@@ -82,30 +68,13 @@ def test_a_value_that_is_no_mean_over_queries_is_not_tested(collection: Collecti
     assert significance.per_query(row | {"mean": row["mean"] + 0.01}, runs) is None
 
 
-def test_chance_and_quotes_of_the_very_protocol_stand_beside(collection: Collection) -> None:
-    quotes = [quote(), quote(gallery="image", query="text", value="0.261")]
-    others = [quote(split="other"), quote(features="vgg+lda"), quote(metric="map@50"), quote(dataset="wikipedia")]
-    block = blocks_of(collection, quotes + others)[0]
-    quoted = line_of(block, "XYZ")
-    assert quoted.kind == headline.QUOTED
-    assert quoted.badges == ("quoted: Doe 2020, Table 2",)
-    assert {d: cell.mean for d, cell in quoted.cells.items()} == {"image→text": 0.369, "text→image": 0.261}
-    assert line_of(block, "chance").cells["average"].mean == pytest.approx(0.25)
-    assert published.of_datasets(others, protocols(collection)) == others[:3]
-
-
-def test_quotes_are_read_from_every_file(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        with open(tmp_path / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerow(quote(paper=name))
-    assert published.read(tmp_path) == [quote(paper="a"), quote(paper="b")]
+def test_chance_stands_beside(collection: Collection) -> None:
+    assert line_of(blocks_of(collection)[0], "chance").cells["average"].mean == pytest.approx(0.25)
 
 
 def test_tied_scores_show_their_bounds(collection: Collection) -> None:
     rows = [row | {"pessimistic": row["mean"] - 0.01, "optimistic": row["mean"]} for row in collection.united_rows()]
-    block = headline.blocks(collection, protocols(collection), rows, [])[0]
+    block = headline.blocks(collection, protocols(collection), rows)[0]
     cell = line_of(block, "cca").cells["image→text"]
     assert cell.bounds == (pytest.approx(cell.mean - 0.01), cell.mean)
     assert "ties: between" in cell.details
@@ -114,7 +83,7 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
 
 def test_files_hold_the_rows(collection: Collection, tmp_path: Path) -> None:
     rows = collection.united_rows()
-    tables.write_all(tmp_path, rows, blocks_of(collection), [], [quote()])
+    tables.write_all(tmp_path, rows, blocks_of(collection), [], [])
     frame = pd.read_csv(tmp_path / "results.csv")
     assert len(frame) == len(rows)
     assert frame["mean"].to_numpy() == pytest.approx([row["mean"] for row in rows])
@@ -123,17 +92,16 @@ def test_files_hold_the_rows(collection: Collection, tmp_path: Path) -> None:
     assert wide.loc["dla", "average mean"] == pytest.approx(row["mean"])
     assert wide.loc["dla", "average std"] == pytest.approx(row["std"])
     assert wide.loc["dla", "seeds"] == 3
-    assert pd.read_csv(tmp_path / "published.csv", dtype=str, keep_default_na=False).to_dict("records") == [quote()]
 
 
 def test_latex_is_booktabs_with_the_best_in_bold(collection: Collection) -> None:
-    block = blocks_of(collection, [quote(method="A&B_c")])[0]
+    block = blocks_of(collection)[0]
     text = tables.latex(block).to_latex(escape=False)
     assert r"\toprule" in text
     assert r"\bottomrule" in text
     best = max((line for line in block.lines if line.kind == "measured"), key=lambda line: line.cells["average"].mean)
     assert rf"\textbf{{{tables.escaped(best.cells['average'].text)}}}" in text
-    assert r"\textit{A\&B\_c (quoted: Doe 2020, Table 2)}" in text
+    assert r"\textit{chance}" in text
     assert r"image$\to$text" in text
 
 

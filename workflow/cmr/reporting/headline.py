@@ -1,4 +1,4 @@
-"""The headline table: methods × directions of every protocol and metric, with chance and quoted figures."""
+"""The headline table: methods × directions of every protocol and metric, with chance."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,11 @@ from cmr import registry
 from cmr.reporting.collect import AVERAGE, Collection, Row
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol
-from cmr.reporting.published import Quote, matching
 from cmr.reporting.significance import Evidence, column_of, weigh
 
 TIES_SHOWN_FROM = 1e-4
 
-MEASURED, CHANCE, QUOTED = "measured", "chance", "quoted"
+MEASURED, CHANCE = "measured", "chance"
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,15 @@ class Block:
         return f"{self.protocol.slug}--{metric}"
 
 
-def blocks(
-    collection: Collection, protocols: Iterable[Protocol], rows: Sequence[Row], quotes: Sequence[Quote]
-) -> list[Block]:
-    """The blocks of all protocols; ``rows`` are united rows, ``quotes`` any published figures."""
+def blocks(collection: Collection, protocols: Iterable[Protocol], rows: Sequence[Row]) -> list[Block]:
+    """The blocks of all protocols; ``rows`` are united rows."""
     evidence = weigh(collection, rows)
     found = []
     for protocol in protocols:
         groups = {group.key: group for group in protocol.groups}
         own = [row for row in rows if row["group"] in groups]
         for metric in dict.fromkeys(row["metric"] for row in own):
-            found.append(_block(protocol, groups, [r for r in own if r["metric"] == metric], evidence, quotes))
+            found.append(_block(protocol, groups, [r for r in own if r["metric"] == metric], evidence))
     return found
 
 
@@ -88,7 +85,6 @@ def _block(
     groups: Mapping[str, Group],
     rows: Sequence[Row],
     evidence: Mapping[tuple, Evidence],
-    quotes: Sequence[Quote],
 ) -> Block:
     by_group: dict[str, list[Row]] = {}
     for row in rows:
@@ -105,7 +101,7 @@ def _block(
         title_of("metrics", rows[0]["plugin"]),
         rows[0]["params"],
         directions,
-        (*lines, *_quoted(matching(quotes, protocol, metric))),
+        tuple(lines),
     )
 
 
@@ -147,15 +143,3 @@ def badges(group: Group) -> tuple[str, ...]:
         if known and registry.info("extractors", feature["extractor"]).uses_labels:
             found.append(f"{feature['id']} uses labels")
     return tuple(dict.fromkeys(found))
-
-
-def _quoted(quotes: Iterable[Quote]) -> list[Line]:
-    """One line a method and table of a paper."""
-    lines: dict[tuple[str, str, str], dict[str, Cell]] = {}
-    for quote in quotes:
-        key = (quote["method"], quote["paper"], quote["table"])
-        lines.setdefault(key, {})[direction(quote)] = Cell(float(quote["value"]))
-    return [
-        Line(method, QUOTED, cells, badges=(f"quoted: {paper}, {table}",))
-        for (method, paper, table), cells in lines.items()
-    ]

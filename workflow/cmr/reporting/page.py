@@ -54,12 +54,12 @@ def build(
     collection = load(results, experiments)
     compared = protocols(collection)
     rows = collection.united_rows()
-    quotes = published.of_datasets(published.read(), compared)
-    blocks = headline.blocks(collection, compared, rows, quotes)
+    blocks = headline.blocks(collection, compared, rows)
+    printed = published.compare(published.read(), compared, rows)
     figures = {p.key: [*of_protocol(p, rows), *maps(p)] for p in compared}
     everything = [figure for of_one in figures.values() for figure in of_one]
     pictures = draw_all(out / "figures", everything)
-    tables.write_all(out / "tables", rows, blocks, everything, quotes)
+    tables.write_all(out / "tables", rows, blocks, everything, printed)
     context = {
         "title": title,
         "protocols": compared,
@@ -70,7 +70,7 @@ def build(
         "metric_options": headline.metric_options(blocks),
         "figures": figures,
         "pictures": {f.name: pictures[f.name] for f in everything if not f.method},
-        "quotes": quotes,
+        "printed": printed,
         **provenance(collection, title),
     }
     catalogues = {

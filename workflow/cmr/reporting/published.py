@@ -1,20 +1,36 @@
-"""Figures quoted from papers, beside what was measured by the same protocol."""
+"""Figures that papers print, beside what was measured on the same data set and split by the same method.
+
+``resources/published`` has a file a paper, named after its method, with a row a printed number: paper, table, dataset,
+split, features, method, params, query, gallery, metric, value, note. ``method`` is a plug-in, with what the paper
+changed in words; ``params`` says the same in the plug-in's parameters (and ``dictionary``). A note that begins with
+``misprint`` marks a number that contradicts another of its paper. No printed number enters a choice or a measurement.
+"""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from cmr.reporting.protocols import Protocol
-from cmr.reporting.runs import identity
+import yaml
+
+from cmr import registry
+from cmr.reporting.collect import Row
+from cmr.reporting.figures import title_of
+from cmr.reporting.headline import Cell, direction
+from cmr.reporting.protocols import Group, Protocol, parameters
+from cmr.reporting.runs import Run
 
 FOLDER = Path(__file__).parents[3] / "resources" / "published"
 
+MISPRINT = "misprint"
+
 Quote = dict[str, str]
-"""Keys: paper, table, dataset, split, features, method, query, gallery, metric, value, note."""
 
 
 def read(folder: Path = FOLDER) -> list[Quote]:
-    """The rows of every table of quoted figures, in the order of the files' names."""
+    """The rows of every paper, in the order of the files' names."""
     quotes: list[Quote] = []
     for file in sorted(folder.glob("*.csv")):
         with open(file, newline="", encoding="utf-8") as lines:
@@ -22,23 +38,186 @@ def read(folder: Path = FOLDER) -> list[Quote]:
     return quotes
 
 
-def of_datasets(quotes: Iterable[Quote], protocols: Iterable[Protocol]) -> list[Quote]:
-    """The quotes on data sets that the report has."""
-    known = {name for protocol in protocols for name in _dataset_names(protocol)}
-    return [quote for quote in quotes if quote["dataset"] in known]
+def params_of(quote: Quote) -> dict[str, Any]:
+    """``triplet_weight: 0, dictionary: coupled`` as a dictionary."""
+    return yaml.safe_load(f"{{{quote['params']}}}")
 
 
-def matching(quotes: Iterable[Quote], protocol: Protocol, metric: str) -> list[Quote]:
-    """The quotes of the very protocol: data set, split, features (as the inputs are written) and metric."""
-    inputs = "+".join(identity(part) for part in protocol.first.inputs.split("+"))
-    return [
-        quote
-        for quote in quotes
-        if quote["dataset"] in _dataset_names(protocol)
-        and (quote["split"], quote["features"], quote["metric"]) == (protocol.first.split, inputs, metric)
-    ]
+def plugin_of(quote: Quote) -> str:
+    """``dla_cmr without triplet ranking`` → ``dla_cmr``."""
+    return quote["method"].partition(" ")[0]
 
 
-def _dataset_names(protocol: Protocol) -> set[str]:
-    entry = protocol.first.fits[0]["data"]
-    return {entry["id"], entry["dataset"]}
+@dataclass(frozen=True)
+class Line:
+    """A printed number beside a measured one, ``row`` of ``group``, or the ``reason`` why there is none."""
+
+    quote: Quote
+    row: Row | None = None
+    group: Group | None = None
+    reason: str = ""
+
+    @property
+    def method(self) -> str:
+        plugin, _, variant = self.quote["method"].partition(" ")
+        return f"{title_of('methods', plugin)} {variant}".strip()
+
+    @property
+    def direction(self) -> str:
+        return direction(self.quote) if self.quote["gallery"] else self.quote["query"]
+
+    @property
+    def measured(self) -> str:
+        return "" if self.row is None else Cell(self.row["mean"], self.row["std"]).text
+
+    @property
+    def difference(self) -> str:
+        return "" if self.row is None else f"{self.row['mean'] - float(self.quote['value']):+.3f}"
+
+    @property
+    def features(self) -> str:
+        """Of the measured run."""
+        return "" if self.group is None else inputs_of(self.group.shown)
+
+    @property
+    def same_features(self) -> bool:
+        return self.features == self.quote["features"]
+
+    @property
+    def misprint(self) -> bool:
+        return self.quote["note"].startswith(MISPRINT)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one printed table says of one data set with one set of features."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def first(self) -> Quote:
+        return self.lines[0].quote
+
+    @property
+    def title(self) -> str:
+        """``DLA-CMR, Table 2: Wikipedia, 2173_693``."""
+        paper, data = title_of("methods", self.first["paper"]), title_of("datasets", self.first["dataset"])
+        return f"{paper}, {self.first['table']}: {data}, {self.first['split']}"
+
+    @property
+    def slug(self) -> str:
+        parts = (self.first[key] for key in ("paper", "table", "dataset", "features"))
+        return "--".join(["published", *parts]).replace(" ", "-").lower()
+
+    @property
+    def numbers(self) -> int:
+        return len({id(line.quote) for line in self.lines})
+
+    @property
+    def measured(self) -> int:
+        """How many of the printed numbers have a measured one beside them."""
+        return len({id(line.quote) for line in self.lines if line.row is not None})
+
+    @property
+    def notes(self) -> dict[tuple[str, str], list[str]]:
+        """Method and note → the directions that it is about."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for line in self.lines:
+            if line.quote["note"]:
+                found.setdefault((line.method, line.quote["note"]), {})[line.direction] = None
+        return {key: [direction for direction in directions if direction] for key, directions in found.items()}
+
+    @cached_property
+    def reason(self) -> str:
+        """The one reason why nothing was measured, where there is one for all lines."""
+        reasons = {line.reason for line in self.lines}
+        return reasons.pop() if len(reasons) == 1 else ""
+
+
+def compare(quotes: Sequence[Quote], protocols: Iterable[Protocol], rows: Iterable[Row]) -> list[Table]:
+    """The tables on data sets of the report, and those of papers whose method it has; measured ones first.
+
+    A measured value stands beside a printed one where data set, split, method, metric and direction agree. Of the
+    parameters, those count that tell the paper's variants apart (see `_agrees`). Features may differ: both are named.
+    """
+    groups = [(protocol, group) for protocol in protocols for group in protocol.groups]
+    datasets = {protocol.first.fits[0]["data"]["dataset"] for protocol, _ in groups}
+    methods = {group.shown.method["method"] for _, group in groups}
+    telling = _telling_keys(quotes)
+    by_group: dict[str, list[Row]] = {}
+    for row in rows:
+        by_group.setdefault(row["group"], []).append(row)
+    tables: dict[tuple, list[Line]] = {}
+    for quote in quotes:
+        if quote["dataset"] in datasets or quote["paper"] in methods:
+            key = tuple(quote[k] for k in ("paper", "table", "dataset", "split", "features"))
+            tables.setdefault(key, []).extend(_lines(quote, groups, by_group, telling[plugin_of(quote)]))
+    return sorted((Table(tuple(lines)) for lines in tables.values()), key=lambda table: not table.measured)
+
+
+def _telling_keys(quotes: Iterable[Quote]) -> dict[str, set[str]]:
+    """Plug-in → the parameters that any printed number of it names."""
+    keys: dict[str, set[str]] = {}
+    for quote in quotes:
+        keys.setdefault(plugin_of(quote), set()).update(params_of(quote))
+    return keys
+
+
+def _lines(
+    quote: Quote, groups: Iterable[tuple[Protocol, Group]], rows: Mapping[str, list[Row]], telling: set[str]
+) -> list[Line]:
+    """One line a group of runs that agrees with the printed number, or one with the reason why there is none."""
+    plugin = plugin_of(quote)
+    if not quote["gallery"]:
+        return [Line(quote, reason="depends on the machine; see time and memory of the fits")]
+    if plugin in registry.names("methods") and registry.info("methods", plugin).provenance == "quoted":
+        return [Line(quote, reason=f"quoted: {registry.info('methods', plugin).reason}")]
+    on_data = [g for p, g in groups if _place(p.first) == (quote["dataset"], quote["split"])]
+    if not on_data:
+        return [Line(quote, reason=_absence(quote))]
+    agreeing = [g for g in on_data if g.shown.method["method"] == plugin and _agrees(g.shown, quote, telling)]
+    if not agreeing:
+        return [Line(quote, reason=f"not run with {quote['params']}" if quote["params"] else "not run")]
+    lines = [Line(quote, row, g) for g in agreeing for row in rows[g.key] if _same_number(row, quote)]
+    return lines or [Line(quote, reason=f"{quote['metric']} was not computed")]
+
+
+def _place(run: Run) -> tuple[str, str]:
+    return run.fits[0]["data"]["dataset"], run.split
+
+
+def _absence(quote: Quote) -> str:
+    if quote["dataset"] not in registry.names("datasets"):
+        return "the data set is not in these results"
+    info = registry.info("datasets", quote["dataset"])
+    return f"no run on this data set and split in these results; source: {info.source}; {info.licence}"
+
+
+def _agrees(run: Run, quote: Quote, telling: Iterable[str]) -> bool:
+    """Whether a run is of the printed variant.
+
+    Each of the ``telling`` parameters has the printed value, or the plug-in's default where the row does not name it.
+    For a parameter that is tuned, that value is among those chosen from.
+    """
+    method, dictionary = run.method, run.fits[0]["dictionary"]
+    values = parameters("methods", method) | {"dictionary": dictionary and dictionary["dictionary"]}
+    defaults = parameters("methods", method | {"params": {}}) | {"dictionary": None}
+    wanted = defaults | params_of(quote)
+    return all(wanted[key] in method["tune"].get(key, [values[key]]) for key in telling)
+
+
+def _same_number(row: Row, quote: Quote) -> bool:
+    """The printed metrics are mAP at a cut, divided by the relevant items inside the cut."""
+    cut = quote["metric"].removeprefix("map@")
+    options = {"at": None if cut == "all" else int(cut), "normalise": "retrieved"}
+    same_direction = (row["query"], row["gallery"]) == (quote["query"], quote["gallery"])
+    return same_direction and (row["plugin"], row["params"]) == ("mean_average_precision", options)
+
+
+def inputs_of(run: Run) -> str:
+    """``sift+lda``: ready features by their names, others by their extractors' titles."""
+    features = {f["modality"]: f for fit in run.fits for f in fit["features"]}
+    return "+".join(
+        f["params"].get("name") or f["id"] if f["extractor"] == "ready" else title_of("extractors", f["extractor"])
+        for f in features.values()
+    )

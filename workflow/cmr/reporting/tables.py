@@ -8,8 +8,8 @@ import pandas as pd
 from cmr.params import canonical
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
-from cmr.reporting.headline import CHANCE, MEASURED, QUOTED, Block, Cell, Line
-from cmr.reporting.published import Quote
+from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
+from cmr.reporting.published import Table
 from cmr.reporting.significance import BEST, NOT_WORSE
 from cmr.store import atomic
 
@@ -33,6 +33,7 @@ LATEX = str.maketrans(
         "–": "--",
     }
 )
+PRINTED_KEY = r"\textit{Printed}: quoted from the paper, not measured here."
 KEY = r"Bold: best mean. $^{\dagger}$: not significantly worse (paired bootstrap over queries, $p \ge 0.05$)."
 
 
@@ -42,9 +43,9 @@ def escaped(text: str) -> str:
 
 
 def write_all(
-    folder: Path, rows: Sequence[Row], blocks: Iterable[Block], figures: Iterable[Figure], quotes: Sequence[Quote]
+    folder: Path, rows: Sequence[Row], blocks: Iterable[Block], figures: Iterable[Figure], printed: Sequence[Table]
 ) -> None:
-    """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and the quotes."""
+    """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and a printed table."""
     readable = [row | {"params": canonical(row["params"])} for row in rows]
     write(folder / "results.csv", pd.DataFrame(readable).drop(columns=["key", "group"]))
     for block in blocks:
@@ -56,8 +57,10 @@ def write_all(
             write(folder / f"{figure.name}.csv", frame.reset_index())
             rounded = frame.map("{:.3f}".format).rename(index=escaped, columns=escaped)
             write_latex(folder / f"{figure.name}.tex", rounded, f"{figure.title}, {figure.protocol}.")
-    if quotes:
-        write(folder / "published.csv", pd.DataFrame(quotes))
+    for table in printed:
+        write(folder / f"{table.slug}.csv", printed_beside_measured(table))
+        caption = f"{table.title}: printed ({table.first['features']}) beside measured. "
+        write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY)
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:
@@ -99,8 +102,8 @@ def _numbers(line: Line, directions: Iterable[str]) -> dict[str, object]:
 
 
 def latex(block: Block) -> pd.DataFrame:
-    """The headline table as LaTeX cells: measured methods, then chance, then quoted figures in italics."""
-    lines = [line for kind in (MEASURED, CHANCE, QUOTED) for line in block.lines if line.kind == kind]
+    """The headline table as LaTeX cells: measured methods, then chance in italics."""
+    lines = [line for kind in (MEASURED, CHANCE) for line in block.lines if line.kind == kind]
     cells = [{escaped(d): _latex_cell(line.cells.get(d)) for d in block.directions} for line in lines]
     return pd.DataFrame(cells, index=pd.Index([_latex_name(line) for line in lines], name="Method"))
 
@@ -116,6 +119,42 @@ def _latex_cell(cell: Cell | None) -> str:
     text = escaped(cell.text)
     marked: Mapping[str, str] = {BEST: rf"\textbf{{{text}}}", NOT_WORSE: rf"{text}$^{{\dagger}}$"}
     return marked.get(cell.evidence.mark, text)
+
+
+def printed_beside_measured(table: Table) -> pd.DataFrame:
+    """One row a printed number and what was measured beside it."""
+    return pd.DataFrame(
+        [
+            {key: value for key, value in line.quote.items() if key not in ("value", "note", "features")}
+            | {"printed": line.quote["value"], "printed features": line.quote["features"]}
+            | {
+                "measured mean": line.row and line.row["mean"],
+                "measured std": line.row and line.row["std"],
+                "seeds": line.row and line.row["seeds"],
+                "measured features": line.features,
+                "measured as": line.group.name if line.group else "",
+                "difference": line.difference,
+                "reason": line.reason,
+                "note": line.quote["note"],
+            }
+            for line in table.lines
+        ]
+    )
+
+
+def printed_latex(table: Table) -> pd.DataFrame:
+    """As LaTeX cells: printed numbers in italics, the reason where nothing was measured."""
+    cells = [
+        {
+            "Metric": escaped(f"{line.quote['metric']} {line.direction}".strip()),
+            "Printed": rf"\textit{{{line.quote['value']}}}",
+            "Measured": escaped(line.measured) or "--",
+            "Difference": f"${line.difference}$" if line.difference else "--",
+            "Measured with": escaped(f"{line.features}, {line.group.name}" if line.group else line.reason),
+        }
+        for line in table.lines
+    ]
+    return pd.DataFrame(cells, index=pd.Index([escaped(line.method) for line in table.lines], name="Method"))
 
 
 def figure_table(figure: Figure) -> pd.DataFrame:
