@@ -272,5 +272,7 @@ def test_its_files_are_inputs_of_the_job(tmp_path):
     experiment = {"id": "e", "data": ["mine"], "inputs": [["f"]], "methods": ["random"]}
     features = [{"id": "f", "modality": "image", "extractor": "ready"}]
     config = validate({"datasets": [entry], "features": features, "experiments": [experiment]})
-    assert data_files(config.datasets[0], "base") == ["base/test.npz", "base/train.npz"]
+    assert data_files(config.datasets[0], str(tmp_path)) == [f"{tmp_path}/test.npz", f"{tmp_path}/train.npz"]
+    with pytest.raises(UserError, match=r"data set 'mine': no such file: away/test\.npz"):
+        data_files(config.datasets[0], "away")
     assert registry.info("datasets", "precomputed").files == ("features", "labels", "index")

@@ -11,6 +11,7 @@ from PIL import Image
 from cmr.data import Items
 from cmr.datasets import table
 from cmr.errors import UserError
+from cmr.stages import picture_roots
 
 COLUMNS = {"id": "key", "image": "picture", "text": "caption", "label": "class"}
 
@@ -129,6 +130,17 @@ def test_absolute_paths_are_read_under_data_root_only(pictures, tmp_path):
     assert items.table["image"][0] == "pictures/0.png"  # no absolute path in the items
     with pytest.raises(UserError, match="absolute and not in data_root"):
         dataset(pictures, data, data_root=pictures / "pict").prepare()
+
+
+def test_the_reports_pictures_are_looked_for_beside_the_table(pictures, monkeypatch, caplog):
+    monkeypatch.chdir(pictures)
+    frame().to_csv("my.csv", index=False)
+    entry = {"id": "mine", "dataset": "table", "params": {"file": "my.csv", **COLUMNS}}
+    machine = {"cache": ".cache", "base": ".", "data_root": None, "device": "cpu"}
+    assert picture_roots({"mine-1a2b3c": entry}, machine) == {"mine-1a2b3c": Path(".")}
+    Path("my.csv").unlink()
+    assert picture_roots({"mine-1a2b3c": entry}, machine) == {}
+    assert "the page has no pictures of mine-1a2b3c: params.file: no such file: my.csv" in caplog.text
 
 
 def test_unpaired_rows_lack_a_modality(pictures):

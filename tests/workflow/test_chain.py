@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -86,6 +87,15 @@ def test_the_page_of_a_read_only_tree_is_the_same(whole, tmp_path):
     done = cmr(whole, "report", "results", "--out", str(tmp_path / "page"), "--title", "Toy")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "page/index.html").read_bytes() == (whole.root / "results/report/index.html").read_bytes()
+
+
+def test_snakemakes_own_report_carries_the_page(whole, tmp_path):
+    whole.snakemake("--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as report:
+        (page,) = (name for name in report.namelist() if name.endswith("/index.html"))
+        assert report.read(page) == (whole.root / "results/report/index.html").read_bytes()
+        assert "report/report.html" in report.namelist()
+    assert whole.planned() == {}
 
 
 def test_from_scratch_again_every_figure_is_the_same(whole, tmp_path):

@@ -255,10 +255,19 @@ def data_base(files: Sequence[str]) -> str:
 
 
 def data_files(entry: DatasetEntry, base: str) -> list[str]:
-    """The user's own files that a data set is made from, so that a changed file is prepared again."""
+    """The user's own files that a data set is made from, so that a changed file is prepared again.
+
+    Raises `UserError` for one that is not there.
+    """
     params = entry.parameters()
     named = [reference for key in entry.info.files for reference in _leaves(getattr(params, key))]
-    return sorted({os.path.join(base, reference.partition(":")[0]) for reference in named if reference})
+    files = sorted({os.path.join(base, reference.partition(":")[0]) for reference in named if reference})
+    for file in files:
+        if not os.path.exists(file):
+            raise UserError(
+                f"data set {entry.id!r}: no such file: {file}; paths are relative to the configuration file"
+            )
+    return files
 
 
 def _leaves(value: Any) -> Iterable[str]:

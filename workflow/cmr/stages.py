@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cmr import inputs, provenance, registry, store
+from cmr import inputs, paths, provenance, registry, store
 from cmr.data import TEST, TRAIN, Items, Split
+from cmr.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,17 @@ def prepare(entry: Entry, folder: str, machine: Machine, items: str) -> None:
 def split(entry: Entry, folder: str, machine: Machine, items: str, name: str, output: str) -> None:
     """One named split of the items."""
     create_dataset(entry, folder, machine).split(Items.read(items), name).write(output)
+
+
+def picture_roots(entries: Mapping[str, Entry], machine: Machine) -> dict[str, Path]:
+    """Path component of a data set → the folder that the paths of its items are relative to, where it is here."""
+    roots = {}
+    for name, entry in entries.items():
+        try:
+            roots[name] = create_dataset(entry, paths.DATA.format(data=name), machine).root()
+        except UserError as error:
+            log.warning("the page has no pictures of %s: %s", name, error)
+    return roots
 
 
 def create_extractor(entry: Entry, machine: Machine, device: str = "cpu", threads: int = 1) -> Any:

@@ -18,13 +18,15 @@ hand_on_import_path(sys.path[0])
 OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
+BASE = configuration.data_base(CONFIG_FILES)
+
 try:
     PLAN = Plan(configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration"))
+    DATA_FILES = {data: configuration.data_files(entry, BASE) for data, entry in PLAN.datasets.items()}
 except UserError as error:
     raise WorkflowError(str(error))
 
 CONFIG = PLAN.config
-BASE = configuration.data_base(CONFIG_FILES)
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
 GPU_HERE = gpu_is_here()
 

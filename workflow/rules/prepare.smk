@@ -22,7 +22,7 @@ rule download:
 rule prepare:
     input:
         raw=paths.RAW,
-        files=lambda w: configuration.data_files(PLAN.datasets[w.data], BASE),
+        files=lambda w: DATA_FILES[w.data],
     output:
         paths.ITEMS,
     log:

@@ -22,6 +22,7 @@ rule page:
         "../../envs/base.yaml"
     params:
         title=CONFIG.title,
+        datasets={name: entry.model_dump(mode="json") for name, entry in PLAN.datasets.items()},
         code=provenance.folder_hash("reporting"),
     script:
         "../scripts/report.py"
