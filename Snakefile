@@ -16,6 +16,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    start()
+
+
 localrules:
     report,
     metrics,

@@ -1,4 +1,6 @@
 # Helper functions of the rules: from wildcards to the plan's entries, and what jobs need.
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -7,13 +9,16 @@ from snakemake.exceptions import WorkflowError
 # The code of this clone, also where another one is installed; so for the jobs.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from cmr import config as configuration, paths, provenance
+from cmr import cluster, config as configuration, paths, provenance
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.jobs import hand_on_import_path
 from cmr.plan import Fit, Plan
 
 hand_on_import_path(sys.path[0])
+os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.jobs
+
+SITE_FILE = Path(workflow.basedir) / "slurm" / "site.yaml"
 
 OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
@@ -23,8 +28,26 @@ BASE = configuration.data_base(CONFIG_FILES)
 try:
     PLAN = Plan(configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration"))
     DATA_FILES = {data: configuration.data_files(entry, BASE) for data, entry in PLAN.datasets.items()}
+    SITE = cluster.load(SITE_FILE)
 except UserError as error:
     raise WorkflowError(str(error))
+
+
+def start():
+    """Before the first job: what would let all of them fail is said at once."""
+    try:
+        cluster.check_writable(paths.RESULTS)
+        if on_cluster():
+            cluster.preflight(SITE, SITE_FILE)
+            os.environ.update(SITE.environment)  # sbatch hands it on to the jobs
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
+def on_cluster():
+    """Whether jobs are sent from here, or here is one. Known once the workflow starts, not while this file is read."""
+    return workflow.remote_exec or not workflow.local_exec
+
 
 CONFIG = PLAN.config
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
@@ -37,6 +60,12 @@ config["machine"] = {
     "base": BASE,
     "data_root": CONFIG.data_root,
 }
+
+
+# Totals are in profiles/default. On a cluster they hold within one job: it has one GPU, and one short run at a time.
+resource_scopes:
+    gpu="local",
+    brief="local",
 
 
 wildcard_constraints:
@@ -75,12 +104,44 @@ def code(kind, plugin):
 def gpus(info):
     """1 for a plug-in that uses a GPU: on a cluster always, on this machine where it has one or one is demanded."""
     wanted = info.gpu and CONFIG.device != "cpu"
-    return int(wanted and (CONFIG.device == "cuda" or GPU_HERE or not workflow.local_exec))
+    return int(wanted and (CONFIG.device == "cuda" or GPU_HERE or on_cluster()))
 
 
-def local_gpus(info):
-    """The same, on this machine only: the default profile lets one such job run at a time."""
-    return gpus(info) if workflow.local_exec else 0
+def brief(wildcards):
+    """The group of a short run: those of methods without a GPU share a cluster job, each with files of its own."""
+    return None if PLAN.methods[wildcards.method].info.gpu else "brief"
+
+
+def one_at_a_time(wildcards):
+    """1 for a short run on a cluster: those of one cluster job run one after another."""
+    return int(on_cluster() and brief(wildcards) is not None)
+
+
+def megabytes(files):
+    return sum(os.path.getsize(file) for file in ([files] if isinstance(files, str) else files)) / 1e6
+
+
+def needs(files, memory, minutes, info=lambda wildcards: None):
+    """A rule's resources, from the size (MB) of the input files of the name ``files``; more on every further attempt.
+
+    ``memory`` and ``minutes``, by wildcards: what a job needs at least, and what each MB adds. ``info``: its plug-in's.
+    """
+
+    def growing(amount):
+        def needed(wildcards, input, attempt):
+            at_least, per_megabyte = amount(wildcards)
+            return math.ceil((at_least + per_megabyte * megabytes(input[files])) * attempt)
+
+        return needed
+
+    def from_site(key):
+        return lambda wildcards: SITE.resources(gpus(plugin) if (plugin := info(wildcards)) else 0).get(key)
+
+    return {
+        **{key: from_site(key) for key in cluster.RESOURCES},
+        "mem_mb": growing(memory),
+        "runtime": growing(minutes),
+    }
 
 
 def extract_inputs(wildcards):

@@ -14,8 +14,12 @@ rule encode:
         "../../envs/torch.yaml"
     threads: 2
     resources:
-        gpu=lambda w: gpus(PLAN.dictionaries[w.dictionary].info),
-        local_gpu=lambda w: local_gpus(PLAN.dictionaries[w.dictionary].info),
+        **needs(
+            "features",
+            memory=lambda w: (1000, 40),
+            minutes=lambda w: (30, 1),
+            info=lambda w: PLAN.dictionaries[w.dictionary].info,
+        ),
     params:
         dictionary=lambda w: PLAN.dictionaries[w.dictionary].model_dump(mode="json"),
         features=lambda w: feature_entries(w.inputs.split("+")),

@@ -18,11 +18,18 @@ rule evaluate:
         embeddings=directory(f"{paths.RUN}/{paths.suffixed('embeddings', PLAN.metrics_digest)}"),
     log:
         f"results/.logs/evaluate/{{data}}/{{split}}/{{inputs}}/{{method}}/{paths.suffixed('{seed}.log', PLAN.metrics_digest)}",
+    group:
+        brief
     conda:
         "../../envs/torch.yaml"
     resources:
-        gpu=lambda w: gpus(PLAN.methods[w.method].info),
-        local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
+        **needs(
+            "features",
+            memory=lambda w: (2000, 20),
+            minutes=lambda w: (2, 0.2),
+            info=lambda w: PLAN.methods[w.method].info,
+        ),
+        brief=one_at_a_time,
     params:
         fits=run_fits,
         metrics=[metric.model_dump(mode="json") for metric in CONFIG.metrics],

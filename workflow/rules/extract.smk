@@ -29,8 +29,12 @@ rule extract:
         "../../envs/torch.yaml"
     threads: 4
     resources:
-        gpu=lambda w: gpus(PLAN.features[w.feature].info),
-        local_gpu=lambda w: local_gpus(PLAN.features[w.feature].info),
+        **needs(
+            "table",
+            memory=lambda w: (3000, 100),
+            minutes=lambda w: (120, 60),
+            info=lambda w: PLAN.features[w.feature].info,
+        ),
     params:
         dataset=dataset,
         feature=feature,

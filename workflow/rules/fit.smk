@@ -10,11 +10,18 @@ rule fit:
         **{Path(name).stem: f"{paths.FIT}/{name}" for name in paths.FIT_FILES},
     log:
         "results/.logs/fit/{data}/{split}/{inputs}/{method}/{seed}.log",
+    group:
+        brief
     conda:
         "../../envs/torch.yaml"
     resources:
-        gpu=lambda w: gpus(PLAN.methods[w.method].info),
-        local_gpu=lambda w: local_gpus(PLAN.methods[w.method].info),
+        **needs(
+            "features",
+            memory=lambda w: (2000, 20),
+            minutes=lambda w: (2, 0.2) if brief(w) else (5, 1),
+            info=lambda w: PLAN.methods[w.method].info,
+        ),
+        brief=one_at_a_time,
     params:
         configuration=fit_configuration,
         code=lambda w: code("methods", PLAN.methods[w.method].plugin),

@@ -27,8 +27,12 @@ rule prepare:
         paths.ITEMS,
     log:
         "results/.logs/prepare/{data}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/base.yaml"
+    resources:
+        **needs("raw", memory=lambda w: (2000, 0), minutes=lambda w: (60, 0)),
     params:
         dataset=dataset,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
@@ -43,8 +47,12 @@ rule split:
         paths.SPLIT,
     log:
         "results/.logs/split/{data}/{split}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/base.yaml"
+    resources:
+        **needs("table", memory=lambda w: (2000, 10), minutes=lambda w: (10, 1)),
     params:
         dataset=dataset,
         code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
