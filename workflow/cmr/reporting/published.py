@@ -7,7 +7,7 @@ changed in words; ``params`` says the same in the plug-in's parameters (and ``di
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from cmr.reporting.runs import Run
 
 FOLDER = Path(__file__).parents[3] / "resources" / "published"
 
-MISPRINT = "misprint"
+MISPRINT, QUOTED = "misprint", "quoted"
 
 Quote = dict[str, str]
 
@@ -87,6 +87,11 @@ class Line:
     def misprint(self) -> bool:
         return self.quote["note"].startswith(MISPRINT)
 
+    @property
+    def quoted(self) -> bool:
+        """Whether the method cannot be run here."""
+        return self.reason.startswith(QUOTED)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -120,18 +125,37 @@ class Table:
 
     @property
     def notes(self) -> dict[tuple[str, str], list[str]]:
-        """Method and note → the directions that it is about."""
+        """Method and note, or why it is quoted → the directions that it is about."""
         found: dict[tuple[str, str], dict[str, None]] = {}
         for line in self.lines:
-            if line.quote["note"]:
-                found.setdefault((line.method, line.quote["note"]), {})[line.direction] = None
-        return {key: [direction for direction in directions if direction] for key, directions in found.items()}
+            for note in (line.quote["note"], line.reason if line.quoted else ""):
+                if note:
+                    found.setdefault((line.method, note), {})[line.direction] = None
+        every = len(self.directions)
+        return {key: list(directions) if len(directions) < every else [] for key, directions in found.items()}
 
     @cached_property
     def reason(self) -> str:
-        """The one reason why nothing was measured, where there is one for all lines."""
-        reasons = {line.reason for line in self.lines}
+        """The one reason why nothing was measured, where there is one for all methods that are not quoted."""
+        reasons = {line.reason for line in self.lines if not line.quoted}
         return reasons.pop() if len(reasons) == 1 else ""
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(line.quote["metric"] for line in self.lines))
+
+    @property
+    def directions(self) -> list[str]:
+        return list(dict.fromkeys(line.direction for line in self.lines))
+
+    @property
+    def rows(self) -> list[dict[str, Line]]:
+        """Direction → line, a row for each method, metric and group of runs."""
+        found: dict[tuple, dict[str, Line]] = {}
+        for line in self.lines:
+            key = (line.method, line.quote["metric"], line.group and line.group.key)
+            found.setdefault(key, {})[line.direction] = line
+        return list(found.values())
 
 
 def compare(quotes: Sequence[Quote], protocols: Iterable[Protocol], rows: Iterable[Row]) -> list[Table]:
@@ -171,10 +195,10 @@ def _lines(
     if not quote["gallery"]:
         return [Line(quote, reason="depends on the machine; see time and memory of the fits")]
     if plugin in registry.names("methods") and registry.info("methods", plugin).provenance == "quoted":
-        return [Line(quote, reason=f"quoted: {registry.info('methods', plugin).reason}")]
+        return [Line(quote, reason=f"{QUOTED}: {registry.info('methods', plugin).reason}")]
     on_data = [g for p, g in groups if _place(p.first) == (quote["dataset"], quote["split"])]
     if not on_data:
-        return [Line(quote, reason=_absence(quote))]
+        return [Line(quote, reason=_absence(quote, {_place(p.first)[0] for p, _ in groups}))]
     agreeing = [g for g in on_data if g.shown.method["method"] == plugin and _agrees(g.shown, quote, telling)]
     if not agreeing:
         return [Line(quote, reason=f"not run with {quote['params']}" if quote["params"] else "not run")]
@@ -186,11 +210,11 @@ def _place(run: Run) -> tuple[str, str]:
     return run.fits[0]["data"]["dataset"], run.split
 
 
-def _absence(quote: Quote) -> str:
-    if quote["dataset"] not in registry.names("datasets"):
-        return "the data set is not in these results"
+def _absence(quote: Quote, datasets: Container[str]) -> str:
+    if quote["dataset"] in datasets:
+        return f"no run on the split {quote['split']}"
     info = registry.info("datasets", quote["dataset"])
-    return f"no run on this data set and split in these results; source: {info.source}; {info.licence}"
+    return f"no run on {info.title}; source: {info.source}; {info.licence}"
 
 
 def _agrees(run: Run, quote: Quote, telling: Iterable[str]) -> bool:
