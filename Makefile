@@ -20,7 +20,7 @@ run: env
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 test: env
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .
