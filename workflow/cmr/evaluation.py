@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
-import h5py
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -28,7 +27,7 @@ from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.files import read_embeddings, read_labels
 from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
 from cmr.params import Params
-from cmr.store import SCHEMA_VERSION, TEXT, atomic, set_attributes, write_json
+from cmr.store import SCHEMA_VERSION, TEXT, new_hdf5, set_attributes, write_json
 
 SCORES_AT_ONCE = 2**24
 PRODUCTS_AT_ONCE = 2**20
@@ -327,7 +326,7 @@ def write_metrics(path: str | Path, tasks: Sequence[Evaluation]) -> None:
 
 def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
     """``curves.h5``: a group a direction, ``{query}→{gallery}``."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         set_attributes(file, {})
         for task in tasks:
             group = file.create_group(f"{task.task['query']}→{task.task['gallery']}")

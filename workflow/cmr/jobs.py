@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cmr.errors import UserError
@@ -20,6 +20,7 @@ def job(log: str | Path) -> Iterator[None]:
     """
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
+    logging.raiseExceptions = False  # on a full disk the log would say so line by line
     logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     os.umask(0o002)
     try:
@@ -37,7 +38,7 @@ def hand_on_import_path(folder: str) -> None:
 
 
 def _fail(log: Path, message: str, details: str = "") -> None:
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"{details}{message}\n")
     print(message if not details else f"{message} (traceback in {log})", file=sys.stderr)
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:  # the disk may be full, which has been said then
+        file.write(f"{details}{message}\n")
     sys.exit(1)

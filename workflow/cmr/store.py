@@ -5,8 +5,10 @@ reader sees either nothing or a whole file, and two writers of the same result c
 """
 
 import csv
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,15 +26,32 @@ BLOCK_ROWS = 4096
 TEXT = h5py.string_dtype("utf-8")
 
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def full_disk_told(path: str | Path) -> Iterator[None]:
+    """Makes a full disk, a quota or a limit of file size a `UserError` that names ``path``, whatever library met it."""
+    try:
+        yield
+    except Exception as error:
+        met = re.search(r"os error (\d+)", str(error))  # of safetensors, whose error has no number of its own
+        number = int(met[1]) if met else getattr(error, "errno", None)
+        if number not in NO_ROOM:
+            raise
+        raise UserError(f"{path}: cannot be written: {os.strerror(number)}; make room and run again") from error
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; moves it into place when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with full_disk_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,15 +60,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """As `atomic`, for a folder. A folder that stands there already is replaced."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        with full_disk_told(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -89,10 +108,17 @@ def write_matrix(
     another file: it is copied in blocks of rows, so memory does not grow with n.
     """
     check_finite(path, ids, values)
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         write_rows(file, name, ids, values)
         write_state(file, state or {})
         set_attributes(file, attributes)
+
+
+@contextmanager
+def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Writes through a file of Python's: on a full disk HDF5's own kills the process before anything can be said."""
+    with atomic(path) as temporary, open(temporary, "w+b") as raw, h5py.File(raw, "w") as file:
+        yield file
 
 
 def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | h5py.Dataset) -> None:
@@ -117,11 +143,12 @@ def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
     have checksums, so what a killed process left behind is either whole or found to be damaged.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _reopened(path, key) or h5py.File(path, "w") as file:
-        file.attrs["key"] = key
-        yield file
-    path.unlink()
+    with full_disk_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _reopened(path, key) or h5py.File(path, "w") as file:
+            file.attrs["key"] = key
+            yield file
+        path.unlink()
 
 
 def _reopened(path: Path, key: str) -> h5py.File | None:
@@ -219,7 +246,7 @@ def write_groups(
     """Writes ``/{group}/features`` and ``/{group}/ids`` for each group, and ``/state``, to one HDF5 file."""
     for rows in groups.values():
         check_finite(path, rows.ids, rows.values)
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         for name, rows in groups.items():
             write_rows(file.create_group(name), "features", rows.ids, rows.values)
         for key, array in state.items():
