@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env run test test-all lint clean
+.PHONY: env run test test-all test-cluster test-cluster-all lint clean
 
 env: $(VENV)/.installed
 
@@ -21,6 +21,15 @@ run: env
 
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# On a SLURM of one node that is started for it and ended after it: as root, on Debian.
+test-cluster: env
+	tests/cluster/up.sh
+	$(BIN)/python -m pytest tests/cluster -m "not long"; status=$$?; tests/cluster/down.sh; exit $$status
+
+test-cluster-all: env
+	tests/cluster/up.sh
+	$(BIN)/python -m pytest tests/cluster; status=$$?; tests/cluster/down.sh; exit $$status
 
 lint: env
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
     search.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
+    verify = add("verify", verify_results, "Check every run of a results folder against its record.")
+    verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
+    prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
+    prune.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
+    prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
+    prune.add_argument("--yes", action="store_true", help="remove it")
     listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
-    for command in (listing, doctor, summary):
+    for command in (listing, doctor, summary, verify, prune):
         command.add_argument("--json", action="store_true", help="for other programs")
     return parser
 
@@ -195,6 +202,33 @@ def machine_settings(config_files: Sequence[str]) -> dict[str, Any]:
         merged |= yaml.safe_load(Path(file).read_text("utf-8")) or {}
     settings = {key: merged.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
     return settings | {"base": data_base(files)}
+
+
+def verify_results(options: argparse.Namespace) -> None:
+    """Status 1 where anything is found, so that a script can ask."""
+    from cmr.sharing import verify
+
+    runs, findings = verify(options.results)
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.kind:<8} {finding.path}: {finding.reason}")
+        print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
+    sys.exit(1 if findings else 0)
+
+
+def prune_results(options: argparse.Namespace) -> None:
+    from cmr.sharing import prune
+
+    found = prune(options.results, options.config, options.yes)
+    if options.json:
+        _print_json([{"path": str(item.path), "bytes": item.size} for item in found])
+        return
+    for item in found:
+        print(f"{item.size / 1e6:10.1f} MB  {item.path}")
+    done = "removed" if options.yes else "no experiment refers to; --yes removes it"
+    print(f"{sum(item.size for item in found) / 1e6:10.1f} MB  {done if found else 'nothing to remove'}")
 
 
 def _print_json(value: Any) -> None:

@@ -236,6 +236,7 @@ def evaluate(
                 store.write_matrix(inner / f"{modality}.h5", "embeddings", view.ids, view.features, {"code": code})
     evaluation.write_curves(outputs["curves"], tasks)
     evaluation.write_metrics(outputs["metrics"], tasks)
+    written = [outputs["metrics"], outputs["curves"], *sorted(map(str, Path(outputs["embeddings"]).rglob("*.h5")))]
     store.write_json(
         outputs["run"],
         {
@@ -248,6 +249,7 @@ def evaluate(
                 f"{f['folder']}/model.safetensors": provenance.file_hash(f"{f['folder']}/model.safetensors")
                 for f in fits
             },
+            "output_hashes": {path: provenance.file_hash(path) for path in written},
             "code": code,
             "versions": provenance.versions(),
             "hardware": provenance.hardware(),

@@ -62,10 +62,16 @@ config["machine"] = {
 }
 
 
-# Totals are in profiles/default. On a cluster they hold within one job: it has one GPU, and one short run at a time.
+# A cluster job runs its short runs one after another, and has one GPU; how many the cluster has is for SLURM to know.
+# Set here, not in a profile, which Snakemake does not read again inside a job.
 resource_scopes:
     gpu="local",
     brief="local",
+
+
+workflow.register_resource("brief", 1)
+if workflow.remote_exec:
+    workflow.register_resource("gpu", 1)
 
 
 wildcard_constraints:

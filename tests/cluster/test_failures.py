@@ -1,0 +1,150 @@
+"""Jobs, daemons and Snakemake itself killed: the work is resumed or it stops in words, and the figures are the same."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ask, wait
+
+CLUSTER = Path(os.environ.get("CMR_CLUSTER", "/tmp/cmr-cluster"))
+LEFTOVERS = (
+    """squeue --me --noheader --format='%A %j' | awk '$2 ~ /^cmr_/ {print $1}' | xargs --no-run-if-empty scancel"""
+)
+
+
+def jobs_of(clone, state="R"):
+    """Numbers of the jobs that run in this clone's folder."""
+    told = subprocess.run(["squeue", "-h", "-t", state, "-o", "%A %Z"], capture_output=True, text=True, check=True)
+    return [line.split()[0] for line in told.stdout.splitlines() if line.split()[1] == str(clone.root)]
+
+
+def checkpoint(clone, method):
+    return next((clone.root / "results" / ".partial").glob(f"**/{method}*/0/*.pt"), None)
+
+
+def whole(steps, count):
+    return [int(row["step"]) for row in steps] == list(range(count))
+
+
+def test_time_memory_and_scancel(clone, tmp_path):
+    """Each fate in one run: s0 is over its time, s1 over its memory, s2 is cancelled."""
+    clone.steady({"steps": 75}, {"megabytes": 900}, {"steps": 31})
+    limits = ["--set-resources", "fit:runtime=1", "fit:mem_mb=700*attempt"]
+    with clone.in_background("metrics", *limits) as process:
+        wait(lambda: checkpoint(clone, "s2"))
+        cancelled = clone.root.joinpath("log.txt").read_text()
+        job = re.findall(r"method=s2.*?SLURM jobid (\d+)", cancelled, re.DOTALL)[0]
+        subprocess.run(["scancel", job], check=True)
+        assert process.wait(timeout=280) == 0, clone.root.joinpath("log.txt").read_text()
+    log = clone.root.joinpath("log.txt").read_text()
+    assert "'TIMEOUT'" in log
+    assert re.search(r"status is: '(CANCELLED|FAILED)", log)
+    assert clone.metrics() == clone.measured_locally(tmp_path / "local")
+    assert clone.leftovers() == []
+    steps = {fit.split("/")[3].partition("-")[0]: rows for fit, rows in clone.steps().items()}
+    for method, count in (("s0", 75), ("s2", 31)):
+        assert whole(steps[method], count), steps[method]
+        assert len({row["job"] for row in steps[method]}) == 2  # resumed, not begun again
+    assert list((clone.root / "results" / ".partial").rglob("*.pt")) == []
+
+
+def test_snakemake_killed_and_started_again(clone, tmp_path):
+    clone.steady({"steps": 1}, {"steps": 40})
+    finished = clone.root / "results/fits/toy/default/image+text/s0-STEPS/0/fit.json"
+    with clone.in_background("metrics") as process:
+        done = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
+        wait(lambda: checkpoint(clone, "s1"))
+        wait(lambda: "Finished jobid" in (clone.root / "log.txt").read_text())
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (finished,) = done
+    before = finished.stat().st_mtime_ns
+    still = jobs_of(clone)
+    assert len(still) >= 1, "the long fit goes on by itself"
+    clone.snakemake("--unlock")
+    clone.slurm("metrics")
+    assert finished.stat().st_mtime_ns == before
+    assert clone.metrics() == clone.measured_locally(tmp_path / "local")
+    assert clone.planned("metrics") == {}
+    assert clone.leftovers() == []
+    (long,) = [steps for steps in clone.steps().values() if len(steps) > 1]
+    assert whole(long, 40), long
+
+
+def test_the_line_that_cancels_leftovers(clone):
+    clone.steady({"steps": 60})
+    with clone.in_background("metrics"):
+        wait(lambda: checkpoint(clone, "s0"))
+    assert jobs_of(clone)
+    assert LEFTOVERS in (Path(__file__).parents[2] / "docs/cluster.md").read_text()
+    subprocess.run(LEFTOVERS, shell=True, check=True)
+    wait(lambda: not jobs_of(clone, "R,PD,CG"), 30)
+
+
+def test_a_gpu_job_without_a_gpu_fails_with_the_reason(clone):
+    clone.edit(
+        "workflow/cmr/methods/steady.py", "        taken =", "        assert self.device == 'cuda'\n        taken ="
+    )
+    clone.steady({"steps": 1})
+    with (clone.root / "config.yaml").open("a") as file:
+        file.write("device: cuda\n")
+    output = clone.slurm("metrics", "--retries", "0", check=False)
+    assert "error: device: cuda cannot be used" in output
+    assert not list((clone.root / "results").rglob("fit.json"))
+
+
+@pytest.mark.long
+def test_slurmd_killed(clone, tmp_path):
+    """The node is lost with its job: the run stops in words, and goes on at the checkpoint when the node is back."""
+    clone.steady({"steps": 60})
+    up = Path(__file__).parent / "up.sh"
+    with clone.in_background("metrics") as process:
+        wait(lambda: checkpoint(clone, "s0"))
+        (job,) = jobs_of(clone)
+        kill_node(job)
+        subprocess.run(["scontrol", "update", f"nodename={ask('hostname', '-s')[0]}", "state=down", "reason=killed"])
+        status = process.wait(timeout=280)
+    subprocess.run([up], check=True, capture_output=True)
+    log = (clone.root / "log.txt").read_text()
+    assert "node failure" in log
+    assert not list((clone.root / "results").rglob("fit.json")) or status == 0
+    clone.slurm("metrics")
+    assert clone.metrics() == clone.measured_locally(tmp_path / "local")
+    (steps,) = clone.steps().values()
+    assert whole(steps, 60)
+    assert len({row["job"] for row in steps}) == 2
+
+
+def kill_node(job):
+    """SIGKILL to slurmd and to all that it started for the job, as when a node loses its power."""
+    daemon = int((CLUSTER / "run" / "slurmd.pid").read_text())
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    steps = [int(line.split()[0]) for line in listed.splitlines() if f"slurmstepd: [{job}." in line]
+    inner = subprocess.run(["scontrol", "listpids", job], capture_output=True, text=True).stdout.splitlines()[1:]
+    for pid in [daemon, *steps, *(int(line.split()[0]) for line in inner)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+@pytest.mark.long
+def test_slurmctld_down_for_a_minute(clone, tmp_path):
+    clone.steady({"steps": 30}, {"steps": 45})
+    up = Path(__file__).parent / "up.sh"
+    with clone.in_background("metrics") as process:
+        wait(lambda: checkpoint(clone, "s0") and checkpoint(clone, "s1"))
+        os.kill(int((CLUSTER / "run" / "slurmctld.pid").read_text()), signal.SIGKILL)
+        time.sleep(60)
+        subprocess.run([up], check=True, capture_output=True)
+        status = process.wait(timeout=280)
+    log = (clone.root / "log.txt").read_text()
+    assert status == 0 or "SLURM sbatch failed" in log, log
+    clone.slurm("metrics")
+    assert clone.metrics() == clone.measured_locally(tmp_path / "local")
+    assert all(whole(steps, len(steps)) for steps in clone.steps().values())
