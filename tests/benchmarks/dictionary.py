@@ -39,6 +39,7 @@ class Plain(CoupledDictionaries):
 
     def fit(self, train: dict[str, View]) -> None:
         p, columns = self.params, []
+        self.means, self.scales = {}, {}
         for modality, view in train.items():
             self._learn_scale(modality, view.features)
             columns.append(self._columns(modality, view.features))

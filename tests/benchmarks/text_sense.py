@@ -46,7 +46,7 @@ def read(folder: str) -> tuple[list[str], np.ndarray]:
 def classifier() -> GridSearchCV:
     steps = Pipeline([("scale", StandardScaler()), ("classify", LogisticRegression(max_iter=500))])
     grid = {"scale": [StandardScaler(), "passthrough"], "classify__C": [0.01, 1, 100]}
-    return GridSearchCV(steps, grid, cv=StratifiedKFold(3))
+    return GridSearchCV(steps, grid, cv=StratifiedKFold(3), n_jobs=-1)
 
 
 def accuracies(
@@ -58,7 +58,7 @@ def accuracies(
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(texts, classes):
         start = time.perf_counter()
         model = registry.params_model("extractors", name)(**params)
-        extractor = registry.load("extractors", name)(model, Path(tempfile.gettempdir()), "cpu", 2)
+        extractor = registry.load("extractors", name)(model, Path(tempfile.gettempdir()), "cpu", 1)
         info = registry.info("extractors", name)
         if info.kind == "fitted":
             extractor.fit([texts[row] for row in train], labels[train] if info.uses_labels else None)
@@ -74,7 +74,7 @@ def main() -> None:
     rows = parser.parse_args().rows or ROWS
     if "CMR_PASCAL" not in os.environ:
         sys.exit("set CMR_PASCAL to the folder with pascal_sentences.json")
-    set_threads(2)
+    set_threads(1)
     texts, classes = read(os.environ["CMR_PASCAL"])
     print(f"{len(texts)} texts, {len(np.unique(classes))} classes, {FOLDS} folds")
     print(f"{'extractor':<28}{'accuracy':>9}{'std':>7}{'published':>11}{'seconds':>9}")
