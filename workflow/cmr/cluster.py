@@ -82,7 +82,7 @@ def check_writable(folder: str | Path) -> None:
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
-            f"{there}: {getpass.getuser()} cannot write there; ask the owner for the group's rights "
+            f"{there}: you cannot write there; ask the owner for the group's rights "
             "(chmod -R g+rwX, docs/sharing.md), or take another folder with --directory"
         )
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,11 +43,16 @@ def full_disk_told(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written: {os.strerror(number)}; make room and run again") from error
 
 
+def _beside(path: Path) -> Path:
+    """A temporary name that no other process has, on this machine or on another one of a cluster."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; moves it into place when the block ends without an error."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         with full_disk_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +66,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """As `atomic`, for a folder. A folder that stands there already is replaced."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with full_disk_told(path):
@@ -262,7 +268,10 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         if np.asarray(array).dtype.kind == "f" and not np.isfinite(array).all():
             raise UserError(f"{path}: {name} holds NaN or infinite values; the fit has diverged")
     with atomic(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        temporary.chmod(mode)  # safetensors writes for the owner alone
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ Each step is recorded with the SLURM job that made it, the GPUs that job saw, an
 
 import os
 import time
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +28,7 @@ INFO = {
 
 
 class Params(BaseParams):
+    scale: Literal["standardise", "centre"] = Field("centre", description="as for every linear method")
     steps: int = Field(3, ge=1, description="steps of a fit")
     megabytes: int = Field(1, description="memory that a fit takes")
 
