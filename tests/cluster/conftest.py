@@ -38,17 +38,24 @@ class Cluster(toy.Clone):
 
     def slurm(self, *arguments, check=True):
         """As `snakemake`, with the jobs sent to SLURM."""
-        with self.in_background(*arguments) as process:
-            status = process.wait(timeout=900)
+        return self.run(*PROFILE, *arguments, check=check)
+
+    def run(self, *arguments, check=True):
+        """As `snakemake`, with more time."""
+        with self.started(*arguments) as process:
+            status = process.wait(timeout=1800)
         output = (self.root / "log.txt").read_text()
         assert (status == 0) == check, output
         return output
 
-    @contextmanager
     def in_background(self, *arguments):
-        """A run that goes on meanwhile; killed at the end of the block if it still runs then."""
-        command = [sys.executable, "-m", "snakemake", *PROFILE, *arguments]
+        """A run through SLURM that goes on during the block; killed at its end if it still runs then."""
+        return self.started(*PROFILE, *arguments)
+
+    @contextmanager
+    def started(self, *arguments):
         environment = os.environ | {"PYTHONPATH": ""}
+        command = [sys.executable, "-m", "snakemake", *arguments]
         with (self.root / "log.txt").open("w") as log:
             process = subprocess.Popen(
                 command, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True

@@ -21,7 +21,7 @@ def test_the_same_figures_and_one_gpu_a_job(prepared, tmp_path):
     assert clone.planned("metrics") == {}
     assert clone.leftovers() == []
 
-    rows = {fit: steps for fit, steps in clone.steps().items() if steps}
+    rows = {fit: steps for fit, steps in clone.steps().items() if "/s0/" in fit}
     assert len(rows) == 5
     assert {row["gpus"] for steps in rows.values() for row in steps} <= {"0", "1"}
     times = [(steps[0]["gpus"], float(steps[0]["began"]), float(steps[-1]["ended"])) for steps in rows.values()]

@@ -31,41 +31,44 @@ def whole(steps, count):
     return [int(row["step"]) for row in steps] == list(range(count))
 
 
+def submissions(clone, method):
+    """SLURM's numbers of the jobs that fit a method, in order."""
+    return re.findall(rf"rule_fit/\S*_{method}[-_]\S*/(\d+)\.log\)", (clone.root / "log.txt").read_text())
+
+
 def test_time_memory_and_scancel(clone, tmp_path):
     """Each fate in one run: s0 is over its time, s1 over its memory, s2 is cancelled."""
-    clone.steady({"steps": 75}, {"megabytes": 900}, {"steps": 31})
+    clone.steady({"steps": 110}, {"megabytes": 900}, {"steps": 31})
     limits = ["--set-resources", "fit:runtime=1", "fit:mem_mb=700*attempt"]
     with clone.in_background("metrics", *limits) as process:
         wait(lambda: checkpoint(clone, "s2"))
-        cancelled = clone.root.joinpath("log.txt").read_text()
-        job = re.findall(r"method=s2.*?SLURM jobid (\d+)", cancelled, re.DOTALL)[0]
-        subprocess.run(["scancel", job], check=True)
-        assert process.wait(timeout=280) == 0, clone.root.joinpath("log.txt").read_text()
-    log = clone.root.joinpath("log.txt").read_text()
+        subprocess.run(["scancel", submissions(clone, "s2")[0]], check=True)
+        status = process.wait(timeout=600)
+    log = (clone.root / "log.txt").read_text()
+    assert status == 0, log
     assert "'TIMEOUT'" in log
-    assert re.search(r"status is: '(CANCELLED|FAILED)", log)
+    assert "'CANCELLED" in log
+    assert all(len(submissions(clone, method)) >= 2 for method in ("s0", "s1", "s2"))
     assert clone.metrics() == clone.measured_locally(tmp_path / "local")
     assert clone.leftovers() == []
     steps = {fit.split("/")[3].partition("-")[0]: rows for fit, rows in clone.steps().items()}
-    for method, count in (("s0", 75), ("s2", 31)):
+    for method, count in (("s0", 110), ("s2", 31)):
         assert whole(steps[method], count), steps[method]
-        assert len({row["job"] for row in steps[method]}) == 2  # resumed, not begun again
+        assert len({row["job"] for row in steps[method]}) >= 2  # resumed, not begun again
     assert list((clone.root / "results" / ".partial").rglob("*.pt")) == []
 
 
+@pytest.mark.long
 def test_snakemake_killed_and_started_again(clone, tmp_path):
     clone.steady({"steps": 1}, {"steps": 40})
-    finished = clone.root / "results/fits/toy/default/image+text/s0-STEPS/0/fit.json"
     with clone.in_background("metrics") as process:
-        done = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
+        (finished,) = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
         wait(lambda: checkpoint(clone, "s1"))
         wait(lambda: "Finished jobid" in (clone.root / "log.txt").read_text())
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    (finished,) = done
     before = finished.stat().st_mtime_ns
-    still = jobs_of(clone)
-    assert len(still) >= 1, "the long fit goes on by itself"
+    assert jobs_of(clone), "the long fit goes on by itself"
     clone.snakemake("--unlock")
     clone.slurm("metrics")
     assert finished.stat().st_mtime_ns == before
@@ -76,12 +79,13 @@ def test_snakemake_killed_and_started_again(clone, tmp_path):
     assert whole(long, 40), long
 
 
+@pytest.mark.long
 def test_the_line_that_cancels_leftovers(clone):
     clone.steady({"steps": 60})
     with clone.in_background("metrics"):
         wait(lambda: checkpoint(clone, "s0"))
     assert jobs_of(clone)
-    assert LEFTOVERS in (Path(__file__).parents[2] / "docs/cluster.md").read_text()
+    assert LEFTOVERS in (Path(__file__).parents[2] / "README.md").read_text()
     subprocess.run(LEFTOVERS, shell=True, check=True)
     wait(lambda: not jobs_of(clone, "R,PD,CG"), 30)
 
