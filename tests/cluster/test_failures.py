@@ -36,10 +36,11 @@ def submissions(clone, method):
     return re.findall(rf"rule_fit/\S*_{method}[-_]\S*/(\d+)\.log\)", (clone.root / "log.txt").read_text())
 
 
+@pytest.mark.long
 def test_time_memory_and_scancel(clone, tmp_path):
     """Each fate in one run: s0 is over its time, s1 over its memory, s2 is cancelled."""
-    clone.steady({"steps": 110}, {"megabytes": 900}, {"steps": 31})
-    limits = ["--set-resources", "fit:runtime=1", "fit:mem_mb=700*attempt"]
+    clone.steady({"steps": 110}, {"megabytes": 1200}, {"steps": 31})
+    limits = ["--set-resources", "fit:runtime=1", "fit:mem_mb=1300*attempt"]
     with clone.in_background("metrics", *limits) as process:
         wait(lambda: checkpoint(clone, "s2"))
         subprocess.run(["scancel", submissions(clone, "s2")[0]], check=True)
