@@ -259,10 +259,13 @@ def precision(folder: Path) -> None:
     for name in ("cca", "ridge_label"):
         found = {}
         for p in ("fp32", "bf16"):
-            method = registry.load("methods", name)(registry.params_model("methods", name)(), ("image", "text"))
-            method.fit(part(p, TRAIN))
-            test = part(p, TEST)
-            embedded = {m: method.embed(m, test[m].features) for m in test}
+            train, test = part(p, TRAIN), part(p, TEST)
+            groups = [("image", "text")] if registry.info("methods", name).modalities == 2 else [("image",), ("text",)]
+            embedded = {}
+            for group in groups:
+                method = registry.load("methods", name)(registry.params_model("methods", name)(), group)
+                method.fit({m: train[m] for m in group})
+                embedded |= {m: method.embed(m, test[m].features) for m in group}
             same = test["image"].labels.astype(int) @ test["text"].labels.T > 0
             directions = (("image", "text"), ("text", "image"))
             scores = [average_precision(method.similarity(q, embedded[q], g, embedded[g]), same) for q, g in directions]
