@@ -50,7 +50,7 @@ def test_a_full_disk_leaves_no_half_table(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="cannot be written: No space left"):
         items().write(tmp_path / "items.parquet")
     assert list(tmp_path.iterdir()) == []
 

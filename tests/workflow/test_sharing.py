@@ -158,7 +158,7 @@ def test_no_result_holds_this_machines_path(finished):
 def test_the_second_of_two_people_is_refused_in_words(finished):
     locks = finished.root / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
-    (locks / "0.output.lock").write_text(str(finished.root / "results/fits/toy/default/image/ridge_label/0/fit.json"))
+    (locks / "0.output.lock").write_text("results/fits/toy/default/image/ridge_label/0/fit.json")
     output = finished.snakemake("metrics", "--forcerun", "fit", check=False)
     assert "Directory cannot be locked" in output
     assert "unlock" in output
