@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env run test test-all test-cluster test-cluster-all lint clean
+.PHONY: env run test test-cluster test-cluster-all lint clean
 
 env: $(VENV)/.installed
 
