@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env run test test-cluster test-cluster-all lint clean
+.PHONY: env run test test-cluster test-cluster-all docs lint clean test-robustness lock
 
 env: $(VENV)/.installed
 
@@ -24,16 +24,30 @@ test: env
 
 # On a SLURM of one node that is started for it and ended after it: as root, on Debian.
 test-cluster: env
-	tests/cluster/up.sh
-	$(BIN)/python -m pytest tests/cluster -m "not long"; status=$$?; tests/cluster/down.sh; exit $$status
+	tests/cluster/run.sh -m "not long"
 
 test-cluster-all: env
-	tests/cluster/up.sh
-	$(BIN)/python -m pytest tests/cluster; status=$$?; tests/cluster/down.sh; exit $$status
+	tests/cluster/run.sh
+
+# The pages of docs/, from disk: docs/_build/index.html. A warning is an error.
+docs: env
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
+
+# Faults, bad input, leakage: the long part too, whose figures go into docs/robustness.md. Five minutes on two cores.
+test-robustness: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/robustness --numprocesses auto --long --table docs/robustness.md
+
+# Every package of the environment with the hashes of its files, for Linux and Python 3.11.
+lock: env
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.lock
 
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -10,6 +10,23 @@ from cmr.methods.base import History, Method
 
 DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
 CLASSES = 3
+# The defaults are the papers' sizes. Here every method gets those of these parameters that it has, then its own.
+SMALL = {
+    "epochs": 20,
+    "batch_size": 20,
+    "learning_rate": 0.005,
+    "components": 2,
+    "neighbours": 5,
+    "hidden": 32,
+    "dimension": 16,
+}
+OWN_SMALL = {
+    "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
+    "drsl": {"representation": 16, "batch_size": 20},
+    "gpldan": {"classifier_hidden": 8, "batch_size": 20},
+    "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
+    "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
+}
 
 
 def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: int = 0, aligned: bool = False) -> Part:
@@ -28,6 +45,12 @@ def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: 
     noise = {m: 0.3 * generator.normal(size=(n, maps[m].shape[1])) for m in maps}
     ids = np.array([f"{seed}-{row}" for row in range(n)])
     return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
+
+
+def small(name: str) -> dict:
+    """Parameters that make a method small enough for tests."""
+    fields = registry.params_model("methods", name).model_fields
+    return {key: value for key, value in SMALL.items() if key in fields} | OWN_SMALL.get(name, {})
 
 
 def permuted(part: Part, seed: int = 1) -> Part:

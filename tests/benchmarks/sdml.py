@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from cmr.data import Part, View
 from cmr.methods import training
-from cmr.methods.scaling import Scaling
 from cmr.methods.sdml import SDML, Params, mean_error
 
 SIZES = {"image": 4096, "text": 300}
@@ -40,17 +40,21 @@ def data(modality: str, rows: int) -> tuple[Tensor, Tensor]:
     return x.to(DEVICE), labels.to(DEVICE)
 
 
-def untrained(modality: str, epochs: int = 1) -> SDML:
-    method = SDML(Params(epochs=epochs), (modality,), device=DEVICE)
-    method.scaling = Scaling.fit(np.zeros((2, SIZES[modality]), np.float32), "none")
+def training_part(modality: str, rows: int) -> Part:
+    x, labels = (array.cpu().numpy() for array in data(modality, rows))
+    return {modality: View(np.arange(rows).astype(str), x, labels.astype(np.uint8))}
+
+
+def untrained(modality: str) -> SDML:
+    method = SDML(Params(), (modality,), device=DEVICE)
     torch.manual_seed(0)
-    method.network = method._network(CLASSES)
+    method.network = method.build({modality: SIZES[modality]}, CLASSES).to(DEVICE)
     return method
 
 
 def ours(modality: str, rows: int) -> Callable[[], object]:
-    method, (x, labels) = untrained(modality), data(modality, rows)
-    return lambda: method._train(x, labels, None)
+    method, part = SDML(Params(epochs=1), (modality,), device=DEVICE), training_part(modality, rows)
+    return lambda: method.fit(part)
 
 
 def plain(modality: str, rows: int) -> Callable[[], object]:
@@ -121,7 +125,7 @@ def joint(epochs: int, rows: int) -> None:
     networks = torch.nn.ModuleDict({m: method.network for m, method in methods.items()})
 
     def terms(batch: Tensor) -> dict[str, Tensor]:
-        found = {m: method.terms(inputs[m][0][batch], inputs[m][1][batch]) for m, method in methods.items()}
+        found = {m: method.terms([inputs[m][0][batch]], inputs[m][1][batch]) for m, method in methods.items()}
         return {f"{m} {name}": term for m, of in found.items() for name, term in of.items()}
 
     optimizer = torch.optim.Adam(networks.parameters(), 1e-4, betas=(0.5, 0.999), fused=True)
@@ -134,7 +138,7 @@ def one_process(what: str, epochs: int, rows: int) -> None:
     if what == "joint":
         joint(epochs, rows)
     else:
-        untrained(what, epochs)._train(*data(what, rows), None)
+        SDML(Params(epochs=epochs), (what,), device=DEVICE).fit(training_part(what, rows))
     found = {"seconds": time.perf_counter() - start}
     found["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if DEVICE == "cuda":

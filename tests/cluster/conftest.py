@@ -20,12 +20,15 @@ toy = importlib.util.module_from_spec(_spec)
 sys.modules["toy"] = toy
 _spec.loader.exec_module(toy)
 
-SITE = "account: lab\npartition: cpu\ngpu_partition: gpu\n"
-PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2")
+# Threads do not spin while they wait: the node has fewer cores than it says.
+SITE = "account: lab\npartition: cpu\ngpu_partition: gpu\nenvironment: {OMP_WAIT_POLICY: PASSIVE}\n"
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--max-status-checks-per-second", "1", "--latency-wait", "5")
+PROFILE = ("--profile", "slurm", *QUICK)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: minutes; left out by `make test-cluster`")
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended", returncode=1))  # so that what runs is ended, too
 
 
 def pytest_collection_modifyitems(items):
@@ -43,7 +46,7 @@ class Cluster(toy.Clone):
     def run(self, *arguments, check=True):
         """As `snakemake`, with more time."""
         with self.started(*arguments) as process:
-            status = process.wait(timeout=1800)
+            status = process.wait(timeout=2400)
         output = (self.root / "log.txt").read_text()
         assert (status == 0) == check, output
         return output
@@ -106,7 +109,7 @@ class Cluster(toy.Clone):
         return [path for path in (self.root / "results").rglob("*") if ".tmp" in path.suffixes]
 
 
-def wait(condition: Callable[[], object], seconds: float = 90) -> object:
+def wait(condition: Callable[[], object], seconds: float = 300) -> object:
     """What ``condition`` gives, once it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -5,13 +5,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=${CMR_CLUSTER:-/tmp/cmr-cluster}
 node=$(hostname -s)
-export DEBIAN_FRONTEND=noninteractive SLURM_CONF=$root/slurm.conf
-
-packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-  apt-get update -qq
-  apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
-fi
+export SLURM_CONF=$root/slurm.conf
+"$here/install.sh"
 
 # Jobs are started without SLURM_CONF, so the usual place must lead to this cluster, and to no other.
 for file in slurm.conf gres.conf cgroup.conf; do
@@ -36,7 +31,8 @@ until_ok() {
   echo "gave up waiting for: $*; see $root/log" >&2
   exit 1
 }
-runs() { [ -s "$root/run/$1.pid" ] && kill -0 "$(cat "$root/run/$1.pid")" 2>/dev/null; }
+# A killed daemon that its parent has not asked for yet (Z) does not run.
+runs() { [[ $(ps -o comm=,stat= -p "$(cat "$root/run/$1.pid" 2>/dev/null)" 2>/dev/null) =~ ^$1\ +[^Z] ]]; }
 
 # Pretend GPUs: character devices like /dev/null. More cores than the machine has, so that GPUs are what is scarce.
 gpus=${CMR_GPUS:-2}

@@ -10,27 +10,10 @@ from cmr.data import Part
 from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
 from cmr.store import read_arrays, write_arrays
-from synthetic import CLASSES, create, permuted, separable
+from synthetic import CLASSES, create, permuted, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).provenance != "quoted"]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
-# The defaults are the papers' sizes. Here every method gets those of these parameters that it has, then its own.
-SMALL = {
-    "epochs": 20,
-    "batch_size": 20,
-    "learning_rate": 0.005,
-    "components": 2,
-    "neighbours": 5,
-    "hidden": 32,
-    "dimension": 16,
-}
-OWN_SMALL = {
-    "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
-    "drsl": {"representation": 16, "batch_size": 20},
-    "gpldan": {"classifier_hidden": 8, "batch_size": 20},
-    "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
-    "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
-}
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
 
 
@@ -44,11 +27,6 @@ def training(name: str) -> Part:
 
 def held_back(name: str) -> Part:
     return data(name, seed=1)
-
-
-def small(name: str) -> dict:
-    fields = registry.params_model("methods", name).model_fields
-    return {key: value for key, value in SMALL.items() if key in fields} | OWN_SMALL.get(name, {})
 
 
 def groups(name: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

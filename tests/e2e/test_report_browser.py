@@ -101,9 +101,11 @@ def test_sorting_by_click_and_by_key(visit: Visit) -> None:
     visit.page.select_option("#filter-metric", "map@all")
     header = visit.page.locator("#headline thead th", has_text="image→text")
     header.click()
+    visit.page.wait_for_selector("#headline th[aria-sort=ascending]")  # sorts a moment after the click
     assert visit.values("image→text") == sorted(visit.values("image→text"))
     header.get_by_role("button").focus()
     visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("#headline th[aria-sort=descending]")
     assert visit.values("image→text") == sorted(visit.values("image→text"), reverse=True)
     assert len(set(visit.values("image→text"))) > 2
     assert visit.errors == []

@@ -94,6 +94,11 @@ def test_the_old_file_is_kept(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
 
 
+def test_a_lack_of_rights_names_the_file(tmp_path):
+    with pytest.raises(UserError, match=r"^a/b: cannot be written: Permission denied; "), store.write_errors_told("c"):
+        raise PermissionError(13, "denied", "a/b")
+
+
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(PermissionError), store.full_disk_told(tmp_path):
-        raise PermissionError(13, "denied")
+    with pytest.raises(TimeoutError), store.write_errors_told(tmp_path):
+        raise TimeoutError(110, "late")

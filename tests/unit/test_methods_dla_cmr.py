@@ -16,7 +16,7 @@ def batch(n=7, c=3, seed=0):
     g = torch.Generator().manual_seed(seed)
     labels = torch.zeros(n, c)
     labels[torch.arange(n), torch.arange(n) % c] = 1
-    return torch.randn(n, 5, generator=g), torch.randn(n, 4, generator=g), labels
+    return [torch.randn(n, 5, generator=g), torch.randn(n, 4, generator=g)], labels
 
 
 def part(n=20, seed=0):
@@ -90,7 +90,7 @@ def test_each_parameter_changes_exactly_its_term(change, term):
     def terms(params):
         model = DLACMR(params, ("image", "text"))
         torch.manual_seed(0)
-        model.network = model._network([5, 4], 3)
+        model.network = model.build({"image": 5, "text": 4}, 3)
         return model.terms(*batch())
 
     before, after = terms(Params(**SMALL)), terms(Params(**SMALL | change))
@@ -101,7 +101,7 @@ def test_each_parameter_changes_exactly_its_term(change, term):
 
 def test_without_reversal_the_modality_classifier_does_not_reach_the_embedding():
     model = DLACMR(Params(**SMALL, reversal=0), ("image", "text"))
-    model.network = model._network([5, 4], 3)
+    model.network = model.build({"image": 5, "text": 4}, 3)
     model.terms(*batch())["modality"].backward()
     assert all(p.grad is None or not p.grad.any() for p in model.network.embed.parameters())
     assert any(p.grad.any() for p in model.network.modality.parameters())
@@ -109,7 +109,7 @@ def test_without_reversal_the_modality_classifier_does_not_reach_the_embedding()
 
 def test_the_papers_layers_are_the_defaults():
     model = DLACMR(Params(), ("image", "text"))
-    network = model._network([4096, 5000], 10)
+    network = model.build({"image": 4096, "text": 5000}, 10)
     sizes = {
         m: [layer.out_features for layer in net if isinstance(layer, nn.Linear)] for m, net in network.embed.items()
     }

@@ -91,11 +91,11 @@ def test_the_term_is_equation_10_over_all_pairs_of_the_batch(network):
         for q in range(6):
             share = any(a == b == 1 for a, b in zip(labels[p].tolist(), labels[q].tolist(), strict=True))
             expected += (float(scores[p, q]) - float(share)) ** 2
-    terms = method.terms(x, y, labels)  # a fitted network is in evaluation mode
+    terms = method.terms([x, y], labels)  # a fitted network is in evaluation mode
     assert set(terms) == {"relation"}
     assert float(terms["relation"]) == pytest.approx(expected, rel=1e-4)
     method.params = Params(**SMALL, network=network, divide_by_batch=True)
-    assert float(method.terms(x, y, labels)["relation"]) == pytest.approx(expected / 6, rel=1e-4)
+    assert float(method.terms([x, y], labels)["relation"]) == pytest.approx(expected / 6, rel=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -200,7 +200,7 @@ def test_the_other_fusions_have_300_inputs(fusion):
 
 
 def test_a_fusion_changes_the_loss():
-    batch = torch.randn(6, 5), torch.randn(6, 4), torch.eye(3)[[0, 1, 2, 0, 1, 2]]
+    batch = [torch.randn(6, 5), torch.randn(6, 4)], torch.eye(3)[[0, 1, 2, 0, 1, 2]]
 
     def loss(fusion):
         method = DRSL(Params(**SMALL, fusion=fusion), ("image", "text"))
@@ -251,4 +251,4 @@ def test_batches_that_are_out_of_the_ordinary(network):
     method = fitted(network=network)
     one_class = torch.eye(3)[[1, 1, 1]]
     method.network.train()
-    assert np.isfinite(float(method.terms(torch.randn(3, 5), torch.randn(3, 4), one_class)["relation"]))
+    assert np.isfinite(float(method.terms([torch.randn(3, 5), torch.randn(3, 4)], one_class)["relation"]))

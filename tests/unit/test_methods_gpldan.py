@@ -11,10 +11,12 @@ from torch import nn
 from cmr import registry, stages, store
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
-from cmr.methods import gpldan, training
+from cmr.methods import deep, gpldan, training
 from cmr.methods.gpldan import GPLDAN, Params, fused_cosine, modality_loss, mutual, original_distances, unpaired
+from cmr.methods.scaling import Scaling
 from synthetic import separable
 
+NO_LABELS = torch.empty(0)
 SMALL = {"dimension": 6, "hidden": 8, "classifier_hidden": 5, "batch_size": 10, "epochs": 3, "learning_rate": 1e-2}
 
 
@@ -25,7 +27,7 @@ def rows(n, *shape, seed=0):
 def model(seed=0, **params):
     method = GPLDAN(Params(**SMALL | params), ("image", "text"))
     torch.manual_seed(seed)
-    method.network = method._network([5, 4])
+    method.network = method.build({"image": 5, "text": 4}, 0)
     method.network.eval()
     return method
 
@@ -75,7 +77,7 @@ def test_the_gradient_of_the_fused_cosine_is_that_of_its_literal_form():
 
 
 def test_attention_is_equation_1():
-    projector = model().network["projector"]
+    projector = model().network.projector
     abstract = rows(3, 24).float()
     representations, attention = projector.attended(abstract)
     first, second = projector.attention[0].weight, projector.attention[2].weight
@@ -142,7 +144,7 @@ def test_gradients_are_those_of_finite_differences(function, monkeypatch):
 def test_terms_are_equations_9_and_11():
     method = model(alpha=0.5, beta=0.3, classifier_weight=0.1)
     u, c = rows(4, 5).float(), rows(4, 4, seed=1).float()
-    projector = method.network["projector"]
+    projector = method.network.projector
     v, t = (projector(m, x) for m, x in (("image", u), ("text", c)))
     (x, a), (y, b) = projector.attended(v), projector.attended(t)
     vt, vv, tt = (
@@ -150,17 +152,17 @@ def test_terms_are_equations_9_and_11():
     )
     others = ~np.eye(4, dtype=bool)
     d = original_distances(u, c).numpy()
-    classified = [torch.sigmoid(method.network["classifier"](rows)) for rows in (v, t)]
+    classified = [torch.sigmoid(method.network.classifier(rows)) for rows in (v, t)]
     expected = {
         "pairwise": np.mean([vt[i, i] for i in range(4)]),
         "unpaired": 0.5 * sum(np.abs(distance - d)[others].sum() for distance in (vt, vv, tt)) / 16,
         "mutual": 0.3 * (abs(vt - vv) + abs(vt - tt) + abs(vv - tt))[others].sum() / 16,
         "confusion": -0.1 * float((1 - classified[0]).log().mean() + classified[1].log().mean()),  # flipped
     }
-    found = {name: float(term) for name, term in method.terms(u, c).items()}
+    found = {name: float(term) for name, term in method.terms([u, c], NO_LABELS).items()}
     assert found == pytest.approx(expected, abs=1e-5)
     true = -float(classified[0].log().mean() + (1 - classified[1]).log().mean())
-    assert float(method.classifier_terms(u, c)["modality"]) == pytest.approx(true, rel=1e-5)
+    assert float(method.classifier_terms([u, c])["modality"]) == pytest.approx(true, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_terms_are_equations_9_and_11():
 )
 def test_each_component_changes_exactly_its_terms(change, terms):
     u, c = rows(6, 5).float(), rows(6, 4, seed=1).float()
-    before, after = model().terms(u, c), model(**change).terms(u, c)
+    before, after = model().terms([u, c], NO_LABELS), model(**change).terms([u, c], NO_LABELS)
     assert {name for name in before if float(before[name]) != float(after[name])} == terms
     weights = {"alpha": "unpaired", "beta": "mutual", "classifier_weight": "confusion"}
     assert all(float(after[weights[name]]) == 0 for name in change if name in weights)
@@ -187,9 +189,9 @@ def test_each_component_changes_exactly_its_terms(change, terms):
 def test_without_attention_plain_vectors_are_compared(fusion):
     method = model(fusion=fusion)
     features = {m: rows(3, d, seed=d).numpy().astype(np.float32) for m, d in (("image", 5), ("text", 4))}
-    method.scaling = {m: gpldan.Scaling.fit(f, "none") for m, f in features.items()}
+    method.scaling = {m: Scaling.fit(f, "none") for m, f in features.items()}
     embedded = {m: method.embed(m, f) for m, f in features.items()}
-    abstract = {m: method.network["projector"](m, torch.as_tensor(f)).detach() for m, f in features.items()}
+    abstract = {m: method.network.projector(m, torch.as_tensor(f)).detach() for m, f in features.items()}
     vectors = abstract if fusion == "whole" else {m: x.view(3, 4, 6).mean(1) for m, x in abstract.items()}
     expected = [[1 - cosine_distance(v, t) for t in vectors["text"]] for v in vectors["image"]]
     assert np.allclose(method.similarity("image", embedded["image"], "text", embedded["text"]), expected, atol=1e-6)
@@ -203,7 +205,7 @@ def test_similarity_is_the_cosine_of_the_fused_pair_in_blocks(monkeypatch, rows_
     method.fit(part)
     embedded = {m: method.embed(m, part[m].features[:7]) for m in part}
     assert embedded["image"].shape == (7, 4 * 6 + 4)
-    projector = method.network["projector"]
+    projector = method.network.projector
     sides = []
     for modality in part:
         inputs = method.scaling[modality](part[modality].features[:7], np.float32)
@@ -216,7 +218,7 @@ def test_similarity_is_the_cosine_of_the_fused_pair_in_blocks(monkeypatch, rows_
 
 
 def test_elements_are_set_to_zero_in_training_only():
-    projector = model(mask=0.5, hidden=40).network["projector"]
+    projector = model(mask=0.5, hidden=40).network.projector
     seen = []
     projector.own["image"].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     inputs = torch.ones(200, 5)
@@ -230,9 +232,9 @@ def test_elements_are_set_to_zero_in_training_only():
 def test_each_optimiser_moves_its_own_network():
     method = model(alpha=0.0, beta=0.0)
     u, c = rows(6, 5).float(), rows(6, 4, seed=1).float()
-    method.classifier_terms(u, c)["modality"].backward()
-    assert all(w.grad is None for w in method.network["projector"].parameters())
-    assert any(w.grad.any() for w in method.network["classifier"].parameters())
+    method.classifier_terms([u, c])["modality"].backward()
+    assert all(w.grad is None for w in method.network.projector.parameters())
+    assert any(w.grad.any() for w in method.network.classifier.parameters())
     optimisers = []
 
     def record(network, updates, **options):
@@ -240,14 +242,14 @@ def test_each_optimiser_moves_its_own_network():
         return training.History()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpldan, "train", record)
+        patch.setattr(deep, "train", record)
         method.fit(separable(n=12))
     classifier, projector = optimisers
     assert (type(classifier), type(projector)) == (torch.optim.RMSprop, torch.optim.Adam)
     assert (classifier.defaults["lr"], projector.defaults["lr"]) == (5e-5, SMALL["learning_rate"])
     assert projector.defaults["weight_decay"] == Params().weight_decay == 1e-4
     for optimiser, name in ((classifier, "classifier"), (projector, "projector")):
-        own = {id(w) for w in method.network[name].parameters()}
+        own = {id(w) for w in getattr(method.network, name).parameters()}
         assert {id(w) for group in optimiser.param_groups for w in group["params"]} == own
 
 

@@ -7,7 +7,6 @@ from torch import nn
 
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.methods.scaling import Scaling
 from cmr.methods.sdml import SDML, Params, mean_error, projection
 
 SMALL = {"hidden": 8, "dimensions": 6, "batch_size": 8, "epochs": 3}
@@ -22,15 +21,14 @@ def rows(n=20, seed=0, modality="image", labels_each=1):
 
 def untrained(modality="image", **change):
     method = SDML(Params(**SMALL | change), (modality,))
-    method.scaling = Scaling.fit(np.zeros((2, 5), np.float32), "none")
     torch.manual_seed(0)
-    method.network = method._network(3)
+    method.network = method.build({modality: 5}, 3)
     return method
 
 
 def batch():
     view = rows(7)["image"]
-    return torch.tensor(view.features), torch.tensor(view.labels, dtype=torch.float32)
+    return [torch.tensor(view.features)], torch.tensor(view.labels, dtype=torch.float32)
 
 
 def layer(linear, row):
@@ -52,7 +50,7 @@ def literal(network, row, unit_length):
 @pytest.mark.parametrize(("norm", "power"), [("unsquared", 0.5), ("squared", 1.0)])
 def test_terms_are_equation_1(norm, power, unit_length):
     method = untrained(norm=norm, unit_length=unit_length, reconstruction_weight=0.3)
-    x, y = batch()
+    (x,), y = batch()
     p = projection(0, 6, 3)
     reconstruction = label = 0.0
     for row, labels in zip(x.tolist(), y.tolist(), strict=True):
@@ -61,7 +59,7 @@ def test_terms_are_equation_1(norm, power, unit_length):
         predicted = [sum(float(p[u, c]) * h[u] for u in range(6)) for c in range(3)]
         reconstruction += sum((a - b) ** 2 for a, b in zip(again, row, strict=True)) ** power / len(x)
         label += sum((a - b) ** 2 for a, b in zip(predicted, labels, strict=True)) ** power / len(x)
-    terms = method.terms(x, y)
+    terms = method.terms([x], y)
     assert float(terms["reconstruction"]) == pytest.approx(0.3 * reconstruction, rel=1e-5)
     assert float(terms["label"]) == pytest.approx(0.7 * label, rel=1e-5)
 
@@ -173,9 +171,7 @@ def test_each_modality_has_its_step():
 
 def test_the_papers_sizes_and_rates_are_the_defaults():
     p = Params()
-    method = SDML(p, ("image",))
-    method.scaling = Scaling.fit(np.zeros((2, 4096), np.float32), "none")
-    network = method._network(10)
+    network = SDML(p, ("image",)).build({"image": 4096}, 10)
     sizes = [m.out_features for m in (*network.encoder, *network.decoder) if isinstance(m, nn.Linear)]
     assert sizes == [1024, 1024, 512, 1024, 1024, 4096]
     assert [type(m) for m in network.encoder] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]

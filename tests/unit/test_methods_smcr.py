@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmr.methods import smcr, training
+from cmr.methods import deep, smcr, training
 from cmr.methods.smcr import SMCR, Params, constraint, distance, media_loss
 from synthetic import separable
 
@@ -24,13 +24,13 @@ SMALL = {
 def model(seed=0, **params):
     method = SMCR(Params(**SMALL | params), ("image", "text"))
     torch.manual_seed(seed)
-    method.network = method._network([5, 4], 3)
+    method.network = method.build({"image": 5, "text": 4}, 3)
     return method
 
 
 def batch(n=7, seed=0):
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 5, generator=g), torch.randn(n, 4, generator=g), torch.eye(3)[torch.arange(n) % 3]
+    return [torch.randn(n, 5, generator=g), torch.randn(n, 4, generator=g)], torch.eye(3)[torch.arange(n) % 3]
 
 
 def rows(*shape, seed=0):
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_finite_differences(function, monkeypatch):
 @pytest.mark.parametrize("discriminated", ["base", "refined", "both"])
 def test_terms_are_equations_1_to_10(labelled, discriminated):
     method = model(alpha=0.5, beta=3.0, labelled=labelled, discriminated=discriminated)
-    image, text, labels = batch()
+    (image, text), labels = batch()
     network, n = method.network, len(labels)
     v, t = network.base["image"](image), network.base["text"](text)
     outputs = {"base": (v, t), "refined": (network.refine["image"](v), network.refine["text"](t))}
@@ -121,9 +121,9 @@ def test_terms_are_equations_1_to_10(labelled, discriminated):
         "constraint": 3 * literal_constraint(v, t, *outputs["refined"]),
         "adversarial": -adversarial / n,
     }
-    found = {name: term.item() for name, term in method.terms(image, text, labels).items()}
+    found = {name: term.item() for name, term in method.terms([image, text], labels).items()}
     assert found == pytest.approx(expected, rel=1e-5)
-    assert method.discriminator_terms(image, text)["media"].item() == pytest.approx(adversarial / n, rel=1e-5)
+    assert method.discriminator_terms([image, text])["media"].item() == pytest.approx(adversarial / n, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_each_parameter_changes_exactly_its_term(change, term):
 
 def test_without_semantics_before_only_the_mapped_distance_is_left():
     method = model(semantics_before="none")
-    image, text, labels = batch()
+    (image, text), labels = batch()
     v, t = method.network.base["image"](image), method.network.base["text"](text)
     expected = sum(length(a, b) for a, b in zip(v, t, strict=True)) / len(v)
-    assert method.terms(image, text, labels)["consistency"].item() == pytest.approx(expected, rel=1e-6)
+    assert method.terms([image, text], labels)["consistency"].item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("space", ["base", "refined"])
@@ -174,7 +174,7 @@ def test_the_discriminator_takes_one_step_after_k_of_the_networks(monkeypatch):
         steps.extend((update.optimizer, update.optimizer.defaults["lr"]) for update in updates)
         return training.History()
 
-    monkeypatch.setattr(smcr, "train", record)
+    monkeypatch.setattr(deep, "train", record)
     method = SMCR(Params(**SMALL, mapping_steps=3, discriminator_rate=0.1), ("image", "text"))
     method.fit(separable(n=12))
     mapping, discriminator = steps[0][0], steps[-1][0]
@@ -198,14 +198,14 @@ def test_the_history_holds_the_mean_of_each_term_whatever_k_is():
 
 def test_the_discriminators_update_does_not_reach_the_networks():
     method = model()
-    image, text, _ = batch()
-    method.discriminator_terms(image, text)["media"].backward()
+    (image, text), _ = batch()
+    method.discriminator_terms([image, text])["media"].backward()
     assert all(w.grad is None for w in method.network.mapping_parameters())
     assert all(w.grad is not None for w in method.network.discriminator.parameters())
 
 
 def test_the_discriminator_has_three_layers_and_the_nets_one_structure():
-    network = SMCR(Params(), ("image", "text"))._network([4096, 5000], 10)
+    network = SMCR(Params(), ("image", "text")).build({"image": 4096, "text": 5000}, 10)
     assert sum(isinstance(layer, nn.Linear) for layer in network.discriminator) == 3
 
     def outputs(net):

@@ -52,16 +52,22 @@ def package(tmp_path, monkeypatch):
         '"""Doc."""\nfrom cmr.methods.helper import twice\n\n\ndef f():\n    "Doc."\n    return twice(1)\n'
     )
     monkeypatch.setattr(registry, "PACKAGE", tmp_path)
-    provenance._bare_code.cache_clear()
+    forget()
     yield folder
-    provenance._bare_code.cache_clear()
+    forget()
+
+
+def forget():
+    """As a new process would start."""
+    for function in (provenance.code_hash, provenance._imported, provenance._bare_code):
+        function.cache_clear()
 
 
 def edited(folder, name, old, new):
     path = folder / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    provenance._bare_code.cache_clear()
+    forget()
     return provenance.code_hash("methods", "mine")
 
 
@@ -79,3 +85,22 @@ def test_measured_gives_time_and_memory():
         sum(range(1000))
     assert usage["seconds"] >= 0
     assert 10 < usage["peak_memory_mb"] < 100_000
+
+
+def test_torch_is_imported_by_what_uses_a_gpu_and_nothing_else():
+    """Jobs would else wait for it: preparing, indexing, the report, and all methods in closed form.
+
+    Dictionaries are left out: the coupled ones compute with torch on the CPU.
+    """
+    code = (
+        "import sys, cmr.stages, cmr.evaluation, cmr.inputs, cmr.selection, cmr.sharing, cmr.reporting.page\n"
+        "from cmr import registry\n"
+        "assert 'torch' not in sys.modules, 'a stage'\n"
+        "for kind in set(registry.FOLDERS) - {'dictionaries'}:\n"
+        "    for name in registry.names(kind):\n"
+        "        if not getattr(registry.info(kind, name), 'gpu', False):\n"
+        "            registry.module(kind, name)\n"
+        "            assert 'torch' not in sys.modules, f'{kind} {name}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -69,7 +69,7 @@ def test_rows_never_mix_inputs_parameters_or_metric_options(tmp_path: Path) -> N
     assert {row["seeds"] for row in rows} == {1}
     assert {row["metric"] for row in rows} == {"map@all", "map@5 (normalise=retrieved)", "map@5 (normalise=relevant)"}
     assert len(rows) == 4 * len(HEADLINE) + 1
-    assert {row["inputs"] for row in rows} == {"lite0+bert", "lite0+lda"}
+    assert {row["inputs"] for row in rows} == {"lite0+bert", "lite0+lda", "lite0+lda-123456"}
     assert {row["id"] for row in rows} == {"dla"}
 
 
@@ -96,7 +96,7 @@ def test_summary_shows_every_method_and_direction_with_chance(tmp_path: Path) ->
     text = summary.table(rows)
     block = text.split("\n\n")[0].splitlines()
     assert block[0] == "shapes · default · lite0+bert · map@all"
-    assert block[1].split() == ["method", "image→text", "text→image", "average"]
+    assert block[1].split() == ["method", "image→text", "text→image", "average", "fit", "memory"]
     row = row_of(rows, id="dla", metric="map@all", query="image")
     assert f"{row['mean']:.3f} ± {row['std']:.3f}" in next(line for line in block if line.startswith("dla"))
     assert block[-1].split() == ["chance", "0.250", "0.250", "0.250"]

@@ -175,6 +175,15 @@ def test_every_figure_is_one_that_plotly_knows(protocol: Protocol, collection: C
         PlotlyFigure(drawing.plotly(figure)).to_json()
 
 
+def test_bars_of_many_methods_are_a_heat_map(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = next(figures.per_class(protocol))
+    monkeypatch.setattr(figures, "MAX_BARS", len(bars.series) - 1)
+    heat = next(figures.per_class(protocol))
+    assert (bars.kind, heat.kind) == ("bars", "heat")
+    assert (heat.rows, heat.columns) == ([series.name for series in bars.series], bars.series[0].x)
+    assert heat.heat == [series.y for series in bars.series]
+
+
 def test_names_with_markup_are_escaped_for_plotly_and_plain_in_svg(protocol: Protocol) -> None:
     figure = next(figures.per_class(protocol))
     plot = drawing.plotly(figure)

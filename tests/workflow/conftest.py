@@ -27,6 +27,12 @@ CONFIG = {
         }
     ],
 }
+DLA = {
+    "id": "dla",
+    "method": "dla_cmr",
+    "dictionary": "small",
+    "params": {"first_layers": [8, 4], "second_layers": [4], "epochs": 4, "batch_size": 16},
+}
 
 
 @dataclass

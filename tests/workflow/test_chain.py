@@ -8,14 +8,8 @@ import zipfile
 
 import pytest
 
-from conftest import CONFIG, clone
+from conftest import CONFIG, DLA, clone
 
-DLA = {
-    "id": "dla",
-    "method": "dla_cmr",
-    "dictionary": "small",
-    "params": {"first_layers": [8, 4], "second_layers": [4], "epochs": 4, "batch_size": 16},
-}
 WHOLE = {
     "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 3}}],
     "metrics": [*CONFIG["metrics"], "precision_recall", "precision_scope"],

@@ -6,11 +6,8 @@ import pytest
 
 from conftest import CONFIG
 
-OTHER = {
-    "experiments": [
-        {**CONFIG["experiments"][0], "methods": [{"id": "cca", "params": {"components": 1}}, "ridge_label"]}
-    ]
-}
+MAIN = CONFIG["experiments"][0]
+OTHER = {"experiments": [{**MAIN, "methods": [{"id": "cca", "params": {"components": 1}}, "ridge_label"]}]}
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -115,3 +112,15 @@ def test_results_from_another_folder(finished, tmp_path):
 
 def test_the_slurm_profile_plans_as_typed(fresh):
     assert fresh.planned("--profile", "slurm", "metrics") == fresh.planned("metrics")
+
+
+def test_one_modality_more_is_one_fit_more(fresh):
+    def with_inputs(*inputs):
+        methods = [{"id": "sdml", "params": {"epochs": 2}}]
+        features = [*CONFIG["features"], {"id": "audio", "modality": "audio", "extractor": "numbers"}]
+        fresh.configure(features=features, experiments=[{**MAIN, "inputs": [list(inputs)], "methods": methods}])
+
+    with_inputs("image", "text")
+    fresh.snakemake("metrics")
+    with_inputs("image", "text", "audio")
+    assert fresh.planned("metrics") == {"extract": 1, "fit": 1, "evaluate": 1, "collect": 1}

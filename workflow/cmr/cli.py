@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except BrokenPipeError:  # `cmr list | head`
         sys.stderr.close()
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
     search.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
+    again = add("rerun", make_again, "Make a recorded run again in a new folder, and compare the figures.")
+    again.add_argument("folder", metavar="run", type=Path, help="folder of the run, in any results folder")
+    again.add_argument("--directory", type=Path, required=True, help="new folder to make it in")
+    again.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     verify = add("verify", verify_results, "Check every run of a results folder against its record.")
     verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
@@ -78,9 +85,14 @@ def _parser() -> argparse.ArgumentParser:
 def list_plugins(options: argparse.Namespace) -> None:
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
     found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
-    for dataset in found.get("datasets", []):
-        dataset["here"] = _is_here(dataset["raw"], options.config)
+    if "datasets" in found:
+        cache = Path(machine_settings([options.config])["cache"])
+        for dataset in found["datasets"]:
+            dataset["here"] = _is_here(dataset["raw"], cache)
     if options.json:
+        for kind, plugins in found.items():
+            for plugin in plugins:
+                plugin["params"] = _parameters(kind, plugin["name"])
         _print_json(found[options.kind] if options.kind else found)
         return
     for kind, plugins in found.items():
@@ -91,14 +103,17 @@ def list_plugins(options: argparse.Namespace) -> None:
 
 
 def _describe(kind: str, name: str) -> dict[str, Any]:
-    described = {"name": name, **registry.info(kind, name).model_dump(mode="json", exclude={"bibtex"})}
-    described["params"] = registry.params_model(kind, name).model_json_schema().get("properties", {})
-    return described
+    return {"name": name, **registry.info(kind, name).model_dump(mode="json", exclude={"bibtex"})}
 
 
-def _is_here(raw: str, config_file: str) -> bool:
+def _parameters(kind: str, name: str) -> dict[str, Any]:
+    """Name → JSON schema of each parameter."""
+    return registry.params_model(kind, name).model_json_schema().get("properties", {})
+
+
+def _is_here(raw: str, cache: Path) -> bool:
     """Whether the cache has raw files of a data set; they are checked when they are used."""
-    files = (Path(machine_settings([config_file])["cache"]) / "datasets" / raw).glob("*")
+    files = (cache / "datasets" / raw).glob("*")
     return not raw or any(file.suffix != ".part" for file in files)
 
 
@@ -190,17 +205,28 @@ def search_run(options: argparse.Namespace) -> None:
         search.write_page(options.html, run, query, answers, machine)
 
 
+def make_again(options: argparse.Namespace) -> None:
+    """Status 1 where a figure differs, so that a script can ask."""
+    from cmr.rerun import described, rerun
+    from cmr.search import find
+
+    comparison = rerun(find(options.folder), options.directory, machine_settings(options.config))
+    print(described(comparison))
+    sys.exit(1 if comparison.differing else 0)
+
+
 def machine_settings(config_files: Sequence[str]) -> dict[str, Any]:
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
-    import yaml
-
-    from cmr.config import Config, data_base
+    from cmr.config import Config, data_base, read
 
     files = [file for file in config_files if Path(file).exists()]
-    merged = {}
+    merged: dict[str, Any] = {}
     for file in files:
-        merged |= yaml.safe_load(Path(file).read_text("utf-8")) or {}
+        merged |= read(file)
     settings = {key: merged.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
+    for key, value in settings.items():
+        if not isinstance(value, str | None):
+            raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
     return settings | {"base": data_base(files)}
 
 

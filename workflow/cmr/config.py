@@ -1,6 +1,7 @@
 """The configuration a user writes: its schema, and errors that name the key, what was expected and the nearest name."""
 
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -14,8 +15,16 @@ from cmr import registry
 from cmr.errors import UserError, nearest
 from cmr.params import Params
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$")]
-"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs."""
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$", max_length=40)]
+"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs.
+
+Five ids, joined as inputs, with their digests, are within the 255 bytes that a file's name may have.
+"""
+
+MAX_SEEDS = 10_000
+
+shortened = reprlib.Repr()
+shortened.maxlevel, shortened.maxstring = 2, 60
 
 
 class Model(BaseModel):
@@ -154,7 +163,7 @@ class Experiment(Model):
         min_length=1, description="Lists of features, one of each modality."
     )
     methods: list[MethodEntry] = Field(min_length=1)
-    seeds: int = Field(default=1, ge=1, description="Runs of a stochastic method; others run once.")
+    seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, description="Runs of a stochastic method; others run once.")
 
 
 class Config(Model):
@@ -163,6 +172,7 @@ class Config(Model):
     title: str = Field(default="Cross-modal retrieval", description="Title of the report.")
     cache: str = Field(default=".cache", description="Folder of downloads and weights.")
     data_root: str | None = Field(default=None, description="The one folder that absolute data paths may lie in.")
+    base: str | None = Field(default=None, description="Folder of relative data paths; null: that of the file.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     datasets: list[DatasetEntry] = Field(default=[])
     features: list[FeatureEntry] = Field(default=[])
@@ -228,7 +238,7 @@ def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> A
 def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:
     """The checked configuration. Raises `UserError` with one line for each mistake."""
     try:
-        return Config(**value)
+        return Config.model_validate(value)
     except ValidationError as error:
         lines = dict.fromkeys(_line(details) for details in error.errors())
         raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
@@ -236,22 +246,28 @@ def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:
 
 def load(path: str | Path) -> Config:
     """Reads and checks one configuration file."""
+    return validate(read(path), str(path))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a configuration file, unchecked. Raises `UserError` where they cannot be read."""
     try:
         value = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
-    return validate(value, str(path))
+    return value or {}
 
 
 def data_base(files: Sequence[str]) -> str:
     """The folder that relative data paths resolve against: that of the last file that configures data sets.
 
-    Relative to the folder of the results, so that the two can be moved together and nothing is made again.
+    Where that file has the key ``base``, the folder that it names. Relative to the folder of the results, so that the
+    two can be moved together and nothing is made again.
     """
-    naming = [file for file in files if "datasets" in (yaml.safe_load(Path(file).read_text("utf-8")) or {})]
-    return os.path.relpath(Path(naming[-1]).parent) if naming else "."
+    naming = [(file, value) for file in files if "datasets" in (value := read(file))]
+    return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
 
 
 def data_files(entry: DatasetEntry, base: str) -> list[str]:
@@ -305,4 +321,4 @@ def _message(details: ErrorDetails, known: Iterable[str]) -> str:
     if kind == "mistake":
         return message
     message = message.removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
-    return f"expected {message}, found {details['input']!r}"
+    return f"expected {message}, found {shortened.repr(details['input'])}"

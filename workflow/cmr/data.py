@@ -143,7 +143,14 @@ class Split:
 
     @classmethod
     def read(cls, path: str | Path) -> "Split":
-        return cls(pd.read_csv(path, dtype={"id": str, "part": str, "held_out": bool}, keep_default_na=False))
+        try:
+            table = pd.read_csv(path, dtype={"id": str, "part": str, "held_out": bool}, keep_default_na=False)
+            wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
+        except (OSError, ValueError, KeyError) as error:  # pandas' errors of parsing are ValueErrors
+            raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
+        if wrong:
+            raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")
+        return cls(table)
 
 
 def rows_of(matrix: Matrix, wanted: set[str], items: Items, with_labels: bool = True) -> View:

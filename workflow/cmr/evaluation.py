@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +108,8 @@ def evaluate_task(
     """
     if not len(query) or not len(gallery):
         raise UserError(f"{modalities[0]}→{modalities[1]}: no query or no gallery item to evaluate on")
+    assert query.labels is not None
+    assert gallery.labels is not None
     gains = shared_labels(query.labels, gallery.labels)
     own = pd.Index(gallery.ids).get_indexer(query.ids) if any(m.info.paired for m in metrics) else None
 
@@ -120,7 +123,7 @@ def evaluate_task(
         "queries": len(query),
         "gallery_size": len(gallery),
         "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)),
-        "metrics": {m.id: _entry(m, measured, query, len(gallery), classes) for m in metrics},
+        "metrics": {m.id: _entry(m, measured, query.labels, len(gallery), classes) for m in metrics},
     }
     numbers = {m.id: measured.values[m.id] for m in metrics if m.info.gives == "number"}
     return Evaluation(task, query.ids, measured.top, numbers, measured.curves)
@@ -274,17 +277,17 @@ def _merge(blocks: Sequence[_Measured]) -> _Measured:
 
 def _mean_curve(sums: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> tuple[np.ndarray, np.ndarray]:
     first = sums[0][0]
-    x = first if first.ndim == 1 else sum(x for x, _ in sums)[0] / queries
-    return x, sum(y for _, y in sums) / queries
+    x = first if first.ndim == 1 else reduce(np.add, (x for x, _ in sums))[0] / queries
+    return x, reduce(np.add, (y for _, y in sums)) / queries
 
 
 def _entry(
-    metric: ConfiguredMetric, measured: _Measured, query: View, gallery_size: int, classes: Sequence[str]
+    metric: ConfiguredMetric, measured: _Measured, labels: np.ndarray, gallery_size: int, classes: Sequence[str]
 ) -> dict[str, Any]:
     """A metric's entry in ``metrics.json``; a key is left out where it does not apply to the metric."""
     entry: dict[str, Any] = {"metric": metric.name, "params": metric.params.model_dump(mode="json")}
     if metric.info.gives == "number":
-        entry |= _number(metric, measured, query, gallery_size, classes)
+        entry |= _number(metric, measured, labels, gallery_size, classes)
     elif metric.info.gives == "gallery":
         entry["value"] = metric.module.summary(measured.values[metric.id], gallery_size)
     note = getattr(metric.module, "note", lambda params, size: "")(metric.params, gallery_size)
@@ -292,7 +295,7 @@ def _entry(
 
 
 def _number(
-    metric: ConfiguredMetric, measured: _Measured, query: View, gallery_size: int, classes: Sequence[str]
+    metric: ConfiguredMetric, measured: _Measured, labels: np.ndarray, gallery_size: int, classes: Sequence[str]
 ) -> dict[str, Any]:
     """Value, chance, bounds, interval and classes, each over the queries that the metric is defined for."""
     values = measured.values[metric.id]
@@ -301,15 +304,15 @@ def _number(
         return {"note": "no query has its own pair in the gallery"}
 
     def summary(of: np.ndarray) -> np.ndarray:
-        reduce = getattr(metric.module, "summary", None)
-        return of.mean(axis=-1) if reduce is None else reduce(of, gallery_size)
+        summarise = getattr(metric.module, "summary", None)
+        return of.mean(axis=-1) if summarise is None else summarise(of, gallery_size)
 
     entry: dict[str, Any] = {"value": float(summary(values[known]))}
     for key in ("chance", "pessimistic", "optimistic"):
         if metric.id in getattr(measured, key):
             entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
     entry["ci95"] = list(bootstrap_interval(values, statistic=summary))
-    members = {name: known & (query.labels[:, column] > 0) for column, name in enumerate(classes)}
+    members = {name: known & (labels[:, column] > 0) for column, name in enumerate(classes)}
     entry["per_class"] = {name: float(summary(values[of])) for name, of in members.items() if of.any()}
     return entry
 

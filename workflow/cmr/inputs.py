@@ -23,7 +23,7 @@ def read_features(files: Sequence[str], features: Sequence[Feature], items: Item
     matrices = {}
     for file, feature in zip(files, features, strict=True):
         matrix = read_matrix(file, "features")
-        check_ids(file, matrix, items.having(feature["modality"])["id"])
+        check_ids(file, matrix, items.having(feature["modality"])["id"].tolist())
         written_by = matrix.attributes.get("extractor")
         if written_by != feature["extractor"]:
             raise UserError(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cmr.errors import UserError
 
+LINE = "%(asctime)s %(name)s: %(message)s"
+
 
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
@@ -19,10 +21,13 @@ def job(log: str | Path) -> Iterator[None]:
     its traceback in the log. Files that the job makes are writable by its group, as a shared folder needs.
     """
     path = Path(log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    logging.raiseExceptions = False  # on a full disk the log would say so line by line
-    logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     os.umask(0o002)
+    logging.raiseExceptions = False  # on a full disk the log would say so line by line
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format=LINE)
+    except OSError as error:
+        _fail(path, f"error: {path}: cannot be written: {error.strerror}")
     try:
         yield
     except UserError as error:

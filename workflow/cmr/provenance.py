@@ -19,6 +19,7 @@ CODE_SUFFIXES = {".py", ".html", ".css", ".js"}
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim", "h5py", "snakemake")
 
 
+@cache  # asked for every job, and the same for all jobs of a plug-in
 def code_hash(kind: str, *names: str) -> str:
     """Hash of plug-ins' code: their files and what these import of their own folder, less comments and docstrings.
 
@@ -48,6 +49,7 @@ def _collect(file: Path, folder: Path, files: set[Path]) -> None:
             _collect(imported, folder, files)
 
 
+@cache
 def _imported(file: Path, folder: Path) -> list[Path]:
     """The files of ``folder`` that ``file`` imports, in any of the three forms of an import."""
     package = f"cmr.{folder.name}"
@@ -58,7 +60,7 @@ def _imported(file: Path, folder: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom) and (node.module == package or (node.level and not node.module)):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith(f"{package}.")):
-            modules.add(node.module.removeprefix(f"{package}."))
+            modules.add((node.module or "").removeprefix(f"{package}."))
     return [folder / f"{module}.py" for module in sorted(modules) if (folder / f"{module}.py").exists()]
 
 
@@ -68,8 +70,9 @@ def _bare_code(file: Path) -> str:
         return file.read_text("utf-8")
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 

@@ -11,10 +11,11 @@ A plug-in is one file in the folder of its kind. It holds
 import ast
 import importlib
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +24,7 @@ from cmr.params import Params
 
 PACKAGE = Path(__file__).parent
 NOT_PLUGINS = {"__init__", "base"}
+DECLARES = re.compile(r"^INFO =", re.MULTILINE)
 
 
 class Info(BaseModel):
@@ -112,7 +114,7 @@ SCHEMAS: dict[str, type[Info]] = {
     "methods": MethodInfo,
     "metrics": MetricInfo,
 }
-LIGHT_MODULES = {"typing", "pydantic", "cmr.params"}
+LIGHT_MODULES = {"typing", "pydantic", "cmr.params", "cmr.methods.common_params"}
 
 
 def path(kind: str, name: str) -> Path:
@@ -124,18 +126,21 @@ def _tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
-def _assigned(tree: ast.Module, name: str) -> ast.expr | None:
+def _assigned(tree: ast.Module, name: str) -> ast.expr:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value
-    return None
+    raise ValueError(f"it assigns no {name}")
 
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
-    """The plug-ins of a kind, sorted: the files of its folder that assign ``INFO``."""
+    """The plug-ins of a kind, sorted: the files of its folder with a line that starts with ``INFO =``.
+
+    Only looked for, not parsed: every job asks, and each needs few of them.
+    """
     files = sorted((PACKAGE / FOLDERS[kind]).glob("*.py"))
-    return tuple(f.stem for f in files if f.stem not in NOT_PLUGINS and _assigned(_tree(f), "INFO") is not None)
+    return tuple(f.stem for f in files if f.stem not in NOT_PLUGINS and DECLARES.search(f.read_text("utf-8")))
 
 
 def check(kind: str, name: str) -> None:
@@ -148,6 +153,18 @@ def _singular(kind: str) -> str:
     return {"datasets": "data set", "dictionaries": "dictionary"}.get(kind, kind.removesuffix("s"))
 
 
+@overload
+def info(kind: Literal["datasets"], name: str) -> DatasetInfo: ...
+@overload
+def info(kind: Literal["extractors"], name: str) -> ExtractorInfo: ...
+@overload
+def info(kind: Literal["dictionaries"], name: str) -> DictionaryInfo: ...
+@overload
+def info(kind: Literal["methods"], name: str) -> MethodInfo: ...
+@overload
+def info(kind: Literal["metrics"], name: str) -> MetricInfo: ...
+@overload
+def info(kind: str, name: str) -> Info: ...
 @cache
 def info(kind: str, name: str) -> Info:
     """The plug-in's ``INFO``, checked against its kind's schema."""
@@ -169,7 +186,7 @@ def params_model(kind: str, name: str) -> type[Params]:
     check(kind, name)
     tree = _tree(path(kind, name))
     body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
-    namespace: dict = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
+    namespace: dict[str, Any] = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
     exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
     return namespace.get("Params", Params)
 

@@ -151,7 +151,7 @@ def _answer(
     best = rank(scores, np.zeros(scores.shape, bool), top=k).top[0]
     table = items.table.set_index("id")
     hits = [
-        Hit(place, float(scores[0, row]), item, tuple(table.at[item, "labels"]), str(table.at[item, gallery]))
+        Hit(place, float(scores[0, row]), item, tuple(table["labels"][item]), str(table[gallery][item]))
         for place, row in enumerate(best, 1)
         for item in [str(stored.ids[row])]
     ]

@@ -54,7 +54,8 @@ def select_and_fit(
         method = create(points[0], "final")
         return method, method.fit(data.train, None, unlabelled), {"chosen": points[0], "candidates": []}
 
-    tried, best = [], None
+    tried = []
+    best: tuple[float, Method, History, dict[str, Any]] | None = None
     for number, point in enumerate(points):
         method = create(point, f"candidate{number}")
         history = method.fit(data.selection_train, data.held_out, unlabelled)
@@ -63,6 +64,7 @@ def select_and_fit(
         tried.append({"parameters": point | history.chosen, "validation_score": round(score, 6)})
         if best is None or score > best[0]:
             best = (score, method, history, point | history.chosen)
+    assert best is not None  # there is one candidate at least
     _, method, history, chosen = best
     record = {
         "chosen": chosen,

@@ -106,8 +106,8 @@ def _code(results: Path, file: Path, record: Mapping[str, Any], plan: Plan, run:
     for name, entry in plan.features.items():
         yield from in_file(plan.feature_file(run.data, run.split, name), "extractors", entry.plugin)
     for codes in filter(None, map(plan.codes_file, plan.fits(run))):
-        (entry,) = plan.dictionaries.values()
-        yield from in_file(codes, "dictionaries", entry.plugin)
+        (dictionary,) = plan.dictionaries.values()
+        yield from in_file(codes, "dictionaries", dictionary.plugin)
 
 
 def _attribute(path: Path, name: str) -> str:
@@ -127,12 +127,12 @@ def _versions(file: Path, record: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("foreign", str(file), f"made with {', '.join(others)}")
 
 
-def plan_of(record: Mapping[str, Any], source: str) -> tuple[Plan, Run]:
-    """The plan that a run's record leads to, and the run in it. Raises `UserError` for plug-ins not known here."""
+def configuration_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration, as a user would write it, whose last run is the recorded one."""
     fits = record["fits"]
     features = {entry["id"]: entry for fit in fits for entry in fit["features"]}
     first = fits[0]
-    described = {
+    return {
         "datasets": [first["data"]],
         "features": list(features.values()),
         "dictionaries": [first["dictionary"]] if first["dictionary"] else [],
@@ -147,7 +147,11 @@ def plan_of(record: Mapping[str, Any], source: str) -> tuple[Plan, Run]:
             }
         ],
     }
-    plan = Plan(config.validate(described, source))
+
+
+def plan_of(record: Mapping[str, Any], source: str) -> tuple[Plan, Run]:
+    """The plan that a run's record leads to, and the run in it. Raises `UserError` for plug-ins not known here."""
+    plan = Plan(config.validate(configuration_of(record), source))
     return plan, plan.runs[-1]
 
 

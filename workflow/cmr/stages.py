@@ -152,7 +152,7 @@ def fit(
         table, parts = Items.read(items), Split.read(split)
         data = inputs.training_data(files, features, table, parts, is_codes, with_labels=info.labels)
         unlabelled = inputs.test_rows(files, features, table, parts, is_codes, False) if info.transductive else None
-        create = _method_factory(configuration, tuple(data.train), device, Path(partial))
+        create = method_factory(configuration, tuple(data.train), device, Path(partial))
         method, history, selection = select_and_fit(create, entry["tune"], info.chooses, data, unlabelled)
     with store.atomic_folder(folder) as temporary:
         store.write_arrays(temporary / "model.safetensors", method.state())
@@ -174,7 +174,8 @@ def fit(
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...], device: str, partial: Path) -> Any:
+def method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...], device: str, partial: Path) -> Any:
+    """Makes an unfitted method, with some parameters changed; it resumes from ``partial``/``name``.pt."""
     entry = configuration["method"]
     model = registry.params_model("methods", entry["method"])
     method = registry.load("methods", entry["method"])
@@ -193,9 +194,15 @@ def _method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...
 def load_method(folder: str | Path, device: str) -> tuple[Any, dict[str, Any]]:
     """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     record = store.read_json(Path(folder) / "fit.json")
-    create = _method_factory(record, tuple(record["modalities"]), device, Path(folder))
+    create = method_factory(record, tuple(record["modalities"]), device, Path(folder))
     method = create(record["selection"]["chosen"], "final")
-    method.load_state(store.read_arrays(Path(folder) / "model.safetensors"))
+    model = Path(folder) / "model.safetensors"
+    state = store.read_arrays(model)
+    try:
+        method.load_state(state)
+    except Exception as error:  # as methods meet arrays that are missing or of other shapes
+        name = record["method"]["method"]
+        raise UserError(f"{model}: not a model of {name!r}; delete its folder and run again ({error})") from error
     return method, record
 
 

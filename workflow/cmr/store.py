@@ -6,6 +6,7 @@ reader sees either nothing or a whole file, and two writers of the same result c
 
 import csv
 import errno
+import glob
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,55 @@ BLOCK_ROWS = 4096
 TEXT = h5py.string_dtype("utf-8")
 
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MAKE_ROOM = "make room and run again"
+ASK = "it needs an owner who lets you, or take another folder with --directory"
+CANNOT_WRITE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), MAKE_ROOM) | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), ASK
+)
+"""Error number → remedy."""
 
 
 @contextmanager
-def full_disk_told(path: str | Path) -> Iterator[None]:
-    """Makes a full disk, a quota or a limit of file size a `UserError` that names ``path``, whatever library met it."""
+def write_errors_told(path: str | Path) -> Iterator[None]:
+    """Makes a full disk, a quota, a limit of file size or a lack of rights a `UserError` that names the file.
+
+    ``path``: what is written, named where the library that met the error does not name a file itself.
+    """
     try:
         yield
     except Exception as error:
         met = re.search(r"os error (\d+)", str(error))  # of safetensors, whose error has no number of its own
         number = int(met[1]) if met else getattr(error, "errno", None)
-        if number not in NO_ROOM:
+        if number not in CANNOT_WRITE:
             raise
-        raise UserError(f"{path}: cannot be written: {os.strerror(number)}; make room and run again") from error
+        named = getattr(error, "filename", None) if CANNOT_WRITE[number] == ASK else None
+        remedy = CANNOT_WRITE[number]
+        raise UserError(f"{named or path}: cannot be written: {os.strerror(number)}; {remedy}") from error
 
 
 def _beside(path: Path) -> Path:
     """A temporary name that no other process has, on this machine or on another one of a cluster."""
+    _sweep(path.parent)
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes of this machine left in a folder; once a process, as folders may be large."""
+    for left in folder.glob(f".*.{glob.escape(socket.gethostname())}.*.tmp"):
+        owner = left.name.split(".")[-2]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 @contextmanager
@@ -54,7 +86,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = _beside(path)
     try:
-        with full_disk_told(path):
+        with write_errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             os.replace(temporary, path)
@@ -69,7 +101,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with full_disk_told(path):
+        with write_errors_told(path):
             temporary.mkdir(parents=True)
             yield temporary
             if path.exists():
@@ -149,7 +181,7 @@ def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
     have checksums, so what a killed process left behind is either whole or found to be damaged.
     """
     path = Path(path)
-    with full_disk_told(path):
+    with write_errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _reopened(path, key) or h5py.File(path, "w") as file:
             file.attrs["key"] = key

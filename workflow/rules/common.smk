@@ -23,9 +23,8 @@ SITE_FILE = Path(workflow.basedir) / "slurm" / "site.yaml"
 OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
-BASE = configuration.data_base(CONFIG_FILES)
-
 try:
+    BASE = configuration.data_base(CONFIG_FILES)
     PLAN = Plan(configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration"))
     DATA_FILES = {data: configuration.data_files(entry, BASE) for data, entry in PLAN.datasets.items()}
     SITE = cluster.load(SITE_FILE)
@@ -35,6 +34,9 @@ except UserError as error:
 
 def start():
     """Before the first job: what would let all of them fail is said at once."""
+    # Snakemake's limit of jobs a second, 100 by default, wakes the scheduler a second after each time that it was awake:
+    # every job that ends adds one more such chain, and after hundreds of jobs they keep a core busy.
+    workflow.scheduler.job_rate_limiter = None
     try:
         cluster.check_writable(paths.RESULTS)
         if on_cluster():
@@ -115,7 +117,12 @@ def gpus(info):
 
 def brief(wildcards):
     """The group of a short run: those of methods without a GPU share a cluster job, each with files of its own."""
-    return None if PLAN.methods[wildcards.method].info.gpu else "brief"
+    if PLAN.methods[wildcards.method].info.gpu:
+        return None
+    if workflow.remote_exec:
+        # One Snakemake for all runs of the job, not one each: the executor does not hand on the profile's number.
+        workflow.group_settings.group_components["brief"] = len(PLAN.runs)
+    return "brief"
 
 
 def one_at_a_time(wildcards):

@@ -1,4 +1,4 @@
-"""Sixty items of three classes whose image and text are written as numbers: a data set without heavy imports."""
+"""Sixty items of three classes whose image, text and sound are written as numbers: a data set without heavy imports."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "Toy",
-    "modalities": ("image", "text"),
+    "modalities": ("image", "text", "audio"),
     "splits": {"default": "60/20/20", "no_validation": "70/30"},
     "items": "60",
     "classes": "3",
@@ -29,8 +29,8 @@ class Toy(Dataset):
         generator = np.random.default_rng(0)
         sizes = (20, 20, self.params.smallest)
         classes = np.repeat(["a", "b", "c"], sizes)
-        centres = {m: 2 * generator.normal(size=(3, 5)) for m in ("image", "text")}
-        kinds = {"image": "text", "text": "text"}
+        centres = {m: 2 * generator.normal(size=(3, 5)) for m in ("image", "text", "audio")}
+        kinds = dict.fromkeys(centres, "text")
         table = pd.DataFrame({"id": [f"i{k:02}" for k in range(len(classes))], "labels": [[c] for c in classes]})
         for modality, centre in centres.items():
             values = centre[np.searchsorted(["a", "b", "c"], classes)]

@@ -6,6 +6,7 @@ subclass of `Dataset`.
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Dataset(ABC):
         """The folder that the paths of the items table are relative to."""
         return self.folder
 
-    def contents(self, items: Items, modality: str) -> list[str | Path]:
+    def contents(self, items: Items, modality: str) -> list[Any]:
         """What an extractor takes: the text or the file of each item that has ``modality``, in the items' order."""
         column = list(items.having(modality)[modality])
         kind = items.kinds[modality]

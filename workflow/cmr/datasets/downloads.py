@@ -18,7 +18,6 @@ import os
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from cmr import registry
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
-from cmr.store import atomic, atomic_folder
+from cmr.store import CANNOT_WRITE, atomic, atomic_folder
 
 SOURCES = Path(__file__).parents[3] / "resources/sources.csv"
 OPEN, ARCHIVE = "open", "archive"
@@ -247,12 +246,14 @@ def unpack(archive: Path, folder: Path) -> None:
 def extract_member(archive: Path, name: str, target: Path) -> None:
     """Takes the one file called ``name`` (in any folder) out of an archive."""
     with _reading(archive) as opened, atomic(target) as temporary:
-        is_zip = isinstance(opened, zipfile.ZipFile)
-        members = [m for m in (opened.namelist() if is_zip else opened.getnames()) if PurePosixPath(m).name == name]
+        names = opened.namelist() if isinstance(opened, zipfile.ZipFile) else opened.getnames()
+        members = [member for member in names if PurePosixPath(member).name == name]
         if len(members) != 1:
             raise UserError(f"{archive}: {len(members)} members are called {name!r}, expected one")
-        member = opened.open(members[0]) if is_zip else opened.extractfile(members[0])
-        with member as source, open(temporary, "wb") as file:
+        source = opened.open(members[0]) if isinstance(opened, zipfile.ZipFile) else opened.extractfile(members[0])
+        if source is None:
+            raise UserError(f"{archive}: {members[0]} is not a file")
+        with source, open(temporary, "wb") as file:
             shutil.copyfileobj(source, file)
 
 
@@ -263,7 +264,11 @@ def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
             yield opened
     except tarfile.FilterError as error:
         raise UserError(f"{archive}: refused: {error}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # there is none that the unpackers do not raise for some damaged file
+        if getattr(error, "errno", None) in CANNOT_WRITE:
+            raise
         raise UserError(f"{archive}: damaged or not an archive; delete it and run again ({error})") from None
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,12 @@ def read_rows(file: Path) -> pd.DataFrame:
 
     Cells of CSV are strings as they stand. Raises `UserError` that names file and row where it cannot be read.
     """
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_json_lines, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".jsonl": _read_json_lines,
+        ".parquet": pd.read_parquet,
+    }
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise UserError(f"{file}: expected one of {', '.join(readers)}{nearest(file.suffix, readers)}")
@@ -69,15 +74,24 @@ def read_rows(file: Path) -> pd.DataFrame:
     ) as error:  # parser and decoding errors of pandas and pyarrow are ValueErrors
         raise UserError(f"{file}: cannot be read: {error}") from None
     first = 2 if reader is _read_csv else 1  # below the header
-    table.index = range(first, first + len(table))
+    table.index = pd.RangeIndex(first, first + len(table))
     return table
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
     separator = "\t" if file.suffix.lower() == ".tsv" else ","
+    as_they_stand: dict[str, Any] = {"sep": separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    header = [name for name in pd.read_csv(file, header=None, nrows=1, **as_they_stand).iloc[0] if name]
+    _refuse_twice(header, "the column")  # pandas would rename the second
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells than the header has
-        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+        return pd.read_csv(file, index_col=False, **as_they_stand)
+
+
+def _refuse_twice(names: Sequence[str], what: str) -> None:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise ValueError(f"{what} {name!r} stands twice")
 
 
 def _read_json_lines(file: Path) -> pd.DataFrame:
@@ -85,8 +99,10 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
     with open(file, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(line, object_pairs_hook=_object)
+                if "\\u" in line:
+                    json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"row {number}: {error}") from None
             if not isinstance(row, dict):
                 raise ValueError(f"row {number}: expected an object, found {type(row).__name__}")
@@ -94,11 +110,21 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twice([key for key, _ in pairs], "the key")
+    return dict(pairs)
+
+
 def column(table: pd.DataFrame, name: str, file: Path) -> list[Any]:
-    """The cells of a column. Raises `UserError` with the nearest name where there is no such column."""
+    """The cells of a column. Raises `UserError` where one is no text, and for no such column with the nearest name."""
     if name not in table:
         raise UserError(f"{file}: no column {name!r}{nearest(name, map(str, table.columns))}")
-    return table[name].astype(object).tolist()
+    cells = table[name].astype(object)
+    for row, cell in cells.items():
+        for part in cell if isinstance(cell, list) else [cell]:
+            if isinstance(part, Mapping | bytes):  # which would be read as their keys, or their numbers
+                raise UserError(f"{file}: row {row}: {name}: expected text, found {type(part).__name__}")
+    return cells.tolist()
 
 
 def is_missing(cell: Any) -> bool:

@@ -60,6 +60,8 @@ class Params(BaseParams):
 
 
 class InriaWebsearch(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return ["webqueries"] if self.params.content == "raw" else [FEATURES]
 

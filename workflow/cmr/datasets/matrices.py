@@ -1,17 +1,15 @@
 """Matrices that others made, in files of many formats, and the items that their rows stand for."""
 
 import pickle
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 import scipy.io
-from scipy.io.matlab import MatReadError
 from scipy.sparse import issparse
 
 from cmr.data import Items
@@ -21,8 +19,6 @@ from cmr.store import Rows
 
 HDF5 = {".h5", ".hdf5", ".h5py"}
 PICKLE = {".pkl", ".pickle"}
-DAMAGED = (BadZipFile, ValueError, TypeError, IndexError, EOFError, zlib.error, pickle.UnpicklingError, MatReadError)
-"""What the readers raise for damaged files, besides `OSError`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,9 @@ class Reference:
             array = reader(self)
         except FileNotFoundError:
             raise UserError(f"{self.file}: no such file") from None
-        except (OSError, *DAMAGED) as error:
+        except UserError:
+            raise
+        except Exception as error:  # there is none that a reader does not raise for some damaged file
             raise UserError(f"{self}: cannot be read: {error}") from None
         return array.toarray() if issparse(array) else np.asarray(array)
 
@@ -54,7 +52,7 @@ class Reference:
         return UserError(f"{self.file}: no array {self.key!r}{nearest(self.key, keys)}")
 
 
-def _reader(file: Path):
+def _reader(file: Path) -> Callable[[Reference], Any]:  # to an array, or a sparse matrix of SciPy
     suffix = file.suffix.lower()
     readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
     readers |= dict.fromkeys(HDF5, _read_hdf5) | dict.fromkeys(PICKLE, _read_pickle)
@@ -134,7 +132,7 @@ class Group:
         return [f"{self.name}-{row:05d}" for row in range(n)]
 
 
-def ready_items(groups: Sequence[Group], modalities: Sequence[str]) -> Items:
+def ready_items(groups: Sequence[Group], modalities: Iterable[str]) -> Items:
     """Items whose modalities all come as ready features; the column ``part`` keeps the groups' parts.
 
     Raises `UserError` where the numbers of rows within a group differ.
@@ -171,7 +169,7 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
 def matrix(reference: Reference) -> np.ndarray:
     """Features (n, d) float32. Raises `UserError` for what is not a matrix of numbers."""
     array = reference.read()
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
+    if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
     return array.astype(np.float32)
 
@@ -201,7 +199,7 @@ def label_names(reference: Reference) -> list[list[str]]:
             raise UserError(f"{reference}: expected labels as one column or as a 0/1 matrix; found shape {array.shape}")
         names = [[str(column) for column in np.flatnonzero(row)] for row in array]
     else:
-        names = [[_name(value)] for value in array.ravel()]
+        names = [[name] if (name := _name(value)) else [] for value in array.ravel()]
     empty = next((row for row, own in enumerate(names) if not own), None)
     if empty is not None:
         raise UserError(f"{reference}: row {empty} has no label")
@@ -209,8 +207,13 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 
 def _name(value: object) -> str:
+    """A class's name; '' where there is none: an empty string, NaN."""
+    if isinstance(value, np.ndarray) and value.size == 1:  # a cell of MATLAB's
+        value = value.item()
     if isinstance(value, bytes):
-        return value.decode()
+        return value.decode("utf-8", "backslashreplace")
+    if value != value:
+        return ""
     return (
         str(int(value))
         if isinstance(value, float | np.floating | np.integer) and float(value).is_integer()

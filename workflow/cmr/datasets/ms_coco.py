@@ -56,6 +56,8 @@ class Params(BaseParams):
 
 
 class MsCoco(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return [SDML] if self.params.content == "sdml" else [ANNOTATIONS, *(f"{a}.zip" for a in ARCHIVES.values())]
 

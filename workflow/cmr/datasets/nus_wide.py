@@ -50,6 +50,8 @@ class Params(BaseParams):
 
 
 class NusWide(NusWideFiles):
+    params: Params
+
     def files(self) -> list[str]:
         return [SDML] if self.params.content == "sdml" else self.raw_files()
 
@@ -80,17 +82,18 @@ class NusWide(NusWideFiles):
 
 def readings(labels: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     """The classes (n,) of all pictures, '' for those left out, under each reading of the protocol."""
-    everything = list(labels)
+    everything = labels.columns.tolist()
     alone = labels[labels.sum(axis=1) == 1]
     for size, counts in (("all pictures", labels.sum()), ("exclusive pictures", alone.sum())):
-        largest = list(counts.sort_values(ascending=False, kind="stable").index[:CLASSES])
+        largest = counts.sort_values(ascending=False, kind="stable").index[:CLASSES].tolist()
         for scope, among in (("the ten", largest), ("all concepts", everything)):
             yield f"largest by {size}, exclusive among {scope}", exclusive(labels, largest, among)
 
 
 def as_items(table: pd.DataFrame, classes: np.ndarray) -> Items:
     ids = table["image"].str.replace(r"^Flickr/|\.\w+$", "", regex=True).str.replace("/", "_")
-    made = table.assign(id=ids, labels=[[name] for name in classes])
+    made = table.assign(id=ids)
+    made["labels"] = [[name] for name in classes]
     return Items(
         made[["id", "image", "text", "labels", "part"]].reset_index(drop=True), {"image": "image", "text": "text"}
     )

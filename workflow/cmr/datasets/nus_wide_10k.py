@@ -38,6 +38,8 @@ class Params(BaseParams):
 
 
 class NusWide10K(NusWideFiles):
+    params: Params
+
     def files(self) -> list[str]:
         return self.raw_files()
 
@@ -47,7 +49,7 @@ class NusWide10K(NusWideFiles):
         missing = [name for name in CLASSES if name not in labels]
         if missing:
             raise UserError(f"{self.raw}: no labels of the class {missing[0]!r}")
-        classes = exclusive(labels, CLASSES, list(labels))
+        classes = exclusive(labels, CLASSES, labels.columns.tolist())
         classes[table["text"].isna()] = ""
         table, classes = table[classes != ""], classes[classes != ""]
         ranks, sizes = class_ranks(classes, SEED)

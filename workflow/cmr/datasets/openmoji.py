@@ -63,6 +63,8 @@ def text(emoji: EmojiChar, forbidden: set[str]) -> str:
 class OpenMoji(Dataset):
     """Pictures are rendered on white: its outlines are black, which a dropped alpha channel would hide."""
 
+    params: Params
+
     def prepare(self) -> Items:
         """Renders what is not there yet. The text has no word of any class name, in singular or plural.
 

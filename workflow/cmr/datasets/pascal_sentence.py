@@ -55,6 +55,8 @@ class Params(BaseParams):
 
 
 class PascalSentence(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         if self.params.content == "raw":
             return [PAGE]
@@ -118,7 +120,7 @@ class PascalSentence(Downloaded):
 class Page(HTMLParser):
     """Collects the cells with text that follow each picture."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.sentences: dict[str, list[str]] = {}
         self._picture = self._cell = ""

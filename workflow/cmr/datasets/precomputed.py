@@ -55,7 +55,13 @@ class Params(BaseParams):
     sha256: dict[str, str] = Field({}, description="file → sha256 of the pickles that are trusted")
 
 
+References = str | Mapping[str, str]
+"""A reference, or part → reference."""
+
+
 class Precomputed(Dataset):
+    params: Params
+
     def prepare(self) -> Items:
         """Items named after part and row. Raises `UserError` where rows and labels do not match, or for NaN."""
         groups = self._groups()
@@ -84,7 +90,7 @@ class Precomputed(Dataset):
         return stratified([labels[0] for labels in items.table["labels"]], self.params.shares, SEED)
 
     def _indexed(self, items: Items) -> np.ndarray:
-        if self._is_unpaired():
+        if self._own_labels():
             raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
         parts = np.full(len(items.table), "", dtype="U10")
         row_of = {int(item.rpartition("-")[2]): row for row, item in enumerate(items.ids)}
@@ -107,16 +113,19 @@ class Precomputed(Dataset):
         features, labels = self.params.features, self.params.labels
         if not features or not labels:
             raise UserError("params: features and labels are required; see `python -m cmr list datasets`")
-        if self._is_unpaired():
-            bundles = [({modality: features[modality]}, labels[modality], modality) for modality in features]
-        else:
-            bundles = [(features, labels, "")]
-        return [group for bundle in bundles for group in self._by_part(*bundle)]
+        own = self._own_labels()
+        if not own:
+            return self._by_part(features, labels, "")
+        return [group for m in features for group in self._by_part({m: features[m]}, own[m], m)]
 
-    def _is_unpaired(self) -> bool:
-        return isinstance(self.params.labels, Mapping) and set(self.params.labels) <= set(self.params.features)
+    def _own_labels(self) -> Mapping[str, References]:
+        """The labels of each modality where they have labels of their own, else nothing."""
+        labels = self.params.labels
+        return labels if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
 
-    def _by_part(self, features: Mapping, labels: str | Mapping[str, str], modality: str) -> list[Group]:
+    def _by_part(
+        self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
+    ) -> list[Group]:
         split = isinstance(labels, Mapping)
         parts = list(labels) if split else [""]
         groups = []
@@ -128,13 +137,15 @@ class Precomputed(Dataset):
                 key = ".".join(filter(None, ["features", name, part]))
                 if isinstance(value, Mapping) != split or (split and part not in value):
                     raise UserError(f"params.{key}: features and labels must be given for the same parts")
-                matrices[name] = self._reference(value[part] if split else value, key)
+                matrices[name] = self._reference(value[part] if isinstance(value, Mapping) else value, key)
             label_key = ".".join(filter(None, ["labels", modality, part]))
-            own = self._reference(labels[part] if split else labels, label_key)
+            own = self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key)
             groups.append(Group("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return groups
 
-    def _reference(self, text: str, key: str) -> Reference:
+    def _reference(self, text: References, key: str) -> Reference:
+        if not isinstance(text, str):
+            raise UserError(f"params.{key}: expected a reference, FILE or FILE:KEY")
         path, _, name = text.partition(":")
         sha256 = self.params.sha256.get(path, "")
         if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):

@@ -40,6 +40,8 @@ class Params(BaseParams):
 
 
 class SciTechDaily(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return [FILE]
 

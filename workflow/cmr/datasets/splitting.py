@@ -2,7 +2,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,9 @@ def stratified(
     the shares.
     Raises `UserError` where a stratum has fewer groups than parts.
     """
-    groups = list(range(len(strata))) if groups is None else list(groups)
+    group_of: Sequence[Hashable] = range(len(strata)) if groups is None else groups
     members: dict = defaultdict(list)
-    for row, group in enumerate(groups):
+    for row, group in enumerate(group_of):
         members[group].append(row)
     by_stratum: dict[str, list] = defaultdict(list)
     for group, rows in members.items():

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
@@ -15,6 +14,8 @@ from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, usable, user_file
 from cmr.datasets.splitting import same_content, stratified
 from cmr.errors import UserError
+from cmr.features.base import BadContent
+from cmr.features.images import read_rgb
 from cmr.params import Params as BaseParams
 
 INFO = {
@@ -53,6 +54,8 @@ class Params(BaseParams):
 
 
 class Table(Dataset):
+    params: Params
+
     def prepare(self) -> Items:
         """Checks every row; pictures are decoded only where bad rows are to be left out.
 
@@ -108,9 +111,11 @@ class Table(Dataset):
         self, modality: str, cells: list[str], index: pd.Index, folder: Path
     ) -> tuple[list[str | None], dict[int, str]]:
         """The column of one modality, and row → problem."""
-        problems, contents = {}, []
+        problems: dict[int, str] = {}
+        contents: list[str | None] = []
         for row, cell in zip(tqdm(index, desc=f"check {modality}", unit=" rows", mininterval=1), cells, strict=True):
-            content, problem = cell, ""
+            content: str | None = cell
+            problem = ""
             if not cell:
                 content, problem = None, "" if self.params.unpaired else f"empty {modality}"
             elif modality != "text":
@@ -128,12 +133,11 @@ class Table(Dataset):
 
 
 def undecodable(picture: Path) -> str:
-    """Why a picture cannot be decoded; '' where it can."""
+    """Why a picture cannot be decoded, by the extractors' own decoder; '' where it can."""
     try:
-        with Image.open(picture) as opened:
-            opened.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{picture.name} does not decode: {error}"
+        read_rgb(picture)
+    except BadContent as error:
+        return f"{picture.name} does not decode: {error.reason}"
     return ""
 
 
@@ -150,8 +154,9 @@ def _bad_rows(rows: pd.DataFrame, modalities: list[str]) -> Iterator[tuple[int, 
     for row in rows.index[rows[modalities].isna().all(axis=1)]:
         yield row, f"nothing in any of the columns of {', '.join(modalities)}"
     if "part" in rows:
-        for row, part in rows["part"][~rows["part"].isin(PARTS)].items():
-            yield row, f"part {part!r}, expected train, validation or test"
+        for row, part in zip(rows.index, rows["part"], strict=True):
+            if part not in PARTS:
+                yield row, f"part {part!r}, expected train, validation or test"
 
 
 def _untrained(rows: pd.DataFrame) -> Iterator[tuple[int, str]]:
@@ -159,7 +164,7 @@ def _untrained(rows: pd.DataFrame) -> Iterator[tuple[int, str]]:
     if "part" not in rows:
         return
     known = {label for labels in rows["labels"][rows["part"] == TRAIN] for label in labels}
-    for row, labels in rows["labels"].items():
+    for row, labels in zip(rows.index, rows["labels"], strict=True):
         unknown = [label for label in labels if label not in known]
         if unknown:
             yield row, f"label {unknown[0]!r} has no training row"

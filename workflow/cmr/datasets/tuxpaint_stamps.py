@@ -54,6 +54,8 @@ class Params(BaseParams):
 
 
 class TuxpaintStamps(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return [VERIFIED]
 

@@ -65,6 +65,8 @@ class Params(BaseParams):
 
 
 class Wikipedia(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         if self.params.content == "sdml":
             return [SDML]

@@ -49,6 +49,8 @@ class Params(BaseParams):
 
 
 class XMedia(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return [FILE]
 
@@ -77,7 +79,7 @@ class XMedia(Downloaded):
     def _test_rows(items: Items, parts: np.ndarray) -> list[np.ndarray]:
         """Test rows of pairs, or of images and of texts where they are not paired."""
         own = [np.flatnonzero((parts == TEST) & items.table[m].notna().to_numpy()) for m in ("image", "text")]
-        return own[:1] if np.array_equal(*own) else own
+        return own[:1] if np.array_equal(own[0], own[1]) else own
 
     def _groups(self) -> list[Group]:
         file = self.existing(FILE)

@@ -37,6 +37,8 @@ class Params(BaseParams):
 
 
 class XMediaNet(Downloaded):
+    params: Params
+
     def files(self) -> list[str]:
         return [FILE]
 

@@ -100,7 +100,9 @@ class CoupledDictionaries(Dictionary):
 
     def fit(self, train: Part) -> dict[str, np.ndarray]:
         views = paired(train, self.modalities)
-        self.means, self.scales, columns = {}, {}, []
+        self.means: dict[str, np.ndarray] = {}
+        self.scales: dict[str, np.ndarray] = {}
+        columns = []
         for modality, view in zip(self.modalities, views, strict=True):
             self._learn_scale(modality, view.features)
             columns.append(self._columns(modality, view.features))

@@ -27,4 +27,5 @@ class Params(BaseParams):
 
 
 class AlexNetFC7(FullyConnected):
+    params: Params
     architecture, layer = "alexnet", "fc7"

@@ -1,7 +1,8 @@
 """The contract of a feature extractor.
 
 An extractor is one file in this folder with ``INFO`` (see `cmr.registry.ExtractorInfo`), ``Params`` and one
-subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors.
+subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors:
+``Extractor[Path]`` or ``Extractor[str]``.
 
 *fixed* extractors depend on the item alone: they are computed once a data set and override `transform` only.
 *fitted* ones see the training rows of a split first: they override `fit`, `state` and `load_state` too.
@@ -10,7 +11,7 @@ subclass of `Extractor`. It turns the content of items (paths of pictures or sou
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,19 +20,19 @@ from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.params import Params
 
-Content = str | Path
+Content = TypeVar("Content")
+"""What one item is to an extractor: the `Path` of a file, a text (`str`), or a vector that is ready."""
 
 
 class BadContent(UserError):
     """Content that cannot be decoded; the runner adds the item's id to the message."""
 
-    def __init__(self, content: Content, reason: str):
+    def __init__(self, content: object, reason: str):
         super().__init__(f"{content}: {reason}")
-        self.content = content
+        self.content, self.reason = content, reason
 
 
-# B027 asks for abstract methods; fixed extractors rightly have nothing to fit and no state.
-class Extractor(ABC):
+class Extractor(ABC, Generic[Content]):
     """``cache`` keeps weights; ``device`` is a resolved torch device name; ``threads`` the job's cores."""
 
     def __init__(self, params: Params, cache: Path, device: str = "cpu", threads: int = 1):
@@ -52,7 +53,7 @@ class Extractor(ABC):
         """What the other methods take, for each item that has ``modality``, in the items' order."""
         return dataset.contents(items, modality)
 
-    def fit(self, contents: Sequence[Content], labels: np.ndarray | None = None) -> None:  # noqa: B027
+    def fit(self, contents: Sequence[Content], labels: np.ndarray | None = None) -> None:
         """Fits on the training rows of a split. ``labels`` (n, c) is given only where INFO says ``uses_labels``."""
 
     @abstractmethod
@@ -66,7 +67,7 @@ class Extractor(ABC):
         """What `fit` learned, as arrays of numbers or of strings: stored beside the features."""
         return {}
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Makes `transform` work as after the `fit` that ``state`` comes from, to embed a new query later."""
 
     def resolved(self) -> dict[str, Any]:

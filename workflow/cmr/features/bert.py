@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from cmr.errors import UserError
 from cmr.features.text_networks import TextNetwork
@@ -38,11 +37,13 @@ class Params(BaseParams):
 
 
 class Bert(TextNetwork):
+    params: Params
+
     @property
     def max_length(self) -> int:
         return self.params.max_length
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         return self.load(unused=() if self.params.pooling == "pooler" else ("pooler.",))
 
     def embed(self, batch: Any) -> torch.Tensor:

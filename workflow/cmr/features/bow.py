@@ -30,9 +30,10 @@ class Params(BaseParams):
     stop_words: Literal["english", "none"] = Field("english", description="words left out, scikit-learn's list")
 
 
-class BagOfWords(Extractor):
+class BagOfWords(Extractor[str]):
     """State: ``vocabulary`` (words,) and, for tfidf, ``idf`` (words,)."""
 
+    params: Params
     vocabulary: np.ndarray
     idf: np.ndarray | None = None
 

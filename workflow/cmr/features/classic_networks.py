@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torchvision.models import alexnet, vgg19
+from torchvision.models import VGG, AlexNet, alexnet, vgg19
 
 from cmr.features import weights
 from cmr.features.networks import ImageNetwork, read_weights
@@ -49,20 +49,20 @@ class FullyConnected(ImageNetwork):
         return {**super().resolved(), "layer": f"{self.layer} after ReLU"}
 
 
-def empty(architecture: str) -> nn.Module:
+def empty(architecture: str) -> AlexNet | VGG:
     """The torchvision network without memory for its weights: no random ones are drawn just to be replaced."""
     with torch.device("meta"):
         return ARCHITECTURES[architecture][0]()
 
 
-def load(architecture: str, file: Path) -> nn.Module:
+def load(architecture: str, file: Path) -> AlexNet | VGG:
     """The torchvision network with the weights of ``file``."""
     network = empty(architecture)
     network.load_state_dict(read_weights(file), assign=True)
     return network
 
 
-def up_to(network: nn.Module, modules: int) -> nn.Module:
+def up_to(network: AlexNet | VGG, modules: int) -> AlexNet | VGG:
     """The network without what follows the first ``modules`` of its classifier."""
     network.classifier = network.classifier[:modules]
     return network

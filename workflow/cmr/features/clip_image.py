@@ -27,4 +27,4 @@ class Params(BaseParams):
 
 
 class CLIPImage(ImageTower):
-    pass
+    params: Params

@@ -27,4 +27,4 @@ class Params(BaseParams):
 
 
 class CLIPText(TextTower):
-    pass
+    params: Params

@@ -56,13 +56,14 @@ def checksum(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
-class Doc2Vec(Extractor):
+class Doc2Vec(Extractor[str]):
     """State: ``words`` (w,) by falling frequency, ``counts`` (w,), ``weights`` (w, dimensions); none if pretrained."""
 
-    model: Model | None = None
+    params: Params
+    model: Model
 
-    def trusted_file(self) -> Path:
-        file, p = weights.local(self.params.pretrained, "pretrained"), self.params
+    def trusted_file(self, name: str) -> Path:
+        file, p = weights.local(name, "pretrained"), self.params
         found = file_hash(file)
         if not p.trust:
             raise UserError(
@@ -117,7 +118,7 @@ class Doc2Vec(Extractor):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self.params.pretrained:
-            self.model = Model.load(str(self.trusted_file()))
+            self.model = Model.load(str(self.trusted_file(self.params.pretrained)))
             if self.model.dm or not self.model.negative:
                 raise UserError(f"params.pretrained: {self.params.pretrained} is not PV-DBOW with negative sampling")
             return

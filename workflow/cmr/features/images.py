@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cmr.features.base import BadContent
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AHEAD = 2  # batches decoded in advance
+MAX_RATIO = 100
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,18 @@ class Preprocessing:
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """The picture in RGB; what is transparent becomes white.
+    """The picture in RGB, upright where it says how it was taken; what is transparent becomes white.
 
-    Raises `BadContent` for a file that is missing, truncated or no picture.
+    Of an animation the first frame. Raises `BadContent` for a file that is missing, truncated or no picture, for
+    numbers of unknown range (32-bit integers, floats), and for sides so unlike that scaling would fill the memory.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode in ("I", "F"):
+                raise ValueError(f"mode {image.mode}: what is white is not said; save it with 8 or 16 bits")
+            if max(image.size) > MAX_RATIO * min(image.size):
+                raise ValueError(f"{image.width} × {image.height} pixels: sides of more than 1:{MAX_RATIO}")
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit greys to white instead of scaling them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.has_transparency_data:
@@ -48,7 +55,7 @@ def read_rgb(path: Path) -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError:
         raise BadContent(path, "no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # there is none that Pillow does not raise for some damaged file
         raise BadContent(path, f"not a picture that can be decoded ({error})") from None
 
 
@@ -57,12 +64,12 @@ def cropped(path: Path, preprocessing: Preprocessing) -> np.ndarray:
     image, resize = read_rgb(path), preprocessing.resize
     if isinstance(resize, int):
         shorter, longer = min(image.size), max(image.size)
-        size = tuple(resize if side == shorter else int(resize * longer / shorter) for side in image.size)
+        width, height = (resize if side == shorter else int(resize * longer / shorter) for side in image.size)
     else:
-        size = resize[::-1]
-    if size != image.size:
-        image = image.resize(size, preprocessing.interpolation)
-    left, top = (round((side - preprocessing.crop) / 2) for side in size)
+        height, width = resize
+    if (width, height) != image.size:
+        image = image.resize((width, height), preprocessing.interpolation)
+    left, top = (round((side - preprocessing.crop) / 2) for side in (width, height))
     return np.asarray(image.crop((left, top, left + preprocessing.crop, top + preprocessing.crop)))
 
 

@@ -38,9 +38,10 @@ class Params(BaseParams):
     deterministic: bool = Field(True, description="the same features on every node, for one core's speed")
 
 
-class LDA(Extractor):
+class LDA(Extractor[str]):
     """State: ``vocabulary`` (words,), ``components_`` and ``exp_dirichlet_component_`` (topics, words)."""
 
+    params: Params
     vocabulary: np.ndarray
 
     def model(self) -> LatentDirichletAllocation:

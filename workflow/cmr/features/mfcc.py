@@ -36,7 +36,9 @@ class Params(BaseParams):
     rate: int = Field(22050, ge=1000, description="samples a second that sounds are resampled to")
 
 
-class MFCC(Extractor):
+class MFCC(Extractor[Path]):
+    params: Params
+
     def transform(self, contents: Sequence[Path]) -> np.ndarray:
         with ThreadPoolExecutor(self.threads) as pool:
             return np.stack(list(pool.map(self.coefficients, contents)))

@@ -53,7 +53,8 @@ def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
     With ``bf16`` the weights of convolutions and linear layers are cast once, to be computed in bfloat16 under
     `computing`; normalisations, embeddings and what is wrapped in `Float32` stay in float32.
     """
-    network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares no such call
     exact_float32()
     if precision == "bf16":
         kept = {layer for wrapper in network.modules() if isinstance(wrapper, Float32) for layer in wrapper.modules()}
@@ -83,12 +84,17 @@ def as_input(pixels: np.ndarray, preprocessing: Preprocessing, device: str) -> t
     return images.float().div_(255).sub_(mean).div_(std)
 
 
-class ImageNetwork(Extractor):
+class ImageNetwork(Extractor[Path]):
     """An extractor that is a network on preprocessed pictures; its ``Params`` have ``precision``."""
 
-    preprocessing: Preprocessing = Preprocessing()  # a class's constant, or a property where weights name it
+    params: Any
     cpu_batch: ClassVar[int] = 32
     item_bytes: ClassVar[int] = 128 * 2**20  # memory that one picture's activations take, generously
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What pictures go through: a constant of the class, or a property where weights name it."""
+        return Preprocessing()
 
     @abstractmethod
     def build(self) -> nn.Module:

@@ -27,7 +27,7 @@ def model_folder(model: str, revision: str, cache: Path) -> Path:
         return PACKAGED[model]()
     if Path(model).is_dir():
         return Path(model)
-    options = {"revision": revision, "cache_dir": cache / "huggingface", "allow_patterns": WANTED}
+    options: dict[str, Any] = {"revision": revision, "cache_dir": cache / "huggingface", "allow_patterns": WANTED}
     try:
         return Path(snapshot_download(model, **options, local_files_only=True))
     except LocalEntryNotFoundError:

@@ -23,8 +23,11 @@ class Params(BaseParams):
     name: str = Field("", description="name of the features within the data set; empty: the only ones there are")
 
 
-class Ready(Extractor):
-    def contents(self, dataset: Dataset, items: Items, modality: str) -> np.ndarray:
+class Ready(Extractor[np.ndarray]):
+    params: Params
+
+    # An array of vectors is all that is asked of a sequence of them, but is none to NumPy's types.
+    def contents(self, dataset: Dataset, items: Items, modality: str) -> np.ndarray:  # type: ignore[override]
         """The vectors (n, d) of the items that have ``modality``, in the items' order."""
         rows = dataset.features(modality, self.params.name)
         wanted = items.having(modality)["id"]

@@ -39,16 +39,17 @@ class Params(BaseParams):
     seed: int = Field(0, ge=0, description="of the sample and of the first centres")
 
 
-class SiftBagOfVisualWords(Extractor):
+class SiftBagOfVisualWords(Extractor[Path]):
     """State: ``codebook`` (words, 128)."""
 
+    params: Params
     codebook: np.ndarray
 
     def descriptors(self, path: Path) -> np.ndarray:
         """The SIFT descriptors (keypoints, 128) float32 of a picture."""
         image = read_rgb(path).convert("L")
         image.thumbnail((self.params.longest_side,) * 2)
-        found = cv2.SIFT_create().detectAndCompute(np.asarray(image), None)[1]
+        found = cv2.SIFT.create().detectAndCompute(np.asarray(image), None)[1]
         return np.empty((0, 128), np.float32) if found is None else found
 
     def fit(self, contents: Sequence[Path], labels: np.ndarray | None = None) -> None:

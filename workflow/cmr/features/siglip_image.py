@@ -29,4 +29,4 @@ class Params(BaseParams):
 
 
 class SigLIPImage(ImageTower):
-    pass
+    params: Params

@@ -32,6 +32,7 @@ class Params(BaseParams):
 
 
 class SigLIPText(TextTower):
+    params: Params
     padding = "max_length"
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:

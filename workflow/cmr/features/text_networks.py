@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from cmr.device import set_threads
-from cmr.features.base import Extractor
+from cmr.features.base import Content, Extractor
 from cmr.features.networks import batch_size, computing, prepare
 from cmr.features.pretrained import check_complete, describe_model, model_folder
 
@@ -24,8 +23,10 @@ CPU_BATCH = 16
 TOKEN_BYTES = 2**17  # memory that one token's activations take in a large model, generously
 
 
-class Pretrained(Extractor):
+class Pretrained(Extractor[Content]):
     """A model of the transformers library. ``Params`` have ``model`` and ``revision``."""
+
+    params: Any
 
     def fetch(self) -> dict[str, Any]:
         return describe_model(self.params.model, self.params.revision, self.folder)
@@ -34,8 +35,11 @@ class Pretrained(Extractor):
     def folder(self) -> Path:
         return model_folder(self.params.model, self.params.revision, self.cache)
 
-    def load(self, unused: tuple[str, ...] = ()) -> nn.Module:
-        """The model in float32. Weights may be missing only where their names start as one of ``unused``."""
+    def load(self, unused: tuple[str, ...] = ()) -> Any:
+        """The model in float32, of a class that its configuration names.
+
+        Weights may be missing only where their names start as one of ``unused``.
+        """
         network, loaded = AutoModel.from_pretrained(
             self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
@@ -43,7 +47,7 @@ class Pretrained(Extractor):
         return network
 
 
-class TextNetwork(Pretrained):
+class TextNetwork(Pretrained[str]):
     """An extractor that is a network on tokens; its ``Params`` have ``precision`` too."""
 
     padding: ClassVar[bool | str] = True  # as the tokenizer's option: to the longest of the batch
@@ -54,15 +58,15 @@ class TextNetwork(Pretrained):
         """The number of tokens that texts are cut after."""
 
     @abstractmethod
-    def build(self) -> nn.Module:
-        """The network with its weights."""
+    def build(self) -> Any:
+        """The network with its weights, as `load` gives it or around it."""
 
     @abstractmethod
     def embed(self, batch: Any) -> torch.Tensor:
         """Features (b, d) of the tokenizer's output for b texts."""
 
     @cached_property
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         return prepare(self.build(), self.device, self.params.precision)
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import timm
 from PIL import Image
 from pydantic import Field
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from cmr.features.images import Preprocessing
@@ -35,6 +36,8 @@ class Params(BaseParams):
 
 
 class TimmBackbone(ImageNetwork):
+    params: Params
+
     @cached_property
     def folder(self) -> Path:
         return model_folder(self.params.model, self.params.revision, self.cache)
@@ -47,7 +50,7 @@ class TimmBackbone(ImageNetwork):
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        says = timm.data.resolve_data_config(model=self.network)
+        says = resolve_data_config(model=self.network)
         crop = says["input_size"][1]
         resize = (crop, crop) if says["crop_mode"] == "squash" else math.floor(crop / says["crop_pct"])
         interpolation = Image.Resampling[says["interpolation"].upper()]

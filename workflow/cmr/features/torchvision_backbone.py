@@ -34,6 +34,8 @@ class Params(BaseParams):
 
 
 class TorchvisionBackbone(ImageNetwork):
+    params: Params
+
     @cached_property
     def pretrained(self) -> torchvision.models.WeightsEnum:
         known = torchvision.models.list_models(module=torchvision.models)

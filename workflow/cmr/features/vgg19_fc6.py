@@ -27,4 +27,5 @@ class Params(BaseParams):
 
 
 class VGG19FC6(FullyConnected):
+    params: Params
     architecture, layer = "vgg19", "fc6"

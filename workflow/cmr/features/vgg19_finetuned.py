@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
+from torchvision.models import VGG
 from tqdm import trange
 
 from cmr.device import set_threads
@@ -51,23 +52,25 @@ class Params(BaseParams):
 class FineTuned(FullyConnected):
     """State: the weights up to fc7, under torchvision's names."""
 
+    params: Params
     architecture, layer = "vgg19", "fc7"
     learned: Mapping[str, torch.Tensor]
 
     def fit(self, contents: Sequence[Path], labels: np.ndarray | None = None) -> None:
+        assert labels is not None  # as INFO says that it uses them
         set_threads(self.threads)
         with seeded(self.params.seed):
             network = self.with_classes(labels.shape[1])
             self.train(network, contents, shares(labels))
         self.learned = {name: tensor.cpu() for name, tensor in up_to(network, self.modules).state_dict().items()}
 
-    def with_classes(self, classes: int) -> nn.Module:
+    def with_classes(self, classes: int) -> VGG:
         network = load(self.architecture, self.file())
         last = network.classifier[-1]
         network.classifier[-1] = nn.Linear(last.in_features, classes)
         return network.to(self.device, memory_format=torch.channels_last).train()
 
-    def train(self, network: nn.Module, contents: Sequence[Path], targets: torch.Tensor) -> None:
+    def train(self, network: VGG, contents: Sequence[Path], targets: torch.Tensor) -> None:
         p = self.params
         exact_float32()
         last = set(network.classifier[-1].parameters())

@@ -62,20 +62,21 @@ class SentenceCNN(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(dimensions, maps, window) for window in WINDOWS)
 
     def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.maxima(layer, vectors, lengths) for layer in self.convolutions], 1)
+        return torch.cat([self.maxima(*of, vectors, lengths) for of in zip(self.convolutions, WINDOWS, strict=True)], 1)
 
     @staticmethod
-    def maxima(layer: nn.Conv1d, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def maxima(layer: nn.Module, window: int, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The maximum over the windows inside each text: padding of the batch does not count."""
         found = F.relu(layer(vectors.transpose(1, 2)))
-        last = lengths.clamp(min=max(WINDOWS)) - layer.kernel_size[0]
+        last = lengths.clamp(min=max(WINDOWS)) - window
         outside = torch.arange(found.shape[2], device=found.device) > last.unsqueeze(1)
         return found.masked_fill(outside.unsqueeze(1), 0).amax(2)
 
 
-class Word2VecCNN(Extractor):
+class Word2VecCNN(Extractor[str]):
     """State: ``words`` (w,), their ``vectors`` (w, d), and the convolutions' weights under torch's names."""
 
+    params: Params
     words: np.ndarray
     vectors: torch.Tensor
     network: SentenceCNN
@@ -86,6 +87,7 @@ class Word2VecCNN(Extractor):
         return weights.describe(weights.local(self.params.vectors, "vectors"), "local file")
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
+        assert labels is not None  # as INFO says that it uses them
         set_threads(self.threads)
         texts = [words(text) for text in contents]
         self.words, vectors = word_vectors(texts, self.params)

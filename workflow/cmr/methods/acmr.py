@@ -18,23 +18,27 @@ nothing.
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, Update, feed_forward, reverse_gradient
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, Update, feed_forward, reverse_gradient, total
 
 INFO = {
     "title": "ACMR",
     "paper": "Wang et al., Adversarial cross-modal retrieval, ACM MM 2017",
+    "bibtex": """@inproceedings{wang2017adversarial,
+  author = {Wang, Bokun and Yang, Yang and Xu, Xing and Hanjalic, Alan and Shen, Heng Tao},
+  title = {Adversarial Cross-Modal Retrieval},
+  booktitle = {ACM Multimedia},
+  pages = {154--162},
+  year = {2017},
+  doi = {10.1145/3123266.3123326}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -44,7 +48,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     first_layers: tuple[int, ...] = Field((512, 100, 40), description="layers of the first modality (image)")
     second_layers: tuple[int, ...] = Field((40, 100, 40), description="layers of the second modality (text)")
     label_weight: float = Field(100.0, ge=0, description="weight of the label loss")
@@ -54,17 +58,13 @@ class Params(BaseParams):
     batch_size: int = Field(64, ge=2, description="rows a step")
     learning_rate: float = Field(1e-4, gt=0, description="step of Adam with β₁ = 0.5")
     epochs: int = Field(50, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class ACMR(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+    info = INFO
+    params: Params
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        return self.learn(training_views(INFO, self.modalities, train), validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         p = self.params
         layers = dict(zip(self.modalities, (p.first_layers, p.second_layers), strict=True))
         common = p.first_layers[-1]
@@ -91,7 +91,7 @@ class ACMR(DeepMethod):
         modality = torch.arange(2, device=u.device).repeat_interleave(len(u))
         logits = self.network.modality(reverse_gradient(torch.cat(embedded), self.reversal))
         return {
-            "label": p.label_weight * sum(functional.cross_entropy(self.network.label(e), share) for e in embedded),
+            "label": p.label_weight * total(functional.cross_entropy(self.network.label(e), share) for e in embedded),
             "triplet": p.triplet_weight * triplets,
             "modality": functional.cross_entropy(logits, modality),
         }

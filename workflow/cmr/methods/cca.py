@@ -10,21 +10,29 @@ scikit-learn's CCA, which deflates one component after the other and has no ridg
 1,000 rows of 300 and 100 features.
 """
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "CCA",
     "paper": "Hotelling, Relations between two sets of variates, Biometrika 1936",
+    "bibtex": """@article{hotelling1936relations,
+  author = {Hotelling, Harold},
+  title = {Relations Between Two Sets of Variates},
+  journal = {Biometrika},
+  volume = {28},
+  number = {3/4},
+  pages = {321--377},
+  year = {1936},
+  doi = {10.1093/biomet/28.3-4.321}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -32,16 +40,15 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="canonical components, at most the rank of the smaller view")
     regularisation: float = Field(1.0, gt=0, description="ridge r on each covariance; features have variance 1")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class CCA(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
+
+    params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)

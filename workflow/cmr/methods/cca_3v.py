@@ -11,22 +11,29 @@ component k multiplied by λₖ^p, λₖ the eigenvalue of C w = λ D w (all cov
 the visual and tag features first are left to the choice of features.
 """
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod
 from cmr.methods.mcca import sum_of_correlations
 from cmr.methods.scaling import CENTRE, Scaling
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "CCA-3V",
     "paper": "Gong et al., A multi-view embedding space for modeling internet images, tags and semantics, IJCV 2014",
+    "bibtex": """@article{gong2014multi,
+  author = {Gong, Yunchao and Ke, Qifa and Isard, Michael and Lazebnik, Svetlana},
+  title = {A Multi-View Embedding Space for Modeling {Internet} Images, Tags, and Their Semantics},
+  journal = {International Journal of Computer Vision},
+  volume = {106},
+  number = {2},
+  pages = {210--233},
+  year = {2014}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -34,21 +41,20 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="canonical components, at most those of positive correlation")
     power: float = Field(4, ge=0, description="p: a component is weighted by its eigenvalue to the power p")
     regularisation: float = Field(0.1, gt=0, description="ridge r on each covariance; features have variance 1")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class CCA3V(EigenMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), weighted; ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
-        labels = views[0].labels
+        labels = labels_of(views[0])
         self.learn([view.features for view in views], Scaling.fit(labels, CENTRE)(labels))
         return self.history()
 

@@ -15,23 +15,27 @@ a test item, is not part of this method.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, feed_forward, total
 
 INFO = {
     "title": "CDPAE",
     "paper": "Zhan et al., Comprehensive distance-preserving autoencoders for cross-modal retrieval, ACM MM 2018",
+    "bibtex": """@inproceedings{zhan2018comprehensive,
+  author = {Zhan, Yibing and Yu, Jun and Yu, Zhou and Zhang, Rong and Tao, Dacheng and Tian, Qi},
+  title = {Comprehensive Distance-Preserving Autoencoders for Cross-Modal Retrieval},
+  booktitle = {ACM Multimedia},
+  pages = {1137--1145},
+  year = {2018},
+  doi = {10.1145/3240508.3240607}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -41,43 +45,33 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     hidden: int = Field(1024, ge=1, description="dimensions of the code")
     first_mask: float = Field(0.5, ge=0, lt=1, description="share of the first modality's features set to zero")
     second_mask: float = Field(0.7, ge=0, lt=1, description="share of the second modality's features set to zero")
     distances: float = Field(0.3, ge=0, description="w₁: weight of the kept distances")
     reconstruction: float = Field(0.001, ge=0, description="w₂: weight of the reconstruction errors")
     batch_size: int = Field(128, ge=4, description="rows a step, 64 pairs of items")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out pairs")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class CDPAE(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+    info = INFO
+    params: Params
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        return self.learn([view.without_labels() for view in views], validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         width = self.params.hidden
         encoders = {m: feed_forward((d, width), nn.Tanh, nn.Tanh) for m, d in dimensions.items()}
         return Networks(encoders, decode=nn.ModuleDict({m: nn.Linear(width, d) for m, d in dimensions.items()}))
 
-    def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p = self.params
         masks = (p.first_mask, p.second_mask)
         codes = self.embed_all([masked(x, share) for x, share in zip(inputs, masks, strict=True)])
-        errors = [
-            (self.network.decode[m](code) - x).norm(dim=1).mean()
-            for m, code, x in zip(self.modalities, codes, inputs, strict=True)
-        ]
+        errors = [error.norm(dim=1).mean() for error in self.reconstruction_errors(codes, inputs)]
         return {
             "pairs": 2 * distance(*codes).mean(),
             "distances": p.distances * distance_errors(inputs, codes),
-            "reconstruction": 2 * p.reconstruction * sum(errors),
+            "reconstruction": 2 * p.reconstruction * total(errors),
         }
 
 
@@ -99,4 +93,4 @@ def distance_errors(inputs: list[Tensor], codes: list[Tensor]) -> Tensor:
     (f, f_other), (g, g_other) = ((rows[:half], rows[half : 2 * half]) for rows in codes)
     target = torch.sqrt(distance(x, x_other) * distance(y, y_other) + 1e-5)
     pairs = ((f, f_other), (g, g_other), (f, g_other), (g, f_other))
-    return sum((distance(a, b) - target).abs().mean() for a, b in pairs)
+    return total((distance(a, b) - target).abs().mean() for a, b in pairs)

@@ -24,6 +24,12 @@ def training_views(info: Mapping[str, Any], modalities: Sequence[str], train: Pa
     return views
 
 
+def labels_of(view: View) -> np.ndarray:
+    """The labels (n, c) of a view that `training_views` found to have them."""
+    assert view.labels is not None
+    return view.labels
+
+
 def check_modalities(info: Mapping[str, Any], modalities: Sequence[str]) -> None:
     """Raises `UserError` where the method cannot be fitted on so many modalities at once."""
     takes, given = info["modalities"], len(modalities)

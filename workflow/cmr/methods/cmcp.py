@@ -27,14 +27,21 @@ from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part
 from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
 from cmr.methods.graph import evenly, neighbours, normalised, symmetric
-from cmr.methods.scaling import Scaling
+from cmr.methods.scaling import Scaling, fit_each
 from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "CMCP",
     "paper": "Zhai, Peng and Xiao, Cross-modality correlation propagation for cross-media retrieval, ICASSP 2012",
+    "bibtex": """@inproceedings{zhai2012cross,
+  author = {Zhai, Xiaohua and Peng, Yuxin and Xiao, Jianguo},
+  title = {Cross-Modality Correlation Propagation for Cross-Media Retrieval},
+  booktitle = {ICASSP},
+  pages = {2337--2340},
+  year = {2012}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -60,21 +67,24 @@ class CMCP(Method):
     and ``propagated`` label sets (n, u).
     """
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train, pairs=False)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
-        self.rows, self.degrees, self.propagated = {}, {}, {}
-        kinds, counts = [], []
+        self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
+        self.rows: dict[str, np.ndarray] = {}
+        self.degrees: dict[str, np.ndarray] = {}
+        self.propagated: dict[str, np.ndarray] = {}
+        kinds: list[np.ndarray] = []
+        counts: list[np.ndarray] = []
         for m, view in zip(self.modalities, views, strict=True):
-            kind, index, count = np.unique(view.labels, axis=0, return_inverse=True, return_counts=True)
+            kind, index, count = np.unique(labels_of(view), axis=0, return_inverse=True, return_counts=True)
             kinds.append(kind.astype(int))
             counts.append(count)
             extra = evenly(unlabelled[m].features, self.params.unlabelled) if unlabelled else view.features[:0]
             self.propagate(m, np.vstack([view.features, extra]), index, len(kind))
-        first, second = self.modalities
-        self.correlation = {first: correlations(*kinds, counts[0]), second: correlations(*kinds[::-1], counts[1])}
+        (first, second), (u, v) = self.modalities, kinds
+        self.correlation = {first: correlations(u, v, counts[0]), second: correlations(v, u, counts[1])}
         return History()
 
     def propagate(self, modality: str, features: np.ndarray, kind: np.ndarray, kinds: int) -> None:
@@ -117,7 +127,7 @@ class CMCP(Method):
         return query @ self.correlation[query_modality] @ gallery.T
 
     def state(self) -> dict[str, np.ndarray]:
-        state = {}
+        state: dict[str, np.ndarray] = {}
         for m in self.modalities:
             state |= self.scaling[m].state(m) | {
                 f"{m}.correlation": self.correlation[m],

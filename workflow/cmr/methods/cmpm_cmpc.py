@@ -12,23 +12,26 @@ take their place on given features, so layers and rates are ours.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "CMPM+CMPC",
     "paper": "Zhang and Lu, Deep cross-modal projection learning for image-text matching, ECCV 2018",
+    "bibtex": """@inproceedings{zhang2018deep,
+  author = {Zhang, Ying and Lu, Huchuan},
+  title = {Deep Cross-Modal Projection Learning for Image-Text Matching},
+  booktitle = {ECCV},
+  pages = {686--701},
+  year = {2018}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -39,25 +42,19 @@ INFO = {
 EPSILON = 1e-8
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     hidden: int = Field(1024, ge=1, description="width of the ReLU layer")
     dimension: int = Field(512, ge=1, description="dimensions of the embedding, 512 in the paper")
     matching: float = Field(1.0, ge=0, description="weight of CMPM")
     classification: float = Field(1.0, ge=0, description="weight of CMPC")
-    batch_size: int = Field(100, ge=2, description="rows a step")
     learning_rate: float = Field(2e-4, gt=0, description="Adam's step")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class CMPMCMPC(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+    info = INFO
+    params: Params
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        return self.learn(training_views(INFO, self.modalities, train), validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         p = self.params
         own = {m: feed_forward((d, p.hidden, p.dimension), nn.ReLU) for m, d in dimensions.items()}
         return Networks(own, label=nn.Linear(p.dimension, classes, bias=False))

@@ -9,21 +9,25 @@ here the autoencoders take the features themselves, scaled, and have one logisti
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, feed_forward, total
 
 INFO = {
     "title": "Corr-AE",
     "paper": "Feng, Wang and Li, Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
+    "bibtex": """@inproceedings{feng2014cross,
+  author = {Feng, Fangxiang and Wang, Xiaojie and Li, Ruifan},
+  title = {Cross-modal Retrieval with Correspondence Autoencoder},
+  booktitle = {ACM Multimedia},
+  pages = {7--16},
+  year = {2014},
+  doi = {10.1145/2647868.2654902}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -33,35 +37,25 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     hidden: int = Field(1024, ge=1, description="dimensions of the code")
     correspondence: float = Field(0.8, gt=0, lt=1, description="α: weight of the codes' distance against 1 − α")
-    batch_size: int = Field(100, ge=2, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out pairs")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class CorrAE(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+    info = INFO
+    params: Params
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        return self.learn([view.without_labels() for view in views], validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         width = self.params.hidden
         encoders = {m: feed_forward((d, width), nn.Sigmoid, nn.Sigmoid) for m, d in dimensions.items()}
         return Networks(encoders, decode=nn.ModuleDict({m: nn.Linear(width, d) for m, d in dimensions.items()}))
 
-    def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         codes, alpha = self.embed_all(inputs), self.params.correspondence
-        errors = [
-            (self.network.decode[m](code) - x).square().sum(1).mean()
-            for m, code, x in zip(self.modalities, codes, inputs, strict=True)
-        ]
+        errors = [error.square().sum(1).mean() for error in self.reconstruction_errors(codes, inputs)]
         return {
-            "reconstruction": (1 - alpha) * sum(errors),
+            "reconstruction": (1 - alpha) * total(errors),
             "correspondence": alpha * (codes[0] - codes[1]).square().sum(1).mean(),
         }

@@ -25,6 +25,14 @@ from cmr.params import Params as BaseParams
 INFO = {
     "title": "DLA-CMR, dictionaries alone",
     "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    "bibtex": """@article{shang2019adversarial,
+  author = {Shang, Fei and Zhang, Huaxiang and Zhu, Lei and Sun, Jiande},
+  title = {Adversarial cross-modal retrieval based on dictionary learning},
+  journal = {Neurocomputing},
+  volume = {355},
+  pages = {93--104},
+  year = {2019}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,

@@ -11,24 +11,26 @@ hyperbolic tangents stand for the paper's cube-root sigmoids.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import CorrelationParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
 from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "DCCA",
     "paper": "Andrew et al., Deep canonical correlation analysis, ICML 2013",
+    "bibtex": """@inproceedings{andrew2013deep,
+  author = {Andrew, Galen and Arora, Raman and Bilmes, Jeff and Livescu, Karen},
+  title = {Deep Canonical Correlation Analysis},
+  booktitle = {ICML},
+  pages = {1247--1255},
+  year = {2013}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -38,30 +40,21 @@ INFO = {
 }
 
 
-class Params(BaseParams):
-    layers: tuple[int, ...] = Field((1024,), description="hidden layers of each network, tanh")
-    components: int = Field(10, ge=1, description="outputs of each network, and of the embedding")
-    regularisation: float = Field(0.1, gt=0, description="ridge r on the outputs' covariances")
-    batch_size: int = Field(800, ge=2, description="rows a step; many more than components")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step")
-    epochs: int = Field(50, ge=1, description="epochs at most; the best is chosen on held-out pairs")
-    patience: int = Field(10, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+class Params(CorrelationParams):
+    """As they are."""
 
 
 class DCCA(HeadedMethod):
-    """State: the networks' weights, and of each modality ``.mean``, ``.scale``, ``.centre`` and ``.head``."""
+    info = INFO
+    params: CorrelationParams
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        return self.learn([view.without_labels() for view in views], validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         p = self.params
         return Networks({m: feed_forward((d, *p.layers, p.components), nn.Tanh) for m, d in dimensions.items()})
 
-    def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
-        return {"correlation": -total_correlation(*self.embed_all(inputs), self.params.regularisation)}
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        x, y = self.embed_all(inputs)
+        return {"correlation": -total_correlation(x, y, self.params.regularisation)}
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
         return linear_cca(outputs, self.params.regularisation)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,29 +10,39 @@ from torch import Tensor, nn
 
 from cmr.data import Part, View
 from cmr.methods.base import History, Method
-from cmr.methods.scaling import Scaling
+from cmr.methods.checks import training_views
+from cmr.methods.scaling import Scaling, fit_each
 from cmr.methods.training import Terms, Update, apply, load_network, network_state, tensor, train
 
 
 class DeepMethod(Method):
     """Embeds a modality by ``self.network.embed[modality]``. Networks may share layers.
 
-    A subclass gives `build` and `terms`, and its ``fit`` the paired views to `learn`. ``Params`` has ``batch_size``,
-    ``learning_rate``, ``epochs``, ``patience`` and ``scale``.
+    A subclass gives its ``INFO``, `build` and `terms`; what the paper does otherwise, it overrides.
+    ``state``: the weights, the number of classes, and each modality's ``.mean`` and ``.scale`` (d,).
     """
+
+    info: Mapping[str, Any]
+    params: Any
+    network: Any
+
+    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
+        views = training_views(self.info, self.modalities, train)
+        if not self.info["labels"]:
+            views = [view.without_labels() for view in views]
+            validation = validation and {m: view.without_labels() for m, view in validation.items()}
+        return self.learn(views, validation)
 
     def learn(self, views: Sequence[View], validation: Part | None) -> History:
         """Trains on ``views``, row i of each one item; with ``validation`` the best epoch's weights are kept."""
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
+        self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
         self.inputs = [
             tensor(self.scaling[m](v.features, np.float32), self.device)
             for m, v in zip(self.modalities, views, strict=True)
         ]
         labels = views[0].labels
-        self.labels = None if labels is None else tensor(labels, self.device)
-        self.classes = 0 if labels is None else labels.shape[1]
+        self.labels = tensor(np.empty((len(views[0]), 0)) if labels is None else labels, self.device)
+        self.classes = self.labels.shape[1]
         torch.manual_seed(self.seed)
         self.network = self._network()
         history = train(
@@ -53,14 +64,14 @@ class DeepMethod(Method):
 
     @abstractmethod
     def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
-        """The networks: a module with ``embed``, a ModuleDict of one network a modality.
+        """The networks, `Networks` or a module of the method's own.
 
         ``dimensions``: features of each modality; ``classes``: 0 where the method takes no labels.
         """
 
     @abstractmethod
-    def terms(self, inputs: list[Tensor], labels: Tensor | None) -> Terms:
-        """The weighted loss terms of a batch: ``inputs`` (b, d) of each modality, ``labels`` (b, c)."""
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """The weighted loss terms of a batch: ``inputs`` (b, d) of each modality, ``labels`` (b, classes)."""
 
     def updates(self) -> list[Update]:
         """One step of Adam on everything."""
@@ -70,7 +81,7 @@ class DeepMethod(Method):
     def batch_terms(self, rows: Tensor) -> Terms:
         """The terms of some rows. Losses are formed in float32, whatever precision the networks run in."""
         with torch.autocast(self.inputs[0].device.type, enabled=False):
-            return self.terms([x[rows] for x in self.inputs], None if self.labels is None else self.labels[rows])
+            return self.terms([x[rows] for x in self.inputs], self.labels[rows])
 
     def each_epoch(self, epoch: int) -> None:
         """Called before an epoch starts, with its number from 1."""
@@ -84,9 +95,18 @@ class DeepMethod(Method):
 
     def embed_all(self, inputs: list[Tensor]) -> list[Tensor]:
         """Outputs of each modality's network, float32."""
-        device = inputs[0].device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with self.mixed_precision():
             return [self.network.embed[m](x).float() for m, x in zip(self.modalities, inputs, strict=True)]
+
+    def reconstruction_errors(self, codes: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+        """What each modality's decoder makes of its code, minus its input (b, d)."""
+        decoders = [self.network.decode[m] for m in self.modalities]
+        return [decode(code) - x for decode, code, x in zip(decoders, codes, inputs, strict=True)]
+
+    def mixed_precision(self) -> torch.autocast:
+        """Within it, networks compute in bfloat16 on a GPU."""
+        device = torch.device(self.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
@@ -143,10 +163,15 @@ class HeadedMethod(DeepMethod):
 
 
 class Networks(nn.Module):
-    """``embed``: a network a modality; and any more, by name."""
+    """``embed``: a network a modality; and those of the others that a method needs."""
 
-    def __init__(self, embed: Mapping[str, nn.Module], **more: nn.Module):
+    embed: nn.ModuleDict
+    decode: nn.ModuleDict
+    label: nn.Linear
+    modality: nn.Module
+
+    def __init__(self, embed: Mapping[str, nn.Module], **others: nn.Module):
         super().__init__()
         self.embed = nn.ModuleDict(embed)
-        for name, module in more.items():
+        for name, module in others.items():
             self.add_module(name, module)

@@ -22,29 +22,15 @@ validation), the activation inside the modality classifier (tanh).
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import (
-    Update,
-    apply,
-    feed_forward,
-    load_network,
-    network_state,
-    reverse_gradient,
-    tensor,
-    train,
-)
-from cmr.params import Params as BaseParams
+from cmr.methods.common_params import DeepParams
+from cmr.methods.deep import DeepMethod
+from cmr.methods.training import Terms, Update, feed_forward, reverse_gradient
 
 INFO = {
     "title": "DLA-CMR",
@@ -66,7 +52,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     label_weight: float = Field(100.0, ge=0, description="weight of the label classifier's loss; 100 or 200 in §3.4")
     triplet_weight: float = Field(0.02, ge=0, description="weight of the triplet sums; 0.02 or 0.002 in §3.4")
     margin: float = Field(1e-4, ge=0, description="μ of the triplets; 1e-4, 0.01 or 0.02 in §3.4")
@@ -76,9 +62,7 @@ class Params(BaseParams):
     second_layers: tuple[int, ...] = Field((512, 200, 100), description="layers of the second modality (text)")
     batch_size: int = Field(64, ge=2, description="64, and 128 for INRIA-Websearch")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step, not given in the paper")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
     patience: int = Field(10, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class Network(nn.Module):
@@ -92,44 +76,23 @@ class Network(nn.Module):
         self.modality = feed_forward((common, 50, 2), nn.Tanh)
 
 
-class DLACMR(Method):
-    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
-
+class DLACMR(DeepMethod):
+    info = INFO
     params: Params
+    network: Network
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
-        inputs = [self._input(m, v.features) for m, v in zip(self.modalities, views, strict=True)]
-        labels = tensor(views[0].labels, self.device)
-        torch.manual_seed(self.seed)
-        self.network = self._network([x.shape[1] for x in inputs], labels.shape[1])
-        return self._train(inputs, labels, validation)
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
+        layers = dict(zip(self.modalities, (self.params.first_layers, self.params.second_layers), strict=True))
+        return Network(dimensions, layers, classes)
 
-    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
-        def terms(rows: Tensor) -> dict[str, Tensor]:
-            return self.terms(*(x[rows] for x in inputs), labels[rows])
-
+    def updates(self) -> list[Update]:
         optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, fused=True)
-        return train(
-            self.network,
-            [Update(optimizer, terms)],
-            rows=len(labels),
-            epochs=self.params.epochs,
-            batch_size=self.params.batch_size,
-            seed=self.seed,
-            device=self.device,
-            patience=self.params.patience,
-            validate=None if validation is None else lambda: self.validation_score(validation),
-            checkpoint=self.checkpoint,
-        )
+        return [Update(optimizer, self.batch_terms)]
 
-    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms of eq. 14 and the adversarial one, for a batch (b, d₁), (b, d₂), (b, c)."""
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """The weighted terms of eq. 14 and the adversarial one."""
         p = self.params
-        u, v = (self.network.embed[m](x) for m, x in zip(self.modalities, (first, second), strict=True))
+        u, v = self.embed_all(inputs)
         relevant = labels @ labels.T > 0
         distance = euclidean(u, v)
         triplets = triplet_sum(distance, relevant, p.margin) + triplet_sum(distance.T, relevant, p.margin)
@@ -140,27 +103,6 @@ class DLACMR(Method):
             "norm": p.norm_weight * weight_norms(self.network.embed),
             "modality": modality_loss(self.network.modality, u, v, p.reversal),
         }
-
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
-
-    def state(self) -> dict[str, np.ndarray]:
-        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
-        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
-        dimensions = [len(self.scaling[m].mean) for m in self.modalities]
-        self.network = self._network(dimensions, len(state["network.label.bias"]))
-        load_network(self.network, state)
-
-    def _network(self, dimensions: list[int], classes: int) -> Network:
-        layers = (self.params.first_layers, self.params.second_layers)
-        named = dict(zip(self.modalities, layers, strict=True))
-        return Network(dict(zip(self.modalities, dimensions, strict=True)), named, classes).to(self.device)
-
-    def _input(self, modality: str, features: np.ndarray) -> Tensor:
-        return tensor(self.scaling[modality](features, np.float32), self.device)
 
 
 def euclidean(u: Tensor, v: Tensor) -> Tensor:

@@ -32,13 +32,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmr.data import Part
-from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
+from cmr.methods.deep import DeepMethod
 from cmr.methods.relation import Relation, hidden_layers
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import Update, apply, load_network, network_state, tensor, train
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, Update, tensor
 
 INFO = {
     "title": "DRSL",
@@ -59,7 +56,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     network: Literal["wikipedia", "pascal_sentence", "public_code"] = Field(
         "wikipedia", description="the layers: the paper's for a data set, or the public code's"
     )
@@ -70,12 +67,10 @@ class Params(BaseParams):
     representation: int = Field(300, ge=1, description="dimensions of the representations")
     divide_by_batch: bool = Field(False, description="divide the sum of eq. 10 by the rows of the batch")
     batch_size: int = Field(200, ge=2, description="rows of a batch, all pairs of which are scored")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step")
     decay: float = Field(0.98, gt=0, le=1, description="factor of the step after each epoch")
     weight_decay: float = Field(1e-4, ge=0, description="Adam's weight decay")
     epochs: int = Field(150, ge=1, description="epochs at most; the best is chosen on held-out rows")
     patience: int = Field(0, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 @dataclass(frozen=True)
@@ -108,60 +103,31 @@ class Network(nn.Module):
         self.relation = Relation(params.fusion, params.representation, params.hidden, layers.relation, norm)
 
 
-class DRSL(Method):
-    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
-
+class DRSL(DeepMethod):
+    info = INFO
     params: Params
+    network: Network
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
-        inputs = [
-            tensor(self.scaling[m](v.features, np.float32), self.device)
-            for m, v in zip(self.modalities, views, strict=True)
-        ]
-        labels = tensor(views[0].labels, self.device)
-        torch.manual_seed(self.seed)
-        self.network = self._network()
-        return self._train(inputs, labels, validation)
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
+        return Network(dimensions, self.params)
 
-    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
+    def updates(self) -> list[Update]:
         p = self.params
-        optimizer = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             self.network.parameters(), p.learning_rate, betas=(0.5, 0.99), weight_decay=p.weight_decay, fused=True
         )
+        return [Update(self.optimizer, self.batch_terms)]
 
-        def terms(rows: Tensor) -> dict[str, Tensor]:
-            return self.terms(*(x[rows] for x in inputs), labels[rows])
+    def each_epoch(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.params.learning_rate * self.params.decay ** (epoch - 1)
 
-        def decay(epoch: int) -> None:
-            for group in optimizer.param_groups:
-                group["lr"] = p.learning_rate * p.decay ** (epoch - 1)
-
-        return train(
-            self.network,
-            [Update(optimizer, terms)],
-            rows=len(labels),
-            epochs=p.epochs,
-            batch_size=p.batch_size,
-            seed=self.seed,
-            device=self.device,
-            patience=p.patience,
-            validate=None if validation is None else lambda: self.validation_score(validation),
-            checkpoint=self.checkpoint,
-            each_epoch=decay,
-        )
-
-    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Eq. 10 for a batch (b, d₁), (b, d₂), (b, c)."""
-        u, v = (self.network.embed[m](x) for m, x in zip(self.modalities, (first, second), strict=True))
-        loss = relation_loss(self.network.relation(u, v).float(), labels @ labels.T > 0)
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """Eq. 10."""
+        with self.mixed_precision():
+            scores = self.network.relation(*self.embed_all(inputs))
+        loss = relation_loss(scores.float(), labels @ labels.T > 0)
         return {"relation": loss / len(labels) if self.params.divide_by_batch else loss}
-
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
 
     def similarity(
         self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray
@@ -172,19 +138,6 @@ class DRSL(Method):
         with torch.inference_mode():
             scores = self.network.relation.stream(first, second).cpu().numpy()
         return scores if query_modality == self.modalities[0] else scores.T
-
-    def state(self) -> dict[str, np.ndarray]:
-        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
-        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
-        self.network = self._network()
-        load_network(self.network, state)
-
-    def _network(self) -> Network:
-        dimensions = {m: len(scaling.mean) for m, scaling in self.scaling.items()}
-        return Network(dimensions, self.params).to(self.device)
 
 
 def relation_loss(scores: Tensor, similar: Tensor) -> Tensor:

@@ -12,23 +12,26 @@ The public code reports the test epoch that is best; here the epoch is chosen on
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, Update
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, Update, total
 
 INFO = {
     "title": "DSCMR",
     "paper": "Zhen, Hu, Wang and Peng, Deep supervised cross-modal retrieval, CVPR 2019",
+    "bibtex": """@inproceedings{zhen2019deep,
+  author = {Zhen, Liangli and Hu, Peng and Wang, Xu and Peng, Dezhong},
+  title = {Deep Supervised Cross-modal Retrieval},
+  booktitle = {CVPR},
+  pages = {10394--10403},
+  year = {2019}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -38,25 +41,20 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     hidden: int = Field(2048, ge=1, description="width of each modality's ReLU layer")
     dimension: int = Field(1024, ge=1, description="dimensions of the common space")
     discrimination: float = Field(1e-3, ge=0, description="λ: weight of the pairwise likelihoods")
     invariance: float = Field(0.1, ge=0, description="η: weight of the distance of a pair")
-    batch_size: int = Field(100, ge=2, description="rows a step")
     learning_rate: float = Field(1e-4, gt=0, description="step of Adam with β₁ = 0.5")
     epochs: int = Field(500, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class DSCMR(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean`` and ``.scale``."""
+    info = INFO
+    params: Params
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        return self.learn(training_views(INFO, self.modalities, train), validation)
-
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         p = self.params
         shared = nn.Linear(p.hidden, p.dimension)
         own = {m: nn.Sequential(nn.Linear(d, p.hidden), nn.ReLU(), shared) for m, d in dimensions.items()}
@@ -71,8 +69,8 @@ class DSCMR(DeepMethod):
         shared_labels = labels @ labels.T
         pairs = ((u, u), (u, v), (v, v))
         return {
-            "label": sum((self.network.label(out) - labels).norm(dim=1).mean() for out in (u, v)),
-            "discrimination": self.params.discrimination * sum(likelihood(a, b, shared_labels) for a, b in pairs),
+            "label": total((self.network.label(out) - labels).norm(dim=1).mean() for out in (u, v)),
+            "discrimination": self.params.discrimination * total(likelihood(a, b, shared_labels) for a, b in pairs),
             "invariance": self.params.invariance * (u - v).norm(dim=1).mean(),
         }
 

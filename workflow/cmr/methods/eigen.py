@@ -1,6 +1,7 @@
 """The solver behind every method that is an eigenproblem: canonical pairs of two views, and stacked views."""
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -58,10 +59,10 @@ class EigenMethod(LinearMethod):
     """
 
     @abstractmethod
-    def matrices(self, features: list[np.ndarray], *targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A and B, both (Σd, Σd), from the views' rows (n_i, d_i)."""
+    def matrices(self, features: list[np.ndarray], *targets: Any, **_: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A and B, both (Σd, Σd), from the views' rows (n_i, d_i), with ``targets`` as in `solve`."""
 
-    def solve(self, features: list[np.ndarray], *targets: np.ndarray) -> list[np.ndarray]:
+    def solve(self, features: list[np.ndarray], *targets: Any, **_: Any) -> list[np.ndarray]:
         rows, bases = zip(*map(row_space, features), strict=True)
         self.eigenvalues, vectors = top_eigenpairs(*self.matrices(list(rows), *targets), self.params.components)
         parts = np.split(vectors, np.cumsum([x.shape[1] for x in rows]))[: len(rows)]

@@ -11,22 +11,28 @@ so that the cross blocks are the scatter between views of the class means, weigh
 paper's weight μ of the second view's S_b is 1.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.scatter import class_sums, scatters
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "GMLDA",
     "paper": "Sharma et al., Generalized multiview analysis: a discriminative latent space, CVPR 2012",
+    "bibtex": """@inproceedings{sharma2012generalized,
+  author = {Sharma, Abhishek and Kumar, Abhishek and Daum{\\'e} III, Hal and Jacobs, David W.},
+  title = {Generalized Multiview Analysis: A Discriminative Latent Space},
+  booktitle = {CVPR},
+  pages = {2160--2167},
+  year = {2012},
+  doi = {10.1109/CVPR.2012.6247923}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": True,
@@ -34,21 +40,20 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(40, ge=1, description="directions, at most those with a positive eigenvalue")
     alpha: float = Field(10.0, gt=0, description="α: weight of the covariance between views")
     regularisation: float = Field(1.0, gt=0, description="ridge r on B; features have variance 1")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class GMLDA(EigenMethod):
     """``fit`` takes labelled rows of any modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train, pairs=False)
-        self.learn([view.features for view in views], *(view.labels for view in views))
+        self.learn([view.features for view in views], *map(labels_of, views))
         return self.history()
 
     def matrices(self, features: list[np.ndarray], *labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

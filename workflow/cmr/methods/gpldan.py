@@ -37,12 +37,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, tensor, train
-from cmr.params import Params as BaseParams
+from cmr.methods.common_params import DeepParams
+from cmr.methods.deep import DeepMethod
+from cmr.methods.training import Terms, Update, apply, feed_forward, tensor, total
 
 INFO = {
     "title": "GPLDAN",
@@ -65,7 +62,7 @@ ROWS_AT_ONCE = 512
 SMALLEST = 1e-12
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     alpha: float = Field(1.0, ge=0, description="α, weight of the unpaired distances; 0 takes them away")
     beta: float = Field(0.1, ge=0, description="β, weight of the mutual distances; 0 takes them away")
     classifier_weight: float = Field(0.01, ge=0, description="λ of the modality classifier; 0 takes it away")
@@ -80,9 +77,6 @@ class Params(BaseParams):
     learning_rate: float = Field(1e-4, gt=0, description="of the projector's Adam, §3.2")
     weight_decay: float = Field(1e-4, ge=0, description="of the projector's Adam, §3.2")
     classifier_learning_rate: float = Field(5e-5, gt=0, description="of the classifier's RMSprop, §3.2")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out pairs")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class Projector(nn.Module):
@@ -107,81 +101,67 @@ class Projector(nn.Module):
         return representations, torch.softmax(self.attention(representations).squeeze(2), dim=1)
 
 
-class GPLDAN(Method):
-    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,).
+class Network(nn.Module):
+    """The projector and the modality classifier."""
 
-    Embeddings are the k representations and the k attentions, (n, kH + k); without attention what cosine compares.
-    """
-
-    params: Params
-
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
-        inputs = [self._input(m, v.features) for m, v in zip(self.modalities, views, strict=True)]
-        torch.manual_seed(self.seed)
-        self.network = self._network([x.shape[1] for x in inputs])
-        pairs = None if validation is None else {m: view.without_labels() for m, view in validation.items()}
-        return self._train(inputs, pairs)
-
-    def _train(self, inputs: list[Tensor], validation: Part | None) -> History:
-        p = self.params
-        projector, classifier = self.network["projector"].parameters(), self.network["classifier"].parameters()
-        return train(
-            self.network,
-            [
-                Update(
-                    torch.optim.RMSprop(classifier, p.classifier_learning_rate),
-                    lambda rows: self.classifier_terms(*(x[rows] for x in inputs)),
-                ),
-                Update(
-                    torch.optim.Adam(projector, p.learning_rate, weight_decay=p.weight_decay),
-                    lambda rows: self.terms(*(x[rows] for x in inputs)),
-                ),
-            ],
-            rows=len(inputs[0]),
-            epochs=p.epochs,
-            batch_size=p.batch_size,
-            seed=self.seed,
-            device=self.device,
-            patience=p.patience,
-            validate=None if validation is None else lambda: self.validation_score(validation),
-            checkpoint=self.checkpoint,
+    def __init__(self, dimensions: Mapping[str, int], params: Params):
+        super().__init__()
+        self.projector = Projector(dimensions, params)
+        self.classifier = feed_forward(
+            (params.representations * params.dimension, params.classifier_hidden, 1), nn.ReLU
         )
 
-    def terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        """The projector's weighted terms of eqs. 9 and 11, for a batch (b, d₁), (b, d₂)."""
+
+class GPLDAN(DeepMethod):
+    """Embeddings are the k representations and attentions, (n, kH + k); without attention what cosine compares."""
+
+    info = INFO
+    params: Params
+    network: Network
+
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
+        return Network(dimensions, self.params)
+
+    def updates(self) -> list[Update]:
+        p, network = self.params, self.network
+        classifier = torch.optim.RMSprop(network.classifier.parameters(), p.classifier_learning_rate)
+        projector = torch.optim.Adam(network.projector.parameters(), p.learning_rate, weight_decay=p.weight_decay)
+        return [
+            Update(classifier, lambda rows: self.classifier_terms([x[rows] for x in self.inputs])),
+            Update(projector, self.batch_terms),
+        ]
+
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """The projector's weighted terms of eqs. 9 and 11."""
         p = self.params
-        v, t = self._abstract(first, second)
+        v, t = self._abstract(inputs)
         between, images, texts = self.distances(v, t), self.distances(v, v), self.distances(t, t)
-        target = original_distances(first, second)
+        target = original_distances(*inputs)
         return {
             "pairwise": between.diagonal().mean(),
-            "unpaired": p.alpha * sum(unpaired(d, target, p.unpaired) for d in (between, images, texts)),
+            "unpaired": p.alpha * total(unpaired(d, target, p.unpaired) for d in (between, images, texts)),
             "mutual": p.beta * mutual(between, images, texts),
-            "confusion": p.classifier_weight * modality_loss(self.network["classifier"], t, v),
+            "confusion": p.classifier_weight * modality_loss(self.network.classifier, t, v),
         }
 
-    def classifier_terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    def classifier_terms(self, inputs: list[Tensor]) -> Terms:
         """Eq. 10, which the modality classifier minimises."""
         with torch.no_grad():
-            v, t = self._abstract(first, second)
-        return {"modality": modality_loss(self.network["classifier"], v, t)}
+            v, t = self._abstract(inputs)
+        return {"modality": modality_loss(self.network.classifier, v, t)}
 
     def distances(self, x: Tensor, y: Tensor) -> Tensor:
         """l_p (n, m) of all rows of x (n, L) with all rows of y (m, L)."""
         if self.params.fusion == "attention":
-            return 1 - fused_cosine(*self.network["projector"].attended(x), *self.network["projector"].attended(y))
+            return 1 - fused_cosine(*self.network.projector.attended(x), *self.network.projector.attended(y))
         return 1 - cosine(self._fused(x), self._fused(y))
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         def embedding(inputs: Tensor) -> Tensor:
-            abstract = self.network["projector"](modality, inputs)
+            abstract = self.network.projector(modality, inputs)
             if self.params.fusion != "attention":
                 return self._fused(abstract)
-            return torch.cat([abstract, self.network["projector"].attended(abstract)[1]], dim=1)
+            return torch.cat([abstract, self.network.projector.attended(abstract)[1]], dim=1)
 
         return apply(embedding, self.scaling[modality](features, np.float32), self.device)
 
@@ -203,26 +183,9 @@ class GPLDAN(Method):
                     scores[i : i + ROWS_AT_ONCE, j : j + ROWS_AT_ONCE] = fused_cosine(*x, *y).cpu().numpy()
         return scores
 
-    def state(self) -> dict[str, np.ndarray]:
-        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
-        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
-        self.network = self._network([len(self.scaling[m].mean) for m in self.modalities])
-        load_network(self.network, state)
-
-    def _network(self, dimensions: list[int]) -> nn.ModuleDict:
-        p = self.params
-        projector = Projector(dict(zip(self.modalities, dimensions, strict=True)), p)
-        classifier = feed_forward((p.representations * p.dimension, p.classifier_hidden, 1), nn.ReLU)
-        return nn.ModuleDict({"projector": projector, "classifier": classifier}).to(self.device)
-
-    def _input(self, modality: str, features: np.ndarray) -> Tensor:
-        return tensor(self.scaling[modality](features, np.float32), self.device)
-
-    def _abstract(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        return [self.network["projector"](m, x) for m, x in zip(self.modalities, (first, second), strict=True)]
+    def _abstract(self, inputs: list[Tensor]) -> list[Tensor]:
+        with self.mixed_precision():
+            return [self.network.projector(m, x).float() for m, x in zip(self.modalities, inputs, strict=True)]
 
     def _fused(self, abstract: Tensor) -> Tensor:
         """What is compared without attention: all L numbers (n, L), or the mean representation (n, H)."""

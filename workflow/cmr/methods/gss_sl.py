@@ -6,6 +6,15 @@ Figures: Shang et al. 2019 (DLA-CMR), Tables 2 and 3; Hu et al. 2019 (SDML), Tab
 INFO = {
     "title": "GSS-SL",
     "paper": "Zhang, Ma, Li, Huang and Tian, Generalized semi-supervised and structured subspace learning, TMM 2018",
+    "bibtex": """@article{zhang2018generalized,
+  author = {Zhang, Liang and Ma, Bingpeng and Li, Guorong and Huang, Qingming and Tian, Qi},
+  title = {Generalized Semi-supervised and Structured Subspace Learning for Cross-Modal Retrieval},
+  journal = {IEEE Transactions on Multimedia},
+  volume = {20},
+  number = {1},
+  pages = {128--141},
+  year = {2018}
+}""",
     "provenance": "quoted",
     "reason": (
         "the texts at hand say only that a label graph predicts labels of the unlabelled rows before a "

@@ -12,8 +12,6 @@ code (2 and 1, for histograms) do not carry over to scaled features: choose them
 reweighted, all maps in one solve. The class graph is summed by classes and the neighbours are sparse: no n × n matrix.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -21,16 +19,25 @@ from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.graph import neighbours, symmetric
 from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import sums_by
 from cmr.methods.sparse_rows import minimise
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "JFSSL",
     "paper": "Wang et al., Joint feature selection and subspace learning for cross-modal retrieval, TPAMI 2016",
+    "bibtex": """@article{wang2016joint,
+  author = {Wang, Kaiye and He, Ran and Wang, Liang and Wang, Wei and Tan, Tieniu},
+  title = {Joint Feature Selection and Subspace Learning for Cross-Modal Retrieval},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  volume = {38},
+  number = {10},
+  pages = {2010--2023},
+  year = {2016}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -38,24 +45,23 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     sparsity: float = Field(20.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
     graph: float = Field(100.0, ge=0, description="λ₂: weight of the graph, divided by the mean degree")
     across: float = Field(1.0, ge=0, description="β: weight of items of one class across modalities")
     neighbours: int = Field(20, ge=1, description="k nearest neighbours within a modality")
     width: float = Field(1.0, gt=0, description="δ² over the mean squared distance from the mean")
     iterations: int = Field(5, ge=1, description="most reweightings of the ℓ2,1 norm")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class JFSSL(LinearMethod):
     """``fit`` takes labelled rows of either modality. State: ``{modality}.map`` (d, c), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train, pairs=False)
-        self.learn([view.features for view in views], *(view.labels for view in views))
+        self.learn([view.features for view in views], *map(labels_of, views))
         return History([{"iteration": i, "objective": value} for i, value in enumerate(self.objectives, 1)])
 
     def solve(self, features: list[np.ndarray], *labels: np.ndarray) -> list[np.ndarray]:

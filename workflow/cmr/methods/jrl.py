@@ -25,16 +25,25 @@ from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part, View
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.graph import evenly, neighbours, normalised, symmetric
 from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import memberships
 from cmr.methods.sparse_rows import minimise
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "JRL",
     "paper": "Zhai, Peng and Xiao, Learning cross-media joint representation, TCSVT 2014",
+    "bibtex": """@article{zhai2014learning,
+  author = {Zhai, Xiaohua and Peng, Yuxin and Xiao, Jianguo},
+  title = {Learning Cross-Media Joint Representation With Sparse and Semisupervised Regularization},
+  journal = {IEEE Transactions on Circuits and Systems for Video Technology},
+  volume = {24},
+  number = {6},
+  pages = {965--978},
+  year = {2014}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -43,7 +52,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     semantic: float = Field(1.0, gt=0, description="μ: weight of the regression on labels")
     pairs: float = Field(1.0, ge=0, description="λ: weight of the distance of paired rows")
     graph: float = Field(1000.0, ge=0, description="σ: weight of the graph")
@@ -54,22 +63,21 @@ class Params(BaseParams):
         "neighbours", description="class shares of the nearest training items, or cosine of the projected features"
     )
     iterations: int = Field(5, ge=1, description="most reweightings of the ℓ2,1 norm")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class JRL(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map``, ``.mean``, ``.scale``, training ``projected`` and ``shares``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         extra = [self.graph_rows(unlabelled, m) for m in self.modalities]
-        self.learn([view.features for view in views], views[0].labels, *extra)
+        self.learn([view.features for view in views], labels_of(views[0]), *extra)
         self.projected = np.vstack(
             [super(JRL, self).embed(m, v.features) for m, v in zip(self.modalities, views, strict=True)]
         )
-        self.shares = np.vstack([memberships(view.labels) for view in views]).astype(np.float32)
+        self.shares = np.vstack([memberships(labels_of(view)) for view in views]).astype(np.float32)
         return History([{"iteration": i, "objective": value} for i, value in enumerate(self.objectives, 1)])
 
     def graph_rows(self, unlabelled: Part | None, modality: str) -> np.ndarray | None:

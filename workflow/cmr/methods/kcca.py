@@ -22,14 +22,24 @@ from scipy.spatial.distance import cdist
 from cmr.data import Part
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import RANK_TOLERANCE, canonical_pairs, covariance, with_ridge
 from cmr.methods.memory import require_memory
-from cmr.methods.scaling import Scaling
-from cmr.params import Params as BaseParams
+from cmr.methods.scaling import Scaling, fit_each
 
 INFO = {
     "title": "KCCA",
     "paper": "Hardoon, Szedmak and Shawe-Taylor, Canonical correlation analysis, Neural Computation 2004",
+    "bibtex": """@article{hardoon2004canonical,
+  author = {Hardoon, David R. and Szedmak, Sandor and Shawe-Taylor, John},
+  title = {Canonical Correlation Analysis: An Overview with Application to Learning Methods},
+  journal = {Neural Computation},
+  volume = {16},
+  number = {12},
+  pages = {2639--2664},
+  year = {2004},
+  doi = {10.1162/0899766042321814}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -37,30 +47,28 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="canonical components")
     kernel: Literal["gaussian", "linear"] = Field("gaussian", description="kernel of both modalities")
     width: float = Field(1.0, gt=0, description="w: squared bandwidth over the mean squared distance from the mean")
     rank: int = Field(500, ge=1, description="kernel principal components kept, at most the training rows")
     regularisation: float = Field(1.0, gt=0, description="ridge κ, relative to the mean variance of kernel features")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class KCCA(Method):
     """``fit`` takes pairs. State: scaling, training ``rows``, ``coefficients`` (n, k) and ``offset`` a modality."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         n = len(views[0])
         require_memory(f"KCCA on {n} training rows (four {n} × {n} matrices)", 4 * 8 * n * n)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
+        self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
         self.rows = {m: self.scaling[m](v.features) for m, v in zip(self.modalities, views, strict=True)}
         self.spread = {m: float((rows**2).sum(axis=1).mean()) for m, rows in self.rows.items()}
-        self.coefficients, self.offset = {}, {}
+        self.coefficients: dict[str, np.ndarray] = {}
+        self.offset: dict[str, np.ndarray] = {}
         (x, x_dual, x_mean), (y, y_dual, y_mean) = (self.principal_components(m) for m in self.modalities)
         x_own, y_own = (
             with_ridge(covariance(view, view), self.params.regularisation * np.square(view).sum() / n / view.shape[1])
@@ -99,7 +107,7 @@ class KCCA(Method):
         return (kernel @ self.coefficients[modality] - self.offset[modality]).astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
-        state = {}
+        state: dict[str, np.ndarray] = {}
         for m in self.modalities:
             state |= self.scaling[m].state(m) | {
                 f"{m}.rows": self.rows[m],

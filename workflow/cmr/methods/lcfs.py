@@ -9,21 +9,26 @@ S⁻¹ = (MMᵀ + ε² I)^−½ from the bound ‖M‖_* ≤ ½ tr(Mᵀ S⁻¹ M
 2c directions of M, so no n × n matrix is formed. ε is relative to M's largest singular value at the start.
 """
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.linear import LinearMethod, ridge
 from cmr.methods.sparse_rows import reweighted, row_norms
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "LCFS",
     "paper": "Wang et al., Learning coupled feature spaces for cross-modal matching, ICCV 2013",
+    "bibtex": """@inproceedings{wang2013learning,
+  author = {Wang, Kaiye and He, Ran and Wang, Wei and Wang, Liang and Tan, Tieniu},
+  title = {Learning Coupled Feature Spaces for Cross-Modal Matching},
+  booktitle = {ICCV},
+  pages = {2088--2095},
+  year = {2013}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -32,27 +37,26 @@ INFO = {
 SMOOTHING = 0.01
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     sparsity: float = Field(1.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
     low_rank: float = Field(1.0, ge=0, description="λ₂: weight of the trace norm")
     iterations: int = Field(20, ge=1, description="most steps of the half-quadratic minimisation")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class LCFS(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, c), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
-        labels = views[0].labels
+        labels = labels_of(views[0])
         self.learn([view.features for view in views], labels - labels.mean(axis=0))
         return History([{"iteration": i, "objective": value} for i, value in enumerate(self.objectives, 1)])
 
     def solve(self, features: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
         maps = [ridge(x, labels, 1e-3) for x in features]
-        epsilon = SMOOTHING * np.linalg.norm(self.projected(features, maps), 2)
+        epsilon = SMOOTHING * float(np.linalg.norm(self.projected(features, maps), 2))
         own = [x.T @ x for x in features]
         self.objectives: list[float] = []
         for _ in range(self.params.iterations):

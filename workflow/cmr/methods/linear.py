@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
 from cmr.methods.base import Method
-from cmr.methods.scaling import Scaling
+from cmr.methods.scaling import Scaling, fit_each
 
 
 class LinearMethod(Method):
@@ -17,15 +18,20 @@ class LinearMethod(Method):
     ``Params`` has ``scale``, a mode of `Scaling.fit`.
     """
 
-    def learn(self, features: Sequence[np.ndarray], *targets: np.ndarray) -> None:
+    params: Any
+
+    def learn(self, features: Sequence[np.ndarray], *targets: Any) -> None:
         """Fits scaling and maps: ``features`` (n_m, d_m) of each modality; ``targets`` are passed on to `solve`."""
-        self.scaling = {m: Scaling.fit(x, self.params.scale) for m, x in zip(self.modalities, features, strict=True)}
+        self.scaling = fit_each(self.modalities, features, self.params.scale)
         scaled = [self.scaling[m](x) for m, x in zip(self.modalities, features, strict=True)]
         self.maps = dict(zip(self.modalities, self.solve(scaled, *targets), strict=True))
 
     @abstractmethod
-    def solve(self, features: list[np.ndarray], *targets: np.ndarray) -> list[np.ndarray]:
-        """The maps W (d_m, k) of each modality, from scaled features (n_m, d_m) float64."""
+    def solve(self, features: list[np.ndarray], *targets: Any, **_: Any) -> list[np.ndarray]:
+        """The maps W (d_m, k) of each modality, from scaled features (n_m, d_m) float64.
+
+        A subclass names the ``targets`` that it gives to `learn`: the signature leaves them open.
+        """
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         return (self.scaling[modality](features) @ self.maps[modality]).astype(np.float32)

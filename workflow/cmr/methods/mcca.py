@@ -8,8 +8,6 @@ of Kettenring, "Canonical analysis of several sets of variables", Biometrika 197
 a generalised eigenproblem over stacked views. With two views its solution is that of `cca`, but for a factor √2.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 from pydantic import Field
@@ -17,12 +15,19 @@ from pydantic import Field
 from cmr.data import Part
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, covariance, with_ridge
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "MCCA",
     "paper": "Rupnik and Shawe-Taylor, Multi-view canonical correlation analysis, SiKDD 2010",
+    "bibtex": """@inproceedings{rupnik2010multi,
+  author = {Rupnik, Jan and Shawe-Taylor, John},
+  title = {Multi-View Canonical Correlation Analysis},
+  booktitle = {SiKDD},
+  pages = {1--4},
+  year = {2010}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": False,
@@ -30,16 +35,15 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="canonical components, at most those of positive correlation")
     regularisation: float = Field(1.0, gt=0, description="ridge r on each covariance; features have variance 1")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class MCCA(EigenMethod):
     """``fit`` takes the items that have every modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
+
+    params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)

@@ -11,22 +11,31 @@ compared by the cosine under the couple whose query modality asks. λ and η are
 paper; choose them on validation rows.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History, unit_rows
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "MDCR",
     "paper": "Wei et al., Modality-dependent cross-media retrieval, ACM TIST 2016",
+    "bibtex": """@article{wei2016modality,
+  author = {Wei, Yunchao and Zhao, Yao and Zhu, Zhenfeng and Wei, Shikui and Xiao, Yanhui and Feng, Jiashi and
+            Yan, Shuicheng},
+  title = {Modality-Dependent Cross-Media Retrieval},
+  journal = {ACM Transactions on Intelligent Systems and Technology},
+  volume = {7},
+  number = {4},
+  pages = {57:1--57:13},
+  year = {2016},
+  doi = {10.1145/2775109}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -34,20 +43,19 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     correlation: float = Field(0.5, gt=0, lt=1, description="λ: weight of the pairs against 1 − λ of the labels")
     penalty: float = Field(0.1, gt=0, description="η: weight of ‖U‖² + ‖W‖² against the mean squared error of a row")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class MDCR(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, 2c), columns of the first modality's queries first."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
-        labels = views[0].labels
+        labels = labels_of(views[0])
         self.learn([view.features for view in views], labels - labels.mean(axis=0))
         return History()
 

@@ -18,15 +18,22 @@ from scipy.spatial.distance import cdist
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import canonical_pairs, with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
 from cmr.methods.scatter import sums_by
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "ml-CCA",
     "paper": "Ranjan, Rasiwasia and Jawahar, Multi-label cross-modal retrieval, ICCV 2015",
+    "bibtex": """@inproceedings{ranjan2015multi,
+  author = {Ranjan, Viresh and Rasiwasia, Nikhil and Jawahar, C. V.},
+  title = {Multi-Label Cross-Modal Retrieval},
+  booktitle = {ICCV},
+  pages = {4094--4102},
+  year = {2015}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": True,
@@ -34,22 +41,21 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="canonical components, at most the rank of C_xy")
     similarity: Literal["cosine", "exponential"] = Field("cosine", description="f, of two label vectors")
     sigma: float = Field(1.0, gt=0, description="σ of the exponential f")
     regularisation: float = Field(0.25, gt=0, description="ridge r relative to the covariance's mean diagonal")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class MlCCA(LinearMethod):
     """``fit`` takes labelled rows of either modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train, pairs=False)
-        self.learn([view.features for view in views], *(view.labels for view in views))
+        self.learn([view.features for view in views], *map(labels_of, views))
         return History([{"component": i, "correlation": float(r)} for i, r in enumerate(self.correlations, 1)])
 
     def solve(self, features: list[np.ndarray], *labels: np.ndarray) -> list[np.ndarray]:

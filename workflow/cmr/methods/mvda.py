@@ -12,7 +12,6 @@ An item with several labels counts in part for each.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import scipy.linalg
@@ -20,14 +19,21 @@ from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.scatter import class_sums
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "MvDA",
     "paper": "Kan et al., Multi-view discriminant analysis, ECCV 2012",
+    "bibtex": """@inproceedings{kan2012multi,
+  author = {Kan, Meina and Shan, Shiguang and Zhang, Haihong and Lao, Shihong and Chen, Xilin},
+  title = {Multi-View Discriminant Analysis},
+  booktitle = {ECCV},
+  pages = {808--821},
+  year = {2012}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": True,
@@ -35,20 +41,19 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(40, ge=1, description="directions, at most the number of classes less one")
     regularisation: float = Field(0.1, gt=0, description="ridge r on the within-class scatter of a row")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class MvDA(EigenMethod):
     """``fit`` takes labelled rows of any modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train, pairs=False)
-        self.learn([view.features for view in views], *(view.labels for view in views))
+        self.learn([view.features for view in views], *map(labels_of, views))
         return self.history()
 
     def matrices(self, features: list[np.ndarray], *labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +63,8 @@ class MvDA(EigenMethod):
 
 def multiview_scatters(features: list[np.ndarray], labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """S and D, each divided by the number n of rows of all views."""
-    sums, counts = zip(*map(class_sums, features, labels), strict=True)
-    sums, counts = np.hstack(sums), sum(counts)
+    of_views, sizes = zip(*map(class_sums, features, labels), strict=True)
+    sums, counts = np.hstack(of_views), np.sum(sizes, axis=0)
     n, total = counts.sum(), sums.sum(axis=0)
     class_part = (sums / np.maximum(counts, 1e-12)[:, None]).T @ sums
     own = scipy.linalg.block_diag(*(x.T @ x for x in features))

@@ -10,22 +10,30 @@ for X_j of one row an item. ε = 1e-4 and the scaling by the traces are those of
 in features × features, never in items × items. With α = 0 this is `mvda` on pairs.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.mvda import multiview_scatters
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "MvDA-VC",
     "paper": "Kan et al., Multi-view discriminant analysis, TPAMI 2016",
+    "bibtex": """@article{kan2016multi,
+  author = {Kan, Meina and Shan, Shiguang and Zhang, Haihong and Lao, Shihong and Chen, Xilin},
+  title = {Multi-View Discriminant Analysis},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  volume = {38},
+  number = {1},
+  pages = {188--194},
+  year = {2016},
+  doi = {10.1109/TPAMI.2015.2435740}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": True,
@@ -34,21 +42,20 @@ INFO = {
 EPSILON = 1e-4
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(40, ge=1, description="directions, at most the number of classes less one")
     consistency: float = Field(0.1, ge=0, description="α: weight of view consistency, relative to the traces")
     regularisation: float = Field(0.1, gt=0, description="ridge r on the within-class scatter of a row")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class MvDAVC(EigenMethod):
     """``fit`` takes the items that have every modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
-        self.learn([view.features for view in views], *(view.labels for view in views))
+        self.learn([view.features for view in views], *map(labels_of, views))
         return self.history()
 
     def matrices(self, features: list[np.ndarray], *labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

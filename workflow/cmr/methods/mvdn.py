@@ -10,22 +10,25 @@ counts in part for each.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "MvDN",
     "paper": "Kan, Shan and Chen, Multi-view deep network for cross-view classification, CVPR 2016",
+    "bibtex": """@inproceedings{kan2016deep,
+  author = {Kan, Meina and Shan, Shiguang and Chen, Xilin},
+  title = {Multi-View Deep Network for Cross-View Classification},
+  booktitle = {CVPR},
+  pages = {4847--4855},
+  year = {2016}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": True,
@@ -35,24 +38,20 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     hidden: int = Field(1024, ge=1, description="width of each modality's own layer, tanh")
     common: int = Field(512, ge=1, description="width of the common layer, tanh")
     dimension: int = Field(64, ge=1, description="dimensions of the output, linear")
     batch_size: int = Field(400, ge=4, description="items a step; several of each class")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class MvDN(DeepMethod):
     """``fit`` takes the items that have every modality. State: the networks' weights, ``.mean``, ``.scale``."""
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        return self.learn(training_views(INFO, self.modalities, train), validation)
+    info = INFO
+    params: Params
 
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         p = self.params
         common = feed_forward((p.hidden, p.common, p.dimension), nn.Tanh)
         return Networks({m: nn.Sequential(nn.Linear(d, p.hidden), nn.Tanh(), common) for m, d in dimensions.items()})

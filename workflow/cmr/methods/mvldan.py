@@ -12,24 +12,30 @@ of all training rows, standardised. The authors' network ends in as many outputs
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmr.data import Part
-from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
-from cmr.methods.training import Terms, feed_forward
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, feed_forward, total
 
 INFO = {
     "title": "MvLDAN",
     "paper": "Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
+    "bibtex": """@article{hu2019multi,
+  author = {Hu, Peng and Peng, Dezhong and Sang, Yongsheng and Xiang, Yong},
+  title = {Multi-View Linear Discriminant Analysis Network},
+  journal = {IEEE Transactions on Image Processing},
+  volume = {28},
+  number = {11},
+  pages = {5352--5365},
+  year = {2019},
+  doi = {10.1109/TIP.2019.2913511}
+}""",
     "provenance": "own",
     "modalities": "any",
     "labels": True,
@@ -40,16 +46,13 @@ INFO = {
 THRESHOLD = 1.0
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     layers: tuple[int, ...] = Field((2048,), description="hidden layers of each network, ReLU")
     pairs: float = Field(1e-3, ge=0, description="c: weight of the products of paired outputs")
     regularisation: float = Field(1e-3, gt=0, description="ridge r on D of a batch")
     decay: float = Field(1e-5, ge=0, description="weight of the squared weights, in the loss")
     batch_size: int = Field(100, ge=4, description="items a step; several of each class")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 class MvLDAN(HeadedMethod):
@@ -58,10 +61,10 @@ class MvLDAN(HeadedMethod):
     State: the networks' weights, and of each modality ``.mean``, ``.scale``, ``.centre`` and ``.head``.
     """
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        return self.learn(training_views(INFO, self.modalities, train), validation)
+    info = INFO
+    params: Params
 
-    def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         return Networks({m: feed_forward((d, *self.params.layers, classes), nn.ReLU) for m, d in dimensions.items()})
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
@@ -69,7 +72,7 @@ class MvLDAN(HeadedMethod):
         weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
             "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, self.classes - 1),
-            "decay": self.params.decay * sum(w.square().sum() for w in weights),
+            "decay": self.params.decay * total(w.square().sum() for w in weights),
         }
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:

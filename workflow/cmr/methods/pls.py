@@ -8,8 +8,6 @@ section 3; Rosipal and Krämer, "Overview and recent advances in partial least s
 the leading singular vectors of the cross-covariance C₁₂: CCA with the covariances of each view left out.
 """
 
-from typing import Literal
-
 import numpy as np
 import scipy.linalg
 from pydantic import Field
@@ -17,13 +15,24 @@ from pydantic import Field
 from cmr.data import Part
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import covariance
 from cmr.methods.linear import LinearMethod, back, row_space
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "PLS",
     "paper": "Rosipal and Krämer, Overview and recent advances in partial least squares, SLSFS 2006",
+    "bibtex": """@incollection{rosipal2006overview,
+  author = {Rosipal, Roman and Kr{\\"a}mer, Nicole},
+  title = {Overview and Recent Advances in Partial Least Squares},
+  booktitle = {Subspace, Latent Structure and Feature Selection},
+  series = {Lecture Notes in Computer Science},
+  volume = {3940},
+  pages = {34--51},
+  publisher = {Springer},
+  year = {2006},
+  doi = {10.1007/11752790_2}
+}""",
     "provenance": "own",
     "modalities": 2,
     "labels": False,
@@ -31,15 +40,14 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     components: int = Field(10, ge=1, description="pairs of directions, at most the features of the smaller view")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class PLS(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
+
+    params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)

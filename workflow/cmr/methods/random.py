@@ -31,6 +31,8 @@ class Params(BaseParams):
 class Random(Method):
     """State: ``seed``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         training_views(INFO, self.modalities, train)
         return History()

@@ -59,7 +59,8 @@ class Relation(nn.Module):
             fused = self.first((a[:, None] * b).flatten(0, 1))
             hidden = functional.relu(self.norm(fused) if self.norm else fused)
         elif len(self.rest) == 1 and not a.is_cuda:
-            return PairScores.apply(a, b, self.rest[0].weight[0]) + self.rest[0].bias
+            weight, bias = self.rest.parameters()
+            return PairScores.apply(a, b, weight[0]) + bias
         else:
             hidden = functional.relu(a[:, None] + b).flatten(0, 1)
         return self.rest(hidden).view(len(a), len(b))
@@ -76,6 +77,11 @@ def hidden_layers(sizes: tuple[int, ...], batch_normalisation: bool) -> list[nn.
 
 class PairNorm(nn.BatchNorm1d):
     """Batch normalisation over all pairs."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def of_sides(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Of the n·m rows a_i + b_j, as two sides again: the sum of the results' rows i and j is the normalised row.

@@ -6,20 +6,28 @@ and every modality is regressed onto it alone, so pairs are not needed and a mod
     min_W ‖X W − Y‖² / n + α ‖W‖²,  X (n, d) scaled features, Y (n, c) labels less their mean.
 """
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
 from cmr.methods.base import History
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.linear import LinearMethod, ridge
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "Ridge regression onto labels",
     "paper": "Hoerl and Kennard, Ridge regression: biased estimation for nonorthogonal problems, Technometrics 1970",
+    "bibtex": """@article{hoerl1970ridge,
+  author = {Hoerl, Arthur E. and Kennard, Robert W.},
+  title = {Ridge Regression: Biased Estimation for Nonorthogonal Problems},
+  journal = {Technometrics},
+  volume = {12},
+  number = {1},
+  pages = {55--67},
+  year = {1970},
+  doi = {10.1080/00401706.1970.10488634}
+}""",
     "provenance": "own",
     "modalities": 1,
     "labels": True,
@@ -27,19 +35,18 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     alpha: float = Field(1.0, gt=0, description="weight α of ‖W‖² against the mean squared error of a row")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
 
 
 class RidgeLabel(LinearMethod):
     """State: ``{modality}.map`` (d, c), ``.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         (view,) = training_views(INFO, self.modalities, train)
-        self.learn([view.features], view.labels)
+        self.learn([view.features], labels_of(view))
         return History()
 
     def solve(self, features: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Scaling of features, fitted on the training rows and kept with a method's state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,3 +42,8 @@ class Scaling:
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray], prefix: str) -> "Scaling":
         return cls(np.asarray(state[f"{prefix}.mean"]), np.asarray(state[f"{prefix}.scale"]))
+
+
+def fit_each(modalities: Iterable[str], features: Iterable[np.ndarray], mode: str) -> dict[str, Scaling]:
+    """A scaling of each modality, fitted on its training rows."""
+    return {m: Scaling.fit(x, mode) for m, x in zip(modalities, features, strict=True)}

@@ -28,11 +28,10 @@ from torch.nn import functional
 
 from cmr.data import Part
 from cmr.errors import UserError
-from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, tensor, train
-from cmr.params import Params as BaseParams
+from cmr.methods.checks import labels_of
+from cmr.methods.common_params import DeepParams
+from cmr.methods.deep import DeepMethod
+from cmr.methods.training import Terms, Update, apply, feed_forward, tensor
 
 INFO = {
     "title": "SDML",
@@ -54,7 +53,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     reconstruction_weight: float = Field(
         0.5, ge=0, le=1, description="λ: 0 takes the decoder's term away, 1 the labels'; Fig. 5 sweeps it"
     )
@@ -72,6 +71,8 @@ class Params(BaseParams):
 
 class Network(nn.Module):
     """The autoencoder of one modality of ``size`` dimensions; ``projection`` is P (dimensions, classes), fixed."""
+
+    projection: Tensor
 
     def __init__(self, size: int, classes: int, params: Params, seed: int):
         super().__init__()
@@ -91,69 +92,42 @@ class Network(nn.Module):
         return functional.normalize(rows.float(), dim=1) if self.unit_length else rows
 
 
-class SDML(Method):
-    """``state``: the network's weights with P, and the modality's ``.mean`` and ``.scale`` (d,)."""
-
+class SDML(DeepMethod):
+    info = INFO
     params: Params
+    network: Network
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        (view,) = training_views(INFO, self.modalities, train)
-        self.scaling = Scaling.fit(view.features, self.params.scale)
-        inputs = tensor(self.scaling(view.features, np.float32), self.device)
-        labels = tensor(view.labels, self.device)
-        torch.manual_seed(self.seed)
-        self.network = self._network(labels.shape[1])
-        return self._train(inputs, labels, validation)
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
+        return Network(dimensions[self.modality], classes, self.params, self.seed)
 
-    def _train(self, inputs: Tensor, labels: Tensor, validation: Part | None) -> History:
-        p = self.params
-        rate = p.learning_rates.get(self.modality, p.learning_rate)
+    def updates(self) -> list[Update]:
+        rate = self.params.learning_rates.get(self.modality, self.params.learning_rate)
         optimizer = torch.optim.Adam(self.network.parameters(), rate, betas=(0.5, 0.999), fused=True)
-        return train(
-            self.network,
-            [Update(optimizer, lambda rows: self.terms(inputs[rows], labels[rows]))],
-            rows=len(labels),
-            epochs=p.epochs,
-            batch_size=p.batch_size,
-            seed=self.seed,
-            device=self.device,
-            patience=p.patience,
-            validate=None if validation is None else lambda: self.validation_score(validation),
-            checkpoint=self.checkpoint,
-        )
+        return [Update(optimizer, self.batch_terms)]
 
-    def terms(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The two weighted terms of eq. 1 for a batch (b, d), (b, c)."""
-        p = self.params
-        h = self.network.encode(x)
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """The two weighted terms of eq. 1."""
+        p, (x,) = self.params, inputs
+        with self.mixed_precision():
+            h = self.network.encode(x)
+            again, predicted = self.network.decode(h), h @ self.network.projection
         return {
-            "reconstruction": p.reconstruction_weight * mean_error(self.network.decode(h), x, p.norm),
-            "label": (1 - p.reconstruction_weight) * mean_error(h @ self.network.projection, labels, p.norm),
+            "reconstruction": p.reconstruction_weight * mean_error(again, x, p.norm),
+            "label": (1 - p.reconstruction_weight) * mean_error(predicted, labels, p.norm),
         }
 
     def validation_score(self, validation: Part) -> float:
         """The label loss of held-out rows, its sign reversed: the higher the better."""
         view = validation[self.modality]
         labels = tensor(self.embed(self.modality, view.features), self.device) @ self.network.projection
-        return -float(mean_error(labels, tensor(view.labels, self.device), "unsquared"))
+        return -float(mean_error(labels, tensor(labels_of(view), self.device), "unsquared"))
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return apply(self.network.encode, self.scaling(features, np.float32), self.device)
-
-    def state(self) -> dict[str, np.ndarray]:
-        return network_state(self.network) | self.scaling.state(self.modality)
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = Scaling.from_state(state, self.modality)
-        self.network = self._network(state["network.projection"].shape[1])
-        load_network(self.network, state)
+        return apply(self.network.encode, self.scaling[modality](features, np.float32), self.device)
 
     @property
     def modality(self) -> str:
         return self.modalities[0]
-
-    def _network(self, classes: int) -> Network:
-        return Network(len(self.scaling.mean), classes, self.params, self.seed).to(self.device)
 
 
 def projection(seed: int, dimensions: int, classes: int) -> np.ndarray:

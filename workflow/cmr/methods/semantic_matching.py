@@ -6,7 +6,6 @@ The regression is scikit-learn's (lbfgs). A row with several labels counts once 
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,13 +14,22 @@ from sklearn.linear_model import LogisticRegression
 
 from cmr.data import Part
 from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
+from cmr.methods.checks import labels_of, training_views
+from cmr.methods.common_params import LinearParams
 from cmr.methods.scaling import Scaling
-from cmr.params import Params as BaseParams
 
 INFO = {
     "title": "Semantic matching",
     "paper": "Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM Multimedia 2010",
+    "bibtex": """@inproceedings{rasiwasia2010new,
+  author = {Rasiwasia, Nikhil and Costa Pereira, Jose and Coviello, Emanuele and Doyle, Gabriel and
+            Lanckriet, Gert R. G. and Levy, Roger and Vasconcelos, Nuno},
+  title = {A New Approach to Cross-Modal Multimedia Retrieval},
+  booktitle = {ACM Multimedia},
+  pages = {251--260},
+  year = {2010},
+  doi = {10.1145/1873951.1873987}
+}""",
     "provenance": "library",
     "modalities": 1,
     "labels": True,
@@ -30,29 +38,29 @@ INFO = {
 ABSENT = -1e30  # log-odds of a class without training rows: its posterior is 0
 
 
-class Params(BaseParams):
+class Params(LinearParams):
     alpha: float = Field(0.01, gt=0, description="weight α of ‖W‖²/2 against the mean log-loss of a row")
-    scale: Literal["standardise", "centre"] = Field(
-        "standardise", description="each feature to variance 1, or all divided by one number"
-    )
     iterations: int = Field(1000, ge=1, description="most iterations of lbfgs")
 
 
 class SemanticMatching(Method):
     """State: ``weights`` (d, c), ``offset`` (c,), ``{modality}.mean``, ``.scale``."""
 
+    params: Params
+
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         (view,) = training_views(INFO, self.modalities, train)
         self.scaling = Scaling.fit(view.features, self.params.scale)
-        rows, classes = np.nonzero(view.labels)
+        labels = labels_of(view)
+        rows, classes = np.nonzero(labels)
         model = LogisticRegression(C=1 / (self.params.alpha * len(view)), max_iter=self.params.iterations)
-        model.fit(self.scaling(view.features)[rows], classes, 1 / view.labels.sum(axis=1)[rows])
+        model.fit(self.scaling(view.features)[rows], classes, 1 / labels.sum(axis=1)[rows])
         weights, offset = model.coef_, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn keeps the log-odds of the second class alone
             weights, offset = np.vstack([0 * weights, weights]), np.append(0, offset)
-        self.weights = np.zeros((view.features.shape[1], view.labels.shape[1]))
+        self.weights = np.zeros((view.features.shape[1], labels.shape[1]))
         self.weights[:, model.classes_] = weights.T
-        self.offset = np.full(view.labels.shape[1], ABSENT)
+        self.offset = np.full(labels.shape[1], ABSENT)
         self.offset[model.classes_] = offset
         return History()
 

@@ -35,13 +35,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
-from cmr.methods.base import History, Method
-from cmr.methods.checks import training_views
+from cmr.methods.common_params import DeepParams
+from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, tensor, train
-from cmr.params import Params as BaseParams
+from cmr.methods.training import Terms, Update, apply, feed_forward, total
 
 INFO = {
     "title": "SMCR",
@@ -63,7 +60,7 @@ INFO = {
 }
 
 
-class Params(BaseParams):
+class Params(DeepParams):
     alpha: float = Field(1.0, ge=0, description="α, weight of the consistency L_imi; 0.1, 1, 10 or 100 in Fig. 2")
     beta: float = Field(1.0, ge=0, description="β, weight of the constraint L_con; 0.1, 1, 10 or 100 in Fig. 2")
     semantics_before: Literal["predicted", "none"] = Field("predicted", description="reading of l_v and l_t in eq. 2")
@@ -77,9 +74,6 @@ class Params(BaseParams):
     mapping_steps: int = Field(1, ge=1, description="k: steps of the mapping networks for one of the discriminator")
     batch_size: int = Field(64, ge=2, description="not given in the paper")
     learning_rate: float = Field(1e-4, gt=0, description="μ, Adam's step, not given in the paper")
-    epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
-    patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
-    scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
 
 
 Spaces = dict[str, tuple[Tensor, Tensor]]
@@ -106,67 +100,41 @@ class Network(nn.Module):
         return {"base": tuple(base.values()), "refined": tuple(refined.values())}
 
 
-class SMCR(Method):
-    """``state``: the networks' weights, and each modality's ``.mean`` and ``.scale`` (d,)."""
-
+class SMCR(DeepMethod):
+    info = INFO
     params: Params
+    network: Network
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        self.scaling = {
-            m: Scaling.fit(v.features, self.params.scale) for m, v in zip(self.modalities, views, strict=True)
-        }
-        inputs = [
-            tensor(self.scaling[m](v.features, np.float32), self.device)
-            for m, v in zip(self.modalities, views, strict=True)
-        ]
-        labels = tensor(views[0].labels, self.device)
-        torch.manual_seed(self.seed)
-        self.network = self._network([x.shape[1] for x in inputs], labels.shape[1])
-        return self._train(inputs, labels, validation)
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
+        return Network(dimensions, classes, self.params)
 
-    def _train(self, inputs: list[Tensor], labels: Tensor, validation: Part | None) -> History:
+    def updates(self) -> list[Update]:
         p = self.params
-        mapping = Update(
-            torch.optim.Adam(self.network.mapping_parameters(), p.learning_rate),
-            lambda rows: self.terms(*(x[rows] for x in inputs), labels[rows]),
-        )
-        discrimination = Update(
-            torch.optim.Adam(self.network.discriminator.parameters(), p.learning_rate * p.discriminator_rate),
-            lambda rows: self.discriminator_terms(*(x[rows] for x in inputs)),
-        )
-        return train(
-            self.network,
-            [mapping] * p.mapping_steps + [discrimination],
-            rows=len(labels),
-            epochs=p.epochs,
-            batch_size=p.batch_size,
-            seed=self.seed,
-            device=self.device,
-            patience=p.patience,
-            validate=None if validation is None else lambda: self.validation_score(validation),
-            checkpoint=self.checkpoint,
-        )
+        mapping = torch.optim.Adam(self.network.mapping_parameters(), p.learning_rate)
+        rate = p.learning_rate * p.discriminator_rate
+        discrimination = torch.optim.Adam(self.network.discriminator.parameters(), rate)
+        steps = [Update(mapping, self.batch_terms)] * p.mapping_steps
+        return [*steps, Update(discrimination, lambda rows: self.discriminator_terms([x[rows] for x in self.inputs]))]
 
-    def terms(self, first: Tensor, second: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms that the mapping networks minimise, for a batch (b, d₁), (b, d₂), (b, c)."""
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        """The weighted terms that the mapping networks minimise."""
         p = self.params
-        spaces = self._spaces(first, second)
+        spaces = self._spaces(inputs)
         predicted = [[classify(s) for s in spaces[space]] for space, classify in self.network.label.items()]
         consistency = distance(*spaces["base"]).mean()
         if p.semantics_before == "predicted":
             consistency = consistency + distance(*(torch.softmax(logits, 1) for logits in predicted[0])).mean()
         return {
-            "label": sum(label_loss(logits, labels) for media in predicted for logits in media),
+            "label": total(label_loss(logits, labels) for media in predicted for logits in media),
             "consistency": p.alpha * consistency,
             "constraint": p.beta * constraint(spaces["base"], spaces["refined"]),
             "adversarial": -self._media_loss(spaces),
         }
 
-    def discriminator_terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    def discriminator_terms(self, inputs: list[Tensor]) -> Terms:
         """Eq. 9, which the discriminator minimises."""
         with torch.no_grad():
-            spaces = self._spaces(first, second)
+            spaces = self._spaces(inputs)
         return {"media": self._media_loss(spaces)}
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
@@ -176,27 +144,14 @@ class SMCR(Method):
 
         return apply(mapped, self.scaling[modality](features, np.float32), self.device)
 
-    def state(self) -> dict[str, np.ndarray]:
-        scalings = (scaling.state(modality) for modality, scaling in self.scaling.items())
-        return network_state(self.network) | {name: array for state in scalings for name, array in state.items()}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
-        space = spaces_of(self.params.labelled)[0]
-        classes = len(state[f"network.label.{space}.bias"])
-        self.network = self._network([len(self.scaling[m].mean) for m in self.modalities], classes)
-        load_network(self.network, state)
-
-    def _network(self, dimensions: list[int], classes: int) -> Network:
-        named = dict(zip(self.modalities, dimensions, strict=True))
-        return Network(named, classes, self.params).to(self.device)
-
-    def _spaces(self, first: Tensor, second: Tensor) -> Spaces:
-        return self.network(dict(zip(self.modalities, (first, second), strict=True)))
+    def _spaces(self, inputs: list[Tensor]) -> Spaces:
+        with self.mixed_precision():
+            spaces = self.network(dict(zip(self.modalities, inputs, strict=True)))
+        return {space: (v.float(), t.float()) for space, (v, t) in spaces.items()}
 
     def _media_loss(self, spaces: Spaces) -> Tensor:
         seen = spaces_of(self.params.discriminated)
-        return sum(media_loss(self.network.discriminator, *spaces[space]) for space in seen)
+        return total(media_loss(self.network.discriminator, *spaces[space]) for space in seen)
 
 
 def spaces_of(option: str) -> tuple[str, ...]:

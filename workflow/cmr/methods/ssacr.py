@@ -5,7 +5,18 @@ Figures: Li et al. 2022 (SMCR), Table 2.
 
 INFO = {
     "title": "SSACR",
-    "paper": "Liu, Du and Zhou, Semantic similarity based adversarial cross media retrieval",
+    "paper": "Liu, Du and Zhou, A cross media search method for social networks based on adversarial learning and "
+    "semantic similarity, Scientia Sinica Informationis 2021",
+    "bibtex": """@article{liu2021cross,
+  author = {Liu, Chong and Du, Junping and Zhou, Nan},
+  title = {A Cross Media Search Method for Social Networks Based on Adversarial Learning and Semantic Similarity},
+  journal = {SCIENTIA SINICA Informationis},
+  volume = {51},
+  number = {5},
+  pages = {779--794},
+  year = {2021},
+  doi = {10.1360/SSI-2019-0120}
+}""",
     "provenance": "quoted",
     "reason": (
         "described in a sentence of a paper that compares with it; its losses and networks could not be established"

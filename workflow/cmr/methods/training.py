@@ -5,9 +5,11 @@ random generators from the run's seed and its own number, so a fit that is kille
 repeats what an uninterrupted one does.
 """
 
+import pickle
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cmr.device import keep_freed_memory
 from cmr.errors import UserError
 from cmr.methods.base import History
 from cmr.store import atomic
@@ -56,6 +59,7 @@ def train(
     ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say.
     Raises `UserError` that names the epoch and the term where the loss is not finite.
     """
+    keep_freed_memory()
     progress = _Progress.resume(checkpoint, network, updates, device)
     while progress.epoch < epochs and not progress.is_over(patience):
         epoch = progress.epoch + 1
@@ -117,7 +121,7 @@ class _Progress:
     """What a checkpoint holds beside the weights and the optimisers' state."""
 
     epoch: int = 0
-    rows: list[dict[str, Any]] = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     best_epoch: int = 0
     best_score: float = -np.inf
@@ -126,8 +130,12 @@ class _Progress:
     @classmethod
     def resume(cls, checkpoint: Path | None, network: nn.Module, updates: list[Update], device: str) -> "_Progress":
         if checkpoint is None or not checkpoint.exists():
-            return cls(rows=[], saved_at=time.monotonic())
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            return cls(saved_at=time.monotonic())
+        try:
+            saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(f"{checkpoint}: not a checkpoint ({reason}); delete it and run again") from None
         network.load_state_dict(saved.pop("network"))
         for update, state in zip(updates, saved.pop("optimizers"), strict=True):
             update.optimizer.load_state_dict(state)
@@ -159,6 +167,11 @@ class _Progress:
         with atomic(checkpoint) as temporary:
             torch.save(state, temporary)
         self.saved_at = time.monotonic()
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of one or more terms: `sum` would begin with the number 0."""
+    return reduce(torch.add, terms)
 
 
 def tensor(array: np.ndarray, device: str) -> Tensor:

@@ -18,6 +18,15 @@ from cmr.params import Params as BaseParams
 INFO = {
     "title": "Zero-shot",
     "paper": "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+    "bibtex": """@inproceedings{radford2021learning,
+  author = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
+            Agarwal, Sandhini and Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and
+            Krueger, Gretchen and Sutskever, Ilya},
+  title = {Learning Transferable Visual Models From Natural Language Supervision},
+  booktitle = {ICML},
+  pages = {8748--8763},
+  year = {2021}
+}""",
     "provenance": "own",
     "modalities": 1,
     "labels": False,
@@ -31,6 +40,8 @@ class Params(BaseParams):
 
 class ZeroShot(Method):
     """State: ``dimension`` of the features."""
+
+    params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         (view,) = training_views(INFO, self.modalities, train)

@@ -19,5 +19,5 @@ def sort_packed(
     ordered = (keys & MAX_GAIN).to(torch.uint8)
     same_score = keys[:, 1:] >> SCORE_BITS == keys[:, :-1] >> SCORE_BITS
     tied = (same_score & (ordered[:, 1:] != ordered[:, :-1])).any(dim=1)
-    places = keys[:, :top] >> GAIN_BITS & (MAX_GALLERY - 1)
-    return ordered.cpu().numpy(), tied.cpu().numpy(), places.cpu().numpy()
+    first = keys[:, :top] >> GAIN_BITS & (MAX_GALLERY - 1)
+    return ordered.cpu().numpy(), tied.cpu().numpy(), first.cpu().numpy()

@@ -24,6 +24,7 @@ class Params(Base):
 
 def compute(ranking: Ranking, params: Params) -> np.ndarray:
     """Rank (q,) of each query's own pair, NaN without one."""
+    assert ranking.pair_rank is not None  # as INFO says that it is about pairs
     return np.where(ranking.pair_rank > 0, ranking.pair_rank, np.nan)
 
 

@@ -25,6 +25,7 @@ class Params(Base):
 
 def compute(ranking: Ranking, params: Params) -> np.ndarray:
     """1 or 0 (q,), NaN without a pair."""
+    assert ranking.pair_rank is not None  # as INFO says that it is about pairs
     return np.where(ranking.pair_rank > 0, ranking.pair_rank <= params.k, np.nan)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,13 +56,15 @@ class Collection:
 
         Keys: dataset, split, inputs, experiment, method (the plug-in), id (the entry), metric, query, gallery
         (both ``average`` for the mean over directions), mean, std (sample standard deviation over seeds, None for
-        one seed), seeds (their number), chance, pessimistic and optimistic (None where not known); and, for code that
-        goes on from here, plugin and params (the metric's), key (the metric's name in the runs' files) and group (the
+        one seed), seeds (their number), chance, pessimistic and optimistic (None where not known), seconds (of a
+        seed's fits, mean over seeds) and peak_memory_mb (of a fit, the greatest); and, for code that goes on from here,
+        plugin and params (the metric's), key (the metric's name in the runs' files) and group (the
         runs' path without the seed). Seeds are put together only where data set, split, inputs, method, all their
         parameters and the metric's options agree.
         """
         rows = [row | {"experiment": e.id} for e in self.experiments for row in _rows(e.runs)]
         _tell_options_apart(rows)
+        _tell_variants_apart(rows)
         return rows
 
     def united_rows(self) -> list[Row]:
@@ -72,6 +75,7 @@ class Collection:
                 members[run.group].add(experiment.id)
         rows = [row | {"experiment": ", ".join(sorted(members[row["group"]]))} for row in _rows(self.runs)]
         _tell_options_apart(rows)
+        _tell_variants_apart(rows)
         return rows
 
 
@@ -98,11 +102,23 @@ def _read_index(results: Path, file: Path) -> tuple[str, Index]:
         index = read_json(file)
     except FileNotFoundError:
         raise UserError(f"{file}: no such experiment index; `snakemake metrics` writes it") from None
-    missing = {"id", "runs", "metrics", "configuration"} - set(index)
+    missing = {"id", "runs", "metrics", "configuration"} - set(index if isinstance(index, dict) else ())
     if missing:
         raise UserError(f"{file}: not an experiment index, it lacks {', '.join(sorted(missing))}")
-    runs = tuple(Run.listed(results, path, index["metrics"]) for path in index["runs"])
-    return index["id"], Index(file.stem, index["configuration"], runs)
+    with _damage_told(file, "an experiment index"):
+        runs = tuple(Run.listed(results, path, index["metrics"]) for path in index["runs"])
+        for run in runs:
+            _ = run.seed  # the last part of its path, a number
+        return str(index["id"]), Index(file.stem, dict(index["configuration"]), runs)
+
+
+@contextmanager
+def _damage_told(file: object, what: str) -> Iterator[None]:
+    """Makes what a block meets in JSON of another form a `UserError` that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise UserError(f"{file}: not {what} ({error!r}); delete it and run again") from None
 
 
 Key = tuple[str, str, str, str, str, str]
@@ -110,16 +126,20 @@ Key = tuple[str, str, str, str, str, str]
 
 
 def _rows(runs: Iterable[Run]) -> Iterator[Row]:
-    found: dict[Key, dict[int, dict[str, float | None]]] = defaultdict(dict)
+    found: dict[Key, dict[int, dict[str, Any]]] = defaultdict(dict)
     first: dict[Key, Run] = {}
+    costs: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
     for run in runs:
-        for key, numbers in _numbers(run):
+        for key, numbers in _checked_numbers(run):
             first.setdefault(key, run)
             found[key][run.seed] = numbers
+        with _damage_told(run.file("run.json"), "what an evaluation writes"):
+            costs[run.group][run.seed] = run.seconds, run.peak_memory_mb
     for key, by_seed in found.items():
         group, metric, plugin, options, query, gallery = key
         run, seeds = first[key], list(by_seed.values())
         values = [numbers["value"] for numbers in seeds]
+        seconds, memory = zip(*costs[group].values(), strict=True)
         yield {
             "dataset": identity(run.data),
             "split": run.split,
@@ -134,6 +154,8 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             "std": stdev(values) if len(values) > 1 else None,
             "seeds": len(values),
             **{name: _mean_or_none(numbers[name] for numbers in seeds) for name in ASIDE},
+            "seconds": mean(seconds),
+            "peak_memory_mb": max(memory),
             "plugin": plugin,
             "params": json.loads(options),
             "key": metric,
@@ -141,14 +163,25 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
         }
 
 
-def _numbers(run: Run) -> Iterator[tuple[Key, dict[str, float | None]]]:
+def _checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
+    """As `_numbers`; raises `UserError` where the run's files are JSON, but not what an evaluation writes."""
+    with _damage_told(f"{run.file('metrics.json')}, {run.file('run.json').name}", "what an evaluation writes"):
+        found = list(_numbers(run))
+        names = [run.method["method"], run.method["id"], *(part for key, _ in found for part in key)]
+        numbers = [numbers["value"] for _, numbers in found]
+        if not all(isinstance(name, str) for name in names) or not all(isinstance(n, int | float) for n in numbers):
+            raise TypeError("a name that is no text, or a value that is no number")
+        return found
+
+
+def _numbers(run: Run) -> Iterator[tuple[Key, dict[str, Any]]]:
     """The value of each metric and direction of one run, and of the mean over directions, with what goes beside it."""
     over_directions: dict[tuple, list[dict[str, float | None]]] = defaultdict(list)
     for task in run.metrics["tasks"]:
         for metric, entry in task["metrics"].items():
             if "value" not in entry:
                 continue  # a curve, or a metric that is not defined here
-            key = (run.group, metric, entry["metric"], canonical(entry["params"]))
+            key = (run.group, metric, entry["metric"], canonical(dict(entry["params"])))
             numbers = {name: entry.get(name) for name in ("value", *ASIDE)}
             yield (*key, task["query"], task["gallery"]), numbers
             over_directions[key].append(numbers)
@@ -159,7 +192,8 @@ def _numbers(run: Run) -> Iterator[tuple[Key, dict[str, float | None]]]:
 
 def _mean_or_none(values: Iterable[float | None]) -> float | None:
     found = list(values)
-    return None if None in found else mean(found)
+    known = [value for value in found if value is not None]
+    return mean(known) if len(known) == len(found) else None
 
 
 def _tell_options_apart(rows: list[Row]) -> None:
@@ -173,3 +207,14 @@ def _tell_options_apart(rows: list[Row]) -> None:
         differing = [k for k in keys if len({canonical(params.get(k)) for params in variants}) > 1]
         if differing:
             row["metric"] += " (" + ", ".join(f"{k}={row['params'].get(k)}" for k in differing) + ")"
+
+
+def _tell_variants_apart(rows: list[Row]) -> None:
+    """Shows the whole path component where a data set's or inputs' name stands for several: ``emoji-1a2b3c``."""
+    for key, position in (("dataset", 0), ("inputs", 2)):
+        variants: dict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            variants[row[key]].add(row["group"].split("/")[position])
+        for row in rows:
+            if len(variants[row[key]]) > 1:
+                row[key] = row["group"].split("/")[position]

@@ -1,6 +1,7 @@
 """Draws a `Figure` twice: for plotly in the page, and with matplotlib as SVG and PDF."""
 
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import ceil, floor, log10
@@ -13,8 +14,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
+from matplotlib.typing import RcKeyType
 
 from cmr.reporting.figures import Figure, Series
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # else dozens of lines for each PDF
 
 # Okabe & Ito, and Tol's muted scheme: both told apart by readers with any colour vision.
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -26,7 +30,7 @@ MARKERS = ("circle", "x", "square", "diamond", "triangle-up", "cross", "star", "
 PATTERNS = ("", "/", "x", ".")
 LINESTYLES = dict(zip(DASHES, ("-", "--", ":", "-."), strict=True))
 SYMBOLS = dict(zip(MARKERS, ("o", "x", "s", "D", "^", "P", "*", "v"), strict=True))
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "svg.hashsalt": "cmr",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
@@ -69,12 +73,12 @@ def marker(series: Series) -> str:
 
 def plotly(figure: Figure) -> dict[str, Any]:
     """``data`` and ``layout`` for plotly.js. Names are escaped, since plotly reads markup in texts."""
-    layout = {
+    layout: dict[str, Any] = {
         axis: {"title": {"text": escape(name), "standoff": 8}}
         for axis, name in (("xaxis", figure.x), ("yaxis", figure.y))
     }
     if figure.kind == "heat":
-        layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
+        layout["yaxis"] |= {"autorange": "reversed", "type": "category", "dtick": 1}
         layout["xaxis"] |= {"type": "category"}
         return {"data": [_heat_trace(figure)], "layout": layout}
     if figure.kind == "bars":
@@ -185,16 +189,16 @@ def _canvas(figure: Figure) -> Canvas:
 def _lines(figure: Figure, axes: Axes) -> None:
     for series in figure.series:
         symbol = "o" if len(series.x) <= SHOWN_IN_CELLS else ""
-        style = {"color": colour(figure, series), "linestyle": LINESTYLES[dash(series)], "marker": symbol}
-        axes.plot(series.x, series.y, label=series.name, markersize=3, **style)
+        shade, line = colour(figure, series), LINESTYLES[dash(series)]
+        axes.plot(series.x, series.y, label=series.name, markersize=3, color=shade, linestyle=line, marker=symbol)
 
 
 def _bars(figure: Figure, axes: Axes) -> None:
     width = 0.8 / max(1, len(figure.series))
     for number, series in enumerate(figure.series):
         places = [place - 0.4 + width * (number + 0.5) for place in range(len(series.x))]
-        style = {"color": colour(figure, series), "hatch": pattern(series) * 3, "edgecolor": "white", "linewidth": 0}
-        axes.bar(places, series.y, width, label=series.name, **style)
+        shade, hatch = colour(figure, series), pattern(series) * 3
+        axes.bar(places, series.y, width, label=series.name, color=shade, hatch=hatch, edgecolor="white", linewidth=0)
     names = figure.series[0].x if figure.series else []
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.grid(False, axis="x")
@@ -203,8 +207,8 @@ def _bars(figure: Figure, axes: Axes) -> None:
 def _points(figure: Figure, axes: Axes) -> None:
     for series in figure.series:
         error = [e or 0 for e in series.error] if series.error else None
-        style = {"color": colour(figure, series), "marker": SYMBOLS[marker(series)]}
-        axes.errorbar(series.x, series.y, error, label=series.name, linestyle="", capsize=3, **style)
+        shade, symbol = colour(figure, series), SYMBOLS[marker(series)]
+        axes.errorbar(series.x, series.y, error, label=series.name, linestyle="", capsize=3, color=shade, marker=symbol)
 
 
 def _map(figure: Figure, axes: Axes) -> None:

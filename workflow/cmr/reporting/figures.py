@@ -1,8 +1,8 @@
 """What the report's figures show: plain descriptions, drawn by `cmr.reporting.drawing`."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from cmr.reporting.runs import Direction
 
 MAX_POINTS = 200
 MAX_CLASSES = 40
+MAX_BARS = 8  # methods side by side at each class
 LOG_SPAN = 50
 
 
@@ -147,7 +148,9 @@ def short(values: Iterable[float]) -> list[float]:
 
 
 def per_class(protocol: Protocol) -> Iterator[Figure]:
-    """Mean over seeds of the headline metric of each class's queries, a figure a direction."""
+    """Mean over seeds of the headline metric of each class's queries, a figure a direction: bars of a few methods, or
+    a heat map of many, whose bars nobody could tell apart.
+    """
     metric = protocol.headline_metric
     for query, gallery in protocol.directions:
         series = []
@@ -156,7 +159,7 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
             classes = list(tables[0])
             values = [mean(table[name] for table in tables) for name in classes]
             series.append(Series(group.name, classes, short(values), group.style))
-        yield Figure(
+        figure = Figure(
             name=name_of("per_class", protocol, f"{query}-to-{gallery}"),
             section="classes",
             protocol=protocol.label,
@@ -166,6 +169,14 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
             y=metric,
             series=tuple(series),
         )
+        yield figure if len(series) <= MAX_BARS else as_heat(figure)
+
+
+def as_heat(figure: Figure) -> Figure:
+    """The bars of series over the same names as a heat map, a row a series."""
+    rows, columns = [series.name for series in figure.series], figure.series[0].x
+    heat = [series.y for series in figure.series]
+    return replace(figure, kind="heat", y="method", series=(), rows=rows, columns=columns, heat=heat)
 
 
 def _per_class(metrics: dict[str, Any], query: str, gallery: str, metric: str) -> dict[str, float]:
@@ -206,7 +217,7 @@ def confusion_shares(protocol: Protocol, group: Group, directions: Iterable[Dire
 
     An item of several classes counts as an equal part of each.
     """
-    counts, depth = 0.0, 0
+    counts, depth = np.zeros(()), 0
     for direction in directions:
         task = group.shown.tasks[direction]
         gallery = group.shown.embeddings(direction)[direction[1]].ids
@@ -223,7 +234,7 @@ def _parts_of_classes(protocol: Protocol, ids: np.ndarray) -> np.ndarray:
 
 # Cost --------------------------------------------------------------------------------------------------------------
 
-COSTS = {
+COSTS: dict[str, tuple[str, str, Callable[[Iterable[float]], float]]] = {
     "seconds": ("time", "wall time of the fits of one seed, s", sum),
     "peak_memory_mb": ("memory", "peak memory of a fit, MB", max),
     "peak_gpu_memory_mb": ("gpu_memory", "peak GPU memory of a fit, MB", max),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cmr.data import Items
 from cmr.reporting.protocols import Group, Protocol
@@ -73,10 +73,10 @@ def _clipped(text: Any) -> str | None:
 def thumbnail(file: Path) -> str | None:
     """A WebP of at most 96 × 96 pixels as base64, on white; None where the picture is not there or not readable."""
     try:
-        with Image.open(file) as picture:
-            picture.draft("RGB", (2 * SIDE, 2 * SIDE))
-            picture = picture.convert("RGBA")
-    except OSError:
+        with Image.open(file) as opened:
+            opened.draft("RGB", (2 * SIDE, 2 * SIDE))
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except Exception:  # there is none that Pillow does not raise for some damaged file
         return None
     picture.thumbnail((SIDE, SIDE))
     white = Image.new("RGBA", picture.size, "white")

@@ -138,8 +138,8 @@ def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:
         {
             "path": run.path,
             "chosen": _chosen(run),
-            "seconds": sum(fit["usage"]["seconds"] for fit in run.fits),
-            "memory": max(fit["usage"]["peak_memory_mb"] for fit in run.fits),
+            "seconds": run.seconds,
+            "memory": run.peak_memory_mb,
             "code": sorted({str(fit["code"]) for fit in run.fits}),
             "evaluation": run.record["code"],
             "inputs": {

@@ -115,6 +115,15 @@ class Run:
         return self.fits[0]["method"]
 
     @property
+    def seconds(self) -> float:
+        """Wall time of its fits, choosing included."""
+        return sum(fit["usage"]["seconds"] for fit in self.fits)
+
+    @property
+    def peak_memory_mb(self) -> float:
+        return max(fit["usage"]["peak_memory_mb"] for fit in self.fits)
+
+    @property
     def fit_folders(self) -> list[Path]:
         """The folders of its fits: the run's inputs taken as many at a time as a fit has features."""
         inputs = self.inputs.split("+")

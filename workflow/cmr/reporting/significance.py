@@ -47,7 +47,7 @@ def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str
     columns = defaultdict(list)
     for row in rows:
         columns[column_of(row)].append(row)
-    found = {}
+    found: dict[tuple[Column, str], Evidence] = {}
     for column, members in columns.items():
         found |= {(column, group): evidence for group, evidence in _weigh(members, runs).items()}
     return found
@@ -82,8 +82,8 @@ def higher_is_better(row: Row) -> bool:
 def per_query(row: Row, runs: Iterable[Run]) -> PerQuery | None:
     """The values behind a row, means over seeds; None where the files do not hold them."""
     of_seed = {run.seed: _of_run(run, row) for run in runs if _measures(run, row)}
-    found = list(of_seed.values())
-    if not found or any(v is None or not np.array_equal(v[0], found[0][0]) for v in found):
+    found = [values for values in of_seed.values() if values is not None]
+    if not found or len(found) < len(of_seed) or any(not np.array_equal(ids, found[0][0]) for ids, _ in found):
         return None
     values = np.mean([v for _, v in found], axis=0)
     return (found[0][0], values) if abs(np.nanmean(values) - row["mean"]) < ROUNDING else None

@@ -10,6 +10,8 @@ PROTOCOL = ("dataset", "split", "inputs", "metric")
 def table(rows: Iterable[Row]) -> str:
     """Methods × directions, mean ± standard deviation over seeds, with chance beside; one block a protocol.
 
+    Beside them the wall time of a seed's fits, choosing included, and the greatest peak memory of a fit.
+
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
     blocks: dict[tuple, list[Row]] = {}
@@ -42,9 +44,11 @@ def _block(key: tuple, rows: list[Row]) -> str:
     directions = list(dict.fromkeys(direction(row) for row in rows))
     name_of = labels(rows)
     cells = {(row["group"], direction(row)): row for row in rows}
-    lines = [["method", *directions]]
-    lines += [[name, *(cell(cells.get((group, d))) for d in directions)] for group, name in name_of.items()]
-    lines += [["chance", *(_chance(rows, d) for d in directions)]]
+    cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
+    lines = [["method", *directions, "fit", "memory"]]
+    for group, name in name_of.items():
+        lines += [[name, *(cell(cells.get((group, d))) for d in directions), *cost[group]]]
+    lines += [["chance", *(_chance(rows, d) for d in directions), "", ""]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([" · ".join(key), *text])

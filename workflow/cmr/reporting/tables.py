@@ -160,6 +160,6 @@ def printed_latex(table: Table) -> pd.DataFrame:
 def figure_table(figure: Figure) -> pd.DataFrame:
     """The numbers of a bar chart or a heat map: classes in rows."""
     if figure.kind == "heat":
-        return pd.DataFrame(figure.heat, index=pd.Index(figure.rows, name=figure.y), columns=figure.columns)
+        return pd.DataFrame(figure.heat, index=pd.Index(figure.rows, name=figure.y), columns=list(figure.columns))
     columns = {series.name: dict(zip(series.x, series.y, strict=True)) for series in figure.series}
     return pd.DataFrame(columns).rename_axis(index=figure.x)

@@ -32,7 +32,7 @@ function legendOf(plot, kind, width) {
 function layoutOf(plot, kind, width) {
   const axis = {automargin: true, gridcolor: "#e5e8ec", zeroline: false, linecolor: "#b9c3cc"};
   const {rows, legend} = legendOf(plot, kind, width);
-  const height = {heat: 440, map: 540}[kind] ?? 340;
+  const height = kind === "heat" ? Math.max(440, 130 + 17 * plot.data[0].y.length) : kind === "map" ? 540 : 340;
   return {
     ...plot.layout,
     xaxis: {...axis, ...plot.layout.xaxis},

@@ -1,0 +1,240 @@
+"""The whole process group of a run killed at random moments, and the run started again each time."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cmr import stages, store
+from robustness.toys import WHOLE, clone, measured, temporaries, temporaries_in
+
+SHARE = 0.4  # of the time of a whole run, within which a kill falls: a run that always dies young would never end
+RULES = ("download", "prepare", "split", "extract", "encode", "fit", "evaluate", "collect", "page")
+
+
+def started(made, *arguments):
+    """A run in a process group of its own. What killed runs wrote stands before in the log."""
+    environment = os.environ | {"PYTHONPATH": ""}
+    with (made.root / "log.txt").open("a") as log:
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        return subprocess.Popen(command, cwd=made.root, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def finished(made, *arguments):
+    assert started(made, *arguments).wait() == 0, (made.root / "log.txt").read_text()
+
+
+def killed_after(made, seconds, *arguments):
+    """Whether the run was still going on when it was killed, after ``seconds``."""
+    process = started(made, *arguments)
+    try:
+        assert process.wait(seconds) == 0, (made.root / "log.txt").read_text()
+        return False
+    except subprocess.TimeoutExpired:
+        return killed(process)
+
+
+def killed_in(made, rule, seconds, *arguments):
+    """As `killed_after`, ``seconds`` after a job of the rule has begun; False where none began or the run was faster."""
+    log = made.root / "log.txt"
+    before = log.stat().st_size if log.exists() else 0
+    process = started(made, *arguments)
+    while process.poll() is None:
+        if re.search(rf"^(local)?rule {rule}:$", log.read_text()[before:], re.MULTILINE):
+            time.sleep(seconds)
+            return process.poll() is None and killed(process)
+        time.sleep(0.02)
+    return False
+
+
+def killed(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def in_flight(made):
+    """The rules that had begun and not ended when the last run was killed."""
+    text = (made.root / "log.txt").read_text().rpartition("Building DAG of jobs")[2]
+    begun = dict(re.findall(r"^(?:local)?rule (\w+):(?:\n    .*)*?\n    jobid: (\d+)$", text, re.MULTILINE))
+    ended = set(re.findall(r"^Finished jobid: (\d+)", text, re.MULTILINE))
+    return {rule for rule, job in begun.items() if job not in ended}
+
+
+def survives(tmp_path, kills, configuration, target, seed):
+    """A kill in every rule, one run after the other, then as many at random moments, until ``kills`` have met a run.
+
+    Each time the run is started again; whenever it comes to its end, its results are compared, and it begins anew.
+    Returns the rules that the kills met.
+    """
+    made = clone(tmp_path / "clone")
+    made.configure(**configuration)
+    reference = made.copy(tmp_path / "reference")
+    begun = time.monotonic()
+    finished(reference, *target)
+    whole = time.monotonic() - begun
+    moments = random.Random(seed)
+    met, done, ended, rules = set(), 0, 0, list(RULES)
+    while done < kills:
+        if rules:
+            still_going = killed_in(made, rules[0], moments.uniform(0, 0.5), *target)
+            rules = rules[still_going:]
+        else:
+            still_going = killed_after(made, moments.uniform(0, SHARE * whole), *target)
+        if still_going:
+            done += 1
+            met |= in_flight(made)
+            finished(made, "--unlock")  # the one command that is documented
+        if not still_going or done == kills:
+            ended += 1
+            assert ended < kills, (
+                f"no job of the rule {rules[0]} begins" if rules else "runs end before they are killed"
+            )
+            finished(made, *target)
+            assert measured(made) == measured(reference)
+            assert measured(made)
+            assert temporaries(made) == []
+            assert made.planned(*target) == {}
+            shutil.rmtree(made.root / "results")
+    return met
+
+
+def chain(root):
+    """Every stage that is not done yet, as the rules' scripts call them."""
+    out, machine = root / "out", {"cache": str(root), "base": str(root), "data_root": None, "device": "cpu"}
+    made = {name: str(out / name) for name in ("raw.json", "items.parquet", "split.csv", "codes.h5", "fit", "page")}
+    features = {modality: str(out / f"{modality}.h5") for modality in ("image", "text")}
+    run = {key: str(out / "run" / name) for key, name in FILES.items()}
+    dataset = {"id": "mine", "dataset": "precomputed", "params": PARAMS}
+    ready = [{"id": m, "extractor": "ready", "modality": m, "params": {}} for m in features]
+    dictionary = {"id": "coupled", "dictionary": "coupled", "params": {"atoms": [4, 4], "iterations": 2}}
+    method = {"id": "cca", "method": "cca", "params": {"components": 2}, "dictionary": "coupled", "tune": {}}
+    configuration = {"data": dataset, "split": "default", "features": ready, "dictionary": dictionary}
+    configuration |= {"method": method, "seed": 0}
+    metrics = [{"id": "map@all", "metric": "mean_average_precision", "params": {}}]
+    items, split = made["items.parquet"], made["split.csv"]
+    fits = [{"folder": made["fit"], "inputs": ["image", "text"], "files": [made["codes.h5"]]}]
+
+    def extracted(entry):
+        modality = entry["modality"]
+        arguments = (entry, dataset, str(out), machine, items, None, None, features[modality])
+        return lambda: stages.extract(*arguments, str(root / f"partial/{modality}"), 1, "")
+
+    steps = [
+        (made["raw.json"], lambda: stages.download(dataset, str(out), machine, made["raw.json"])),
+        (items, lambda: stages.prepare(dataset, str(out), machine, items)),
+        (split, lambda: stages.split(dataset, str(out), machine, items, "default", split)),
+        *((features[entry["modality"]], extracted(entry)) for entry in ready),
+        (
+            made["codes.h5"],
+            lambda: stages.encode(dictionary, ready, items, split, list(features.values()), made["codes.h5"], 0, ""),
+        ),
+        (
+            f"{made['fit']}/fit.json",
+            lambda: stages.fit(
+                configuration, items, split, [made["codes.h5"]], made["fit"], str(root / "partial/fit"), "cpu", ""
+            ),
+        ),
+        (run["run"], lambda: stages.evaluate(fits, metrics, items, split, run, "cpu", 1, "")),
+    ]
+    for output, work in steps:
+        if not os.path.exists(output):
+            work()
+
+
+FILES = {"metrics": "metrics.json", "curves": "curves.h5", "run": "run.json", "embeddings": "embeddings"}
+PARAMS = {"features": {"image": "x.npy", "text": "y.npy"}, "labels": "labels.npy"}
+COMPARED = (
+    "items.parquet",
+    "split.csv",
+    "image.h5",
+    "text.h5",
+    "codes.h5",
+    "fit/model.safetensors",
+    "run/metrics.json",
+)
+
+
+def written_features(root):
+    root.mkdir()
+    generator = np.random.default_rng(0)
+    np.save(root / "x.npy", generator.normal(size=(300, 60)))
+    np.save(root / "y.npy", generator.normal(size=(300, 40)))
+    np.save(root / "labels.npy", np.arange(300) % 3)
+    return root
+
+
+def forked(root, seconds=None):
+    """Runs the chain in a child, which is killed after ``seconds``; whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            chain(root)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFEXITED(status)
+
+
+KILLS = 6
+
+
+@pytest.mark.mended(
+    "temporary files of killed processes stayed for ever; the next writer in the folder removes those of dead "
+    "processes of its machine"
+)
+def test_kills_within_the_stages(tmp_path, cases):
+    """Without Snakemake's own marks of incomplete jobs: what stands under its final name is whole."""
+    cases(KILLS)
+    reference = written_features(tmp_path / "reference")
+    chain(reference)  # here, so that the children find everything imported
+    tried = written_features(tmp_path / "tried")
+    begun = time.monotonic()
+    assert forked(tried)
+    whole = time.monotonic() - begun
+    shutil.rmtree(tried / "out")
+    moments, done = random.Random(3), 0
+    while done < KILLS:
+        if forked(tried, moments.uniform(0, whole)):
+            shutil.rmtree(tried / "out")
+        else:
+            done += 1
+    assert forked(tried)
+    for name in COMPARED:
+        assert (tried / "out" / name).read_bytes() == (reference / "out" / name).read_bytes(), name
+    assert temporaries_in(tried) == []
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    dead = os.fork()
+    if dead == 0:
+        os._exit(0)
+    os.waitpid(dead, 0)
+    host = socket.gethostname()
+    left = [tmp_path / f".a.json.{host}.{dead}.tmp", tmp_path / f".0.{host}.{dead}.tmp"]
+    living = [tmp_path / f".b.json.{host}.{os.getppid()}.tmp", tmp_path / f".c.json.elsewhere.{dead}.tmp"]
+    left[1].mkdir()
+    for path in [left[0], left[1] / "model", *living]:
+        path.write_text("half")
+    store.write_json(tmp_path / "new.json", {})
+    assert sorted(path for path in tmp_path.iterdir() if path.suffix == ".tmp") == sorted(living)
+
+
+@pytest.mark.long
+def test_thirty_kills_of_a_whole_run(tmp_path, cases):
+    cases(30)
+    met = survives(tmp_path, 30, WHOLE, (), seed=2)
+    assert len(met) >= 6, met

@@ -1,0 +1,60 @@
+"""The documentation: what is generated is up to date, pages build without a warning, and none needs the net."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_generated_is_up_to_date():
+    stale = [str(f.relative_to(ROOT)) for f, text in generate().files().items() if f.read_text("utf-8") != text]
+    assert stale == [], "run `python docs/generate.py` (or `make docs`) and commit"
+
+
+def test_a_readme_without_a_marker_is_refused():
+    text = (ROOT / "README.md").read_text("utf-8")
+    with pytest.raises(SystemExit, match="expected one <!-- datasets -->"):
+        generate().filled(text.replace("<!-- datasets -->", ""))
+
+
+def test_the_readme_names_only_files_that_are_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    linked = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link}
+    assert len(linked) > 5
+    assert [link for link in sorted(linked) if not (ROOT / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("sphinx", reason="sphinx is not installed (make env)")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", f"{out}/trees", "docs", f"{out}/html"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / "html"
+
+
+def test_pages_load_nothing_from_the_net(site):
+    loads = re.compile(
+        r"""<(?:script|link|img|iframe)\b[^>]*(?:src|href)=["'](https?:)?//[^>]*>|@import|url\(['"]?https?:"""
+    )
+    files = [file for file in site.rglob("*") if file.suffix in (".html", ".css")]
+    assert len(files) > 20
+    assert {str(file): found[0] for file in files if (found := loads.search(file.read_text("utf-8")))} == {}
+
+
+def test_every_page_is_built(site):
+    sources = [file for file in (ROOT / "docs").rglob("*.md") if "_build" not in file.parts]
+    assert [s for s in sources if not (site / s.relative_to(ROOT / "docs").with_suffix(".html")).exists()] == []
