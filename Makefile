@@ -19,8 +19,10 @@ run: env
 	@$(BIN)/python -m cmr summary results
 	@echo "report: $(CURDIR)/results/report/index.html"
 
+# A test that hangs ends the run after six minutes, with its name and where it stood.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0 \
+	  -o faulthandler_timeout=360 -o faulthandler_exit_on_timeout=true
 
 # On a SLURM of one node that is started for it and ended after it: as root, on Debian.
 test-cluster: env

@@ -109,23 +109,17 @@ def test_a_read_only_disk(disk, tmp_path, capsys):
 
 @contextmanager
 def as_nobody():
-    """In a child process without root's rights; its exit status is 0 where the block ends without an error."""
-    child = os.fork()
-    if child == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+    """Without root's rights on files until the block ends."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
     try:
-        yield child == 0
-    except BaseException as error:
-        print(repr(error), file=sys.stderr, flush=True)
-        if child == 0:
-            os._exit(1)
-        raise
-    if child == 0:
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 @pytest.mark.mended("a job that cannot write its log was a stack trace")
@@ -138,19 +132,16 @@ def test_somebody_elses_folder(tmp_path, capfd):
         folder.chmod(folder.stat().st_mode | 0o755)
     secret = small / "image.h5"
     importlib.import_module("cmr.reporting.page")  # nobody may not read Python's own files where they are root's
-    with as_nobody() as is_child:
-        if is_child:
-            with pytest.raises(UserError, match=r"fits/second.*: cannot be written: Permission denied; "):
-                fit(small, tmp_path / "fits/second/0")
-            with pytest.raises(UserError, match=r"fits/first.*: cannot be written: Permission denied; "):
-                fit(small, tmp_path / "fits/first/0")
-            with pytest.raises(SystemExit):
-                main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
+    with as_nobody():
+        with pytest.raises(UserError, match=r"fits/second.*: cannot be written: Permission denied; "):
+            fit(small, tmp_path / "fits/second/0")
+        with pytest.raises(UserError, match=r"fits/first.*: cannot be written: Permission denied; "):
+            fit(small, tmp_path / "fits/first/0")
+        with pytest.raises(SystemExit):
+            main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
     secret.chmod(0o600)
-    with as_nobody() as is_child:
-        if is_child:
-            with pytest.raises(UserError, match=r"image\.h5"):
-                fit(small, tmp_path / "fits/second/0")
+    with as_nobody(), pytest.raises(UserError, match=r"image\.h5"):
+        fit(small, tmp_path / "fits/second/0")
     secret.chmod(0o644)
     assert contents(tmp_path) == before
     assert "Traceback" not in capfd.readouterr().err

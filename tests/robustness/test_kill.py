@@ -1,5 +1,6 @@
 """The whole process group of a run killed at random moments, and the run started again each time."""
 
+import multiprocessing
 import os
 import random
 import re
@@ -17,6 +18,7 @@ from cmr import stages, store
 from robustness.toys import WHOLE, clone, measured, temporaries, temporaries_in
 
 SHARE = 0.4  # of the time of a whole run, within which a kill falls: a run that always dies young would never end
+LONG = 120  # seconds: a process that takes as long hangs
 RULES = ("download", "prepare", "split", "extract", "encode", "fit", "evaluate", "collect", "page")
 
 
@@ -172,21 +174,22 @@ def written_features(root):
     return root
 
 
-def forked(root, seconds=None):
-    """Runs the chain in a child, which is killed after ``seconds``; whether it came to its end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            chain(root)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFEXITED(status)
+def processes():
+    """Processes that find everything imported, forked from one that runs no thread: after a fork, threads' locks stay."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([name for name in sys.modules if name.startswith("cmr.")])
+    return context
+
+
+def runs_through(root, seconds=LONG):
+    """Runs the chain in a process, which is killed after ``seconds``; whether it came to its end."""
+    process = processes().Process(target=chain, args=(root,))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == 0
 
 
 KILLS = 6
@@ -200,19 +203,21 @@ def test_kills_within_the_stages(tmp_path, cases):
     """Without Snakemake's own marks of incomplete jobs: what stands under its final name is whole."""
     cases(KILLS)
     reference = written_features(tmp_path / "reference")
-    chain(reference)  # here, so that the children find everything imported
+    chain(reference)  # here, so that the processes find everything imported
     tried = written_features(tmp_path / "tried")
+    assert runs_through(tried)  # starts the server
+    shutil.rmtree(tried / "out")
     begun = time.monotonic()
-    assert forked(tried)
+    assert runs_through(tried)
     whole = time.monotonic() - begun
     shutil.rmtree(tried / "out")
     moments, done = random.Random(3), 0
     while done < KILLS:
-        if forked(tried, moments.uniform(0, whole)):
+        if runs_through(tried, moments.uniform(0, whole)):
             shutil.rmtree(tried / "out")
         else:
             done += 1
-    assert forked(tried)
+    assert runs_through(tried)
     for name in COMPARED:
         assert (tried / "out" / name).read_bytes() == (reference / "out" / name).read_bytes(), name
     assert temporaries_in(tried) == []
