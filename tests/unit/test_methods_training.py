@@ -1,5 +1,8 @@
 """The shared training loop: what it minimises, how it chooses an epoch, and that a killed fit ends the same."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +44,35 @@ def test_every_term_is_in_the_history_and_the_loss_falls():
     assert set(history.rows[0]) == {"epoch", "fit", "size"}
     assert history.rows[-1]["fit"] < history.rows[0]["fit"]
     assert history.chosen == {}
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSprop"])
+def test_the_optimisers_are_torchs(name):
+    ended = []
+    for package in (training, torch.optim):
+        network, (update,), _ = regression()
+        optimizer = getattr(package, name)(network.parameters(), 0.01, weight_decay=0.1)
+        train(network, [Update(optimizer, update.terms)], 30, 3, 8, 3, "cpu")
+        ended.append(weights(network))
+    assert torch.equal(*ended)
+    assert not torch.equal(ended[0], weights(regression()[0]))
+
+
+def test_no_method_imports_torchs_compiler():
+    """A second of every job."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from cmr import registry; from synthetic import create, separable, small\n"
+        "for name in registry.names('methods'):\n"
+        "    if (info := registry.info('methods', name)).gpu:\n"
+        "        group = ('image', 'text')[: 1 if info.modalities == 1 else 2]\n"
+        "        method = create(name, group, **small(name))\n"
+        "        method.fit({m: separable()[m] for m in group})\n"
+        "        assert 'torch._dynamo' not in sys.modules, name\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_best_epoch_is_kept_and_named():

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, Update, feed_forward, reverse_gradient, total
+from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, total
 
 INFO = {
     "title": "ACMR",
@@ -75,7 +75,7 @@ class ACMR(DeepMethod):
         )
 
     def updates(self) -> list[Update]:
-        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
         return [Update(optimizer, self.batch_terms)]
 
     def each_epoch(self, epoch: int) -> None:

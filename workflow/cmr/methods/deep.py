@@ -12,7 +12,7 @@ from cmr.data import Part, View
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.methods.scaling import Scaling, fit_each
-from cmr.methods.training import Terms, Update, apply, load_network, network_state, tensor, train
+from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, train
 
 
 class DeepMethod(Method):
@@ -75,7 +75,7 @@ class DeepMethod(Method):
 
     def updates(self) -> list[Update]:
         """One step of Adam on everything."""
-        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate)
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate)
         return [Update(optimizer, self.batch_terms)]
 
     def batch_terms(self, rows: Tensor) -> Terms:

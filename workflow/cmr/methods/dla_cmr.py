@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Terms, Update, feed_forward, reverse_gradient
+from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient
 
 INFO = {
     "title": "DLA-CMR",
@@ -86,7 +86,7 @@ class DLACMR(DeepMethod):
         return Network(dimensions, layers, classes)
 
     def updates(self) -> list[Update]:
-        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, fused=True)
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, fused=True)
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.relation import Relation, hidden_layers
-from cmr.methods.training import Terms, Update, tensor
+from cmr.methods.training import Adam, Terms, Update, tensor
 
 INFO = {
     "title": "DRSL",
@@ -113,7 +113,7 @@ class DRSL(DeepMethod):
 
     def updates(self) -> list[Update]:
         p = self.params
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             self.network.parameters(), p.learning_rate, betas=(0.5, 0.99), weight_decay=p.weight_decay, fused=True
         )
         return [Update(self.optimizer, self.batch_terms)]

@@ -13,14 +13,13 @@ The public code reports the test epoch that is best; here the epoch is chosen on
 
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, Update, total
+from cmr.methods.training import Adam, Terms, Update, total
 
 INFO = {
     "title": "DSCMR",
@@ -61,7 +60,7 @@ class DSCMR(DeepMethod):
         return Networks(own, label=nn.Linear(p.dimension, classes))
 
     def updates(self) -> list[Update]:
-        optimizer = torch.optim.Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Terms, Update, apply, feed_forward, tensor, total
+from cmr.methods.training import Adam, RMSprop, Terms, Update, apply, feed_forward, tensor, total
 
 INFO = {
     "title": "GPLDAN",
@@ -124,8 +124,8 @@ class GPLDAN(DeepMethod):
 
     def updates(self) -> list[Update]:
         p, network = self.params, self.network
-        classifier = torch.optim.RMSprop(network.classifier.parameters(), p.classifier_learning_rate)
-        projector = torch.optim.Adam(network.projector.parameters(), p.learning_rate, weight_decay=p.weight_decay)
+        classifier = RMSprop(network.classifier.parameters(), p.classifier_learning_rate)
+        projector = Adam(network.projector.parameters(), p.learning_rate, weight_decay=p.weight_decay)
         return [
             Update(classifier, lambda rows: self.classifier_terms([x[rows] for x in self.inputs])),
             Update(projector, self.batch_terms),

@@ -31,7 +31,7 @@ from cmr.errors import UserError
 from cmr.methods.checks import labels_of
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Terms, Update, apply, feed_forward, tensor
+from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, tensor
 
 INFO = {
     "title": "SDML",
@@ -102,7 +102,7 @@ class SDML(DeepMethod):
 
     def updates(self) -> list[Update]:
         rate = self.params.learning_rates.get(self.modality, self.params.learning_rate)
-        optimizer = torch.optim.Adam(self.network.parameters(), rate, betas=(0.5, 0.999), fused=True)
+        optimizer = Adam(self.network.parameters(), rate, betas=(0.5, 0.999), fused=True)
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

@@ -38,7 +38,7 @@ from torch.nn import functional
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
-from cmr.methods.training import Terms, Update, apply, feed_forward, total
+from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, total
 
 INFO = {
     "title": "SMCR",
@@ -110,9 +110,9 @@ class SMCR(DeepMethod):
 
     def updates(self) -> list[Update]:
         p = self.params
-        mapping = torch.optim.Adam(self.network.mapping_parameters(), p.learning_rate)
+        mapping = Adam(self.network.mapping_parameters(), p.learning_rate)
         rate = p.learning_rate * p.discriminator_rate
-        discrimination = torch.optim.Adam(self.network.discriminator.parameters(), rate)
+        discrimination = Adam(self.network.discriminator.parameters(), rate)
         steps = [Update(mapping, self.batch_terms)] * p.mapping_steps
         return [*steps, Update(discrimination, lambda rows: self.discriminator_terms([x[rows] for x in self.inputs]))]
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from cmr.device import keep_freed_memory
 from cmr.errors import UserError
@@ -29,11 +30,28 @@ Terms = Mapping[str, Tensor]
 """Loss terms by name, weighted; the step minimises their sum."""
 
 
+class _Uncompiled(Optimizer):
+    """An optimiser without what tells torch's compiler to keep out: importing it takes a second of every job."""
+
+    add_param_group = Optimizer.add_param_group.__wrapped__  # type: ignore[attr-defined]
+    state_dict = Optimizer.state_dict.__wrapped__  # type: ignore[attr-defined]
+    load_state_dict = Optimizer.load_state_dict.__wrapped__  # type: ignore[attr-defined]
+    zero_grad = Optimizer.zero_grad.__wrapped__  # type: ignore[attr-defined]
+
+
+class Adam(_Uncompiled, torch.optim.Adam):
+    step = torch.no_grad()(torch.optim.Adam.step.__wrapped__)  # type: ignore[attr-defined]
+
+
+class RMSprop(_Uncompiled, torch.optim.RMSprop):
+    step = torch.no_grad()(torch.optim.RMSprop.step.__wrapped__)  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True)
 class Update:
     """One optimiser's step on a batch: ``terms(rows)`` gives the loss terms of the row numbers ``rows`` (b,)."""
 
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     terms: Callable[[Tensor], Terms]
 
 
