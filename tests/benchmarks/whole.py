@@ -18,16 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", "_build")
-IMPORT = re.compile(r"^import time: +(\d+) \|", re.MULTILINE)
+IMPORT = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\w+)", re.MULTILINE)
 
 
-def run(folder: Path, arguments: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock, processor seconds of all processes, and those of imports."""
+def run(folder: Path, arguments: list[str]) -> tuple[float, float, Counter[str]]:
+    """Seconds on the clock, processor seconds of all processes, and those of imports by package."""
     environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONPATH": str(folder / "workflow")}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:
@@ -44,7 +44,10 @@ def run(folder: Path, arguments: list[str]) -> tuple[float, float, float]:
     if done.returncode:
         raise SystemExit("".join(line for line in text.splitlines(True) if not line.startswith("import time:")))
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - start, processor, sum(map(int, IMPORT.findall(text))) / 1e6
+    imports: Counter[str] = Counter()
+    for microseconds, package in IMPORT.findall(text):
+        imports[package] += int(microseconds) / 1e6
+    return time.perf_counter() - start, processor, imports
 
 
 def jobs(folder: Path) -> dict[str, list[float]]:
@@ -74,7 +77,8 @@ def main() -> None:
     for name, (clock, processor, imports) in {"the run": first, "nothing to be done": again}.items():
         print(
             f"{name}: {clock:.1f} s on the clock with {os.cpu_count()} cores, {processor:.1f} s of processor time, "
-            f"of it {imports:.1f} s imports ({imports / processor:.0%})"
+            f"of it {imports.total():.1f} s imports ({imports.total() / processor:.0%}): "
+            + ", ".join(f"{package} {seconds:.1f} s" for package, seconds in imports.most_common(8))
         )
 
 

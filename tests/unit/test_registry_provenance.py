@@ -41,6 +41,39 @@ def test_an_unknown_plugin_names_the_nearest():
         registry.info("methods", "rigde_label")
 
 
+BROKEN = {  # a file of a method: what is said of it
+    "INFO = {}\nclas Mine: pass\n": "line 2: invalid syntax",
+    "INFO = dict(title='Mine')\n": "INFO is not a literal dictionary: malformed node or string on line 1",
+    "INFO = ['title']\n": "INFO is not a literal dictionary: ",
+    "INFO = {'title': 'Mine', 'modalities': 2, 'labels': True, 'stochastic': 0.5, 'gpus': 1}\n": (
+        "INFO: provenance: Field required; stochastic: .*; gpus: Extra inputs are not permitted"
+    ),
+    "INFO = {'title': 'Mine', 'provenance': 'own', 'modalities': 2, 'labels': True, 'stochastic': False}\n"
+    "import numpy as np\nfrom cmr.params import Params as Base\nclass Params(Base):\n    angle: float = np.pi\n": (
+        "Params: name 'np' is not defined; it may use what comes from cmr.methods.common_params, cmr.params, pydantic"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN.items())
+def test_a_broken_plugin_is_one_line_with_its_file(tmp_path, monkeypatch, text, said):
+    cached = (registry.names, registry._tree, registry.info, registry.params_model)
+    file = tmp_path / "methods/mine.py"
+    file.parent.mkdir()
+    file.write_text(text)
+    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    for function in cached:
+        function.cache_clear()
+    try:
+        with pytest.raises(UserError, match=f"^{file}: {said}") as raised:
+            registry.info("methods", "mine")
+            registry.params_model("methods", "mine")
+        assert "\n" not in str(raised.value)
+    finally:
+        for function in cached:
+            function.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package with one method that imports a helper of its own folder."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError
 
 from cmr.errors import UserError, nearest
 from cmr.params import Params
@@ -123,7 +123,10 @@ def path(kind: str, name: str) -> Path:
 
 @cache
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except SyntaxError as error:
+        raise UserError(f"{file}: line {error.lineno}: {error.msg}") from None
 
 
 def _assigned(tree: ast.Module, name: str) -> ast.expr:
@@ -172,8 +175,11 @@ def info(kind: str, name: str) -> Info:
     file = path(kind, name)
     try:
         return SCHEMAS[kind](**ast.literal_eval(_assigned(_tree(file), "INFO")))
-    except (ValueError, ValidationError) as error:
-        raise UserError(f"{file}: INFO is not a literal of the form {SCHEMAS[kind].__name__}: {error}") from None
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()]
+        raise UserError(f"{file}: INFO: {'; '.join(wrong)}") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file}: INFO is not a literal dictionary: {error}") from None
 
 
 def _is_light(node: ast.stmt) -> bool:
@@ -187,7 +193,11 @@ def params_model(kind: str, name: str) -> type[Params]:
     tree = _tree(path(kind, name))
     body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
     namespace: dict[str, Any] = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
-    exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
+    try:
+        exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
+    except (NameError, TypeError, PydanticUserError) as error:
+        light = ", ".join(sorted(LIGHT_MODULES))
+        raise UserError(f"{path(kind, name)}: Params: {error}; it may use what comes from {light}") from None
     return namespace.get("Params", Params)
 
 
