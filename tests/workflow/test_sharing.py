@@ -92,6 +92,10 @@ def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
     assert [(kind, reason) for kind, _, reason in findings(finished)] == [("stale", "the code of cca is another now")]
     (finished.root / "workflow/cmr/methods/ridge_label.py").unlink()
     assert any(kind == "foreign" and "unknown method 'ridge_label'" in reason for kind, _, reason in findings(finished))
+    finished.configure(experiments=[{**CONFIG["experiments"][0], "methods": ["cca"]}])
+    (line,) = cmr(finished, "prune", status=1).splitlines()
+    assert "unknown method 'ridge_label'" in line
+    assert "; bring the plug-in back, or delete results/experiments/main-" in line
 
 
 def test_verify_of_no_results_is_one_line(finished, tmp_path):

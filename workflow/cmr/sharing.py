@@ -63,7 +63,7 @@ def _of_run(results: Path, file: Path, hashes: Any) -> Iterator[Finding]:
             reason = f"schema {part['schema_version']}, this code reads {store.SCHEMA_VERSION}"
             yield Finding("foreign", str(file), reason)
             return
-    plan, run = plan_of(record, str(file))
+    plan, run = plan_of(record, "its configuration")
     expected = _inside(results, plan.run_files(run)["run"])
     if expected != file:
         yield Finding("foreign", str(file), f"its configuration leads to {expected}")
@@ -195,7 +195,11 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
             file = _inside(results, f"{run}/{experiment['run']}")
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
-            yield plan_of(store.read_json(file), str(file))[0]
+            try:
+                yield plan_of(store.read_json(file), str(file))[0]
+            except UserError as error:
+                remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
+                raise UserError(f"{error}; {remedy}") from None
 
 
 def referred(plan: Plan) -> Iterator[str]:

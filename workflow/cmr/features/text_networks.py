@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from cmr.device import set_threads
 from cmr.features.base import Content, Extractor
@@ -40,6 +41,7 @@ class Pretrained(Extractor[Content]):
 
         Weights may be missing only where their names start as one of ``unused``.
         """
+        disable_progress_bar()  # of the weights, which is gone before one reads it
         network, loaded = AutoModel.from_pretrained(
             self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
