@@ -56,7 +56,12 @@ async function draw(figure) {
   const layout = layoutOf(plot, kind, canvas.clientWidth);
   canvas.replaceChildren();
   canvas.style.height = `${layout.height}px`;
-  await Plotly.newPlot(canvas, plot.data, layout, {responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover"});
+  await Plotly.newPlot(canvas, plot.data, layout, {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: narrow() ? false : "hover",
+    modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "resetScale2d"]],
+  });
   if (kind === "map") showItemsOnHover(canvas, figure.closest(".panel").dataset.protocol);
   figure.dataset.drawn = "yes";
 }
