@@ -1,6 +1,7 @@
 """Seconds and peak memory of every stage with once, twice, four and eight times the data: ``tests/benchmarks/stages.py``.
 
     python tests/benchmarks/stages.py [--items 400] [--times 1 2 4 8]
+    python tests/benchmarks/stages.py --items 4000 --without-networks    # made-up features for Lite0's and MiniLM's
 
 Made-up pictures, captions and classes as a table of one's own, through the functions that the rules call, each in a
 process of its own, without its start. The exponent b of seconds ~ nᵇ is fitted to all sizes by least squares in
@@ -25,6 +26,7 @@ CLASSES = 10
 WORDS = 2_000
 STAGES = ["prepare", "split", "lite0", "bert", "bow", "lda", "doc2vec", "encode", "cca", "ridge_label", "dla_cmr"]
 STAGES += ["evaluate", "report"]
+NETWORKS = {"lite0": 1280, "bert": 384}  # and the dimensions of their features
 MODALITY = {"lite0": "image"} | dict.fromkeys(["bert", "bow", "lda", "doc2vec"], "text")
 PLUGIN = {"lite0": "efficientnet_lite0"}
 PARAMS = {"dla_cmr": {"epochs": 3, "patience": 0}}
@@ -76,6 +78,8 @@ class Tree:
         codes = self.paths.CODES.format(**self.at, dictionary="coupled")
         if name == "prepare":
             return lambda: stages.prepare(self.dataset, folder, self.machine, self.items)
+        if name == "features":
+            return self.write_features
         if name == "split":
             return lambda: stages.split(self.dataset, folder, self.machine, self.items, "default", self.split)
         if name in MODALITY:
@@ -99,6 +103,21 @@ class Tree:
         else:
             files = self.features
         return lambda: stages.fit(configuration, self.items, self.split, files, fit, "partial", "cpu", "")
+
+    def write_features(self) -> None:
+        """Features of the networks' sizes in which the classes show, in place of theirs."""
+        from cmr import store
+        from cmr.data import Items
+
+        items = Items.read(self.items)
+        ids, generator = items.table["id"].to_numpy(str), np.random.default_rng(0)
+        for name, width in NETWORKS.items():
+            values = items.labels(ids) @ generator.normal(size=(CLASSES, width)) + generator.normal(
+                size=(len(ids), width)
+            )
+            store.write_matrix(
+                self.file(name), "features", ids, values.astype(np.float32), {"extractor": PLUGIN.get(name, name)}
+            )
 
     def evaluate(self, stages: Any) -> None:
         run = self.paths.RUN.format(**self.at, method="cca")
@@ -145,20 +164,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=400)
     parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--one", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--without-networks", action="store_true", help="made-up features instead of Lite0's and MiniLM's"
+    )
+    parser.add_argument("--one", choices=[*STAGES, "features"], help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         return one(options.root, options.one)
     sizes = [options.items * times for times in options.times]
-    found: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
+    stages = [stage for stage in STAGES if stage not in NETWORKS or not options.without_networks]
+    found: dict[str, list[tuple[float, float]]] = {stage: [] for stage in stages}
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             root = Path(folder) / str(size)
             root.mkdir()
             write_table(root, size)
-            for stage in STAGES:
+            for stage in stages:
                 found[stage].append(measure(root, stage))
+                if stage == "split" and options.without_networks:
+                    measure(root, "features")
     print(f"| stage | {' | '.join(f'{size:,} items' for size in sizes)} | exponent |\n|{' --- |' * (len(sizes) + 2)}")
     for stage, measured in found.items():
         exponent = np.polyfit(np.log(sizes), np.log([seconds for seconds, _ in measured]), 1)[0]
