@@ -164,14 +164,25 @@ def fit(
                 **configuration,
                 "modalities": list(data.train),
                 "selection": selection,
-                "input_hashes": {file: provenance.file_hash(file) for file in [items, split, *files]},
-                "code": code,
-                "versions": provenance.versions(),
-                "hardware": provenance.hardware(),
-                "usage": usage,
+                **_origin([items, split, *files], code, usage),
             },
         )
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _origin(made_from: Sequence[str], code: str, usage: Mapping[str, float]) -> dict[str, Any]:
+    """What every record says of how its results came about."""
+    return {
+        "input_hashes": _hashes(made_from),
+        "code": code,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "usage": usage,
+    }
+
+
+def _hashes(files: Sequence[str]) -> dict[str, str]:
+    return {file: provenance.file_hash(file) for file in files}
 
 
 def method_factory(configuration: Mapping[str, Any], modalities: tuple[str, ...], device: str, partial: Path) -> Any:
@@ -222,47 +233,42 @@ def evaluate(
     """
     from cmr import evaluation
 
-    records: list[dict[str, Any]] = []
     with provenance.measured() as usage:
         table, parts = Items.read(items), Split.read(split)
+        fitted = [load_method(fit["folder"], device) for fit in fits]
         embedded = []
-        for fitted in fits:
-            method, record = load_method(fitted["folder"], device)
-            records.append(record)
-            rows = inputs.test_rows(fitted["files"], record["features"], table, parts, bool(record["dictionary"]), True)
-            embedded.append(inputs.embed(method, fitted["inputs"], rows))
+        for fit, (method, record) in zip(fits, fitted, strict=True):
+            rows = inputs.test_rows(fit["files"], record["features"], table, parts, bool(record["dictionary"]), True)
+            embedded.append(inputs.embed(method, fit["inputs"], rows))
         configured = [evaluation.ConfiguredMetric.from_entry(m) for m in metrics]
         tasks = [
             evaluation.evaluate_task(score, query, gallery, configured, table.classes, names, threads)
             for names, query, gallery, score in inputs.tasks(embedded)
         ]
-    with store.atomic_folder(outputs["embeddings"]) as temporary:
-        for part in embedded:
-            inner = temporary if inputs.each_modality_once(embedded) else temporary / "+".join(part.inputs)
-            for modality, view in part.views.items():
-                store.write_matrix(inner / f"{modality}.h5", "embeddings", view.ids, view.features, {"code": code})
+    written = [outputs["metrics"], outputs["curves"], *_write_embeddings(embedded, outputs["embeddings"], code)]
     evaluation.write_curves(outputs["curves"], tasks)
     evaluation.write_metrics(outputs["metrics"], tasks)
-    written = [outputs["metrics"], outputs["curves"], *sorted(map(str, Path(outputs["embeddings"]).rglob("*.h5")))]
     store.write_json(
         outputs["run"],
         {
             "schema_version": store.SCHEMA_VERSION,
-            "fits": records,
+            "fits": [record for _, record in fitted],
             "metrics": [dict(m) for m in metrics],
             "test_part": TEST,
-            "input_hashes": {path: provenance.file_hash(path) for path in [items, split]}
-            | {
-                f"{f['folder']}/model.safetensors": provenance.file_hash(f"{f['folder']}/model.safetensors")
-                for f in fits
-            },
-            "output_hashes": {path: provenance.file_hash(path) for path in written},
-            "code": code,
-            "versions": provenance.versions(),
-            "hardware": provenance.hardware(),
-            "usage": usage,
+            "output_hashes": _hashes(written),
+            **_origin([items, split, *(f"{fit['folder']}/model.safetensors" for fit in fits)], code, usage),
         },
     )
+
+
+def _write_embeddings(embedded: Sequence[inputs.Embedded], folder: str, code: str) -> list[str]:
+    """A file a modality, in a folder for each fit where fits share a modality; their paths, sorted."""
+    with store.atomic_folder(folder) as temporary:
+        for part in embedded:
+            inner = temporary if inputs.each_modality_once(embedded) else temporary / "+".join(part.inputs)
+            for modality, view in part.views.items():
+                store.write_matrix(inner / f"{modality}.h5", "embeddings", view.ids, view.features, {"code": code})
+    return sorted(map(str, Path(folder).rglob("*.h5")))
 
 
 def collect(configuration: Mapping[str, Any], runs: Sequence[str], metrics: str, run: str, output: str) -> None:
