@@ -14,7 +14,7 @@ within() {
   done
 }
 no_job_is_left() { [ -z "$(timeout 5 squeue --noheader)" ]; }
-runs() { [[ $(ps -o comm=,stat= -p "$1" 2>/dev/null) =~ ^$2\ +[^Z] ]]; }
+runs() { [[ $(ps -o stat=,comm= -p "$1" 2>/dev/null) =~ ^[^Z\ ]+\ +$2 ]]; }
 ended() { ! runs "$@"; }
 
 # Jobs first: without its daemon a job that does not stop when asked to would never be killed.

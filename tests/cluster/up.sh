@@ -31,8 +31,8 @@ until_ok() {
   echo "gave up waiting for: $*; see $root/log" >&2
   exit 1
 }
-# A killed daemon that its parent has not asked for yet (Z) does not run.
-runs() { [[ $(ps -o comm=,stat= -p "$(cat "$root/run/$1.pid" 2>/dev/null)" 2>/dev/null) =~ ^$1\ +[^Z] ]]; }
+# A killed daemon that its parent has not asked for yet (Z, and named `slurmd <defunct>`) does not run.
+runs() { [[ $(ps -o stat=,comm= -p "$(cat "$root/run/$1.pid" 2>/dev/null)" 2>/dev/null) =~ ^[^Z\ ]+\ +$1 ]]; }
 
 # Pretend GPUs: character devices like /dev/null. More cores than the machine has, so that GPUs are what is scarce.
 gpus=${CMR_GPUS:-2}
