@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cmr.data import View
-from cmr.methods import relation
+from cmr.methods import relation, training
 from cmr.methods.drsl import DRSL, Network, Params, relation_loss
 from cmr.methods.relation import PairNorm, PairScores, Relation
 from cmr.store import read_arrays, write_arrays
@@ -224,13 +224,13 @@ def test_state_survives_a_file(network, tmp_path):
 
 def test_the_step_decays_by_epoch(monkeypatch):
     rates = []
-    original = torch.optim.Adam.step
+    original = training.Adam.step
 
     def step(self, *args, **kwargs):
         rates.append(self.param_groups[0]["lr"])
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(training.Adam, "step", step)
     fitted(batch_size=20, decay=0.5)
     assert rates == pytest.approx([1e-2, 5e-3, 2.5e-3])
 

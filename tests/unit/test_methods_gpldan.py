@@ -245,7 +245,7 @@ def test_each_optimiser_moves_its_own_network():
         patch.setattr(deep, "train", record)
         method.fit(separable(n=12))
     classifier, projector = optimisers
-    assert (type(classifier), type(projector)) == (torch.optim.RMSprop, torch.optim.Adam)
+    assert (type(classifier), type(projector)) == (training.RMSprop, training.Adam)
     assert (classifier.defaults["lr"], projector.defaults["lr"]) == (5e-5, SMALL["learning_rate"])
     assert projector.defaults["weight_decay"] == Params().weight_decay == 1e-4
     for optimiser, name in ((classifier, "classifier"), (projector, "projector")):

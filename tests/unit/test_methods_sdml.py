@@ -7,6 +7,7 @@ from torch import nn
 
 from cmr.data import View
 from cmr.errors import UserError
+from cmr.methods import sdml
 from cmr.methods.sdml import SDML, Params, mean_error, projection
 
 SMALL = {"hidden": 8, "dimensions": 6, "batch_size": 8, "epochs": 3}
@@ -159,9 +160,9 @@ def test_each_modality_has_its_step():
     def rate(modality):
         seen = []
         method = untrained(modality, learning_rates={"image": 0.25}, learning_rate=0.125, epochs=1)
-        original = torch.optim.Adam
+        original = sdml.Adam
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch.optim, "Adam", lambda p, lr, **k: seen.append(lr) or original(p, lr, **k))
+            patch.setattr(sdml, "Adam", lambda p, lr, **k: seen.append(lr) or original(p, lr, **k))
             method.fit(rows(modality=modality))
         return seen
 
