@@ -31,7 +31,7 @@ localrules:
 # The first target is what `snakemake` alone makes.
 rule report:
     input:
-        REPORT_PAGE,
+        PLAN.report().files[0],
 
 
 rule metrics:
@@ -41,14 +41,14 @@ rule metrics:
 
 rule fits:
     input:
-        [file for run in PLAN.runs for fit in PLAN.fits(run) for file in PLAN.fit_files(fit)],
+        [result.record for result in PLAN.results() if result.stage == "fit"],
 
 
 rule codes:
     input:
-        [file for run in PLAN.runs for fit in PLAN.fits(run) if (file := PLAN.codes_file(fit))],
+        [result.record for result in PLAN.results() if result.stage == "encode"],
 
 
 rule features:
     input:
-        [file for run in PLAN.runs for file in PLAN.feature_files(run.data, run.split, run.inputs)],
+        [result.record for result in PLAN.results() if result.stage == "extract"],

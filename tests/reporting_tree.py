@@ -13,7 +13,8 @@ from PIL import Image
 
 from cmr.data import Items, Split
 from cmr.params import component
-from cmr.store import TEXT, write_json, write_matrix
+from cmr.publish import write_json
+from cmr.store import TEXT, write_matrix
 
 CLASSES = ("circles", "lines", "<b>bold</b> & co", "waves")
 COLOURS = ((200, 60, 60), (60, 160, 60), (60, 60, 200), (190, 170, 40))

@@ -41,7 +41,7 @@ def main() -> None:
     )
     for folder in parser.parse_args().folders:
         scores = np.array([both(fit) for fit in sorted(folder.iterdir())])
-        name = store.read_json(next(folder.iterdir()) / "fit.json")["method"]["id"]
+        name = publish.read_json(next(folder.iterdir()) / "fit.json")["method"]["id"]
         columns = [*scores.T, scores[:, 1] - scores[:, 0]]
         cells = [f"{c.mean():.3f} ± {c.std(ddof=1):.3f}" if len(c) > 1 else f"{c.mean():.3f}" for c in columns]
         print(f"| {name} | {len(scores)} | {' | '.join(cells)} |", flush=True)

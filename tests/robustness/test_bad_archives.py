@@ -171,7 +171,7 @@ def test_a_model_of_something_else(tmp_path, name):
         "method": {"method": name, "params": small(name)},
         "selection": {"chosen": {}},
     }
-    store.write_json(tmp_path / "fit.json", record)
+    publish.write_json(tmp_path / "fit.json", record)
     model = tmp_path / "model.safetensors"
     good = method.state()
     store.write_arrays(model, good)

@@ -172,7 +172,7 @@ def test_a_split_that_is_none(tmp_path, content):
 
 def test_a_folder_that_vanishes_while_it_is_written(tmp_path, capsys):
     def vanishing():
-        with store.atomic(tmp_path / "gone/a.json") as temporary:
+        with publish.atomic(tmp_path / "gone/a.json") as temporary:
             temporary.write_text("{}")
             shutil.rmtree(tmp_path / "gone")
 

@@ -233,7 +233,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     left[1].mkdir()
     for path in [left[0], left[1] / "model", *living]:
         path.write_text("half")
-    store.write_json(tmp_path / "new.json", {})
+    publish.write_json(tmp_path / "new.json", {})
     assert sorted(path for path in tmp_path.iterdir() if path.suffix == ".tmp") == sorted(living)
 
 

@@ -67,7 +67,7 @@ def fitted(folder, name, tune=None):
         files = [str(folder / f"{m}.h5") for m in group]
         items, split = str(folder / "items.parquet"), str(folder / "split.csv")
         stages.fit(configuration, items, split, files, str(out), str(folder / "partial"), "cpu", "")
-        found.append(((out / "model.safetensors").read_bytes(), store.read_json(out / "fit.json")["selection"]))
+        found.append(((out / "model.safetensors").read_bytes(), publish.read_json(out / "fit.json")["selection"]))
     return found
 
 

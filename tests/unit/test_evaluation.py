@@ -16,7 +16,7 @@ from cmr.errors import UserError
 from cmr.evaluation import ConfiguredMetric, evaluate_task, metrics_of_files, scorer, write_curves, write_metrics
 from cmr.metrics import ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.store import read_json
+from cmr.publish import read_json
 
 CLASSES = ["animals", "food", "objects"]
 ENTRIES = [

@@ -22,22 +22,22 @@ ids, values = np.arange(200).astype(str), rng.normal(size=(200, 50))
 items = Items(pd.DataFrame({"id": ids, "text": [str(row) for row in values], "labels": [["a"]] * 200}), {"text": "text"})
 
 def picture(path):
-    with store.atomic(path) as temporary:
+    with publish.atomic(path) as temporary:
         Image.effect_noise((300, 300), 90).save(temporary, "PNG")
 
 def folder(path):
-    with store.atomic_folder(path) as temporary:
-        store.write_json(temporary / "a.json", ["x" * 50_000])
+    with publish.atomic_folder(path) as temporary:
+        publish.write_json(temporary / "a.json", ["x" * 50_000])
 
 def partial(path):
     with store.resumable(path, "key") as file:
         file["a"] = values
 
 WRITERS = {
-    "json": lambda path: store.write_json(path, ["x" * 50_000]),
+    "json": lambda path: publish.write_json(path, ["x" * 50_000]),
     "matrix": lambda path: store.write_matrix(path, "features", ids, values, {}),
     "arrays": lambda path: store.write_arrays(path, {"a": values}),
-    "rows": lambda path: store.write_table(path, [{"a": "x" * 100}] * 1000),
+    "rows": lambda path: publish.write_table(path, [{"a": "x" * 100}] * 1000),
     "items": items.write,
     "picture": picture,
     "folder": folder,
@@ -50,7 +50,7 @@ for name, write in WRITERS.items():
         try:
             write(f"{name}/new")
         except UserError as error:
-            store.write_json(f"{name}.json", str(error))
+            publish.write_json(f"{name}.json", str(error))
         os._exit(0)
     os.wait()
 """
@@ -68,7 +68,7 @@ def tried(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_is_named_and_nothing_is_left(tried, name):
-    (message,) = store.read_json(tried / f"{name}.json").splitlines()
+    (message,) = publish.read_json(tried / f"{name}.json").splitlines()
     assert message.startswith(f"{name}/")
     assert message.endswith(": cannot be written: File too large; make room and run again")
     assert [path.name for path in (tried / name).iterdir()] == (["new"] if name == "partial" else [])
@@ -82,23 +82,23 @@ def test_unfinished_work_is_taken_up_again_once_there_is_room(tried):
 
 
 def test_the_old_file_is_kept(tmp_path, monkeypatch):
-    store.write_json(tmp_path / "f.json", ["old"])
+    publish.write_json(tmp_path / "f.json", ["old"])
 
     def full(*_):
         raise OSError(28, "as a library puts it")
 
     monkeypatch.setattr(store.os, "replace", full)
     with pytest.raises(UserError, match=r"f\.json: cannot be written: No space left on device"):
-        store.write_json(tmp_path / "f.json", ["new"])
-    assert store.read_json(tmp_path / "f.json") == ["old"]
+        publish.write_json(tmp_path / "f.json", ["new"])
+    assert publish.read_json(tmp_path / "f.json") == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
 
 
 def test_a_lack_of_rights_names_the_file(tmp_path):
-    with pytest.raises(UserError, match=r"^a/b: cannot be written: Permission denied; "), store.write_errors_told("c"):
+    with pytest.raises(UserError, match=r"^a/b: cannot be written: Permission denied; "), publish.write_errors_told("c"):
         raise PermissionError(13, "denied", "a/b")
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(TimeoutError), store.write_errors_told(tmp_path):
+    with pytest.raises(TimeoutError), publish.write_errors_told(tmp_path):
         raise TimeoutError(110, "late")

@@ -320,4 +320,4 @@ def test_labels_cannot_reach_training_through_the_framework(tmp_path):
         fits.append(folder)
     assert (fits[0] / "history.csv").read_text() == (fits[1] / "history.csv").read_text()
     assert (fits[0] / "model.safetensors").read_bytes() == (fits[1] / "model.safetensors").read_bytes()
-    assert store.read_json(fits[0] / "fit.json")["selection"] == store.read_json(fits[1] / "fit.json")["selection"]
+    assert publish.read_json(fits[0] / "fit.json")["selection"] == publish.read_json(fits[1] / "fit.json")["selection"]

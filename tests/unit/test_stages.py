@@ -94,7 +94,7 @@ class Project:
             )
         }
         stages.evaluate([fit], METRICS, self.items, self.split, outputs, "cpu", 1, "c")
-        return store.read_json(outputs["metrics"])
+        return publish.read_json(outputs["metrics"])
 
 
 WITH_VALIDATION = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -112,7 +112,7 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
     assert [(t["query"], t["gallery"]) for t in metrics["tasks"]] == [("image", "text"), ("text", "image")]
     for task in metrics["tasks"]:
         assert task["metrics"]["map@all"]["value"] > 0.8 > task["metrics"]["map@all"]["chance"]
-    record = store.read_json(project.root / "run" / "run.json")
+    record = publish.read_json(project.root / "run" / "run.json")
     assert record["fits"][0]["method"] == CCA_ENTRY
     assert set(record["fits"][0]["input_hashes"]) == {project.items, project.split, *project.files}
     assert {"seconds", "peak_memory_mb"} <= set(record["usage"])
@@ -123,7 +123,7 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
 def test_dla_on_codes_is_tuned_on_validation_rows_and_repeatable(project):
     codes = project.encode()
     first = project.fit(DLA_ENTRY, [codes])
-    record = store.read_json(f"{first}/fit.json")
+    record = publish.read_json(f"{first}/fit.json")
     selection = record["selection"]
     assert [c["parameters"]["margin"] for c in selection["candidates"]] == [0.1, 1.0]
     best = max(selection["candidates"], key=lambda c: c["validation_score"])
@@ -140,7 +140,7 @@ def test_without_validation_rows_the_best_is_fitted_again_on_all_training_rows(t
     with h5py.File(project.encode()) as codes:
         assert {"image", "text"} == set(codes["selection"])
     folder = project.fit(DLA_ENTRY, [str(tmp_path / "codes.h5")])
-    record = store.read_json(f"{folder}/fit.json")
+    record = publish.read_json(f"{folder}/fit.json")
     assert record["selection"]["on"].startswith("a tenth")
     history = pd.read_csv(f"{folder}/history.csv")
     assert "validation" not in history  # the last fit had all training rows and a fixed number of epochs
@@ -230,9 +230,9 @@ def test_nan_features_are_not_written(tmp_path):
 
 def test_a_failing_write_leaves_the_old_file_and_no_temporary_one(tmp_path):
     path = tmp_path / "r.json"
-    store.write_json(path, {"a": 1})
+    publish.write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON"):
-        store.write_json(path, {"a": float("nan")})
+        publish.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 

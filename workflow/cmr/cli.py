@@ -9,12 +9,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmr import paths, registry
 from cmr.errors import UserError
+
+if TYPE_CHECKING:
+    from cmr.machine import Machine
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     verify = add("verify", verify_results, "Check every run of a results folder against its record.")
     verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
+    verify.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
     prune.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
@@ -86,7 +90,7 @@ def list_plugins(options: argparse.Namespace) -> None:
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
     found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
     if "datasets" in found:
-        cache = Path(machine_settings([options.config])["cache"])
+        cache = Path(machine_settings([options.config]).cache)
         for dataset in found["datasets"]:
             dataset["here"] = _is_here(dataset["raw"], cache)
     if options.json:
@@ -137,14 +141,15 @@ def examine(options: argparse.Namespace) -> None:
     """One finding a row: what, whether it is there, and what to do where it is not."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
     from cmr import config
+    from cmr.create import extractor
     from cmr.device import resolve
-    from cmr.stages import create_extractor
 
     configuration = config.load(options.config)
+    machine = machine_settings([options.config])
     findings = [_finding("configuration", True, options.config)]
     for entry in configuration.features:
         try:
-            weights = create_extractor(entry.model_dump(mode="json"), {"cache": configuration.cache}).fetch()
+            weights = extractor(entry.model_dump(mode="json"), replace(machine, device="cpu")).fetch()
         except UserError as error:
             findings.append(_finding(f"weights of {entry.id}", False, str(error)))
             continue
@@ -175,6 +180,8 @@ def summarise(options: argparse.Namespace) -> None:
         _print_json(found.rows())
     else:
         print(table(found.united_rows()))
+    for note in found.notes:
+        print(note, file=sys.stderr)
 
 
 def measure_files(options: argparse.Namespace) -> None:
@@ -215,9 +222,10 @@ def make_again(options: argparse.Namespace) -> None:
     sys.exit(1 if comparison.differing else 0)
 
 
-def machine_settings(config_files: Sequence[str]) -> dict[str, Any]:
+def machine_settings(config_files: Sequence[str]) -> "Machine":
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
     from cmr.config import Config, data_base, read
+    from cmr.machine import Machine
 
     files = [file for file in config_files if Path(file).exists()]
     merged: dict[str, Any] = {}
@@ -227,14 +235,14 @@ def machine_settings(config_files: Sequence[str]) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return settings | {"base": data_base(files)}
+    return Machine(**settings, base=data_base(files))
 
 
 def verify_results(options: argparse.Namespace) -> None:
     """Status 1 where anything is found, so that a script can ask."""
     from cmr.sharing import verify
 
-    runs, findings = verify(options.results)
+    runs, findings = verify(options.results, machine_settings(options.config))
     if options.json:
         _print_json([asdict(finding) for finding in findings])
     else:

@@ -69,6 +69,22 @@ class Entry(Model):
         """The plug-in's validated parameters."""
         return registry.params_model(self.KIND, self.plugin)(**self.params)
 
+    def identifying(self) -> dict[str, Any]:
+        """What tells its results from others: the plug-in and all parameters, not the id."""
+        other = self.model_dump(mode="json", exclude={"id", "params"})
+        return {**other, "params": self.parameters().model_dump(mode="json")}
+
+    @property
+    def code(self) -> tuple[tuple[str, str], ...]:
+        """Kind and name of the plug-in, as a result's ``plugins`` list them."""
+        return ((self.KIND, self.plugin),)
+
+    def own_files(self) -> list[str]:
+        """The files that the parameters name, as they are written, less what stands behind a colon."""
+        params = self.parameters()
+        named = [leaf for key in getattr(self.info, "files", ()) for leaf in _leaves(getattr(params, key))]
+        return sorted({reference.partition(":")[0] for reference in named if reference})
+
 
 def mistake(key: str, message: str) -> PydanticCustomError:
     """An error at ``key``, relative to the model that is being validated."""
@@ -270,24 +286,17 @@ def data_base(files: Sequence[str]) -> str:
     return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
 
 
-def data_files(entry: DatasetEntry, base: str) -> list[str]:
-    """The user's own files that a data set is made from, so that a changed file is prepared again.
-
-    Raises `UserError` for one that is not there.
-    """
-    params = entry.parameters()
-    named = [reference for key in entry.info.files for reference in _leaves(getattr(params, key))]
-    files = sorted({os.path.join(base, reference.partition(":")[0]) for reference in named if reference})
-    for file in files:
-        if not os.path.exists(file):
+def check_own_files(entry: DatasetEntry, base: str) -> None:
+    """Raises `UserError` where a file that a data set is made from is not there."""
+    for name in entry.own_files():
+        if not os.path.exists(file := os.path.join(base, name)):
             raise UserError(
                 f"data set {entry.id!r}: no such file: {file}; paths are relative to the configuration file"
             )
-    return files
 
 
-def _leaves(value: Any) -> Iterable[str]:
-    """The strings in a parameter that is a reference (FILE or FILE:KEY) or a mapping of such."""
+def _leaves(value: Any) -> Iterable[str | None]:
+    """The strings in a parameter that is a reference (FILE or FILE:KEY), none, or a mapping of such."""
     return [leaf for inner in value.values() for leaf in _leaves(inner)] if isinstance(value, Mapping) else [value]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cmr.errors import UserError
-from cmr.store import Matrix, atomic
+from cmr.publish import atomic
+from cmr.store import Matrix
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)

@@ -28,7 +28,9 @@ from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.files import read_embeddings, read_labels
 from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
 from cmr.params import Params
-from cmr.store import SCHEMA_VERSION, TEXT, new_hdf5, set_attributes, write_json
+from cmr.publish import write_json
+from cmr.records import SCHEMA_VERSION
+from cmr.store import TEXT, new_hdf5, set_attributes
 
 SCORES_AT_ONCE = 2**24
 PRODUCTS_AT_ONCE = 2**20

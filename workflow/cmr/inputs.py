@@ -1,27 +1,21 @@
 """From feature and code files to the rows that a method fits on and the rows that a run is evaluated on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
-from typing import Any
+from functools import cached_property
 
-import numpy as np
-
-from cmr.data import TEST, TRAIN, Items, Part, Split, View, check_ids, paired, rows_of
-from cmr.dictionary.base import Dictionary
+from cmr.data import TEST, TRAIN, Items, Part, Split, check_ids, rows_of
 from cmr.errors import UserError
-from cmr.methods.base import Method
+from cmr.plan import Result
 from cmr.selection import TrainingData
-from cmr.store import Matrix, Rows, read_matrix
-
-Feature = Mapping[str, Any]
-"""A configured feature as a dictionary: id, extractor, modality, params."""
+from cmr.store import Matrix, read_matrix
 
 
-def read_features(files: Sequence[str], features: Sequence[Feature], items: Items) -> dict[str, Matrix]:
-    """The feature files of the inputs by modality, each checked against the items and its configuration."""
+def read_features(sources: Sequence[Result], items: Items) -> dict[str, Matrix]:
+    """The features of the inputs by modality, each checked against the items and its configuration."""
     matrices = {}
-    for file, feature in zip(files, features, strict=True):
+    for source in sources:
+        (file,), feature = source.files, source.settings["feature"]
         matrix = read_matrix(file, "features")
         check_ids(file, matrix, items.having(feature["modality"])["id"].tolist())
         written_by = matrix.attributes.get("extractor")
@@ -34,100 +28,52 @@ def read_features(files: Sequence[str], features: Sequence[Feature], items: Item
     return matrices
 
 
-def _read(
-    files: Sequence[str], features: Sequence[Feature], items: Items, is_codes: bool, group: str
-) -> dict[str, Matrix]:
-    if not is_codes:
-        return read_features(files, features, items)
-    return {f["modality"]: read_matrix(files[0], "features", f"{group}{f['modality']}") for f in features}
-
-
-def _part(matrices: Mapping[str, Matrix], ids: set[str], items: Items, with_labels: bool) -> Part:
-    return {modality: rows_of(matrix, ids, items, with_labels) for modality, matrix in matrices.items()}
-
-
-def training_data(
-    files: Sequence[str], features: Sequence[Feature], items: Items, split: Split, is_codes: bool, with_labels: bool
-) -> TrainingData:
-    """What a fit may see: training rows and held-out rows. Labels only where the method takes them.
-
-    Codes of held-out training rows are those of rows that the dictionary has not seen, as test rows will be.
-    """
-    final = _read(files, features, items, is_codes, "")
-    choosing = final if split.has_validation else _read(files, features, items, is_codes, "selection/")
-    return TrainingData(
-        train=_part(final, split.ids(TRAIN), items, with_labels),
-        selection_train=_part(choosing, split.selection_train, items, with_labels),
-        held_out=_part(choosing, split.held_out, items, with_labels),
-        has_validation=split.has_validation,
-    )
-
-
-def test_rows(
-    files: Sequence[str], features: Sequence[Feature], items: Items, split: Split, is_codes: bool, with_labels: bool
-) -> Part:
-    return _part(_read(files, features, items, is_codes, ""), split.ids(TEST), items, with_labels)
-
-
-def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Matrix], training: set[str]) -> dict[str, Rows]:
-    """Fits a dictionary on the training rows; coefficients of all rows by modality, in the matrices' order."""
-    everything = {modality: View(matrix.ids, matrix.values) for modality, matrix in matrices.items()}
-    train = {m: view.rows(np.isin(view.ids, list(training))) for m, view in everything.items()}
-    views = paired(train, dictionary.modalities)
-    fitted = dictionary.fit(dict(zip(dictionary.modalities, views, strict=True)))
-    coded = {}
-    for modality, view in everything.items():
-        row_of = {item: row for row, item in enumerate(views[0].ids)}
-        codes = dictionary.transform(modality, view.features)
-        for row, item in enumerate(view.ids):
-            if item in row_of:
-                codes[row] = fitted[modality][row_of[item]]
-        coded[modality] = Rows(view.ids, codes)
-    return coded
-
-
 @dataclass(frozen=True)
-class Embedded:
-    """The test rows of one fit's modalities, embedded; ``features`` of the views are embeddings."""
+class RowSource:
+    """Where the rows of one fit come from: its items, its split, and its features or the coefficients made of them."""
 
-    method: Method
-    inputs: tuple[str, ...]
-    views: dict[str, View]
+    fit: Result
+    items: Items
+    split: Split
 
+    @classmethod
+    def of(cls, fit: Result) -> "RowSource":
+        return cls(fit, Items.read(fit.source("prepare").files[0]), Split.read(fit.source("split").files[0]))
 
-def embed(method: Method, names: Sequence[str], rows: Part) -> Embedded:
-    """``names``: the path components of the fit's inputs."""
-    views = {
-        modality: View(view.ids, np.asarray(method.embed(modality, view.features), np.float32), view.labels)
-        for modality, view in rows.items()
-    }
-    return Embedded(method, tuple(names), views)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The path components of the fit's inputs."""
+        return tuple(self.fit.folder.split("/")[-3].split("+"))
 
+    def training_data(self, with_labels: bool) -> TrainingData:
+        """What a fit may see: training rows and held-out rows. Labels only where the method takes them.
 
-def each_modality_once(embedded: Sequence[Embedded]) -> bool:
-    """Whether no modality has more than one embedding, so that its name alone tells them apart."""
-    names = [modality for part in embedded for modality in part.views]
-    return len(names) == len(set(names))
+        Codes of held-out training rows are those of rows that the dictionary has not seen, as test rows will be.
+        """
+        final, split = self._matrices, self.split
+        choosing = final if split.has_validation or not self._codes else self._read_codes("selection/")
+        return TrainingData(
+            train=self._part(final, split.ids(TRAIN), with_labels),
+            selection_train=self._part(choosing, split.selection_train, with_labels),
+            held_out=self._part(choosing, split.held_out, with_labels),
+            has_validation=split.has_validation,
+        )
 
+    def test_rows(self, with_labels: bool) -> Part:
+        return self._part(self._matrices, self.split.ids(TEST), with_labels)
 
-ScoreBlock = Callable[[slice], np.ndarray]
+    @cached_property
+    def _codes(self) -> list[Result]:
+        return self.fit.sources("encode")
 
+    @cached_property
+    def _matrices(self) -> dict[str, Matrix]:
+        return self._read_codes("") if self._codes else read_features(self.fit.sources("extract"), self.items)
 
-def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
-    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block.
+    def _read_codes(self, group: str) -> dict[str, Matrix]:
+        (codes,) = self._codes
+        modalities = [feature["modality"] for feature in self.fit.settings["features"]]
+        return {modality: read_matrix(codes.files[0], "features", f"{group}{modality}") for modality in modalities}
 
-    The fit that holds both modalities scores them; where each modality has a fit of its own, the query's does.
-    """
-    modalities = list(dict.fromkeys(modality for part in embedded for modality in part.views))
-    for query, gallery in permutations(modalities, 2):
-        both = [part for part in embedded if query in part.views and gallery in part.views]
-        asking = both[0] if both else next(part for part in embedded if query in part.views)
-        answering = both[0] if both else next(part for part in embedded if gallery in part.views)
-        yield (query, gallery), *_scored(asking.method, query, asking.views[query], gallery, answering.views[gallery])
-
-
-def _scored(method: Method, query: str, queries: View, gallery: str, answers: View) -> tuple[View, View, ScoreBlock]:
-    def score(block: slice) -> np.ndarray:
-        return method.similarity(query, queries.features[block], gallery, answers.features)
-
-    return queries, answers, score
+    def _part(self, matrices: Mapping[str, Matrix], ids: set[str], with_labels: bool) -> Part:
+        return {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}

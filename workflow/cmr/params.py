@@ -22,9 +22,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def canonical_hash(value: Any) -> str:
+    """sha256 of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
 def digest(value: Any) -> str:
-    """Six hex digits of the canonical form."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:6]
+    """Six hex digits of it."""
+    return canonical_hash(value)[:6]
 
 
 def component(identity: str, changed: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """From a configuration to runs: which fits a run consists of, what each job needs, and where all of it lies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 from cmr import paths
 from cmr.config import (
@@ -20,6 +20,62 @@ from cmr.config import (
 )
 from cmr.errors import UserError
 from cmr.params import component, digest
+
+ROWS = ("extract", "encode")
+"""The stages whose results hold the rows that a method takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one job makes: ``files`` (relative paths; folders too) and, last, its ``record``.
+
+    ``settings``: the entries of the configuration that lead to it, as they are written in the record. ``identifying``:
+    the same without the names that the user gave, with all parameters: what tells this result from another.
+    ``plugins``: (kind, name) of those whose code the job runs. ``own_files``: what the configuration names.
+    """
+
+    stage: str
+    record: str
+    files: tuple[str, ...]
+    settings: Mapping[str, Any]
+    identifying: Any
+    plugins: tuple[tuple[str, str], ...]
+    made_from: tuple["Result", ...] = ()
+    own_files: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> list[str]:
+        """All files that the job may read of other results."""
+        return [file for source in self.made_from for file in (*source.files, source.record)]
+
+    def source(self, stage: str) -> "Result":
+        """The one result of a stage that it is made from."""
+        (found,) = self.sources(stage)
+        return found
+
+    def sources(self, *stages: str) -> list["Result"]:
+        return [source for source in self.made_from if source.stage in stages]
+
+    @property
+    def folder(self) -> str:
+        """The folder that the record lies in."""
+        return self.record.rpartition("/")[0]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def memoized(build: F) -> F:
+    """Builds each result of a plan once."""
+
+    @wraps(build)
+    def once(self: "Plan", *key: Any, **named: Any) -> Any:
+        slot = (build.__name__, *key, *named.values())
+        if slot not in self.built:
+            self.built[slot] = build(self, *key, **named)
+        return self.built[slot]
+
+    return once  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -59,12 +115,14 @@ class Run(Fit):
 class Plan:
     """Looks path components up. Different entries never share a component: that is a `UserError`."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, report: str = paths.REPORT):
         self.config = config
+        self.report_folder = report
         self.datasets: dict[str, DatasetEntry] = {}
         self.features: dict[str, FeatureEntry] = {}
         self.dictionaries: dict[str, DictionaryEntry] = {}
         self.methods: dict[str, MethodEntry] = {}
+        self.built: dict[tuple, Any] = {}
         self.runs_of: dict[str, list[Run]] = {
             self.experiment_component(experiment): self._runs(experiment) for experiment in config.experiments
         }
@@ -145,30 +203,13 @@ class Plan:
         groups = [run.inputs] if size == "any" else combinations(run.inputs, size)
         return [Fit(run.data, run.split, group, run.method, run.seed) for group in groups]
 
-    # Files -----------------------------------------------------------------------------------------------------
+    # Results ---------------------------------------------------------------------------------------------------
 
     def feature_file(self, data: str, split: str, feature: str) -> str:
-        fixed = self.features[feature].info.kind == "fixed"
-        return paths.FEATURES.format(data=data, split=paths.ALL_ROWS if fixed else split, feature=feature)
+        return paths.FEATURES.format(data=data, split=self._rows(split, feature), feature=feature)
 
-    def feature_files(self, data: str, split: str, inputs: Iterable[str]) -> list[str]:
-        return [self.feature_file(data, split, feature) for feature in inputs]
-
-    def codes_file(self, fit: Fit) -> str | None:
-        """The coefficients that a fit takes, or None where it takes the features themselves."""
-        entry = self.methods[fit.method]
-        if entry.dictionary is None:
-            return None
-        dictionary = self._dictionary(self.config.dictionary(entry.dictionary))
-        return paths.CODES.format(**fit.wildcards, dictionary=dictionary)
-
-    def fit_inputs(self, fit: Fit) -> list[str]:
-        """The files that a fit, and the embedding of new rows with it, read their rows from."""
-        codes = self.codes_file(fit)
-        return [codes] if codes else self.feature_files(fit.data, fit.split, fit.inputs)
-
-    def fit_files(self, fit: Fit) -> list[str]:
-        return [f"{fit.folder}/{name}" for name in paths.FIT_FILES]
+    def _rows(self, split: str, feature: str) -> str:
+        return paths.ALL_ROWS if self.features[feature].info.kind == "fixed" else split
 
     def run_files(self, run: Run) -> dict[str, str]:
         names = {"metrics": "metrics.json", "curves": "curves.h5", "run": "run.json", "embeddings": "embeddings"}
@@ -176,16 +217,213 @@ class Plan:
 
     def fit_configuration(self, fit: Fit) -> dict[str, Any]:
         """All that leads to a fit, for ``fit.json``: enough to run it again."""
-        method = self.methods[fit.method]
-        dictionary = method.dictionary and self.config.dictionary(method.dictionary)
+        dictionary = self._dictionary_of(fit)
         return {
             "data": self.datasets[fit.data].model_dump(mode="json"),
             "split": fit.split,
             "features": [self.features[name].model_dump(mode="json") for name in fit.inputs],
             "dictionary": dictionary.model_dump(mode="json") if dictionary else None,
-            "method": method.model_dump(mode="json"),
+            "method": self.methods[fit.method].model_dump(mode="json"),
             "seed": fit.seed,
         }
+
+    def _dictionary_of(self, fit: Fit) -> DictionaryEntry | None:
+        name = self.methods[fit.method].dictionary
+        return None if name is None else self.config.dictionary(name)
+
+    @memoized
+    def raw(self, data: str) -> Result:
+        entry = self.datasets[data]
+        record = paths.RAW.format(data=data)
+        return Result("download", record, (), {"data": entry.model_dump(mode="json")}, entry.identifying(), entry.code)
+
+    @memoized
+    def items(self, data: str) -> Result:
+        entry = self.datasets[data]
+        return Result(
+            "prepare",
+            paths.RECORDS["prepare"].format(data=data),
+            (paths.ITEMS.format(data=data), paths.CONTENTS.format(data=data)),
+            {"data": entry.model_dump(mode="json")},
+            entry.identifying(),
+            entry.code,
+            (self.raw(data),),
+            tuple(entry.own_files()),
+        )
+
+    @memoized
+    def split(self, data: str, split: str) -> Result:
+        entry = self.datasets[data]
+        return Result(
+            "split",
+            paths.RECORDS["split"].format(data=data, split=split),
+            (paths.SPLIT.format(data=data, split=split),),
+            {"data": entry.model_dump(mode="json"), "split": split},
+            [entry.identifying(), split],
+            entry.code,
+            (self.items(data),),
+            tuple(entry.own_files()),
+        )
+
+    @memoized
+    def weights(self, feature: str) -> Result:
+        entry = self.features[feature]
+        return Result(
+            "weights",
+            paths.WEIGHTS.format(feature=feature),
+            (),
+            {"feature": entry.model_dump(mode="json")},
+            entry.identifying(),
+            entry.code,
+            own_files=tuple(entry.own_files()),
+        )
+
+    @memoized
+    def features_of(self, data: str, split: str, feature: str) -> Result:
+        """The features of a data set; ``split``: that of the run, whether the extractor is fitted on it or not."""
+        entry, dataset, file = self.features[feature], self.datasets[data], self.feature_file(data, split, feature)
+        fitted, weighted = entry.info.kind == "fitted", entry.info.weights
+        return Result(
+            "extract",
+            paths.beside(file),
+            (file,),
+            {"feature": entry.model_dump(mode="json"), "data": dataset.model_dump(mode="json")},
+            [entry.identifying(), dataset.identifying()],
+            entry.code + dataset.code,
+            (
+                self.items(data),
+                *([self.split(data, split)] if fitted else []),
+                *([self.weights(feature)] if weighted else []),
+            ),
+            tuple(entry.own_files()) + tuple(dataset.own_files()),
+        )
+
+    def _inputs_of(self, fit: Fit) -> tuple[Result, ...]:
+        return tuple(self.features_of(fit.data, fit.split, feature) for feature in fit.inputs)
+
+    @memoized
+    def codes(self, fit: Fit) -> Result | None:
+        """The coefficients that a fit takes, or None where it takes the features themselves."""
+        entry = self._dictionary_of(fit)
+        if entry is None:
+            return None
+        file = paths.CODES.format(**fit.wildcards, dictionary=self._dictionary(entry))
+        configuration = self.fit_configuration(fit)
+        return Result(
+            "encode",
+            paths.beside(file),
+            (file,),
+            {key: configuration[key] for key in ("data", "split", "features", "dictionary", "seed")},
+            [entry.identifying(), fit.seed],
+            entry.code,
+            (self.items(fit.data), self.split(fit.data, fit.split), *self._inputs_of(fit)),
+        )
+
+    @memoized
+    def fit(self, fit: Fit) -> Result:
+        entry, codes = self.methods[fit.method], self.codes(fit)
+        return Result(
+            "fit",
+            f"{fit.folder}/fit.json",
+            tuple(f"{fit.folder}/{name}" for name in ("model.safetensors", "history.csv")),
+            self.fit_configuration(fit),
+            [entry.identifying(), fit.seed],
+            entry.code,
+            (self.items(fit.data), self.split(fit.data, fit.split), *([codes] if codes else self._inputs_of(fit))),
+        )
+
+    @memoized
+    def run(self, run: Run) -> Result:
+        files, fits = self.run_files(run), [self.fit(fit) for fit in self.fits(run)]
+        inputs = dict.fromkeys(source for fit in fits for source in fit.made_from if source.stage in ROWS)
+        return Result(
+            "evaluate",
+            files["run"],
+            (files["metrics"], files["curves"], files["embeddings"]),
+            {"metrics": [metric.model_dump(mode="json") for metric in self.config.metrics]},
+            [{"id": metric.id, **metric.identifying()} for metric in self.config.metrics],
+            self.methods[run.method].code + tuple(code for metric in self.config.metrics for code in metric.code),
+            (self.items(run.data), self.split(run.data, run.split), *inputs, *fits),
+        )
+
+    @memoized
+    def index(self, name: str) -> Result:
+        """The index of an experiment: ``name`` is its path component."""
+        experiment = next(e for e in self.config.experiments if self.experiment_component(e) == name)
+        described = experiment.model_dump(mode="json")
+        runs = tuple(self.run(run) for run in self.runs_of[name])
+        return Result("collect", paths.EXPERIMENT.format(experiment=name), (), described, described, (), runs)
+
+    @memoized
+    def report(self) -> Result:
+        return Result(
+            "report",
+            f"{self.report_folder}/report.json",
+            tuple(f"{self.report_folder}/{name}" for name in ("index.html", "figures", "tables")),
+            {
+                "title": self.config.title,
+                "data": {name: entry.model_dump(mode="json") for name, entry in self.datasets.items()},
+            },
+            self.config.title,
+            (),
+            tuple(self.index(name) for name in self.runs_of),
+        )
+
+    def result(self, stage: str, wildcards: Mapping[str, str]) -> Result:
+        """The result of a stage with the wildcards of its path. Raises `KeyError` where the plan has none."""
+        w = dict(wildcards)
+        if stage in ("encode", "fit", "evaluate"):
+            inputs, seed = tuple(w["inputs"].split("+")), int(w["seed"])
+            if stage == "evaluate":
+                return self.run(Run(w["data"], w["split"], inputs, w["method"], seed))
+            method = w["method"] if stage == "fit" else self._coding[w["dictionary"]]
+            fit = Fit(w["data"], w["split"], inputs, method, seed)
+            codes = self.codes(fit) if stage == "encode" else self.fit(fit)
+            assert codes is not None
+            return codes
+        if stage == "extract":
+            split = next(iter(self.datasets[w["data"]].info.splits)) if w["split"] == paths.ALL_ROWS else w["split"]
+            return self.features_of(w["data"], split, w["feature"])
+        builders: dict[str, Callable[..., Result]] = {
+            "download": self.raw,
+            "prepare": self.items,
+            "split": self.split,
+            "weights": self.weights,
+            "collect": lambda experiment: self.index(experiment),
+            "report": self.report,
+        }
+        return builders[stage](**w)
+
+    def result_at(self, record: str) -> Result:
+        """The result with a record at this path. Raises `UserError` where the plan has none."""
+        for stage, form in paths.RECORDS.items():
+            wildcards = paths.match(form, record)
+            try:
+                found = self.result(stage, wildcards) if wildcards is not None else None
+            except (KeyError, StopIteration):
+                continue
+            if found and found.record == record:
+                return found
+        raise UserError(f"{record}: the plan has no such result; run `snakemake` again")
+
+    @cached_property
+    def _coding(self) -> dict[str, str]:
+        """Dictionary's component → that of a method that takes its coefficients."""
+        coded = {m: e.dictionary for m, e in self.methods.items() if e.dictionary}
+        return {self._dictionary(self.config.dictionary(name)): method for method, name in coded.items()}
+
+    def results(self) -> Iterator[Result]:
+        """All results that the configuration asks for, and what they are made from, each once; sources come first."""
+        seen: set[str] = set()
+
+        def walk(result: Result) -> Iterator[Result]:
+            if result.record not in seen:
+                seen.add(result.record)
+                for source in result.made_from:
+                    yield from walk(source)
+                yield result
+
+        yield from walk(self.report())
 
     @cached_property
     def identity(self) -> str:

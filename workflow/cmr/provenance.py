@@ -1,80 +1,36 @@
-"""Where a result comes from: code hashes, file hashes, versions, hardware, time and memory."""
+"""Where a result comes from: the project's version and commit, packages, hardware, time and memory; file hashes."""
 
-import ast
 import hashlib
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cmr import registry
+from cmr import __version__, registry
+from cmr.records import Project
 
-CODE_SUFFIXES = {".py", ".html", ".css", ".js"}
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim", "h5py", "snakemake")
+SECONDS = 10  # a large checkout on a slow file system
 
 
-@cache  # asked for every job, and the same for all jobs of a plug-in
-def code_hash(kind: str, *names: str) -> str:
-    """Hash of plug-ins' code: their files and what these import of their own folder, less comments and docstrings.
-
-    Part of each rule's parameters, so that an edited method reruns its own runs and nothing else, and an edited
-    comment nothing. The store and the command line are left out on purpose.
-    """
-    files: set[Path] = set()
-    for name in names:
-        _collect(registry.path(kind, name), registry.path(kind, name).parent, files)
-    return _hash(files)
+def project() -> Project:
+    """The version of this code, and where it is a checkout its commit and whether it was edited since."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return Project(version=__version__, commit=commit, changed=bool(_git("status", "--porcelain", "--", ".")))
+    except (OSError, subprocess.SubprocessError):
+        return Project(version=__version__)
 
 
-def folder_hash(folder: str) -> str:
-    """Hash of all code and templates of one folder of the package, such as ``reporting``."""
-    return _hash({path for path in (registry.PACKAGE / folder).rglob("*") if path.suffix in CODE_SUFFIXES})
-
-
-def _hash(files: set[Path]) -> str:
-    text = "\n".join(f"{file.name}\n{_bare_code(file)}" for file in sorted(files))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _collect(file: Path, folder: Path, files: set[Path]) -> None:
-    files.add(file)
-    for imported in _imported(file, folder):
-        if imported not in files:
-            _collect(imported, folder, files)
-
-
-@cache
-def _imported(file: Path, folder: Path) -> list[Path]:
-    """The files of ``folder`` that ``file`` imports, in any of the three forms of an import."""
-    package = f"cmr.{folder.name}"
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            modules |= {a.name.removeprefix(f"{package}.") for a in node.names if a.name.startswith(f"{package}.")}
-        elif isinstance(node, ast.ImportFrom) and (node.module == package or (node.level and not node.module)):
-            modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith(f"{package}.")):
-            modules.add((node.module or "").removeprefix(f"{package}."))
-    return [folder / f"{module}.py" for module in sorted(modules) if (folder / f"{module}.py").exists()]
-
-
-@cache
-def _bare_code(file: Path) -> str:
-    if file.suffix != ".py":
-        return file.read_text("utf-8")
-    tree = ast.parse(file.read_text("utf-8"))
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(registry.PACKAGE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout.strip()
 
 
 def file_hash(path: str | Path) -> str:

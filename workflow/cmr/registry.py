@@ -57,12 +57,13 @@ class DatasetInfo(Info):
 class ExtractorInfo(Info):
     """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split.
 
-    ``weights``: `fetch` has something to bring.
+    ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the user's.
     """
 
     modality: str
     kind: Literal["fixed", "fitted"]
     weights: bool = False
+    files: tuple[str, ...] = ()
     uses_labels: bool = False
     gpu: bool = False
 
@@ -121,8 +122,13 @@ def path(kind: str, name: str) -> Path:
     return PACKAGE / FOLDERS[kind] / f"{name}.py"
 
 
+def module_name(kind: str, name: str) -> str:
+    return f"cmr.{FOLDERS[kind]}.{name}"
+
+
 @cache
-def _tree(file: Path) -> ast.Module:
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file of the package; raises `UserError` that names file and line where it has none."""
     try:
         return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     except SyntaxError as error:
@@ -174,7 +180,7 @@ def info(kind: str, name: str) -> Info:
     check(kind, name)
     file = path(kind, name)
     try:
-        return SCHEMAS[kind](**ast.literal_eval(_assigned(_tree(file), "INFO")))
+        return SCHEMAS[kind](**ast.literal_eval(_assigned(parsed(file), "INFO")))
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()]
         raise UserError(f"{file}: INFO: {'; '.join(wrong)}") from None
@@ -190,9 +196,9 @@ def _is_light(node: ast.stmt) -> bool:
 def params_model(kind: str, name: str) -> type[Params]:
     """The plug-in's ``Params`` class, without importing the rest of its file; a quoted method has none."""
     check(kind, name)
-    tree = _tree(path(kind, name))
+    tree = parsed(path(kind, name))
     body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
-    namespace: dict[str, Any] = {"__name__": f"cmr.{FOLDERS[kind]}.{name}"}
+    namespace: dict[str, Any] = {"__name__": module_name(kind, name)}
     try:
         exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
     except (NameError, TypeError, PydanticUserError) as error:
@@ -203,7 +209,7 @@ def params_model(kind: str, name: str) -> type[Params]:
 
 def module(kind: str, name: str) -> ModuleType:
     check(kind, name)
-    return importlib.import_module(f"cmr.{FOLDERS[kind]}.{name}")
+    return importlib.import_module(module_name(kind, name))
 
 
 def load(kind: str, name: str) -> type:

@@ -10,13 +10,15 @@ from typing import Any
 
 import yaml
 
-from cmr import registry, store
+from cmr import registry
 from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.publish import atomic
 from cmr.reporting.runs import Run
 from cmr.sharing import configuration_of, plan_of
 
 SNAKEFILE = registry.PACKAGE.parents[1] / "Snakefile"
-ORIGIN = ("code", "versions", "hardware", "input_hashes")
+ORIGIN = ("code", "project", "versions", "hardware", "input_hashes")
 
 Difference = tuple[str, Any, Any]
 """What differs: its name, as recorded, now; None where one of the two lacks it."""
@@ -31,10 +33,10 @@ class Comparison:
     origins: tuple[Difference, ...]
 
 
-def rerun(run: Run, directory: Path, machine: Mapping[str, Any]) -> Comparison:
+def rerun(run: Run, directory: Path, machine: Machine) -> Comparison:
     """Writes ``directory/config.yaml`` from the run's record, makes exactly that run there, and compares the two.
 
-    ``machine``: cache, device, data_root and base as `cmr.stages.Machine` has them, for this machine is not recorded.
+    ``machine``: this one, for where data lie is not recorded.
     An interrupted rerun goes on when it is called again. Raises `UserError` where the folder holds another
     configuration, or Snakemake fails.
     """
@@ -51,10 +53,10 @@ def rerun(run: Run, directory: Path, machine: Mapping[str, Any]) -> Comparison:
     return compare(run, Run.listed(directory / "results", again.folder, Path(files["metrics"]).name))
 
 
-def _settings(machine: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+def _settings(machine: Machine, directory: Path) -> dict[str, Any]:
     """What the record does not hold, as paths that are right in ``directory``."""
-    base = os.path.relpath(machine["base"], directory)
-    return {**machine, "cache": os.path.abspath(machine["cache"]), "base": base}
+    base, cache = os.path.relpath(machine.base, directory), os.path.abspath(machine.cache)
+    return {"cache": cache, "base": base, "device": machine.device, "data_root": machine.data_root}
 
 
 def _configure(directory: Path, configuration: Mapping[str, Any]) -> None:
@@ -62,7 +64,7 @@ def _configure(directory: Path, configuration: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(dict(configuration), sort_keys=False, allow_unicode=True)
     if file.exists() and file.read_text("utf-8") != text:
         raise UserError(f"{file}: another configuration stands there; name a new folder with --directory")
-    with store.atomic(file) as temporary:
+    with atomic(file) as temporary:
         temporary.write_text(text, "utf-8")
 
 

@@ -4,7 +4,6 @@ The query goes the way that test rows went: features, coefficients where the run
 the method against the embedded test items of every other modality.
 """
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from cmr import paths, provenance, registry, store
+from cmr import code, create, paths, registry, store
 from cmr.data import Items
 from cmr.errors import UserError
+from cmr.machine import Machine
 from cmr.metrics.ranking import rank
+from cmr.publish import atomic, read_json
 from cmr.reporting.gallery import thumbnail
 from cmr.reporting.runs import Run, identity
-from cmr.stages import Machine, create_dataset, create_extractor, load_method
 
 log = logging.getLogger(__name__)
 
@@ -104,29 +104,21 @@ def _features(run: Run, modality: str, component: str, content: str | Path, mach
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
     split = paths.ALL_ROWS if info.kind == "fixed" else run.split
     file = run.results / "features" / run.data / split / f"{component}.h5"
-    with store.open_hdf5(file) as opened:
-        state, code = store.state_in(opened), opened.attrs["code"]
-        expected = json.loads(opened.attrs["weights"]).get("sha256")
-    extractor = create_extractor(entry, machine, _device(info, machine))  # one thread: one item gains by no more
+    state, record = store.read_state(file), read_json(paths.beside(str(file)))
+    expected = record["weights"].get("sha256")
+    extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
     found = extractor.fetch().get("sha256")
     if expected and found != expected:
         raise UserError(f"{file}: made with weights of sha256 {expected}, here are others: {found}")
-    _warn_of_other_code("extractors", name, code)
+    _warn_of_other_code(record, name)
     if state:
         extractor.load_state(state)
     return np.asarray(extractor.transform([content]), np.float32)
 
 
-def _device(info: registry.ExtractorInfo, machine: Machine) -> str:
-    if not info.gpu:
-        return "cpu"
-    from cmr.device import resolve
-
-    return resolve(machine["device"])
-
-
-def _warn_of_other_code(kind: str, name: str, code: str) -> None:
-    if provenance.code_hash(kind, name) != code:
+def _warn_of_other_code(record: dict[str, Any], name: str) -> None:
+    plugins = tuple((kind, plugin) for kind, plugin in record["plugins"])
+    if code.of_stage(record["stage"], plugins) != record["code"]:
         log.warning("the code of %s has changed since the run; its results may no longer be the same", name)
 
 
@@ -137,8 +129,8 @@ def _answer(
     folder, record = run.fit_folders[number], run.fits[number]
     if not (folder / "fit.json").exists():
         raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
-    method, _ = load_method(folder, machine["device"])
-    _warn_of_other_code("methods", record["method"]["method"], record["code"])
+    method, _ = create.fitted_method(folder, machine)
+    _warn_of_other_code(record, record["method"]["method"])
     if record["dictionary"]:
         features = _codes(run, record, modality, features)
     embedded = np.asarray(method.embed(modality, features), np.float32)
@@ -169,11 +161,8 @@ def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray
     """The query's coefficients, by the dictionary that the fit took its own from."""
     prefix = paths.CODES.partition("{")[0]
     (recorded,) = (path for path in record["input_hashes"] if path.startswith(prefix))
-    entry = record["dictionary"]
-    params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
-    create = registry.load("dictionaries", entry["dictionary"])
-    dictionary = create(params, tuple(record["modalities"]), record["seed"])
-    dictionary.load_state(store.read_state(run.results / recorded.removeprefix(f"{paths.RESULTS}/")))
+    dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
+    dictionary.load_state(store.read_state(paths.inside(str(run.results), recorded)))
     return dictionary.transform(modality, features)
 
 
@@ -226,7 +215,7 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
     """One self-contained page with thumbnails of the query and of what was found."""
     folder = run.results / "data" / run.data
     try:
-        root = create_dataset(run.fits[0]["data"], str(folder), machine).root()
+        root = create.dataset(run.fits[0]["data"], str(folder), machine).root()
     except UserError as error:
         raise UserError(f"{error}; --config names the configuration that the run was made with") from None
     shown = [
@@ -235,5 +224,5 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
     picture = thumbnail(query) if isinstance(query, Path) else None
     title = f"{identity(run.variant)} on {run.data}, {run.inputs}, seed {run.seed}"
     page = Template(PAGE, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    with store.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text(page.render(title=title, query=str(query), picture=picture, answers=shown), "utf-8")

@@ -7,9 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cmr import config, paths, provenance, store
+from cmr import code, config, content, paths, provenance, records
+from cmr.content import Hashes
 from cmr.errors import UserError
-from cmr.plan import Plan, Run
+from cmr.machine import Machine
+from cmr.plan import Plan, Result, Run
+from cmr.publish import read_json
+from cmr.records import Origin, Record
 
 STAGES = ("data", "weights", "features", "codes", "fits", "runs")
 CACHED_HASHES = 100_000
@@ -24,107 +28,142 @@ class Finding:
     reason: str
 
 
-def verify(results: str | Path) -> tuple[int, list[Finding]]:
-    """The number of runs in the tree, and what is wrong with them; each finding once.
+def verify(results: str | Path, machine: Machine) -> tuple[int, list[Finding]]:
+    """The number of runs in the tree, and what is wrong with them and with what they are made from; each finding once.
 
-    Every run is checked against its ``run.json`` and the ``fit.json`` in it: schema, path and configuration, hashes
-    of what it was made from and of what it consists of, the plug-ins' code and the packages' versions. Raises
-    `UserError` where there is no run.
+    Every record is checked: its schema, the hashes of the files that the result consists of and was made from, the
+    identities of the results that it was made from, code and versions, and whether its own identity follows from all
+    that. Where the user's own files and the pictures are on this machine, they are compared too. Raises `UserError`
+    where there is no run.
     """
-    results = Path(results)
-    records = sorted((results / "runs").rglob("run*.json"))
-    unfinished = [folder for folder in _run_folders(results) if not list(folder.glob("run*.json"))]
-    if not records and not unfinished:
+    checker = _Checker(Path(results), machine)
+    runs = sorted((checker.results / "runs").rglob("run*.json"))
+    unfinished = [folder for folder in _run_folders(checker.results) if not list(folder.glob("run*.json"))]
+    if not runs and not unfinished:
         raise UserError(f"{results}: no runs in it; name a results folder")
     found = [Finding("missing", str(folder), "it has no run.json; `snakemake metrics`") for folder in unfinished]
-    hashes = lru_cache(CACHED_HASHES)(provenance.file_hash)
-    for file in records:
-        try:
-            found += _of_run(results, file, hashes)
-        except UserError as error:
-            found.append(Finding("foreign", str(file), str(error)))
-        except (KeyError, TypeError, AttributeError) as error:
-            found.append(Finding("damaged", str(file), f"not a run's record: {error!r}"))
-    return len(records) + len(unfinished), list(dict.fromkeys(found))
+    for file in runs:
+        found += checker.told(file, lambda file=file: checker.run(file))
+    return len(runs) + len(unfinished), list(dict.fromkeys(found))
 
 
 def _run_folders(results: Path) -> list[Path]:
     return sorted({path.parent for path in (results / "runs").rglob("metrics*.json")})
 
 
-def _of_run(results: Path, file: Path, hashes: Any) -> Iterator[Finding]:
-    try:
-        record = store.read_json(file)
-    except UserError as error:
-        yield Finding("damaged", str(file), str(error))
-        return
-    for part in (record, *record["fits"]):
-        if part["schema_version"] != store.SCHEMA_VERSION:
-            reason = f"schema {part['schema_version']}, this code reads {store.SCHEMA_VERSION}"
-            yield Finding("foreign", str(file), reason)
+class _Checker:
+    """Checks each record of a tree once."""
+
+    def __init__(self, results: Path, machine: Machine):
+        self.results = results
+        self.machine = machine
+        self.hash_of = lru_cache(CACHED_HASHES)(provenance.file_hash)
+        self.remembered = Hashes(machine.cache)
+        self.seen: set[str] = set()
+
+    def told(self, file: Path, check: Any) -> list[Finding]:
+        """The findings of a check, in which a mistake of a record is a finding too."""
+        try:
+            return list(check())
+        except UserError as error:
+            text = str(error)
+            kind = "damaged" if "not valid JSON" in text or "not a record" in text else "foreign"
+            return [Finding(kind, str(file), text.removeprefix(f"{file}: "))]
+        except FileNotFoundError as error:
+            return [Finding("missing", str(error.filename), f"needed by {file}")]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return [Finding("damaged", str(file), f"not a run's record: {error!r}")]
+
+    def run(self, file: Path) -> Iterator[Finding]:
+        """A run, and all that its configuration says it is made from."""
+        record = read_json(file)
+        records.read(file)
+        plan, run = plan_of(record, "its configuration")
+        result = plan.run(run)
+        if self.place(result.record) != file:
+            yield Finding("foreign", str(file), f"its configuration leads to {self.place(result.record)}")
             return
-    plan, run = plan_of(record, "its configuration")
-    expected = _inside(results, plan.run_files(run)["run"])
-    if expected != file:
-        yield Finding("foreign", str(file), f"its configuration leads to {expected}")
-    yield from _files(results, file, record, hashes)
-    yield from _code(results, file, record, plan, run, hashes)
-    yield from _versions(file, record)
+        yield from self.with_sources(result)
 
+    def with_sources(self, result: Result) -> Iterator[Finding]:
+        if result.record in self.seen:
+            return
+        self.seen.add(result.record)
+        for source in result.made_from:
+            yield from self.with_sources(source)
+        file = self.place(result.record)
+        yield from self.told(file, lambda: self.of(result, file))
 
-def _files(results: Path, file: Path, record: Mapping[str, Any], hashes: Any) -> Iterator[Finding]:
-    """What the run and its fits were made from, and what the run consists of."""
-    recorded = [
-        (name, value, "stale") for part in (record, *record["fits"]) for name, value in part["input_hashes"].items()
-    ]
-    recorded += [(name, value, "damaged") for name, value in record.get("output_hashes", {}).items()]
-    for name, value, kind in recorded:
-        path = _inside(results, name)
-        if not path.exists():
-            yield Finding("missing", str(path), f"named by {file}")
-        elif hashes(path) != value:
-            reason = "other bytes than it was made from" if kind == "stale" else "other bytes than were written"
-            yield Finding(kind, str(file if kind == "stale" else path), f"{path}: {reason}")
+    def place(self, path: str) -> Path:
+        return Path(paths.inside(str(self.results), path))
 
+    def of(self, result: Result, file: Path) -> Iterator[Finding]:
+        record = records.read(file)
+        yield from self.files(file, record)
+        yield from self.sources(file, record)
+        if record.code != code.of_stage(result.stage, result.plugins):
+            names = ", ".join(dict.fromkeys(name for _, name in result.plugins)) or result.stage
+            reason = f"the code that {result.stage} runs with {names} is another now; made by {record.project}"
+            yield Finding("stale", str(file), reason)
+        told = Origin(
+            result.stage, record.code, result.identifying, record.made_from, record.own_files, record.contents
+        )
+        if told.identity != record.identity:
+            yield Finding("damaged", str(file), "its identity does not follow from what it says it is made from")
+        yield from self.data(result, file, record)
+        yield from _versions(file, record)
 
-def _code(results: Path, file: Path, record: Mapping[str, Any], plan: Plan, run: Run, hashes: Any) -> Iterator[Finding]:
-    """The plug-ins' code then and now; that of features and codes stands in their own files."""
-    recorded = {name: value for fit in record["fits"] for name, value in fit["input_hashes"].items()}
+    def files(self, file: Path, record: Record) -> Iterator[Finding]:
+        """What the result consists of, and what it was made from."""
+        recorded = [(name, value, "damaged") for name, value in record.output_hashes.items()]
+        recorded += [(name, value, "stale") for name, value in record.input_hashes.items()]
+        for name, value, kind in recorded:
+            path = self.place(name)
+            if not path.exists():
+                yield Finding("missing", str(path), f"named by {file}")
+            elif self.hash_of(path) != value:
+                reason = "other bytes than it was made from" if kind == "stale" else "other bytes than were written"
+                yield Finding(kind, str(file if kind == "stale" else path), f"{path}: {reason}")
 
-    def compared(path: Path, then: str, kind: str, *plugins: str) -> Iterator[Finding]:
-        if then != provenance.code_hash(kind, *plugins):
-            yield Finding("stale", str(path), f"the code of {', '.join(plugins)} is another now")
+    def sources(self, file: Path, record: Record) -> Iterator[Finding]:
+        for name, identity in record.made_from.items():
+            here = records.recorded_identity(self.place(name))
+            if here is not None and here != identity:
+                yield Finding("stale", str(file), f"made from another {self.place(name)} than is here")
 
-    def in_file(name: str, kind: str, plugin: str) -> Iterator[Finding]:
-        path = _inside(results, name)
-        if path.exists() and hashes(path) == recorded.get(name, hashes(path)):  # HDF5 may crash on other bytes
-            yield from compared(path, _attribute(path, "code"), kind, plugin)
-
-    yield from compared(file, record["code"], "metrics", *(metric["metric"] for metric in record["metrics"]))
-    for fit in record["fits"]:
-        yield from compared(file, fit["code"], "methods", fit["method"]["method"])
-    for name, entry in plan.features.items():
-        yield from in_file(plan.feature_file(run.data, run.split, name), "extractors", entry.plugin)
-    for codes in filter(None, map(plan.codes_file, plan.fits(run))):
-        (dictionary,) = plan.dictionaries.values()
-        yield from in_file(codes, "dictionaries", dictionary.plugin)
-
-
-def _attribute(path: Path, name: str) -> str:
-    with store.open_hdf5(path) as file:
-        return str(file.attrs.get(name, ""))
-
-
-def _versions(file: Path, record: Mapping[str, Any]) -> Iterator[Finding]:
-    here = provenance.versions()
-    for part in (record, *record["fits"]):
-        others = [
-            f"{name} {then} (here {here.get(name, 'none')})"
-            for name, then in part["versions"].items()
-            if here.get(name) != then
-        ]
+    def data(self, result: Result, file: Path, record: Record) -> Iterator[Finding]:
+        """The user's own files and the pictures, as far as they are on this machine."""
+        for name, value in record.own_files.items():
+            path = Path(self.machine.located(name))
+            if path.exists() and self.remembered.of(path) != value:
+                yield Finding("stale", str(file), f"{path}: other bytes than it was made from")
+        if not record.contents or result.stage not in ("download", "prepare"):
+            return
+        facts = record.model_dump()
+        listed = result.stage == "prepare"
+        pairs = content.read_list(self.place(result.files[1])) if listed else list(facts["files"].items())
+        folder = self.folder_of(facts["root"])
+        now = self.remembered.of_all([f"{folder}/{name}" for name, _ in pairs])
+        others = [name for (name, then), found in zip(pairs, now, strict=True) if found not in (then, content.ABSENT)]
         if others:
-            yield Finding("foreign", str(file), f"made with {', '.join(others)}")
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            yield Finding("stale", str(file), f"{folder}/{others[0]}{more}: other bytes than it was made from")
+
+    def folder_of(self, root: str) -> str:
+        """Where the pictures are; those within results, in this tree."""
+        name, _, relative = root.partition(":")
+        return str(self.results / relative) if name == "results" else self.machine.unanchored(root)
+
+
+def _versions(file: Path, record: Record) -> Iterator[Finding]:
+    here = provenance.versions()
+    others = [
+        f"{name} {then} (here {here.get(name, 'none')})"
+        for name, then in record.versions.items()
+        if here.get(name) != then
+    ]
+    if others:
+        yield Finding("foreign", str(file), f"made with {', '.join(others)}")
 
 
 def configuration_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,11 +194,6 @@ def plan_of(record: Mapping[str, Any], source: str) -> tuple[Plan, Run]:
     return plan, plan.runs[-1]
 
 
-def _inside(results: Path, path: str) -> Path:
-    """A path as results name it, in a tree that may lie elsewhere."""
-    return results / path.removeprefix(f"{paths.RESULTS}/")
-
-
 @dataclass(frozen=True)
 class Unreferenced:
     """A file or a whole folder, with its size in bytes."""
@@ -181,7 +215,7 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
     plans = [Plan(config.load(file)) for file in configs] + list(_recorded_plans(results))
     kept = {path for plan in plans for path in referred(plan)}
-    found = list(_without(results, {_inside(results, path) for path in kept}))
+    found = list(_without(results, {_place(results, path) for path in kept}))
     for item in found if remove else ():
         shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
     return found
@@ -190,30 +224,28 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
 def _recorded_plans(results: Path) -> Iterator[Plan]:
     """A plan for each finished run of each experiment in the tree."""
     for index in sorted((results / "experiments").glob("*.json")):
-        experiment = store.read_json(index)
+        experiment = read_json(index)
         for run in experiment["runs"]:
-            file = _inside(results, f"{run}/{experiment['run']}")
+            file = _place(results, f"{run}/{experiment['run']}")
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
             try:
-                yield plan_of(store.read_json(file), str(file))[0]
+                yield plan_of(read_json(file), str(file))[0]
             except UserError as error:
                 remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
                 raise UserError(f"{error}; {remedy}") from None
 
 
+def _place(results: Path, path: str) -> Path:
+    return Path(paths.inside(str(results), path))
+
+
 def referred(plan: Plan) -> Iterator[str]:
-    """The files and folders that a plan's runs consist of and are made from."""
-    for data in plan.datasets:
-        yield paths.DATA.format(data=data)
-    for feature in plan.features:
-        yield paths.WEIGHTS.format(feature=feature)
-    for run in plan.runs:
-        yield from plan.run_files(run).values()
-        yield from plan.feature_files(run.data, run.split, run.inputs)
-        for fit in plan.fits(run):
-            yield fit.folder
-            yield from filter(None, [plan.codes_file(fit)])
+    """The files and folders that a plan's results consist of."""
+    for result in plan.results():
+        yield from (result.record, *result.files)
+        if result.stage in ("prepare", "fit"):
+            yield result.folder
 
 
 def _without(results: Path, kept: set[Path]) -> Iterator[Unreferenced]:

@@ -9,14 +9,13 @@ from snakemake.exceptions import WorkflowError
 # The code of this clone, also where another one is installed; so for the jobs.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from cmr import cluster, config as configuration, paths, provenance
+from cmr import cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
-from cmr.jobs import hand_on_import_path
-from cmr.plan import Fit, Plan
+from cmr.machine import Machine
+from cmr.plan import Plan
 
-hand_on_import_path(sys.path[0])
-os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.jobs
+os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.job
 
 SITE_FILE = Path(workflow.basedir) / "slurm" / "site.yaml"
 
@@ -25,18 +24,37 @@ CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
 try:
     BASE = configuration.data_base(CONFIG_FILES)
-    PLAN = Plan(configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration"))
-    DATA_FILES = {data: configuration.data_files(entry, BASE) for data, entry in PLAN.datasets.items()}
+    CONFIG = configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration")
+    PLAN = Plan(CONFIG)
+    if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity:
+        # Other results than those of config.yaml alone: a page of their own.
+        PLAN = Plan(CONFIG, paths.suffixed(paths.REPORT, PLAN.identity))
+    for entry in PLAN.datasets.values():
+        configuration.check_own_files(entry, BASE)
     SITE = cluster.load(SITE_FILE)
+    MACHINE = Machine(CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, project=provenance.project())
 except UserError as error:
     raise WorkflowError(str(error))
 
 
+# One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.
+# {PYTHON} is Snakemake's own, or that of the rule's environment where Snakemake makes one.
+PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
+PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
+JOB_FILE = str(Path(workflow.basedir) / "workflow" / "scripts" / "job.py")
+JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {threads} {output.record:q}"
+
+if not workflow.remote_exec:
+    # What would be another result now is made again, whatever the times of files say.
+    STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+    snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
+    if line := expected.described(STALE):
+        print(line, file=sys.stderr)
+
+
 def start():
     """Before the first job: what would let all of them fail is said at once."""
-    # Snakemake's limit of jobs a second, 100 by default, wakes the scheduler a second after each time that it was awake:
-    # every job that ends adds one more such chain, and after hundreds of jobs they keep a core busy.
-    workflow.scheduler.job_rate_limiter = None
+    snakemake_internals.lift_rate_limit(workflow)
     try:
         cluster.check_writable(paths.RESULTS)
         if on_cluster():
@@ -51,17 +69,8 @@ def on_cluster():
     return workflow.remote_exec or not workflow.local_exec
 
 
-CONFIG = PLAN.config
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
 GPU_HERE = gpu_is_here()
-
-# What differs between machines and changes no result: scripts read it from here, as a changed parameter reruns jobs.
-config["machine"] = {
-    "cache": CONFIG.cache,
-    "device": CONFIG.device,
-    "base": BASE,
-    "data_root": CONFIG.data_root,
-}
 
 
 # A cluster job runs its short runs one after another, and has one GPU; how many the cluster has is for SLURM to know.
@@ -71,9 +80,9 @@ resource_scopes:
     brief="local",
 
 
-workflow.register_resource("brief", 1)
+snakemake_internals.limit(workflow, "brief", 1)
 if workflow.remote_exec:
-    workflow.register_resource("gpu", 1)
+    snakemake_internals.limit(workflow, "gpu", 1)
 
 
 wildcard_constraints:
@@ -87,26 +96,9 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def dataset(wildcards):
-    return PLAN.datasets[wildcards.data].model_dump(mode="json")
-
-
-def feature(wildcards):
-    return PLAN.features[wildcards.feature].model_dump(mode="json")
-
-
-def feature_entries(inputs):
-    return [PLAN.features[name].model_dump(mode="json") for name in inputs]
-
-
-def fit_of(wildcards):
-    return Fit(
-        wildcards.data, wildcards.split, tuple(wildcards.inputs.split("+")), wildcards.method, int(wildcards.seed)
-    )
-
-
-def code(kind, plugin):
-    return provenance.code_hash(kind, plugin)
+def inputs_of(stage):
+    """The input of a rule: all files that its job may read of other results."""
+    return lambda wildcards: PLAN.result(stage, wildcards).inputs
 
 
 def gpus(info):
@@ -121,7 +113,7 @@ def brief(wildcards):
         return None
     if workflow.remote_exec:
         # One Snakemake for all runs of the job, not one each: the executor does not hand on the profile's number.
-        workflow.group_settings.group_components["brief"] = len(PLAN.runs)
+        snakemake_internals.join_group(workflow, "brief", len(PLAN.runs))
     return "brief"
 
 
@@ -131,11 +123,11 @@ def one_at_a_time(wildcards):
 
 
 def megabytes(files):
-    return sum(os.path.getsize(file) for file in ([files] if isinstance(files, str) else files)) / 1e6
+    return sum(map(os.path.getsize, files)) / 1e6
 
 
-def needs(files, memory, minutes, info=lambda wildcards: None):
-    """A rule's resources, from the size (MB) of the input files of the name ``files``; more on every further attempt.
+def needs(memory, minutes, info=lambda wildcards: None):
+    """A rule's resources, from the size (MB) of its input; more on every further attempt.
 
     ``memory`` and ``minutes``, by wildcards: what a job needs at least, and what each MB adds. ``info``: its plug-in's.
     """
@@ -143,7 +135,7 @@ def needs(files, memory, minutes, info=lambda wildcards: None):
     def growing(amount):
         def needed(wildcards, input, attempt):
             at_least, per_megabyte = amount(wildcards)
-            return math.ceil((at_least + per_megabyte * megabytes(input[files])) * attempt)
+            return math.ceil((at_least + per_megabyte * megabytes(input)) * attempt)
 
         return needed
 
@@ -155,35 +147,3 @@ def needs(files, memory, minutes, info=lambda wildcards: None):
         "mem_mb": growing(memory),
         "runtime": growing(minutes),
     }
-
-
-def extract_inputs(wildcards):
-    info = PLAN.features[wildcards.feature].info
-    needed = {"table": paths.ITEMS.format(data=wildcards.data)}
-    if info.kind == "fitted":
-        needed["split"] = paths.SPLIT.format(data=wildcards.data, split=wildcards.split)
-    if info.weights:
-        needed["weights"] = paths.WEIGHTS.format(feature=wildcards.feature)
-    return needed
-
-
-def fit_configuration(wildcards):
-    return PLAN.fit_configuration(fit_of(wildcards))
-
-
-def run_fits(wildcards):
-    """The fits of a run, as the evaluation stage takes them."""
-    return [
-        {"folder": fit.folder, "inputs": list(fit.inputs), "files": PLAN.fit_inputs(fit)}
-        for fit in PLAN.fits(fit_of(wildcards))
-    ]
-
-
-def experiment_of(wildcards):
-    found = {PLAN.experiment_component(e): e for e in CONFIG.experiments}
-    return found[wildcards.experiment].model_dump(mode="json")
-
-
-def is_extended():
-    """Whether the configuration asks for other results than config.yaml alone."""
-    return bool(OWN_CONFIG) and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity

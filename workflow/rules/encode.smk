@@ -3,11 +3,10 @@
 
 rule encode:
     input:
-        table=paths.ITEMS,
-        split=paths.SPLIT,
-        features=lambda w: PLAN.feature_files(w.data, w.split, w.inputs.split("+")),
+        inputs_of("encode"),
     output:
-        paths.CODES,
+        codes=paths.CODES,
+        record=paths.RECORDS["encode"],
     log:
         "results/.logs/encode/{data}/{split}/{inputs}/{dictionary}/{seed}.log",
     conda:
@@ -15,14 +14,9 @@ rule encode:
     threads: 2
     resources:
         **needs(
-            "features",
             memory=lambda w: (1000, 40),
             minutes=lambda w: (30, 1),
             info=lambda w: PLAN.dictionaries[w.dictionary].info,
         ),
-    params:
-        dictionary=lambda w: PLAN.dictionaries[w.dictionary].model_dump(mode="json"),
-        features=lambda w: feature_entries(w.inputs.split("+")),
-        code=lambda w: code("dictionaries", PLAN.dictionaries[w.dictionary].plugin),
-    script:
-        "../scripts/encode.py"
+    shell:
+        JOB

@@ -5,17 +5,19 @@ localrules:
     collect,
 
 
+def of_run(name):
+    """A file of a run; its name carries a digest where other metrics than the default ones are configured."""
+    return f"{paths.RUN}/{paths.suffixed(name, PLAN.metrics_digest)}"
+
+
 rule evaluate:
     input:
-        table=paths.ITEMS,
-        split=paths.SPLIT,
-        models=lambda w: [file for fit in PLAN.fits(fit_of(w)) for file in PLAN.fit_files(fit)],
-        features=lambda w: [file for fit in PLAN.fits(fit_of(w)) for file in PLAN.fit_inputs(fit)],
+        inputs_of("evaluate"),
     output:
-        metrics=f"{paths.RUN}/{paths.suffixed('metrics.json', PLAN.metrics_digest)}",
-        curves=f"{paths.RUN}/{paths.suffixed('curves.h5', PLAN.metrics_digest)}",
-        run=f"{paths.RUN}/{paths.suffixed('run.json', PLAN.metrics_digest)}",
-        embeddings=directory(f"{paths.RUN}/{paths.suffixed('embeddings', PLAN.metrics_digest)}"),
+        metrics=of_run("metrics.json"),
+        curves=of_run("curves.h5"),
+        embeddings=directory(of_run("embeddings")),
+        record=of_run("run.json"),
     log:
         f"results/.logs/evaluate/{{data}}/{{split}}/{{inputs}}/{{method}}/{paths.suffixed('{seed}.log', PLAN.metrics_digest)}",
     group:
@@ -24,33 +26,23 @@ rule evaluate:
         "../../envs/torch.yaml"
     resources:
         **needs(
-            "features",
             memory=lambda w: (2000, 20),
             minutes=lambda w: (2, 0.2),
             info=lambda w: PLAN.methods[w.method].info,
         ),
         brief=one_at_a_time,
-    params:
-        fits=run_fits,
-        metrics=[metric.model_dump(mode="json") for metric in CONFIG.metrics],
-        code=provenance.code_hash("metrics", *[metric.plugin for metric in CONFIG.metrics]),
-    script:
-        "../scripts/evaluate.py"
+    shell:
+        JOB
 
 
 rule collect:
     input:
-        lambda w: [file for run in PLAN.runs_of[w.experiment] for file in PLAN.run_files(run).values()],
+        inputs_of("collect"),
     output:
-        paths.EXPERIMENT,
+        record=paths.RECORDS["collect"],
     log:
         "results/.logs/collect/{experiment}.log",
     conda:
         "../../envs/base.yaml"
-    params:
-        experiment=experiment_of,
-        runs=lambda w: [run.folder for run in PLAN.runs_of[w.experiment]],
-        metrics=paths.suffixed("metrics.json", PLAN.metrics_digest),
-        run=paths.suffixed("run.json", PLAN.metrics_digest),
-    script:
-        "../scripts/collect.py"
+    shell:
+        JOB

@@ -7,22 +7,21 @@ localrules:
 
 rule weights:
     output:
-        paths.WEIGHTS,
+        record=paths.RECORDS["weights"],
     log:
         "results/.logs/weights/{feature}.log",
     conda:
         "../../envs/torch.yaml"
-    params:
-        feature=feature,
-    script:
-        "../scripts/weights.py"
+    shell:
+        JOB
 
 
 rule extract:
     input:
-        unpack(extract_inputs),
+        inputs_of("extract"),
     output:
-        paths.FEATURES,
+        features=paths.FEATURES,
+        record=paths.RECORDS["extract"],
     log:
         "results/.logs/extract/{data}/{split}/{feature}.log",
     conda:
@@ -30,14 +29,9 @@ rule extract:
     threads: 4
     resources:
         **needs(
-            "table",
             memory=lambda w: (3000, 100),
             minutes=lambda w: (120, 60),
             info=lambda w: PLAN.features[w.feature].info,
         ),
-    params:
-        dataset=dataset,
-        feature=feature,
-        code=lambda w: code("extractors", PLAN.features[w.feature].plugin),
-    script:
-        "../scripts/extract.py"
+    shell:
+        JOB

@@ -7,24 +7,22 @@ localrules:
 
 rule download:
     output:
-        paths.RAW,
+        record=paths.RECORDS["download"],
     log:
         "results/.logs/download/{data}.log",
     conda:
         "../../envs/base.yaml"
-    params:
-        dataset=dataset,
-        code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    script:
-        "../scripts/download.py"
+    shell:
+        JOB
 
 
 rule prepare:
     input:
-        raw=paths.RAW,
-        files=lambda w: DATA_FILES[w.data],
+        inputs_of("prepare"),
     output:
-        paths.ITEMS,
+        table=paths.ITEMS,
+        contents=paths.CONTENTS,
+        record=paths.RECORDS["prepare"],
     log:
         "results/.logs/prepare/{data}.log",
     group:
@@ -32,19 +30,17 @@ rule prepare:
     conda:
         "../../envs/base.yaml"
     resources:
-        **needs("raw", memory=lambda w: (2000, 0), minutes=lambda w: (60, 0)),
-    params:
-        dataset=dataset,
-        code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    script:
-        "../scripts/prepare.py"
+        **needs(memory=lambda w: (2000, 0), minutes=lambda w: (60, 0)),
+    shell:
+        JOB
 
 
 rule split:
     input:
-        table=paths.ITEMS,
+        inputs_of("split"),
     output:
-        paths.SPLIT,
+        table=paths.SPLIT,
+        record=paths.RECORDS["split"],
     log:
         "results/.logs/split/{data}/{split}.log",
     group:
@@ -52,9 +48,6 @@ rule split:
     conda:
         "../../envs/base.yaml"
     resources:
-        **needs("table", memory=lambda w: (2000, 10), minutes=lambda w: (10, 1)),
-    params:
-        dataset=dataset,
-        code=lambda w: code("datasets", PLAN.datasets[w.data].plugin),
-    script:
-        "../scripts/split.py"
+        **needs(memory=lambda w: (2000, 10), minutes=lambda w: (10, 1)),
+    shell:
+        JOB

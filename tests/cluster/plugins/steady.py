@@ -36,13 +36,13 @@ class Params(BaseParams):
 class Steady(LinearMethod):
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         taken = np.ones(self.params.megabytes * 2**20, np.uint8)
-        rows = store.read_json(self.checkpoint) if self.checkpoint.exists() else []
+        rows = publish.read_json(self.checkpoint) if self.checkpoint.exists() else []
         for step in range(len(rows), self.params.steps):
             began = time.time()
             time.sleep(float(os.environ.get("STEADY_SECONDS", "1")))
             job, gpus = (os.environ.get(name, "none") for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"))
             rows.append({"step": step, "job": job, "gpus": gpus, "began": began, "ended": time.time()})
-            store.write_json(self.checkpoint, rows)
+            publish.write_json(self.checkpoint, rows)
         views = paired(train, self.modalities)
         self.learn([view.features for view in views], views[0].labels * taken[0])
         return History(rows)

@@ -30,7 +30,7 @@ from cmr import registry
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
-from cmr.store import CANNOT_WRITE, atomic, atomic_folder
+from cmr.publish import CANNOT_WRITE, atomic, atomic_folder
 
 SOURCES = Path(__file__).parents[3] / "resources/sources.csv"
 OPEN, ARCHIVE = "open", "archive"

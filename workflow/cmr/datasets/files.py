@@ -12,7 +12,7 @@ import pandas as pd
 
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError, nearest
-from cmr.store import atomic
+from cmr.publish import atomic
 
 log = logging.getLogger(__name__)
 

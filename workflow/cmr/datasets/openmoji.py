@@ -20,7 +20,7 @@ from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.params import Params as BaseParams
-from cmr.store import atomic
+from cmr.publish import atomic
 
 INFO = {
     "title": "OpenMoji",

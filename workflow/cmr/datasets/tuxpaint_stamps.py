@@ -26,7 +26,7 @@ from cmr.datasets.splitting import same_content, stratified
 from cmr.errors import UserError
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
-from cmr.store import atomic, atomic_folder
+from cmr.publish import atomic, atomic_folder
 
 INFO = {
     "title": "Tux Paint stamps",

@@ -22,6 +22,7 @@ INFO = {
     "kind": "fixed",
     "weights": True,
     "gpu": True,
+    "files": ("model",),
 }
 
 

@@ -17,6 +17,7 @@ INFO = {
     "kind": "fixed",
     "weights": True,
     "gpu": True,
+    "files": ("model",),
 }
 
 

@@ -34,6 +34,7 @@ INFO = {
     "paper": "Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
     "modality": "text",
     "kind": "fitted",
+    "files": ("pretrained",),
 }
 
 FROZEN = {"learn_words": False, "learn_hidden": False}

@@ -8,12 +8,12 @@ often the run was interrupted, since chunks always start at the same rows.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from cmr import store
@@ -24,40 +24,59 @@ from cmr.params import canonical
 CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
 
 
+@dataclass(frozen=True)
+class Task(Generic[Content]):
+    """``contents`` (n,) with their item ``ids`` (n,), and what a fitted extractor is fitted on: ``training`` (row
+    numbers or a mask; None for a fixed one) and the ``labels`` (rows, c) of these, where it uses labels. ``hashes``:
+    sha256 of the contents that are files.
+    """
+
+    extractor: Extractor[Content]
+    contents: Sequence[Content]
+    ids: np.ndarray
+    training: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    hashes: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def training_contents(self) -> list[Content]:
+        rows = [] if self.training is None else np.arange(len(self.ids))[self.training]
+        return [self.contents[row] for row in rows]
+
+
 def extract(
-    extractor: Extractor[Content],
-    contents: Sequence[Content],
-    ids: ArrayLike,
+    task: Task[Content],
     path: str | Path,
     attributes: Mapping[str, Any],
     partial: str | Path,
-    train_rows: np.ndarray | None = None,
-    train_labels: np.ndarray | None = None,
+    key: str,
     chunk: int | None = None,
-) -> None:
-    """Writes the features of ``contents`` (n,) with their item ``ids`` (n,) to ``path``.
+) -> dict[str, Any]:
+    """Writes the features of the task's contents to ``path``; returns what the extractor resolved.
 
-    ``train_rows`` (row numbers or a mask) are those that a fitted extractor is fitted on, None for a fixed one;
-    ``train_labels`` (rows, c) their labels where the extractor uses labels. ``attributes`` are stored with the
-    features, as is what the extractor resolved (its precision, say). ``partial`` is the file for unfinished work.
+    ``attributes`` are stored with the features, as is what the extractor resolved (its precision, say). ``partial`` is
+    the file for unfinished work, ``key`` names the extractor with its code, parameters and weights: of another one,
+    unfinished work is of no use.
 
     Raises `UserError` that names the item whose content cannot be decoded or whose features are not finite; what
     was finished before stays in ``partial``, and counts once the content is mended.
     """
+    extractor, contents, ids = task.extractor, task.contents, np.asarray(task.ids, str)
     if not len(contents):
         raise UserError(f"{path}: there are no items to extract features from")
-    ids = np.asarray(ids, str)
     chunk = chunk or CHUNK[extractor.device]
-    training = [] if train_rows is None else [contents[row] for row in np.arange(len(ids))[train_rows]]
-    if train_rows is not None and not training:
+    training = task.training_contents
+    if task.training is not None and not training:
         raise UserError(f"{path}: the split has no training rows to fit the extractor on")
-    key = _key(ids, attributes, extractor.device, chunk, _fingerprint(training), train_labels)
+    key = _key(task, key, chunk)
     with store.resumable(partial, key) as file, _naming_items(contents, ids):
         if training:
-            _fit(extractor, training, train_labels, file)
-        _transform(extractor, contents, ids, file, path, chunk)
-        resolved = {"resolved": extractor.resolved()}
-        store.write_matrix(path, "features", ids, file["features"], {**attributes, **resolved}, store.state_in(file))
+            _fit(extractor, training, task.labels, file)
+        _transform(task, file, path, chunk)
+        resolved = extractor.resolved()
+        attributes = {**attributes, "resolved": resolved}
+        store.write_matrix(path, "features", ids, file["features"], attributes, store.state_in(file))
+    return resolved
 
 
 def _fit(
@@ -76,22 +95,21 @@ def _fit(
 
 
 def _transform(
-    extractor: Extractor[Content],
-    contents: Sequence[Content],
-    ids: np.ndarray,
+    task: Task[Content],
     file: h5py.File,
     path: str | Path,
     chunk: int,
 ) -> None:
     """Fills ``/features`` of the partial file; ``/done`` holds the fingerprint of each finished chunk."""
+    contents, ids = task.contents, task.ids
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
     with tqdm(total=len(ids), desc=Path(path).stem, unit=" items") as bar:
         for number, start in enumerate(starts):
             rows = slice(start, min(start + chunk, len(ids)))
-            fingerprint = _fingerprint(contents[rows])
+            fingerprint = _fingerprint(contents[rows], task.hashes)
             if done[number] != fingerprint:
-                values = extractor.transform(contents[rows])
+                values = task.extractor.transform(contents[rows])
                 store.check_finite(path, ids[rows], values)
                 file.require_dataset("features", (len(ids), values.shape[1]), np.float32)[rows] = values
                 file.flush()
@@ -109,28 +127,20 @@ def _naming_items(contents: Sequence[object], ids: np.ndarray) -> Iterator[None]
         raise UserError(f"item {str(ids[row])!r}: {error}") from error
 
 
-def _key(
-    ids: np.ndarray,
-    attributes: Mapping[str, Any],
-    device: str,
-    chunk: int,
-    training: bytes,
-    labels: np.ndarray | None,
-) -> str:
-    """Identifies the work: unfinished work with another key is of no use."""
-    digest = hashlib.sha256("\n".join(ids).encode())
-    digest.update(canonical([dict(attributes), device, chunk]).encode() + training)
-    if labels is not None:
-        digest.update(np.ascontiguousarray(labels).tobytes())
+def _key(task: Task, key: str, chunk: int) -> str:
+    """Names the work: all but the contents, which count chunk by chunk, and those that the extractor is fitted on."""
+    digest = hashlib.sha256(canonical([key, list(map(str, task.ids)), task.extractor.device, chunk]).encode())
+    digest.update(_fingerprint(task.training_contents, task.hashes))
+    if task.labels is not None:
+        digest.update(np.ascontiguousarray(task.labels).tobytes())
     return digest.hexdigest()
 
 
-def _fingerprint(contents: Sequence[object]) -> bytes:
-    """Tells whether contents have changed: texts and vectors by themselves, files by name, size and time."""
+def _fingerprint(contents: Sequence[object], hashes: Mapping[Path, str]) -> bytes:
+    """Tells whether contents have changed: texts and vectors by themselves, files by their hash."""
     digest = hashlib.sha256()
     for content in contents:
-        if isinstance(content, Path) and content.exists():
-            status = content.stat()
-            content = f"{content} {status.st_size} {status.st_mtime_ns}"
+        if isinstance(content, Path):
+            content = hashes.get(content, str(content))
         digest.update(content.tobytes() if isinstance(content, np.ndarray) else f"{content}\0".encode())
     return digest.hexdigest().encode()

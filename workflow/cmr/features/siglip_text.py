@@ -20,6 +20,7 @@ INFO = {
     "kind": "fixed",
     "weights": True,
     "gpu": True,
+    "files": ("model",),
 }
 
 

@@ -26,6 +26,7 @@ INFO = {
     "kind": "fixed",
     "weights": True,
     "gpu": True,
+    "files": ("model",),
 }
 
 

@@ -18,6 +18,7 @@ INFO = {
     "kind": "fixed",
     "weights": True,
     "gpu": True,
+    "files": ("weights",),
 }
 
 

@@ -36,6 +36,7 @@ INFO = {
     "weights": True,
     "uses_labels": True,
     "gpu": True,
+    "files": ("weights",),
 }
 
 

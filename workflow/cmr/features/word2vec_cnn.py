@@ -39,6 +39,7 @@ INFO = {
     "weights": True,
     "uses_labels": True,
     "gpu": True,
+    "files": ("vectors",),
 }
 
 WINDOWS = (3, 4, 5)

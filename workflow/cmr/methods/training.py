@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from cmr.device import keep_freed_memory
 from cmr.errors import UserError
 from cmr.methods.base import History
-from cmr.store import atomic
+from cmr.publish import atomic
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 

@@ -2,9 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,8 +12,9 @@ from typing import Any
 
 from cmr.errors import UserError
 from cmr.params import canonical
+from cmr.publish import read_json
+from cmr.reporting.agreement import agreeing
 from cmr.reporting.runs import Run, identity
-from cmr.store import read_json
 
 AVERAGE = "average"
 ASIDE = ("chance", "pessimistic", "optimistic")
@@ -43,8 +44,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Collection:
+    """``notes``: a line for each group of runs that is left out, as it does not agree with the others."""
+
     results: Path
     experiments: tuple[Experiment, ...]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -94,7 +98,18 @@ def load(results: str | Path, experiments: Iterable[str | Path] | None = None) -
         name, index = _read_index(results, file)
         kept = tuple(runs.setdefault(run, run) for run in index.runs)  # one object a run, so that it is read once
         indices[name].append(Index(index.name, index.configuration, kept))
-    return Collection(results, tuple(Experiment(name, tuple(found)) for name, found in indices.items()))
+    with _damage_told(results, "results of this version"):
+        shown, notes = agreeing(list(runs))
+    if not shown:
+        raise UserError(f"{results}: no run of the data that are here; run `snakemake` again\n" + "\n".join(notes))
+    experiments_shown = tuple(
+        Experiment(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
+    )
+    return Collection(results, experiments_shown, tuple(notes))
+
+
+def _without(index: Index, shown: Container[Run]) -> Index:
+    return replace(index, runs=tuple(run for run in index.runs if run in shown))
 
 
 def _read_index(results: Path, file: Path) -> tuple[str, Index]:

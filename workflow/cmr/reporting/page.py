@@ -13,13 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cmr.errors import UserError
+from cmr.publish import atomic
 from cmr.reporting import drawing, gallery, headline, origins, published, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.protocols import Protocol, protocols
 from cmr.reporting.space import maps
-from cmr.store import atomic
 
 LIMIT = 15_000_000
 RESERVE = 200_000

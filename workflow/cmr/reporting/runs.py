@@ -11,7 +11,9 @@ import numpy as np
 
 from cmr.errors import UserError
 from cmr.paths import RESULTS, suffixed
-from cmr.store import Matrix, open_hdf5, read_json, read_matrix
+from cmr.publish import read_json
+from cmr.records import OLD, SCHEMA_VERSION
+from cmr.store import Matrix, open_hdf5, read_matrix
 
 Direction = tuple[str, str]
 """Query modality, gallery modality."""
@@ -101,8 +103,11 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """``run.json``."""
-        return self._read("run.json")
+        """``run.json``; raises `UserError` where it is of another schema."""
+        record, file = self._read("run.json"), self.file("run.json")
+        if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(f"{file}: {OLD}")
+        return record
 
     @property
     def fits(self) -> list[dict[str, Any]]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from cmr.params import canonical
+from cmr.publish import atomic
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
 from cmr.reporting.published import Table
 from cmr.reporting.significance import BEST, NOT_WORSE
-from cmr.store import atomic
 
 LATEX = str.maketrans(
     {

@@ -1,0 +1,140 @@
+"""The identity of code: one hash of all that a stage's job runs with a plug-in, less comments and docstrings.
+
+A job reaches modules by imports. They are followed from the stage's module and the plug-ins', wherever they lie in
+the package, so that an edit of any of them is an edit of the stage. `LEFT_OUT` is the short list of exceptions.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cmr import registry
+
+PACKAGE = registry.PACKAGE
+
+LEFT_OUT = {
+    "cmr": "the version and nothing else",
+    "cmr.cluster": "what a SLURM cluster is told; no stage imports it for a figure",
+    "cmr.code": "computes these hashes",
+    "cmr.config": "checks what the user wrote; the checked entries are part of a result's identity themselves",
+    "cmr.content": "hashes of files",
+    "cmr.errors": "messages",
+    "cmr.job": "the job's log and exit status",
+    "cmr.paths": "where results lie",
+    "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
+    "cmr.provenance": "versions, machine, time and memory, for the record",
+    "cmr.records": "writes and reads the record beside a result",
+    "cmr.registry": "finds plug-ins; their own code, INFO included, is hashed",
+}
+"""Module → why an edit of it makes no result another one. None of them holds an array."""
+
+READ_BY = {
+    "cmr.reporting.page": [PACKAGE / "reporting" / "templates"],
+    "cmr.reporting.published": [PACKAGE.parents[1] / "resources" / "published"],
+}
+"""Module → folders of the project whose files it reads and no record names."""
+
+
+@cache
+def of_stage(stage: str, plugins: tuple[tuple[str, str], ...]) -> str:
+    """Twelve hex digits for the code of a stage with its plug-ins, given as (kind, name)."""
+    digest = hashlib.sha256()
+    for module in sorted(modules(stage, plugins)):
+        digest.update(f"{module} {_hash_of(module)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def modules(stage: str, plugins: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """The modules that a stage's code consists of: what it and its plug-ins reach by imports, less `LEFT_OUT`."""
+    found: set[str] = set()
+    ahead = [f"cmr.stages.{stage}", *(registry.module_name(kind, name) for kind, name in plugins)]
+    while ahead:
+        module = ahead.pop()
+        if module not in found and module not in LEFT_OUT:
+            found.add(module)
+            ahead += imported(module)
+    return frozenset(found)
+
+
+@cache
+def imported(module: str) -> tuple[str, ...]:
+    """The package's modules that a module names: in an import of any form, anywhere, or as a whole string."""
+    names: set[str] = set()
+    file = _file(module)
+    assert file is not None
+    for node in ast.walk(registry.parsed(file)):
+        names.update(_named(node, module))
+    parents = {name.rsplit(".", level)[0] for name in names for level in range(1, name.count("."))}
+    return tuple(sorted(name for name in names | parents if _file(name)))
+
+
+def _named(node: ast.AST, module: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = _absolute(node, module)
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cmr."):
+        yield node.value  # what importlib is given
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    if not node.level:
+        return node.module or ""
+    file = _file(module)
+    package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
+    above = package.rsplit(".", node.level - 1)[0]
+    return f"{above}.{node.module}" if node.module else above
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """The file of one of the package's modules; None for other names."""
+    if module != "cmr" and not module.startswith("cmr."):
+        return None
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def _hash_of(module: str) -> str:
+    """Of a module's bare code, and of the files that it reads (`READ_BY`)."""
+    file = _file(module)
+    assert file is not None
+    digest = hashlib.sha256(bare(file.read_text("utf-8"), registry.parsed(file)).encode())
+    for folder in READ_BY.get(module, ()):
+        for other in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(f"{other.name}\n".encode() + other.read_bytes())
+    return digest.hexdigest()
+
+
+def bare(source: str, tree: ast.Module) -> str:
+    """Source without comments, docstrings and empty lines: the same text whichever Python parses it."""
+    lines = [bytearray(line.encode()) for line in source.split("\n")]  # columns of the tree count bytes
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and _is_string(node.value):
+            _blank(lines, node.value)  # a docstring, or one below an assignment
+    outside = [bytearray(line) for line in lines]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) or _is_string(node):
+            _blank(outside, node)
+    comments = [line.find(b"#") for line in outside]
+    cut = [line if at < 0 else line[:at] for line, at in zip(lines, comments, strict=True)]
+    return "\n".join(text for line in cut if (text := line.decode().rstrip()))
+
+
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+
+
+def _blank(lines: list[bytearray], node: Any) -> None:
+    """Overwrites a string with blanks."""
+    for number in range(node.lineno - 1, node.end_lineno):
+        start = node.col_offset if number == node.lineno - 1 else 0
+        end = node.end_col_offset if number == node.end_lineno - 1 else len(lines[number])
+        lines[number][start:end] = b" " * (end - start)

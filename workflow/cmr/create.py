@@ -1,0 +1,85 @@
+"""Plug-ins made from what a configuration or a record says of them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cmr import paths, registry
+from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.publish import read_json
+
+Entry = Mapping[str, Any]
+"""A configured plug-in as a dictionary: id, the plug-in's name under its kind's key, params."""
+
+
+def dataset(entry: Entry, folder: str | Path, machine: Machine) -> Any:
+    """``folder``: that of the data set's results, `cmr.paths.DATA`."""
+    params = registry.params_model("datasets", entry["dataset"])(**entry["params"])
+    root = Path(machine.data_root) if machine.data_root else None
+    plugin = registry.load("datasets", entry["dataset"])
+    return plugin(params, Path(folder), Path(machine.cache), Path(machine.base), root)
+
+
+def extractor(entry: Entry, machine: Machine) -> Any:
+    """On the device that the machine offers, where the plug-in can use one. Files of the user's own are located."""
+    info = registry.info("extractors", entry["extractor"])
+    params = registry.params_model("extractors", entry["extractor"])(**entry["params"])
+    own = {key: machine.located(value) for key in info.files if (value := getattr(params, key))}
+    params = params.model_copy(update={key: place for key, place in own.items() if Path(place).exists()})
+    plugin = registry.load("extractors", entry["extractor"])
+    return plugin(params, Path(machine.cache), _device(info, machine), machine.threads)
+
+
+def _device(info: Any, machine: Machine) -> str:
+    if not info.gpu:
+        return "cpu"
+    from cmr.device import resolve
+
+    return resolve(machine.device)
+
+
+def dictionary(entry: Entry, modalities: tuple[str, ...], seed: int) -> Any:
+    params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
+    return registry.load("dictionaries", entry["dictionary"])(params, modalities, seed)
+
+
+def methods(
+    configuration: Entry, modalities: tuple[str, ...], machine: Machine, partial: Path
+) -> Callable[[dict[str, Any], str], Any]:
+    """Makes an unfitted method, with some parameters changed; it resumes from ``partial``/``name``.pt.
+
+    ``configuration`` has ``method`` (an entry) and ``seed``.
+    """
+    entry = configuration["method"]
+    model = registry.params_model("methods", entry["method"])
+    plugin = registry.load("methods", entry["method"])
+    device = _device(registry.info("methods", entry["method"]), machine)
+
+    def create(parameters: dict[str, Any], name: str) -> Any:
+        params = model(**entry["params"] | parameters)
+        return plugin(params, modalities, configuration["seed"], device, partial / f"{name}.pt")
+
+    return create
+
+
+def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, Any]]:
+    """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
+    from cmr.store import read_arrays
+
+    record = read_json(Path(folder) / "fit.json")
+    create = methods(record, tuple(record["modalities"]), machine, Path(folder))
+    method = create(record["selection"]["chosen"], "final")
+    model = Path(folder) / "model.safetensors"
+    state = read_arrays(model)
+    try:
+        method.load_state(state)
+    except Exception as error:  # as methods meet arrays that are missing or of other shapes
+        name = record["method"]["method"]
+        raise UserError(f"{model}: not a model of {name!r}; delete its folder and run again ({error})") from error
+    return method, record
+
+
+def data_folder(data: str) -> str:
+    """The folder of a data set's results, by its path component."""
+    return paths.DATA.format(data=data)

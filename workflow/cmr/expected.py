@@ -1,0 +1,120 @@
+"""What the results would be, made now: by the present code, from the present data, as the configuration asks.
+
+A result whose record says another identity is made again, whatever the times of files say.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmr import code, content, records
+from cmr.content import Hashes
+from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.plan import Result
+from cmr.publish import read_json
+from cmr.recording import own_hashes
+
+NOUNS = {
+    "download": "downloads",
+    "prepare": "data sets",
+    "split": "splits",
+    "weights": "weights",
+    "extract": "features",
+    "encode": "codes",
+    "fit": "fits",
+    "evaluate": "runs",
+    "collect": "experiments",
+    "report": "reports",
+}
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A result that is there, but is not what would be made now. ``causes``: what differs in it itself, none where
+    only that which it is made from differs.
+    """
+
+    result: Result
+    causes: tuple[str, ...]
+
+
+class Expected:
+    """The identities of results, each computed once. ``results``: the folder of the tree."""
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self.hashes = Hashes(machine.cache)
+        self.origins: dict[str, records.Origin] = {}
+        self.absent: dict[str, int] = {}
+
+    def of(self, result: Result) -> records.Origin:
+        if result.record not in self.origins:
+            self.origins[result.record] = records.Origin(
+                result.stage,
+                code.of_stage(result.stage, result.plugins),
+                result.identifying,
+                {source.record: self.of(source).identity for source in result.made_from},
+                own_hashes(result, self.machine, self.hashes),
+                self.contents(result),
+            )
+        return self.origins[result.record]
+
+    def contents(self, result: Result) -> str:
+        """The hash of the list of files that a stage found, as they are now; those that are not here count as found."""
+        if result.stage not in ("download", "prepare") or not Path(result.record).exists():
+            return ""
+        record = read_json(result.record)
+        if not isinstance(record, dict) or not record.get("contents"):
+            return ""
+        pairs = list(record["files"].items()) if result.stage == "download" else content.read_list(result.files[1])
+        folder = self.machine.unanchored(record["root"])
+        now = self.hashes.of_all([f"{folder}/{name}" for name, _ in pairs])
+        self.absent[result.record] = now.count(content.ABSENT)
+        return content.joint_hash((name, new or old) for (name, old), new in zip(pairs, now, strict=True))
+
+    def stale(self, results: Iterable[Result]) -> Iterator[Stale]:
+        """Of the results that are there, those that would be another one now."""
+        for result in results:
+            identity = records.recorded_identity(result.record)
+            origin = self.of(result)
+            if identity != origin.identity and Path(result.record).exists():
+                yield Stale(result, tuple(_causes(result.record, origin)))
+
+
+def _causes(path: str, now: records.Origin) -> Iterator[str]:
+    try:
+        then = records.read(path)
+    except UserError:
+        yield "an older form"
+        return
+    if then.code != now.code:
+        yield "other code"
+    if (then.own_files, then.contents) != (now.own_files, now.contents):
+        yield "other data"
+    if not list(_upstream(then, now)) and (then.code, then.own_files, then.contents) == (
+        now.code,
+        dict(now.own_files),
+        now.contents,
+    ):
+        yield "other parameters"
+
+
+def _upstream(then: records.Record, now: records.Origin) -> Iterator[str]:
+    yield from (name for name, identity in now.made_from.items() if then.made_from.get(name) != identity)
+
+
+def described(found: Iterable[Stale]) -> str:
+    """One line: what is made again where it is asked for, and why: the first cause, not what follows from it."""
+    counts: dict[tuple[str, str], int] = {}
+    following = 0
+    for stale in found:
+        if not stale.causes:
+            following += 1
+        for cause in stale.causes:
+            key = NOUNS[stale.result.stage], cause
+            counts[key] = counts.get(key, 0) + 1
+    parts = [f"{number} {noun} ({cause})" for (noun, cause), number in counts.items()]
+    parts += [f"{following} made from them"] if following and parts else []
+    told = "made by other code, data or parameters, and made again where asked for"
+    return f"{told}: {', '.join(parts)}" if parts else ""

@@ -1,0 +1,93 @@
+"""What a rule's job runs: ``job.py --plan FILE --log FILE RECORD`` makes the result whose record has that path.
+
+The plan's file holds the checked configuration and what is particular to the machine, for all jobs of a run.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cmr.config import Config
+from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.params import canonical_hash
+from cmr.plan import Plan
+from cmr.publish import write_json
+from cmr.records import Project
+
+FOLDER = ".snakemake/cmr"
+LINE = "%(asctime)s %(name)s: %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="job.py", description="Makes one result of a plan.")
+    parser.add_argument("record", help="the result's record, which is written last")
+    parser.add_argument("--plan", required=True, help="written by `snakemake` when it starts")
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    with job(options.log):
+        plan, machine = read(options.plan, options.threads)
+        result = plan.result_at(options.record)
+        importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
+
+
+def write(config: Config, machine: Machine, report: str) -> str:
+    """The file that jobs read the plan from, named by what it holds."""
+    value = {"config": config.model_dump(mode="json"), "machine": described(machine), "report": report}
+    path = f"{FOLDER}/{canonical_hash(value)[:12]}.json"
+    if not os.path.exists(path):
+        write_json(path, value)
+    return path
+
+
+def described(machine: Machine) -> dict[str, Any]:
+    return {**vars(machine), "project": machine.project.model_dump(mode="json")}
+
+
+def read(path: str, threads: int) -> tuple[Plan, Machine]:
+    try:
+        value = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no plan ({error}); run `snakemake` again, which writes it") from None
+    project = Project.model_validate(value["machine"].pop("project"))
+    machine = Machine(**value["machine"] | {"threads": threads}, project=project)
+    return Plan(Config.model_validate(value["config"]), value["report"]), machine
+
+
+@contextmanager
+def job(log: str | Path) -> Iterator[None]:
+    """Runs the block as one job.
+
+    A `UserError` ends the process with status 1 and one line, in the log and on the terminal; any other error leaves
+    its traceback in the log. Files that the job makes are writable by its group, as a shared folder needs.
+    """
+    path = Path(log)
+    os.umask(0o002)
+    logging.raiseExceptions = False  # on a full disk the log would say so line by line
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format=LINE)
+    except OSError as error:
+        _fail(path, f"error: {path}: cannot be written: {error.strerror}")
+    try:
+        yield
+    except UserError as error:
+        _fail(path, f"error: {error}")
+    except Exception as error:
+        _fail(path, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _fail(log: Path, message: str, details: str = "") -> None:
+    print(message if not details else f"{message} (traceback in {log})", file=sys.stderr)
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:  # the disk may be full, which has been said then
+        file.write(f"{details}{message}\n")
+    sys.exit(1)

@@ -1,0 +1,47 @@
+"""What differs between machines and changes no result."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cmr.records import Project
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
+    against. ``data_root``: the one folder that absolute ones may lie in. ``project``: the code that runs.
+    """
+
+    cache: str = ".cache"
+    device: str = "auto"
+    base: str = "."
+    data_root: str | None = None
+    threads: int = 1
+    project: Project = field(default=Project(version=""))
+
+    def located(self, own_file: str) -> str:
+        """Where a file lies that the configuration names."""
+        return os.path.join(self.base, own_file)
+
+    def anchored(self, folder: str | Path) -> str:
+        """A folder of pictures, as a record may hold it: relative to what is known on every machine.
+
+        ``results/data/emoji``, ``cache:datasets/ms_coco`` or ``base:pictures``; raises nothing: what lies elsewhere,
+        below ``data_root`` that is, is named from there.
+        """
+        place = os.path.abspath(folder)
+        for name, root in self._anchors().items():
+            root = os.path.abspath(root)
+            if os.path.commonpath([place, root]) == root:
+                return f"{name}:{os.path.relpath(place, root)}"
+        return f"base:{os.path.relpath(place, os.path.abspath(self.base))}"
+
+    def unanchored(self, place: str) -> str:
+        """The folder that `anchored` wrote down, on this machine."""
+        name, _, relative = place.partition(":")
+        return os.path.normpath(os.path.join(self._anchors().get(name, "."), relative))
+
+    def _anchors(self) -> dict[str, str]:
+        roots = {"results": "results", "cache": self.cache}
+        return roots | ({"data_root": self.data_root} if self.data_root else {}) | {"base": self.base}

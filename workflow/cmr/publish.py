@@ -1,0 +1,123 @@
+"""How files appear: whole or not at all, and with a line that names the file where the disk does not let them.
+
+Every file is written under a temporary name in its own folder and moved into place with `os.replace`, so a
+reader sees either nothing or a whole file, and two writers of the same result cannot mix their bytes.
+"""
+
+import csv
+import errno
+import glob
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cmr.errors import UserError
+
+MAKE_ROOM = "make room and run again"
+ASK = "it needs an owner who lets you, or take another folder with --directory"
+CANNOT_WRITE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), MAKE_ROOM) | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), ASK
+)
+"""Error number → remedy."""
+
+
+@contextmanager
+def write_errors_told(path: str | Path) -> Iterator[None]:
+    """Makes a full disk, a quota, a limit of file size or a lack of rights a `UserError` that names the file.
+
+    ``path``: what is written, named where the library that met the error does not name a file itself.
+    """
+    try:
+        yield
+    except Exception as error:
+        met = re.search(r"os error (\d+)", str(error))  # of safetensors, whose error has no number of its own
+        number = int(met[1]) if met else getattr(error, "errno", None)
+        if number not in CANNOT_WRITE:
+            raise
+        named = getattr(error, "filename", None) if CANNOT_WRITE[number] == ASK else None
+        remedy = CANNOT_WRITE[number]
+        raise UserError(f"{named or path}: cannot be written: {os.strerror(number)}; {remedy}") from error
+
+
+def _beside(path: Path) -> Path:
+    """A temporary name that no other process has, on this machine or on another one of a cluster."""
+    _sweep(path.parent)
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes of this machine left in a folder; once a process, as folders may be large."""
+    for left in folder.glob(f".*.{glob.escape(socket.gethostname())}.*.tmp"):
+        owner = left.name.split(".")[-2]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; moves it into place when the block ends without an error."""
+    path = Path(path)
+    temporary = _beside(path)
+    try:
+        with write_errors_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """As `atomic`, for a folder. A folder that stands there already is replaced."""
+    path = Path(path)
+    temporary = _beside(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with write_errors_told(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as CSV; the columns are the keys of all rows, in the order of their first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,116 @@
+"""Around every stage: what is read is checked and hashed before, what was written after; the record comes last."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cmr import code, provenance, records
+from cmr.content import Hashes
+from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.plan import Result
+
+REMEMBERED_FROM = 2**20
+"""Bytes from which a result's hash is worth remembering."""
+
+
+@dataclass
+class Recording:
+    """``origin`` is known before the stage begins, but for ``contents``: the list of files that it finds itself.
+
+    ``facts``: what the stage adds to its record. ``key`` names unfinished work: of another key it is of no use.
+    """
+
+    result: Result
+    machine: Machine
+    hashes: Hashes
+    origin: records.Origin
+    input_hashes: dict[str, str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    contents: str = ""
+
+    @property
+    def key(self) -> str:
+        return records.joint_key(self.origin.identity, self.input_hashes)
+
+
+@contextmanager
+def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[Recording]:
+    """Runs the block as the work of one stage, and writes the record when it ends without an error.
+
+    ``reads``: false for a stage that only lists what it is made from.
+
+    Raises `UserError` where a file that it reads is not what that file's record says, and where a file of the user's
+    changed meanwhile.
+    """
+    hashes = Hashes(machine.cache)
+    own = own_hashes(result, machine, hashes)
+    origin = records.Origin(
+        result.stage,
+        code.of_stage(result.stage, result.plugins),
+        result.identifying,
+        {source.record: records.read(source.record).identity for source in result.made_from},
+        own,
+    )
+    made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
+    with provenance.measured() as usage:
+        yield made
+    if own_hashes(result, machine, hashes) != own:
+        changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])
+        raise UserError(f"{machine.located(changed)}: it changed while it was read; run again")
+    _write(made, usage)
+
+
+def own_hashes(result: Result, machine: Machine, hashes: Hashes) -> dict[str, str]:
+    """Of the files that the configuration names and that are here, by their names in it."""
+    here = [name for name in result.own_files if Path(machine.located(name)).exists()]
+    return {name: hashes.of(machine.located(name)) for name in here}
+
+
+def _checked_inputs(result: Result, hashes: Hashes) -> dict[str, str]:
+    """The hashes of all files that the stage may read, each checked against its record."""
+    found: dict[str, str] = {}
+    for source in result.made_from:
+        expected = records.read(source.record).output_hashes
+        for file in _files(source):
+            found[file] = _hash(file, hashes)
+            if expected.get(file) != found[file]:
+                raise UserError(f"{file}: other bytes than {source.record} says; delete both and run again")
+    return found
+
+
+def _hash(file: str, hashes: Hashes) -> str:
+    try:
+        large = Path(file).stat().st_size >= REMEMBERED_FROM
+        return hashes.of(file) if large else provenance.file_hash(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; run again") from None
+
+
+def _files(result: Result) -> list[str]:
+    """The files of a result; of a folder those in it, by name, without those that Snakemake hides there."""
+    inside = [file for path in map(Path, result.files) for file in (path.rglob("*") if path.is_dir() else [path])]
+    return sorted(str(file) for file in inside if not file.is_dir() and not file.name.startswith("."))
+
+
+def _write(made: Recording, usage: dict[str, float]) -> None:
+    result, origin = made.result, records.with_contents(made.origin, made.contents)
+    record = records.Record(
+        schema_version=records.SCHEMA_VERSION,
+        stage=result.stage,
+        identity=origin.identity,
+        code=origin.code,
+        plugins=list(result.plugins),
+        made_from=dict(origin.made_from),
+        own_files=dict(origin.own_files),
+        contents=origin.contents,
+        input_hashes=made.input_hashes,
+        output_hashes={file: _hash(file, made.hashes) for file in _files(result)},
+        project=made.machine.project,
+        versions=provenance.versions(),
+        hardware=provenance.hardware(),
+        usage=usage,
+    )
+    records.write(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})

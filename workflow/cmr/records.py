@@ -1,0 +1,125 @@
+"""The record beside each result: what it is, what it was made from, and by which code.
+
+A record is written last, so that a result without one is unfinished, and its ``identity`` is that of the code that ran
+and of the inputs that were read. Planning compares it with what the present code, data and configuration would make.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cmr.errors import UserError
+from cmr.params import canonical_hash
+from cmr.publish import read_json, write_json
+
+SCHEMA_VERSION = 2
+
+
+class Project(BaseModel):
+    """The version of this project, and the commit of the checkout; ``changed``: with edits that are not committed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    commit: str | None = None
+    changed: bool | None = None
+
+    def __str__(self) -> str:
+        commit = f", commit {self.commit[:10]}" if self.commit else ""
+        return f"version {self.version}{commit}{' with changes' if self.changed else ''}"
+
+
+class Acceptance(BaseModel):
+    """That a result was taken for one of other code, since ``compared`` runs came out the same (see `cmr accept`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    identity: str = Field(description="before")
+    code: str = Field(description="before")
+    compared: list[str] = Field(description="runs that were made again and gave the same figures, bit for bit")
+    project: Project
+
+
+class Record(BaseModel):
+    """What all records hold. What a stage adds for its readers is kept as it stands."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    schema_version: int = Field(description="of the forms of all results")
+    stage: str = Field(description="the rule that made it")
+    identity: str = Field(description="hash of code, configuration, own files and what it is made from")
+    code: str = Field(description="hash of all code that the stage runs with these plug-ins")
+    plugins: list[tuple[str, str]] = Field(description="kind and name of the plug-ins")
+    made_from: dict[str, str] = Field(description="record of each result that was read → its identity")
+    own_files: dict[str, str] = Field(description="file that the configuration names → sha256")
+    contents: str = Field(description="sha256 of the list of pictures and sounds; empty where there are none")
+    input_hashes: dict[str, str] = Field(description="file that was read → sha256")
+    output_hashes: dict[str, str] = Field(description="file that was written → sha256")
+    project: Project
+    versions: dict[str, str] = Field(description="of Python and the packages")
+    hardware: dict[str, Any] = Field(description="processor, threads and GPU")
+    usage: dict[str, float] = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb")
+    accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
+
+
+OLD = "made by another version of this project; it is made again by `snakemake`, or read by the version that made it"
+
+
+def read(path: str | Path) -> Record:
+    """Raises `UserError` for a file that is no record, or one of another schema."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a record; delete it and run again")
+    if value.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema {value.get('schema_version')}, this version reads {SCHEMA_VERSION}: {OLD}")
+    try:
+        return Record.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: not a record: {where}: {first['msg']}; delete it and run again") from None
+
+
+def recorded_identity(path: str | Path) -> str | None:
+    """A result's identity as its record says; None where there is no record of this schema."""
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
+        return None
+    return value.get("identity")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that makes a result what it is. ``settings``: the part of the configuration, without names of entries."""
+
+    stage: str
+    code: str
+    settings: Any
+    made_from: Mapping[str, str]
+    own_files: Mapping[str, str]
+    contents: str = ""
+
+    @property
+    def identity(self) -> str:
+        parts = [self.stage, self.code, self.settings, dict(self.made_from), dict(self.own_files), self.contents]
+        return canonical_hash(parts)[:16]
+
+
+def with_contents(origin: Origin, contents: str) -> Origin:
+    return replace(origin, contents=contents)
+
+
+def joint_key(identity: str, hashes: Mapping[str, str]) -> str:
+    """Names unfinished work by all that it depends on."""
+    return canonical_hash([identity, dict(hashes)])[:16]
+
+
+def write(path: str | Path, record: Mapping[str, Any]) -> None:
+    write_json(path, record)

@@ -1,0 +1,36 @@
+"""What the rules need of Snakemake that it does not document. A release that changes it fails a test of its own."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def force(files: Iterable[str]) -> None:
+    """Makes the jobs that write these files run where the targets need them, as files that were left incomplete do."""
+    from snakemake.dag import DAG
+
+    forced, check = set(files), DAG.check_incomplete
+
+    async def check_and_force(dag: Any) -> None:
+        await check(dag)
+        dag.forcefiles.update(forced)
+
+    if forced:
+        DAG.check_incomplete = check_and_force
+
+
+def lift_rate_limit(workflow: Any) -> None:
+    """Takes away the limit of jobs a second, 100 by default, which wakes the scheduler a second after it was awake.
+
+    Every job that ends adds one more such chain, and after hundreds of jobs they keep a core busy.
+    """
+    workflow.scheduler.job_rate_limiter = None
+
+
+def limit(workflow: Any, resource: str, amount: int) -> None:
+    """As ``--resources`` on the command line, which a job on a cluster does not read again."""
+    workflow.register_resource(resource, amount)
+
+
+def join_group(workflow: Any, group: str, jobs: int) -> None:
+    """As ``--group-components``, which the executor does not hand on to the jobs."""
+    workflow.group_settings.group_components[group] = jobs

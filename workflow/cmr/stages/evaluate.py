@@ -1,0 +1,44 @@
+"""Embeds the test rows with each fit of a run, ranks them in every direction, and publishes figures and embeddings."""
+
+from collections.abc import Sequence
+
+from cmr import code, create, evaluation
+from cmr.data import TEST
+from cmr.directions import Embedded, each_modality_once, embed, tasks
+from cmr.inputs import RowSource
+from cmr.machine import Machine
+from cmr.plan import Result
+from cmr.publish import atomic_folder
+from cmr.recording import recording
+from cmr.store import write_matrix
+
+
+def make(result: Result, machine: Machine) -> None:
+    metrics, curves, embeddings = result.files
+    with recording(result, machine) as made:
+        embedded, records = [], []
+        for fit in result.sources("fit"):
+            method, record = create.fitted_method(fit.folder, machine)
+            rows = RowSource.of(fit)
+            embedded.append(embed(method, rows.names, rows.test_rows(with_labels=True)))
+            records.append(record)
+        configured = [evaluation.ConfiguredMetric.from_entry(entry) for entry in result.settings["metrics"]]
+        evaluated = [
+            evaluation.evaluate_task(score, query, gallery, configured, rows.items.classes, names, machine.threads)
+            for names, query, gallery, score in tasks(embedded)
+        ]
+        _write_embeddings(embedded, embeddings, made.origin.identity)
+        evaluation.write_curves(curves, evaluated)
+        evaluation.write_metrics(metrics, evaluated)
+        measured_by = code.of_stage("evaluate", tuple(p for p in result.plugins if p[0] == "metrics"))
+        made.facts = {"fits": records, "test_part": TEST, "measured_by": measured_by}
+
+
+def _write_embeddings(embedded: Sequence[Embedded], folder: str, identity: str) -> None:
+    """A file a modality, in a folder for each fit where fits share a modality."""
+    with atomic_folder(folder) as temporary:
+        for part in embedded:
+            inner = temporary if each_modality_once(embedded) else temporary / "+".join(part.inputs)
+            for modality, view in part.views.items():
+                attributes = {"identity": identity}
+                write_matrix(inner / f"{modality}.h5", "embeddings", view.ids, view.features, attributes)

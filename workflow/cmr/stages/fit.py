@@ -1,0 +1,30 @@
+"""Chooses on held-out rows, fits on training rows, and publishes the model and its history."""
+
+import shutil
+from pathlib import Path
+
+from cmr import create, paths, registry
+from cmr.inputs import RowSource
+from cmr.machine import Machine
+from cmr.plan import Result
+from cmr.publish import write_table
+from cmr.recording import recording
+from cmr.selection import select_and_fit
+from cmr.store import write_arrays
+
+
+def make(result: Result, machine: Machine) -> None:
+    model, history_file = result.files
+    entry = result.settings["method"]
+    info = registry.info("methods", entry["method"])
+    partial = Path(paths.partial(result.folder))
+    with recording(result, machine) as made:
+        source = RowSource.of(result)
+        data = source.training_data(with_labels=info.labels)
+        unlabelled = source.test_rows(with_labels=False) if info.transductive else None
+        create_method = create.methods(result.settings, tuple(data.train), machine, partial / made.key)
+        method, history, selection = select_and_fit(create_method, entry["tune"], info.chooses, data, unlabelled)
+        write_arrays(model, method.state())
+        write_table(history_file, history.rows)
+        made.facts = {"modalities": list(data.train), "selection": selection}
+    shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""The items table, from the raw files, and the list of the pictures and sounds that it names."""
+
+from cmr import content, create
+from cmr.data import Items
+from cmr.machine import Machine
+from cmr.plan import Result
+from cmr.recording import recording
+
+INLINE = ("text", "ready")
+"""Kinds of modalities whose content is no file of its own."""
+
+
+def make(result: Result, machine: Machine) -> None:
+    table, contents = result.files
+    with recording(result, machine) as made:
+        dataset = create.dataset(result.settings["data"], result.folder, machine)
+        items = dataset.prepare()
+        items.write(table)
+        names = _files(items)
+        root = dataset.root()
+        pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
+        content.write_list(contents, pairs)
+        made.contents = content.joint_hash(pairs) if pairs else ""
+        made.facts = {"root": machine.anchored(root) if pairs else ""}
+
+
+def _files(items: Items) -> list[str]:
+    """The files of the table, each once, as the table names them."""
+    columns = [items.table[modality].dropna() for modality, kind in items.kinds.items() if kind not in INLINE]
+    return sorted({str(name) for column in columns for name in column})
