@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from cmr import registry, store
+from cmr import project, store
 from cmr.errors import UserError
 from cmr.reporting.runs import Run
 from cmr.sharing import configuration_of, plan_of
 
-SNAKEFILE = registry.PACKAGE.parents[1] / "Snakefile"
+SNAKEFILE = project.path("Snakefile")
 ORIGIN = ("code", "versions", "hardware", "input_hashes")
 
 Difference = tuple[str, Any, Any]

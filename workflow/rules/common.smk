@@ -6,8 +6,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The code of this clone, also where another one is installed; so for the jobs.
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+# The package that this Snakefile belongs to, also where another one is installed; so for the jobs. In a clone it is in
+# workflow/; an installed one has this Snakefile in cmr/project/.
+HERE = Path(workflow.basedir)
+sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
 from cmr import cluster, config as configuration, paths, provenance
 from cmr.device import gpu_is_here
