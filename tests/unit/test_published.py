@@ -148,5 +148,5 @@ def agrees(run: Planned | Run, quote: Quote, telling: set[str]) -> bool:
 
 def test_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("b", "a"):
-        (tmp_path / f"{name}.csv").write_text(f"paper,value\n{name},0.5\n", "utf-8")
-    assert published.read(tmp_path) == [{"paper": "a", "value": "0.5"}, {"paper": "b", "value": "0.5"}]
+        (tmp_path / f"{name}.csv").write_text(f"{','.join(COLUMNS)}\n{','.join([name] * len(COLUMNS))}\n", "utf-8")
+    assert published.read(tmp_path) == [dict.fromkeys(COLUMNS, "a"), dict.fromkeys(COLUMNS, "b")]

@@ -74,11 +74,16 @@ class Clone:
         return Clone(root)
 
 
-def clone(root) -> Clone:
+def copy_project(root) -> None:
+    """What the package and the rules consist of, with the links of `cmr.project`."""
     skipped = shutil.ignore_patterns("__pycache__")
-    for folder in ("workflow", "profiles", "slurm", "envs"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=skipped)
+    for folder in ("workflow", "profiles", "slurm", "envs", "resources"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=skipped, symlinks=True)
     shutil.copy(ROOT / "Snakefile", root)
+
+
+def clone(root) -> Clone:
+    copy_project(root)
     for plugin, folder in PLUGINS.items():
         shutil.copy(Path(__file__).parent / "plugins" / f"{plugin}.py", root / "workflow" / "cmr" / folder)
     made = Clone(root)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cmr import registry
+from cmr import project, registry
 
 PACKAGE = registry.PACKAGE
 
@@ -22,10 +22,14 @@ LEFT_OUT = {
     "cmr.config": "checks what the user wrote; the checked entries are part of a result's identity themselves",
     "cmr.content": "hashes of files",
     "cmr.errors": "messages",
-    "cmr.job": "the job's log and exit status",
+    "cmr.job": "reads the plan; the job's log and exit status",
+    "cmr.machine": "what differs between machines",
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
+    "cmr.project": "finds files of the project; those that no record names are hashed themselves (`READ_BY`)",
     "cmr.provenance": "versions, machine, time and memory, for the record",
+    "cmr.publish": "how files appear: whole or not at all",
+    "cmr.recording": "what every stage does around its work: checks and the record",
     "cmr.records": "writes and reads the record beside a result",
     "cmr.registry": "finds plug-ins; their own code, INFO included, is hashed",
 }
@@ -33,7 +37,7 @@ LEFT_OUT = {
 
 READ_BY = {
     "cmr.reporting.page": [PACKAGE / "reporting" / "templates"],
-    "cmr.reporting.published": [PACKAGE.parents[1] / "resources" / "published"],
+    "cmr.reporting.published": [project.path("resources/published")],
 }
 """Module → folders of the project whose files it reads and no record names."""
 

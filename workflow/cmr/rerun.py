@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-from cmr import registry
+from cmr import project
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.publish import atomic
 from cmr.reporting.runs import Run
 from cmr.sharing import configuration_of, plan_of
 
-SNAKEFILE = registry.PACKAGE.parents[1] / "Snakefile"
+SNAKEFILE = project.path("Snakefile")
 ORIGIN = ("code", "project", "versions", "hardware", "input_hashes")
 
 Difference = tuple[str, Any, Any]

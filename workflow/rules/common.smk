@@ -6,8 +6,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The code of this clone, also where another one is installed; so for the jobs.
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+# The package that this Snakefile belongs to, also where another one is installed. In a clone it is in
+# workflow/; an installed one has this Snakefile in cmr/project/.
+HERE = Path(workflow.basedir)
+sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
 from cmr import cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
 from cmr.device import gpu_is_here
@@ -17,7 +19,7 @@ from cmr.plan import Plan
 
 os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.job
 
-SITE_FILE = Path(workflow.basedir) / "slurm" / "site.yaml"
+SITE_FILE = HERE / "slurm" / "site.yaml"
 
 OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
@@ -41,7 +43,7 @@ except UserError as error:
 # {PYTHON} is Snakemake's own, or that of the rule's environment where Snakemake makes one.
 PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
 PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
-JOB_FILE = str(Path(workflow.basedir) / "workflow" / "scripts" / "job.py")
+JOB_FILE = str(HERE / "workflow" / "scripts" / "job.py")
 JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {threads} {output.record:q}"
 
 if not workflow.remote_exec:

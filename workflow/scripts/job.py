@@ -1,9 +1,10 @@
-"""What every rule runs, with the code of this clone, wherever else the package may be installed."""
+"""What every rule runs: with the package that this file belongs to, wherever else another one may be installed."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+WORKFLOW = Path(__file__).resolve().parents[1]  # in a clone; an installed package has it in cmr/project
+sys.path.insert(0, str(WORKFLOW if (WORKFLOW / "cmr").exists() else WORKFLOW.parents[2]))
 
 from cmr.job import main
 

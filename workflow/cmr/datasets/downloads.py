@@ -10,7 +10,6 @@ mirrors, tried in their order. ``access`` is
 - by hand: behind a form, or gone; the user places the file in the folder that the message names.
 """
 
-import csv
 import errno
 import hashlib
 import logging
@@ -20,19 +19,19 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
 
-from cmr import registry
+from cmr import project, registry
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.publish import CANNOT_WRITE, atomic, atomic_folder
 
-SOURCES = Path(__file__).parents[3] / "resources/sources.csv"
+SOURCES = project.path("resources/sources.csv")
 OPEN, ARCHIVE = "open", "archive"
 ATTEMPTS = 5
 TIMEOUT = 60
@@ -102,8 +101,7 @@ def holding(folder: Path, name: str) -> Path:
 
 def sources(dataset: str, file: str) -> list[Source]:
     """The rows of one file."""
-    with open(SOURCES, newline="", encoding="utf-8") as rows:
-        found = [Source(**row) for row in csv.DictReader(rows)]
+    found = [Source(**row) for row in project.rows(SOURCES, [field.name for field in fields(Source)])]
     return [source for source in found if (source.dataset, source.file) == (dataset, file)]
 
 

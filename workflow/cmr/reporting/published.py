@@ -6,7 +6,6 @@ changed in words; ``params`` says the same in the plug-in's parameters (and ``di
 ``misprint`` marks a number that contradicts another of its paper. No printed number enters a choice or a measurement.
 """
 
-import csv
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +14,29 @@ from typing import Any
 
 import yaml
 
-from cmr import registry
+from cmr import project, registry
+from cmr.errors import UserError
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import title_of
 from cmr.reporting.headline import Cell, direction
 from cmr.reporting.protocols import Group, Protocol, parameters
 from cmr.reporting.runs import Run
 
-FOLDER = Path(__file__).parents[3] / "resources" / "published"
+FOLDER = project.path("resources/published")
+COLUMNS = [
+    "paper",
+    "table",
+    "dataset",
+    "split",
+    "features",
+    "method",
+    "params",
+    "query",
+    "gallery",
+    "metric",
+    "value",
+    "note",
+]
 
 MISPRINT, QUOTED = "misprint", "quoted"
 
@@ -30,12 +44,11 @@ Quote = dict[str, str]
 
 
 def read(folder: Path = FOLDER) -> list[Quote]:
-    """The rows of every paper, in the order of the files' names."""
-    quotes: list[Quote] = []
-    for file in sorted(folder.glob("*.csv")):
-        with open(file, newline="", encoding="utf-8") as lines:
-            quotes += list(csv.DictReader(lines))
-    return quotes
+    """The rows of every paper, in the order of the files' names. Raises `UserError` where there are none."""
+    files = sorted(folder.glob("*.csv"))
+    if not files:
+        raise UserError(f"{folder}: no printed figures, expected CSV files; {project.REMEDY}")
+    return [quote for file in files for quote in project.rows(file, COLUMNS)]
 
 
 def params_of(quote: Quote) -> dict[str, Any]:
