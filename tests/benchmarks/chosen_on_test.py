@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr import inputs, registry, stages, store
-from cmr.data import Items, Split
-from cmr.selection import TrainingData, select_and_fit
+from cmr import inputs, publish, registry, stages
+from cmr.data import Items, Split, TrainingData
+from cmr.selection import select_and_fit
 
 
 def both(folder: Path) -> tuple[float, float]:

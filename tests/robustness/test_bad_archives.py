@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmr import registry, stages, store
+from cmr import publish, registry, stages, store
 from cmr.datasets import downloads
 from cmr.errors import UserError
 from cmr.features import weights

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
+from cmr.jobs import job
 
-from cmr import stages, store
+from cmr import publish, stages, store
 from cmr.cli import main
 from cmr.data import Items, Split
 from cmr.errors import UserError
 from cmr.features.base import BadContent
 from cmr.features.images import read_rgb
-from cmr.jobs import job
 
 NOBODY = 65534
 N = 24

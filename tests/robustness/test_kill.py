@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from cmr import stages, store
+from cmr import publish, stages
 from robustness.toys import WHOLE, clone, measured, temporaries, temporaries_in
 
 SHARE = 0.4  # of the time of a whole run, within which a kill falls: a run that always dies young would never end

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr import registry, stages, store
+from cmr import publish, registry, stages, store
 from cmr.data import TEST, TRAIN, Items, Split, View
 from synthetic import create, separable, small
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cmr import store
+from cmr import publish, store
 from cmr.errors import UserError
 
 SCRIPT = """

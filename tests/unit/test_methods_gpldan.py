@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmr import registry, stages, store
+from cmr import publish, registry, stages, store
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.methods import deep, gpldan, training

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr import inputs, registry, stages, store
+from cmr import inputs, publish, registry, stages, store
 from cmr.data import Items, Split
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.errors import UserError

@@ -39,6 +39,19 @@ Part = Mapping[str, View]
 """One part of a split: modality → its rows. Row i of two modalities is a pair only if their ids say so."""
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
+
+    ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
+    """
+
+    train: Part
+    selection_train: Part
+    held_out: Part
+    has_validation: bool
+
+
 def paired(part: Part, modalities: Sequence[str]) -> list[View]:
     """The rows that all ``modalities`` have, in the order of the first one's ids: row i of each is one item."""
     first, *others = (part[m] for m in modalities)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cmr.data import TEST, TRAIN, Items, Part, Split, check_ids, rows_of
+from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, check_ids, rows_of
 from cmr.errors import UserError
 from cmr.plan import Result
-from cmr.selection import TrainingData
 from cmr.store import Matrix, read_matrix
 
 

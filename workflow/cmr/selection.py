@@ -7,27 +7,13 @@ split holds out; then the best is fitted again on all training rows. Test rows h
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from cmr.data import Part
+from cmr.data import Part, TrainingData
 from cmr.methods.base import History, Method
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
-
-    ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
-    """
-
-    train: Part
-    selection_train: Part
-    held_out: Part
-    has_validation: bool
 
 
 def candidates(tune: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cmr import store
+from cmr import publish
 from cmr.data import Part, paired
 from cmr.methods.base import History
 from cmr.methods.linear import LinearMethod, ridge

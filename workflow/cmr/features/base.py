@@ -11,14 +11,23 @@ subclass of `Extractor`. It turns the content of items (paths of pictures or sou
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from cmr.data import Items
-from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.params import Params
+from cmr.store import Rows
+
+
+class Source(Protocol):
+    """What an extractor needs of a data set (`cmr.datasets.base.Dataset`)."""
+
+    def contents(self, items: Items, modality: str) -> list[Any]: ...
+
+    def features(self, modality: str, name: str) -> Rows: ...
+
 
 Content = TypeVar("Content")
 """What one item is to an extractor: the `Path` of a file, a text (`str`), or a vector that is ready."""
@@ -49,7 +58,7 @@ class Extractor(ABC, Generic[Content]):
         """
         return {}
 
-    def contents(self, dataset: Dataset, items: Items, modality: str) -> Sequence[Content]:
+    def contents(self, dataset: Source, items: Items, modality: str) -> Sequence[Content]:
         """What the other methods take, for each item that has ``modality``, in the items' order."""
         return dataset.contents(items, modality)
 

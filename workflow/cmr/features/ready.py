@@ -1,7 +1,7 @@
 """Features that come with a data set: its authors' own, or those that a user has computed elsewhere.
 
 No work is done on them, so the content of an item is the vector itself: `Ready.contents` takes the place of
-`cmr.datasets.base.Dataset.contents` in the extraction.
+the data set's in the extraction.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ import pandas as pd
 from pydantic import Field
 
 from cmr.data import Items
-from cmr.datasets.base import Dataset
 from cmr.errors import UserError
-from cmr.features.base import Extractor
+from cmr.features.base import Extractor, Source
 from cmr.params import Params as BaseParams
 
 INFO = {"title": "Ready features of the data set", "modality": "any", "kind": "fixed"}
@@ -27,7 +26,7 @@ class Ready(Extractor[np.ndarray]):
     params: Params
 
     # An array of vectors is all that is asked of a sequence of them, but is none to NumPy's types.
-    def contents(self, dataset: Dataset, items: Items, modality: str) -> np.ndarray:  # type: ignore[override]
+    def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray:  # type: ignore[override]
         """The vectors (n, d) of the items that have ``modality``, in the items' order."""
         rows = dataset.features(modality, self.params.name)
         wanted = items.having(modality)["id"]
