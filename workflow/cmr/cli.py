@@ -76,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     verify = add("verify", verify_results, "Check every run of a results folder against its record.")
     verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     verify.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
+    keep = add("accept", accept_results, "Keep results after an edit that changes no figure: a sample is made again.")
+    keep.add_argument("--directory", type=Path, required=True, help="new folder to make the sample in")
+    keep.add_argument("--sample", type=int, default=1, help="runs to make again for each kind of result; default: 1")
+    keep.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
     prune.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
@@ -250,6 +254,15 @@ def verify_results(options: argparse.Namespace) -> None:
             print(f"{finding.kind:<8} {finding.path}: {finding.reason}")
         print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
     sys.exit(1 if findings else 0)
+
+
+def accept_results(options: argparse.Namespace) -> None:
+    """Status 1 where a run came out another way, so that a script can ask."""
+    from cmr.accept import accept, described
+
+    outcome = accept(machine_settings(options.config), options.directory, options.sample)
+    print(described(outcome))
+    sys.exit(0 if all(outcome.compared.values()) else 1)
 
 
 def prune_results(options: argparse.Namespace) -> None:

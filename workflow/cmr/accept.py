@@ -1,0 +1,202 @@
+"""Keeps results after an edit of the code that changes no figure, on the evidence of a sample that is made again.
+
+Results whose records differ from what would be made now in nothing but code are gathered by stage, plug-ins and code.
+For each such kind, runs are made again in a folder of their own. Where every figure and every embedding comes out the
+same, bit for bit, the kind's records are written anew with the present identity, and say so and on what evidence.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr import paths, records
+from cmr.errors import UserError
+from cmr.expected import Expected
+from cmr.machine import Machine
+from cmr.plan import Plan, Result
+from cmr.provenance import project
+from cmr.publish import read_json, write_json
+from cmr.records import Acceptance, Origin, Record
+from cmr.reporting.runs import Run
+from cmr.rerun import rerun
+from cmr.sharing import plan_of
+from cmr.store import read_matrix
+
+MADE_BY_SNAKEMAKE = ("collect", "report")
+"""Stages that are made again at once, so that nothing is gained by accepting them."""
+
+Kind = tuple[str, tuple[tuple[str, str], ...], str]
+"""Stage, plug-ins and the code that made it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run of the tree whose results, itself included, may be of other code."""
+
+    run: Run
+    plan: Plan
+    stale: tuple[Result, ...]
+
+    @property
+    def kinds(self) -> set[Kind]:
+        return {kind_of(result) for result in self.stale}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``compared``: run → whether it came out the same. ``accepted``: records. ``kept``: how many stay as they are."""
+
+    compared: Mapping[str, bool]
+    accepted: tuple[str, ...]
+    kept: int
+
+
+def kind_of(result: Result) -> Kind:
+    return result.stage, result.plugins, records.read(result.record).code
+
+
+def accept(machine: Machine, directory: Path, sample: int = 1) -> Outcome:
+    """Makes ``sample`` runs of each kind again below ``directory`` and accepts the kinds that come out the same.
+
+    For the results folder in the working directory. Raises `UserError` where there is nothing to accept.
+    """
+    expected = Expected(machine)
+    candidates = [found for file in _run_records() if (found := _candidate(file, expected)).stale]
+    if not candidates:
+        raise UserError(f"{paths.RESULTS}: no result differs from what would be made now in nothing but code")
+    compared = {c.run.path: _same(c, machine, directory / c.run.path) for c in _sampled(candidates, sample)}
+    proven = {kind for c in candidates if compared.get(c.run.path) for kind in c.kinds}
+    proven -= {kind for c in candidates if compared.get(c.run.path) is False for kind in c.kinds}
+    stale = {result.record: result for c in candidates for result in c.stale}
+    accepted = _accepted(stale.values(), proven, expected)
+    evidence = [run for run, same in compared.items() if same]
+    for result in accepted:
+        _rewrite(result, expected.of(result), evidence)
+    return Outcome(compared, tuple(result.record for result in accepted), len(stale) - len(accepted))
+
+
+def _run_records() -> list[Path]:
+    return sorted(Path(paths.RESULTS, "runs").rglob("run*.json"))
+
+
+def _candidate(file: Path, expected: Expected) -> Candidate:
+    """The run of a record, and those of its results that differ in code alone, or in what they are made from."""
+    plan, planned = plan_of(read_json(file), str(file))
+    run = Run.listed(Path(paths.RESULTS), planned.folder, Path(plan.run_files(planned)["metrics"]).name)
+    stale = [result for result in _walk(plan.run(planned)) if _differs_in_code(result, expected)]
+    if any(_differs_otherwise(result, expected) for result in _walk(plan.run(planned))):
+        stale = []
+    return Candidate(run, plan, tuple(stale))
+
+
+def _walk(result: Result) -> Iterator[Result]:
+    """A result and all that it is made from, sources first, each once."""
+    seen: set[str] = set()
+
+    def walk(one: Result) -> Iterator[Result]:
+        if one.record not in seen:
+            seen.add(one.record)
+            for source in one.made_from:
+                yield from walk(source)
+            yield one
+
+    yield from walk(result)
+
+
+def _differs_in_code(result: Result, expected: Expected) -> bool:
+    return records.read(result.record).identity != expected.of(result).identity
+
+
+def _differs_otherwise(result: Result, expected: Expected) -> bool:
+    """Whether parameters or data are others too, so that equal figures would prove nothing."""
+    then, now = records.read(result.record), expected.of(result)
+    told = Origin(then.stage, then.code, result.identifying, then.made_from, then.own_files, then.contents)
+    same_data = (then.own_files, then.contents, set(then.made_from)) == (
+        dict(now.own_files),
+        now.contents,
+        set(now.made_from),
+    )
+    return told.identity != then.identity or not same_data
+
+
+def _sampled(candidates: Iterable[Candidate], sample: int) -> list[Candidate]:
+    """The cheapest runs with which every kind is made again ``sample`` times, as far as there are so many."""
+    times: dict[Kind, int] = {}
+    chosen = []
+    for candidate in sorted(candidates, key=lambda c: c.run.seconds):
+        if any(times.get(kind, 0) < sample for kind in candidate.kinds):
+            chosen.append(candidate)
+            for kind in candidate.kinds:
+                times[kind] = times.get(kind, 0) + 1
+    return chosen
+
+
+def _same(candidate: Candidate, machine: Machine, directory: Path) -> bool:
+    """Makes a run again, from those of its results that are of the present code, and compares it bit for bit."""
+    stale = {result.record for result in candidate.stale}
+    for result in _walk(candidate.plan.run(candidate.plan.runs[-1])):
+        if result.record not in stale:
+            _lend(result, directory)
+    comparison = rerun(candidate.run, directory, machine)
+    again = Run.listed(directory / paths.RESULTS, candidate.run.path, candidate.run.file("metrics.json").name)
+    return not comparison.differing and _embeddings_agree(candidate.run, again)
+
+
+def _lend(result: Result, directory: Path) -> None:
+    """Puts a result into the other folder, with all that lies in the data set's folder for its items."""
+    named = [result.folder] if result.stage == "prepare" else [result.record, *result.files]
+    for name in named:
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if Path(name).is_dir():
+            shutil.copytree(name, target, copy_function=_link, dirs_exist_ok=True)
+        elif not target.exists():
+            _link(name, target)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    if not os.path.exists(target):
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+
+
+def _embeddings_agree(then: Run, now: Run) -> bool:
+    files = sorted(then.file("embeddings").rglob("*.h5"))
+    pairs = [(file, now.file("embeddings") / file.relative_to(then.file("embeddings"))) for file in files]
+    return all(
+        np.array_equal(read_matrix(a, "embeddings").values, read_matrix(b, "embeddings").values) for a, b in pairs
+    )
+
+
+def _accepted(stale: Iterable[Result], proven: set[Kind], expected: Expected) -> list[Result]:
+    """Of results in the order of their making, those of a proven kind that are made from nothing that stays stale."""
+    accepted: dict[str, Result] = {}
+    for result in stale:
+        sources = [source for source in result.made_from if _differs_in_code(source, expected)]
+        if kind_of(result) in proven and all(source.record in accepted for source in sources):
+            accepted[result.record] = result
+    return list(accepted.values())
+
+
+def _rewrite(result: Result, now: Origin, compared: list[str]) -> None:
+    """The record under the present identity; that of a run with the records of its fits as they are now."""
+    then: Record = records.read(result.record)
+    note = Acceptance(identity=then.identity, code=then.code, compared=compared, project=project())
+    changes: dict[str, Any] = {"identity": now.identity, "code": now.code, "made_from": dict(now.made_from)}
+    changes["accepted"] = [*(a.model_dump() for a in then.accepted), note.model_dump()]
+    if result.stage == "evaluate":
+        changes["fits"] = [read_json(fit.record) for fit in result.sources("fit")]
+    write_json(result.record, read_json(result.record) | changes)
+
+
+def described(outcome: Outcome) -> str:
+    lines = [f"{'the same' if same else 'differs '}  {run}" for run, same in outcome.compared.items()]
+    lines.append(f"{len(outcome.accepted)} results accepted for the present code, {outcome.kept} stay as they are")
+    return "\n".join(lines)
