@@ -16,12 +16,13 @@ from jinja2 import Template
 
 from cmr import code, create, paths, registry, store
 from cmr.data import Items
+from cmr.directions import scoring
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic, read_json
 from cmr.reporting.gallery import thumbnail
-from cmr.reporting.runs import Run, identity
+from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +100,12 @@ def _modalities(run: Run) -> list[str]:
 def _features(run: Run, modality: str, component: str, content: str | Path, machine: Machine) -> np.ndarray:
     """The query's features (1, d), by the extractor as it stands and the state that was saved with the items'."""
     entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
-    name, info = entry["extractor"], registry.info("extractors", entry["extractor"])
+    name = entry["extractor"]
     if name == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
-    split = paths.ALL_ROWS if info.kind == "fixed" else run.split
-    file = run.results / "features" / run.data / split / f"{component}.h5"
-    state, record = store.read_state(file), read_json(paths.beside(str(file)))
+    place = run.features_record(component)
+    file, record = place.with_suffix(".h5"), read_json(place)
+    state = store.read_state(file)
     expected = record["weights"].get("sha256")
     extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
     found = extractor.fetch().get("sha256")
@@ -125,7 +126,7 @@ def _warn_of_other_code(record: dict[str, Any], name: str) -> None:
 def _answer(
     run: Run, modality: str, features: np.ndarray, gallery: str, items: Items, k: int, machine: Machine
 ) -> Answer:
-    number = _asking_fit(run, modality, gallery)
+    number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
     folder, record = run.fit_folders[number], run.fits[number]
     if not (folder / "fit.json").exists():
         raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
@@ -150,19 +151,11 @@ def _answer(
     return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
 
 
-def _asking_fit(run: Run, query: str, gallery: str) -> int:
-    """As in the evaluation: the fit that holds both modalities, else the query's own."""
-    held = [{feature["modality"] for feature in fit["features"]} for fit in run.fits]
-    both = [number for number, modalities in enumerate(held) if {query, gallery} <= modalities]
-    return both[0] if both else next(number for number, modalities in enumerate(held) if query in modalities)
-
-
 def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
     """The query's coefficients, by the dictionary that the fit took its own from."""
-    prefix = paths.CODES.partition("{")[0]
-    (recorded,) = (path for path in record["input_hashes"] if path.startswith(prefix))
+    (recorded,) = run.sources(record, CODES_RECORDS)
     dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
-    dictionary.load_state(store.read_state(paths.inside(str(run.results), recorded)))
+    dictionary.load_state(store.read_state(recorded.with_suffix(".h5")))
     return dictionary.transform(modality, features)
 
 

@@ -1,19 +1,20 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cmr.errors import UserError
-from cmr.paths import RESULTS, suffixed
+from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
 from cmr.publish import read_json
 from cmr.records import OLD, SCHEMA_VERSION
 from cmr.store import Matrix, open_hdf5, read_matrix
+
+FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
 
 Direction = tuple[str, str]
 """Query modality, gallery modality."""
@@ -130,13 +131,18 @@ class Run:
 
     @property
     def fit_folders(self) -> list[Path]:
-        """The folders of its fits: the run's inputs taken as many at a time as a fit has features."""
-        inputs = self.inputs.split("+")
-        groups = combinations(inputs, len(self.fits[0]["features"]))
-        return [
-            self.results / "fits" / self.data / self.split / "+".join(group) / self.variant / str(self.seed)
-            for group in groups
-        ]
+        """The folders of its fits, in the order of their records."""
+        return [record.parent for record in self.sources(self.record, FIT_RECORDS)]
+
+    def sources(self, record: Mapping[str, Any], below: str) -> list[Path]:
+        """Of the records that one was made from, those ``below`` a folder of results, in this tree."""
+        return [Path(inside(str(self.results), path)) for path in record["made_from"] if path.startswith(below)]
+
+    def features_record(self, component: str) -> Path:
+        """The record of one of the run's features, by its path component."""
+        made = [*self.fits, *(read_json(codes) for fit in self.fits for codes in self.sources(fit, CODES_RECORDS))]
+        found = [path for record in made for path in self.sources(record, FEATURES_RECORDS) if path.stem == component]
+        return found[0]
 
     @cached_property
     def tasks(self) -> dict[Direction, Task]:
