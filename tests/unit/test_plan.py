@@ -9,7 +9,7 @@ from cmr import config
 from cmr.config import MethodEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
-from cmr.plan import Fit, Plan, Run
+from cmr.plan import FitName, Plan, RunName
 
 
 def plan(configuration=GOOD) -> Plan:
@@ -59,7 +59,7 @@ def test_files_of_a_fit_and_a_run():
     codes = re.fullmatch(r"results/codes/emoji/default/lite0\+bow/coupled-[0-9a-f]{6}/0.h5", p.codes_file(fit))
     assert codes
     assert p.fit_inputs(fit) == [p.codes_file(fit)]
-    cca = Fit("emoji", "default", ("lite0", "bow"), "cca", 0)
+    cca = FitName("emoji", "default", ("lite0", "bow"), "cca", 0)
     assert p.codes_file(cca) is None
     assert p.fit_inputs(cca) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
     assert p.run_files(p.runs[0])["metrics"] == "results/runs/emoji/default/lite0+bow/cca/0/metrics.json"
@@ -73,7 +73,7 @@ def test_the_fits_of_a_run_are_its_inputs_taken_so_many_at_a_time(monkeypatch, m
     p = plan()
     info = p.methods["cca"].info.model_copy(update={"modalities": modalities})
     monkeypatch.setattr(MethodEntry, "info", info)
-    assert [fit.inputs for fit in p.fits(Run("d", "s", ("a", "b", "c"), "cca", 0))] == expected
+    assert [fit.inputs for fit in p.fits(RunName("d", "s", ("a", "b", "c"), "cca", 0))] == expected
 
 
 def test_other_metrics_have_other_file_names():

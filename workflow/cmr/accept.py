@@ -21,10 +21,10 @@ from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.provenance import project
 from cmr.publish import read_json, write_json
+from cmr.recorded import plan_of
 from cmr.records import Acceptance, Origin, Record
 from cmr.reporting.runs import Run
 from cmr.rerun import rerun
-from cmr.sharing import plan_of
 from cmr.store import read_matrix
 
 MADE_BY_SNAKEMAKE = ("collect", "report")

@@ -14,8 +14,8 @@ from cmr import project
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.publish import atomic
+from cmr.recorded import configuration_of, plan_of
 from cmr.reporting.runs import Run
-from cmr.sharing import configuration_of, plan_of
 
 SNAKEFILE = project.path("Snakefile")
 ORIGIN = ("code", "project", "versions", "hardware", "input_hashes")

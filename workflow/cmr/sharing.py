@@ -1,7 +1,7 @@
 """Results that others made or copied: are they what their records say, and what does no experiment refer to?"""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,9 @@ from cmr import code, config, content, paths, provenance, records
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.plan import Plan, Result, Run
+from cmr.plan import Plan, Result
 from cmr.publish import read_json
+from cmr.recorded import plan_of
 from cmr.records import Origin, Record
 
 STAGES = ("data", "weights", "features", "codes", "fits", "runs")
@@ -164,34 +165,6 @@ def _versions(file: Path, record: Record) -> Iterator[Finding]:
     ]
     if others:
         yield Finding("foreign", str(file), f"made with {', '.join(others)}")
-
-
-def configuration_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration, as a user would write it, whose last run is the recorded one."""
-    fits = record["fits"]
-    features = {entry["id"]: entry for fit in fits for entry in fit["features"]}
-    first = fits[0]
-    return {
-        "datasets": [first["data"]],
-        "features": list(features.values()),
-        "dictionaries": [first["dictionary"]] if first["dictionary"] else [],
-        "metrics": record["metrics"],
-        "experiments": [
-            {
-                "id": "recorded",
-                "data": [f"{first['data']['id']}/{first['split']}"],
-                "inputs": [list(features)],
-                "methods": [first["method"]],
-                "seeds": first["seed"] + 1,
-            }
-        ],
-    }
-
-
-def plan_of(record: Mapping[str, Any], source: str) -> tuple[Plan, Run]:
-    """The plan that a run's record leads to, and the run in it. Raises `UserError` for plug-ins not known here."""
-    plan = Plan(config.validate(configuration_of(record), source))
-    return plan, plan.runs[-1]
 
 
 @dataclass(frozen=True)
