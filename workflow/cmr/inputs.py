@@ -7,10 +7,10 @@ from functools import cached_property
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, check_ids, rows_of
 from cmr.errors import UserError
 from cmr.plan import Result
-from cmr.store import Matrix, read_matrix
+from cmr.store import Rows, read_matrix
 
 
-def read_features(sources: Sequence[Result], items: Items) -> dict[str, Matrix]:
+def read_features(sources: Sequence[Result], items: Items) -> dict[str, Rows]:
     """The features of the inputs by modality, each checked against the items and its configuration."""
     matrices = {}
     for source in sources:
@@ -66,13 +66,13 @@ class RowSource:
         return self.fit.sources("encode")
 
     @cached_property
-    def _matrices(self) -> dict[str, Matrix]:
+    def _matrices(self) -> dict[str, Rows]:
         return self._read_codes("") if self._codes else read_features(self.fit.sources("extract"), self.items)
 
-    def _read_codes(self, group: str) -> dict[str, Matrix]:
+    def _read_codes(self, group: str) -> dict[str, Rows]:
         (codes,) = self._codes
         modalities = [feature["modality"] for feature in self.fit.settings["features"]]
         return {modality: read_matrix(codes.files[0], "features", f"{group}{modality}") for modality in modalities}
 
-    def _part(self, matrices: Mapping[str, Matrix], ids: set[str], with_labels: bool) -> Part:
+    def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
         return {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}

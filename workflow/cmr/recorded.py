@@ -1,4 +1,4 @@
-"""The configuration and the plan that records of runs lead to: enough to make the runs again and to find their files."""
+"""The configuration and the plan that records of runs lead to: enough to make them again and to find their files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

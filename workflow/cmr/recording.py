@@ -55,7 +55,7 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
         own,
     )
     made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
-    with provenance.measured() as usage:
+    with provenance.used() as usage:
         yield made
     if own_hashes(result, machine, hashes) != own:
         changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ TEXT = h5py.string_dtype("utf-8")
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """Rows of one modality: ``values`` (n, d) float32 and their item ``ids`` (n,), with the file's attributes."""
+class Rows:
+    """Rows of one modality as they are stored: ``values`` (n, d) float32, their item ``ids`` (n,), and the attributes
+    of the file that they were read from.
+    """
 
     ids: np.ndarray
     values: np.ndarray
-    attributes: dict[str, Any]
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def write_matrix(
@@ -136,7 +138,7 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
             raise UserError(f"{path}: damaged HDF5 file; delete it and run again ({error})") from None
 
 
-def read_matrix(path: str | Path, name: str, group: str = "/") -> Matrix:
+def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
     """Reads a file written by `write_matrix` (or one ``group`` of it) and checks it.
 
     Raises `UserError` for a truncated file, a missing part, NaN or infinite values, rows that do not match ids.
@@ -150,7 +152,7 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Matrix:
     if len(ids) != len(values):
         raise UserError(f"{path}: {len(values)} rows but {len(ids)} ids; delete it and run again")
     check_finite(path, ids, values)
-    return Matrix(ids, values, attributes)
+    return Rows(ids, values, attributes)
 
 
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
@@ -163,14 +165,6 @@ def state_in(group: h5py.Group) -> dict[str, np.ndarray]:
     """What `write_state` wrote, from a file that is open already."""
     found = group.get("state", {})
     return {k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in found.items()}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """``values`` (n, d) of the items ``ids`` (n,), to be written as one group."""
-
-    ids: np.ndarray
-    values: np.ndarray
 
 
 def write_groups(

@@ -31,7 +31,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class UnitedIndices:
     """All index files of one experiment id, united: each run once."""
 
     id: str
@@ -47,7 +47,7 @@ class Collection:
     """``notes``: a line for each group of runs that is left out, as it does not agree with the others."""
 
     results: Path
-    experiments: tuple[Experiment, ...]
+    experiments: tuple[UnitedIndices, ...]
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -103,7 +103,7 @@ def load(results: str | Path, experiments: Iterable[str | Path] | None = None) -
     if not shown:
         raise UserError(f"{results}: no run of the data that are here; run `snakemake` again\n" + "\n".join(notes))
     experiments_shown = tuple(
-        Experiment(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
+        UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
     return Collection(results, experiments_shown, tuple(notes))
 

@@ -154,7 +154,7 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
     metric = protocol.headline_metric
     for query, gallery in protocol.directions:
         series = []
-        for group in protocol.measured:
+        for group in protocol.with_headline:
             tables = [_per_class(run.metrics, query, gallery, metric) for run in group.runs]
             classes = list(tables[0])
             values = [mean(table[name] for table in tables) for name in classes]
@@ -246,7 +246,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     metric = protocol.headline_metric
     value = protocol.averages(rows)
     for usage, (name, label, over_fits) in COSTS.items():
-        groups = [g for g in protocol.measured if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
+        groups = [g for g in protocol.with_headline if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
         series = []
         for group in groups:
             spent = mean(over_fits(fit["usage"][usage] for fit in run.fits) for run in group.runs)

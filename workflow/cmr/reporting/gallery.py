@@ -88,7 +88,7 @@ def thumbnail(file: Path) -> str | None:
 def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
     """The gallery of one protocol: every direction's queries with each method's top results, as item numbers."""
     return {
-        "methods": [group.name for group in protocol.measured],
+        "methods": [group.name for group in protocol.with_headline],
         "metric": protocol.headline_metric,
         "directions": [_direction(protocol, direction, catalogue) for direction in protocol.directions],
     }
@@ -98,8 +98,8 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
     """Queries from worst to best by their mean score over methods; evenly thinned where there are many."""
     query, gallery = direction
     metric = protocol.headline_metric
-    ids = protocol.measured[0].shown.tasks[direction].ids
-    tasks = [_aligned(group, direction, ids) for group in protocol.measured]
+    ids = protocol.with_headline[0].shown.tasks[direction].ids
+    tasks = [_aligned(group, direction, ids) for group in protocol.with_headline]
     scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
     order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MAX_QUERIES)).round().astype(int))]

@@ -12,7 +12,7 @@ from cmr.errors import UserError
 from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
 from cmr.publish import read_json
 from cmr.records import OLD, SCHEMA_VERSION
-from cmr.store import Matrix, open_hdf5, read_matrix
+from cmr.store import Rows, open_hdf5, read_matrix
 
 FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
 
@@ -156,7 +156,7 @@ class Run:
         folder = self.file("embeddings")
         return [folder] if any(folder.glob("*.h5")) else sorted(path for path in folder.iterdir() if path.is_dir())
 
-    def embeddings(self, modalities: Iterable[str]) -> dict[str, Matrix]:
+    def embeddings(self, modalities: Iterable[str]) -> dict[str, Rows]:
         """Test embeddings of ``modalities`` that can be compared."""
         wanted = list(modalities)
         for space in self.spaces:

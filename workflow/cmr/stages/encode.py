@@ -11,7 +11,7 @@ from cmr.inputs import read_features
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
-from cmr.store import Matrix, Rows, write_groups
+from cmr.store import Rows, write_groups
 
 
 def make(result: Result, machine: Machine) -> None:
@@ -32,7 +32,7 @@ def make(result: Result, machine: Machine) -> None:
         write_groups(result.files[0], groups, attributes | {"identity": made.origin.identity}, state)
 
 
-def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Matrix], training: set[str]) -> dict[str, Rows]:
+def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Rows], training: set[str]) -> dict[str, Rows]:
     """Fits a dictionary on the training rows; coefficients of all rows by modality, in the matrices' order."""
     everything = {modality: View(matrix.ids, matrix.values) for modality, matrix in matrices.items()}
     train = {m: view.rows(np.isin(view.ids, list(training))) for m, view in everything.items()}
