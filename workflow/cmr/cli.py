@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmr import paths, registry
+from cmr import paths, process, registry
 from cmr.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    process.prepare()
     try:
         options.run(options)
     except UserError as error:

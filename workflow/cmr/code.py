@@ -16,7 +16,7 @@ from cmr import project, registry
 PACKAGE = registry.PACKAGE
 
 LEFT_OUT = {
-    "cmr": "the version and nothing else",
+    "cmr": "the version, and nothing else",
     "cmr.cluster": "what a SLURM cluster is told; no stage imports it for a figure",
     "cmr.code": "computes these hashes",
     "cmr.config": "checks what the user wrote; the checked entries are part of a result's identity themselves",
@@ -26,6 +26,7 @@ LEFT_OUT = {
     "cmr.machine": "what differs between machines",
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
+    "cmr.process": "settings of the process that change speed alone",
     "cmr.project": "finds files of the project; those that no record names are hashed themselves (`READ_BY`)",
     "cmr.provenance": "versions, machine, time and memory, for the record",
     "cmr.publish": "how files appear: whole or not at all",
