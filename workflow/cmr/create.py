@@ -39,6 +39,11 @@ def _device(info: Any, machine: Machine) -> str:
     return resolve(machine.device)
 
 
+def learns_from_labels(feature: Entry) -> bool:
+    """Whether features are of an extractor that has seen the labels of the rows that it was fitted on."""
+    return registry.info("extractors", feature["extractor"]).uses_labels
+
+
 def dictionary(entry: Entry, modalities: tuple[str, ...], seed: int) -> Any:
     params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
     return registry.load("dictionaries", entry["dictionary"])(params, modalities, seed)
