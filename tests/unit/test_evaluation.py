@@ -232,7 +232,7 @@ def test_metrics_and_curves_are_written_as_documented(tmp_path):
     write_metrics(tmp_path / "metrics.json", tasks)
     write_curves(tmp_path / "curves.h5", tasks)
     written = read_json(tmp_path / "metrics.json")
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
     assert written["tasks"] == [t.task for t in tasks]
     values = [t.task["metrics"]["map@all"]["value"] for t in tasks]
     assert written["average"]["map@all"] == pytest.approx(np.mean(values))
