@@ -6,8 +6,10 @@ often the run was interrupted, since chunks always start at the same rows.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from cmr import store
 from cmr.errors import UserError
 from cmr.features.base import BadContent, Content, Extractor
 from cmr.params import canonical
+
+log = logging.getLogger(__name__)
 
 CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
 
@@ -56,7 +60,7 @@ def extract(
         if training:
             _fit(extractor, training, train_labels, file)
         _transform(extractor, contents, ids, file, path, chunk)
-        resolved = {"resolved": extractor.resolved()}
+        resolved = {"resolved": extractor.resolved() | _gaps(extractor, contents, path)}
         store.write_matrix(path, "features", ids, file["features"], {**attributes, **resolved}, store.state_in(file))
 
 
@@ -98,6 +102,14 @@ def _transform(
                 done[number] = fingerprint
                 file.flush()
             bar.update(rows.stop - rows.start)
+
+
+def _gaps(extractor: Extractor[Content], contents: Sequence[Content], path: str | Path) -> dict[str, Any]:
+    """What the features leave out, for the file; the log says it too."""
+    gaps = extractor.gaps(contents)
+    for gap in gaps.values():
+        log.warning("%s: %s", path, gap)
+    return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 
 @contextmanager
