@@ -128,6 +128,15 @@ def test_text_towers_are_transformers(kind, tmp_path):
         np.testing.assert_allclose(feature, expected, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_texts_that_a_text_tower_cuts_are_counted(kind, tmp_path):
+    dual_encoder(tmp_path / "model", kind)
+    ours = extractor(f"{kind}_text", tmp_path, model=str(tmp_path / "model"))
+    found = ours.gaps(["red " * 18, "red " * 19, "แมวและหมา"])
+    assert str(found["cut"]) == "1 of 3 texts are cut after 20 tokens"
+    assert found["unknown_tokens"].count == 1
+
+
 def tiny_transformer():
     network = torchvision.models.VisionTransformer(64, 16, 1, 2, 16, 32)
     network.heads = torch.nn.Identity()  # its start is zero

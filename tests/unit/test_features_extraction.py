@@ -1,5 +1,6 @@
 """The runner: chunks, resuming after a kill, what is refused, and that test rows never reach a fit."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import pytest
 
 from cmr import store
 from cmr.errors import UserError
-from cmr.features.base import BadContent, Extractor
+from cmr.features.base import BadContent, Extractor, Gap
 from cmr.features.extraction import _fingerprint, extract
 from cmr.params import Params
 
@@ -84,6 +85,25 @@ def test_a_chunk_is_not_computed_twice(tmp_path):
     path = run(tmp_path, resumed)
     assert resumed.seen == TEXTS[12:]
     assert path.read_bytes() == run(tmp_path, Lengths(), name="whole").read_bytes()
+
+
+class Gapped(Lengths):
+    def gaps(self, contents):
+        return {"short": Gap(sum(len(c) < 8 for c in contents), len(contents), "texts are short")}
+
+
+def test_what_features_leave_out_is_logged_and_stored_once_for_all_chunks(tmp_path, caplog):
+    count = sum(len(text) < 8 for text in TEXTS)
+    path = run(tmp_path, Gapped())
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {count} of 25 texts are short"]
+    resolved = json.loads(store.read_matrix(path, "features").attributes["resolved"])
+    assert resolved == {"precision": "fp32", "gaps": {"short": {"count": count, "of": 25, "what": "texts are short"}}}
+
+
+def test_what_features_leave_out_is_the_same_after_a_kill(tmp_path):
+    with pytest.raises(UserError):
+        run(tmp_path, Gapped(bad=TEXTS[14]))
+    assert run(tmp_path, Gapped()).read_bytes() == run(tmp_path, Gapped(), name="whole").read_bytes()
 
 
 def test_a_fit_that_ended_is_not_repeated(tmp_path):

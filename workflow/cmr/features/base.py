@@ -10,6 +10,7 @@ subclass of `Extractor`. It turns the content of items (paths of pictures or sou
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -39,6 +40,18 @@ class BadContent(UserError):
     def __init__(self, content: object, reason: str):
         super().__init__(f"{content}: {reason}")
         self.content, self.reason = content, reason
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that features leave out: of ``count`` of ``of`` contents it is true that ``what``."""
+
+    count: int
+    of: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.count:,} of {self.of:,} {self.what}"
 
 
 class Extractor(ABC, Generic[Content]):
@@ -78,6 +91,13 @@ class Extractor(ABC, Generic[Content]):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Makes `transform` work as after the `fit` that ``state`` comes from, to embed a new query later."""
+
+    def gaps(self, contents: Sequence[Content]) -> dict[str, Gap]:
+        """What the features of ``contents`` leave out, by a short name: texts that are cut, for example.
+
+        The log says it, and so do the file's attributes. {} where nothing is left out.
+        """
+        return {}
 
     def resolved(self) -> dict[str, Any]:
         """Facts for the file's attributes that parameters alone do not tell: resolved precision, layer."""

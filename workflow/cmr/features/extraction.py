@@ -6,9 +6,10 @@ often the run was interrupted, since chunks always start at the same rows.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -20,6 +21,8 @@ from cmr import store
 from cmr.errors import UserError
 from cmr.features.base import BadContent, Content, Extractor
 from cmr.params import canonical
+
+log = logging.getLogger(__name__)
 
 CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
 
@@ -73,7 +76,7 @@ def extract(
             group: unfinished.enter_context(_computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
             for group, one in tasks.items()
         }
-        resolved = task.extractor.resolved()
+        resolved = task.extractor.resolved() | _gaps(task.extractor, task.contents, path)
         rows = {group: store.Rows(np.asarray(tasks[group].ids, str), file["features"]) for group, file in files.items()}
         attributes = {**attributes, "resolved": resolved}
         store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
@@ -132,6 +135,14 @@ def _transform(
                 done[number] = fingerprint
                 file.flush()
             bar.update(rows.stop - rows.start)
+
+
+def _gaps(extractor: Extractor[Content], contents: Sequence[Content], path: str | Path) -> dict[str, Any]:
+    """What the features leave out, for the file; the log says it too."""
+    gaps = extractor.gaps(contents)
+    for gap in gaps.values():
+        log.warning("%s: %s", path, gap)
+    return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 
 @contextmanager
