@@ -105,7 +105,7 @@ def test_pickles_need_trust_and_the_right_checksum(tmp_path):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(Reference(path, "x", sha256).read(), MATRIX)
     np.save(tmp_path / "o.npy", np.array([{}], object))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="o.npy: holds Python objects, .* can execute code"):
         Reference(tmp_path / "o.npy").read()
 
 
@@ -137,12 +137,9 @@ def test_labels_of_every_form(tmp_path, array, expected):
     assert label_names(Reference(tmp_path / "y.npy")) == expected
 
 
-@pytest.mark.parametrize(
-    ("array", "problem"), [([[0, 1], [0, 0]], "row 1 has no label"), ([[0, 2], [1, 1]], "0/1 matrix")]
-)
-def test_labels_that_are_none(tmp_path, array, problem):
-    np.save(tmp_path / "y.npy", array)
-    with pytest.raises(UserError, match=problem):
+def test_a_matrix_of_labels_holds_0_and_1(tmp_path):
+    np.save(tmp_path / "y.npy", [[0, 2], [1, 1]])
+    with pytest.raises(UserError, match="a matrix of 0 and 1, found int64 of shape \\(2, 2\\)"):
         label_names(Reference(tmp_path / "y.npy"))
 
 
