@@ -91,7 +91,7 @@ def test_several_labels_in_a_cell(pictures):
     data = frame().assign(**{"class": "cat; dog;cat"})
     assert dataset(pictures, data, separator=";").prepare().table["labels"][0] == ["cat", "dog"]
     assert dataset(pictures, data, separator="").prepare().table["labels"][0] == ["cat; dog;cat"]
-    with pytest.raises(UserError, match="my.csv: class: 12 of 12 labels hold ';', .* say separator: ';'"):
+    with pytest.raises(UserError, match=r"my\.csv: class: 12 of 12 labels hold ';', .* say separator: ';'"):
         dataset(pictures, data).prepare()
 
 

@@ -68,7 +68,8 @@ def _inside_73(node: Any, part: str) -> Any:
 
 
 def _value_73(node: Any) -> Any:
-    kind = node.attrs.get("MATLAB_class", b"").decode()
+    kind = node.attrs.get("MATLAB_class", b"")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     if "MATLAB_object_decode" in node.attrs:
         raise ValueError(AN_OBJECT)
     if isinstance(node, h5py.Group):
