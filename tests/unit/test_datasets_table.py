@@ -90,7 +90,9 @@ def test_texts_that_pandas_takes_for_missing_are_kept_and_a_byte_order_mark_is_n
 def test_several_labels_in_a_cell(pictures):
     data = frame().assign(**{"class": "cat; dog;cat"})
     assert dataset(pictures, data, separator=";").prepare().table["labels"][0] == ["cat", "dog"]
-    assert dataset(pictures, data).prepare().table["labels"][0] == ["cat; dog;cat"]
+    assert dataset(pictures, data, separator="").prepare().table["labels"][0] == ["cat; dog;cat"]
+    with pytest.raises(UserError, match=r"my\.csv: class: 12 of 12 labels hold ';', .* say separator: ';'"):
+        dataset(pictures, data).prepare()
 
 
 def test_without_an_id_column_rows_are_numbered_as_in_an_editor(pictures):
@@ -202,8 +204,8 @@ def test_broken_pictures_are_skipped_where_not_strict(pictures):
 
 
 def test_a_part_that_is_none_is_told(pictures):
-    with pytest.raises(UserError, match="row 2: part 'dev', expected train, validation or test"):
-        dataset(pictures, frame().assign(part="dev"), split="part").prepare()
+    with pytest.raises(UserError, match="row 2: part 'eval', expected train, validation or test"):
+        dataset(pictures, frame().assign(part="eval"), split="part").prepare()
 
 
 def test_a_label_seen_only_in_test_is_told(pictures):
@@ -236,7 +238,7 @@ def test_a_class_with_a_single_item_is_told(pictures):
         ({"file": "my.xlsx"}, b"x", "expected one of .csv"),
         ({}, b"", "cannot be read"),
         ({}, b"key,picture\n1,2,3\n", "cannot be read"),
-        ({}, "key,picture,caption,class\n1,é,é,é".encode("latin-1"), "cannot be read"),
+        ({}, "key,picture,caption,class\n1,é,é,é".encode("latin-1"), r"line 2: not UTF-8 at '1,\\\\xe9'"),
         ({"file": "my.jsonl"}, b'{"key": 1}\n{"key"', "row 2"),
         ({"file": "my.jsonl"}, b"[1]", "row 1: expected an object"),
         ({"file": "my.parquet"}, b"PAR1", "cannot be read"),

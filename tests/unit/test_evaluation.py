@@ -274,7 +274,8 @@ def test_metrics_of_files_are_those_of_loops(files):
     relevance = a.labels @ a.labels.T > 0
     scores = 1 - cdist(a.features, b.features, "cosine")
     found = metrics_of_files(files["a.npy"], files["b.npy"], files["labels.npy"], at=7)
-    assert set(found) == {"map@all", "map@7"}
+    assert set(found) == {"map@all", "map@7", "rows", "rows_without_label", "queries_without_relevant"}
+    assert (found["rows"], found["rows_without_label"], found["queries_without_relevant"]) == (40, 0, 0)
     for name, at in (("map@all", None), ("map@7", 7)):
         there = np.mean(literal.average_precisions(scores, relevance, at=at))
         back = np.mean(literal.average_precisions(scores.T, relevance.T, at=at))
@@ -322,10 +323,10 @@ BAD = {
     "missing": (lambda f, t: {"a": t / "none.npy"}, r"none\.npy: no such file"),
     "missing labels": (lambda f, t: {"labels": t / "none.csv"}, r"none\.csv: no such file"),
     "suffix": (lambda f, t: {"a": t / "a.mat"}, r"a\.mat: embeddings are read from"),
-    "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: labels are read from"),
+    "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "no HDF5": (lambda f, t: {"a": written(t / "a.h5", "hello")}, r"a\.h5: .*not an HDF5"),
     "two columns": (lambda f, t: {"labels": written(t / "two.csv", "1,cat\n" * 40)}, "line 1 holds 2 values"),
-    "matrix of classes": (lambda f, t: {"labels": saved(t / "m.npy", np.full((40, 3), 2))}, "0 and 1 only"),
+    "matrix of classes": (lambda f, t: {"labels": saved(t / "m.npy", np.full((40, 3), 2))}, "a matrix of 0 and 1"),
     "cut": (lambda f, t: {"at": 0}, "--at 0"),
 }
 

@@ -345,15 +345,18 @@ def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
 
 def metrics_of_files(
     a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Any]:
     """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
 
-    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``. File forms:
+    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``; where ties leave them open,
+    the same with ties resolved the worst and the best way under ``pessimistic`` and ``optimistic``; and the numbers of
+    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. File forms:
     `cmr.metrics.files`. Raises `UserError` where the files do not match.
     """
     if at < 1:
         raise UserError(f"--at {at}: a cut is at least 1")
-    (first, first_ids), (second, second_ids), classes = read_embeddings(a), read_embeddings(b), read_labels(labels)
+    (first, first_ids), (second, second_ids), known = read_embeddings(a), read_embeddings(b), read_labels(labels)
+    classes = known.values
     if not len(first) == len(second) == len(classes):
         raise UserError(
             f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
@@ -366,10 +369,19 @@ def metrics_of_files(
         mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
         for x, y in ((first, second), (second, first))
     )
-    return {
-        name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
-        for name, there, back in zip(("map@all", f"map@{at}"), forward, backward, strict=True)
+    found = {
+        ties: {
+            name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+            for name, there, back in zip(("map@all", f"map@{at}"), forward[ties], backward[ties], strict=True)
+        }
+        for ties in forward
     }
+    fixed = found.pop("fixed")
+    bounds = found if found["pessimistic"] != found["optimistic"] else {}
+    # Row i of both files is one item, so that a query with a label has its own item for a relevant one.
+    without = len(known.unlabelled)
+    counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
+    return fixed | bounds | counts
 
 
 def mean_average_precisions(
@@ -378,13 +390,24 @@ def mean_average_precisions(
     gallery_labels: np.ndarray,
     cuts: Sequence[int | None] = (None,),
     threads: int | None = None,
-) -> list[float]:
-    """mAP at each cut (None: all results) of one direction, and nothing else. Labels as `shared_labels` takes them."""
+) -> dict[Ties, list[float]]:
+    """mAP at each cut (None: all results) of one direction, by how ties are resolved, and nothing else.
+
+    Labels as `shared_labels` takes them.
+    """
     gains = shared_labels(query_labels, gallery_labels)
 
     def work(rows: slice, scores: Any) -> np.ndarray:
-        ranking = rank(scores, gains(rows).astype(bool, copy=False), top=0)
-        return np.stack([average_precision_of(ranking, at) for at in cuts])
+        relevance = gains(rows).astype(bool, copy=False)
+        ranking = rank(scores, relevance, top=0)
+        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ways))
+        open_ = np.flatnonzero(ranking.tied)
+        for way, ties in enumerate(ways[1:] if len(open_) else (), 1):
+            again = rank(scores[open_], relevance[open_], top=0, ties=ties)
+            found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
+        return found
 
+    ways: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
-    return np.concatenate(blocks, axis=1).mean(axis=1).tolist()
+    means = np.concatenate(blocks, axis=2).mean(axis=2)
+    return {ties: means[way].tolist() for way, ties in enumerate(ways)}

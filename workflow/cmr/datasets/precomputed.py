@@ -1,19 +1,35 @@
 """Features that a user already has, in files of their own: straight to a method, without extraction."""
 
+import logging
 import re
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from cmr.data import PARTS, Items
 from cmr.datasets.base import Dataset
-from cmr.datasets.files import usable, user_file
-from cmr.datasets.matrices import Group, Reference, not_finite, ready_items, ready_rows
+from cmr.datasets.files import user_file
+from cmr.datasets.labels import LabelReader
+from cmr.datasets.matrices import (
+    Group,
+    Reference,
+    check_one_order,
+    label_cells,
+    not_finite,
+    ready_items,
+    ready_rows,
+    row_numbers,
+    unlabelled,
+)
+from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
+
+log = logging.getLogger(__name__)
 
 INFO = {
     "title": "Ready features of one's own",
@@ -25,7 +41,7 @@ INFO = {
     "items": "the rows",
     "classes": "the labels",
     "licence": "the user's",
-    "source": ".npy, .npz, .mat (5 and 7.3) or HDF5 files",
+    "source": ".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
     "files": ("features", "labels", "index"),
 }
 
@@ -43,16 +59,31 @@ class Params(BaseParams):
         description="reference, or part → reference: integers, names or one-hot, a row an item; for modalities "
         "without pairs, modality → such a reference",
     )
-    index: dict[str, str] = Field({}, description="part → reference of row numbers")
+    separator: str | None = Field(
+        None,
+        description="what separates several labels in one text; '': each text is one label; null: one label, and a "
+        "question where many texts look like several",
+    )
+    no_label: list[str | int] | None = Field(
+        None,
+        description="labels that stand for none, besides empty and NaN; null: nan, None, <NA> and NaT, and a question "
+        "where -1, NA or none may be such",
+    )
+    transposed: list[str] = Field([], description="modalities, or labels, whose matrices hold items as columns")
+    index: dict[str, str] = Field(
+        {}, description="part → reference of row numbers, or of a mask: true, or 1, for the rows of the part"
+    )
     index_base: int = Field(0, ge=0, le=1, description="number of the first row in index files: 0, or 1 as in MATLAB")
     shares: dict[str, float] = Field(
         {"train": 0.6, "validation": 0.2, "test": 0.2}, description="part → share, where nothing else gives the split"
     )
     strict: bool = Field(
-        True, description="stop at NaN or infinite values; false: leave such rows out, list them in skipped.csv"
+        True,
+        description="stop at NaN or infinite values, rows without a label and classes too rare for the split; false: "
+        "leave such rows out, list them in skipped.csv",
     )
-    trust: bool = Field(False, description="load Python pickles, which can execute code; needs their sha256")
-    sha256: dict[str, str] = Field({}, description="file → sha256 of the pickles that are trusted")
+    trust: bool = Field(False, description="load Python objects, which can execute code; needs their files' sha256")
+    sha256: dict[str, str] = Field({}, description="file → sha256 of the files that are trusted")
 
 
 References = str | Mapping[str, str]
@@ -64,13 +95,30 @@ class Precomputed(Dataset):
 
     def prepare(self) -> Items:
         """Items named after part and row. Raises `UserError` where rows and labels do not match, or for NaN."""
-        groups = self._groups()
-        items = ready_items(groups, list(self.params.features))
-        problems = dict(not_finite(groups))
+        groups, strict = self._groups(), self.params.strict
+        items = ready_items(
+            groups, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
+        )
         table = items.table.set_index("id", drop=False)
+        problems = dict(not_finite(groups)) | dict(unlabelled(groups, items))
+        if not strict:
+            problems |= self._without_place(table.drop(index=list(problems)), items.kinds)
         skipped = self.folder / "skipped.csv"
-        kept = usable(table, problems, list(table["id"]), "params.features", self.params.strict, skipped)
-        return Items(kept.reset_index(drop=True), items.kinds)
+        kept = usable(table, problems, list(table["id"]), "params.features", strict, skipped)
+        items = Items(kept.reset_index(drop=True), items.kinds)
+        if self.params.index:
+            self._tell_unused(items)
+        return items
+
+    def _without_place(self, rows: pd.DataFrame, kinds: dict[str, str]) -> dict[str, str]:
+        """Item → why the split has no place for it."""
+
+        def parts(some: pd.DataFrame) -> np.ndarray:
+            return self.parts(Items(some, kinds), "")
+
+        if self.params.index or rows["part"].all():
+            return dict(untrained(rows, parts(rows)))
+        return without_place(rows, lambda some: range(len(some)), parts, self.params.shares)
 
     def features(self, modality: str, name: str) -> Rows:
         if name or modality not in self.params.features:
@@ -87,32 +135,45 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        return stratified([labels[0] for labels in items.table["labels"]], self.params.shares, SEED)
+        strata = [labels[0] for labels in items.table["labels"]]
+        refuse_rare("params.labels", strata, range(len(strata)), self.params.shares)
+        return stratified(strata, self.params.shares, SEED)
 
     def _indexed(self, items: Items) -> np.ndarray:
         if self._own_labels():
             raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
-        parts = np.full(len(items.table), "", dtype="U10")
+        (group,) = self._groups()
+        check_one_order(group, "params.index")
         row_of = {int(item.rpartition("-")[2]): row for row, item in enumerate(items.ids)}
+        n = len(label_cells(group.labels))
+        parts = np.full(len(items.table), "", dtype="U10")
         taken: dict[int, str] = {}
         for part, reference in self.params.index.items():
             if part not in PARTS:
                 raise UserError(f"params.index.{part}: expected {', '.join(PARTS)}")
-            for number in self._reference(reference, f"index.{part}").read().ravel().astype(int):
-                row = int(number) - self.params.index_base
+            for row in row_numbers(self._reference(reference, f"index.{part}"), n, self.params.index_base):
                 if taken.setdefault(row, part) != part:
+                    number = row + self.params.index_base
                     raise UserError(f"params.index: row {number} is in both {taken[row]} and {part}")
-                if not 0 <= row <= max(row_of):
-                    raise UserError(f"params.index.{part}: row {number} does not exist; is index_base right?")
                 if row in row_of:  # else it was left out as bad
                     parts[row_of[row]] = part
         return parts
+
+    def _tell_unused(self, items: Items) -> None:
+        parts = self._indexed(items)
+        unused = int((parts == "").sum())
+        if unused:
+            log.warning("params.index: %d of %d rows are in no part", unused, len(parts))
+        if not self.params.index_base and items.ids[0].endswith("-00000") and not parts[0]:
+            log.warning("params.index: row 0 is in no part; if the numbers start at 1, say index_base: 1")
 
     def _groups(self) -> list[Group]:
         """One group a part, or a part and modality where modalities have labels of their own."""
         features, labels = self.params.features, self.params.labels
         if not features or not labels:
             raise UserError("params: features and labels are required; see `python -m cmr list datasets`")
+        for name in set(self.params.transposed) - {*features, "labels"}:
+            raise UserError(f"params.transposed: {name!r} is neither a modality nor labels")
         own = self._own_labels()
         if not own:
             return self._by_part(features, labels, "")
@@ -150,4 +211,6 @@ class Precomputed(Dataset):
         sha256 = self.params.sha256.get(path, "")
         if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
             raise UserError(f"params.sha256.{path}: expected 64 hex digits")
-        return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "")
+        what, _, modality = key.partition(".")
+        transposed = (modality.partition(".")[0] if what == "features" else what) in self.params.transposed
+        return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "", transposed)

@@ -1,13 +1,18 @@
-"""Reads embeddings and labels that the workflow did not write: `.npy`, HDF5, CSV, text."""
+"""Reads embeddings and labels that the workflow did not write."""
 
-import csv
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from cmr.datasets.labels import LabelQuestion, LabelReader
+from cmr.datasets.matrices import Reference, label_cells
 from cmr.errors import UserError
 from cmr.store import open_hdf5
+
+log = logging.getLogger(__name__)
 
 HDF5_SUFFIXES = {".h5", ".hdf5"}
 HDF5_NAMES = ("embeddings", "features")
@@ -16,6 +21,8 @@ HDF5_NAMES = ("embeddings", "features")
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The matrix (n, d), float32 or float64 as stored, and the ids (n,) where the file has them.
 
+    Each row is multiplied by a power of two that brings its largest value near 1: cosines are the same, and lengths
+    neither vanish nor overflow.
     ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Raises `UserError` that names the file
     for what is no finite matrix of numbers.
     """
@@ -26,35 +33,58 @@ def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
         values, ids = _read_hdf5(path)
     else:
         raise UserError(f"{path}: embeddings are read from .npy and {', '.join(sorted(HDF5_SUFFIXES))}")
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
         raise UserError(f"{path}: expected a matrix of numbers (rows, dimensions), found {_kind(values)}")
     values = values.astype(np.result_type(values, np.float32), copy=False)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise UserError(f"{path}: {len(bad)} rows hold NaN or infinite values, the first is row {bad[0]}")
-    return values, ids
+    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
+    zero = int(np.count_nonzero(largest == 0))
+    if zero:
+        log.warning("%s: %d of %d rows are zero, and score 0 against every other", path, zero, len(values))
+    return np.ldexp(values, -np.frexp(largest)[1]), ids
 
 
-def read_labels(path: str | Path) -> np.ndarray:
-    """Labels of n rows: class numbers (n,), or multi-hot (n, c) 0/1.
+@dataclass(frozen=True)
+class Labels:
+    """``values``: class numbers (n,), or multi-hot (n, c) 0/1. ``unlabelled``: rows (m,) that have no class."""
 
-    ``.npy``: (n,) numbers or strings, or a one- or multi-hot matrix (n, c). ``.csv`` and ``.txt``: a label a line,
-    without a header.
+    values: np.ndarray
+    unlabelled: np.ndarray
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Labels of n rows, from every form of file that data sets may have them in (`cmr.datasets.formats`).
+
+    FILE or FILE:KEY. A row of zeros in a multi-hot matrix is a row without a class. Raises `UserError` for a label
+    that is missing in a list of them, for labels with two meanings, and where there is one class alone.
     """
-    path = Path(path)
-    if path.suffix == ".npy":
-        labels = _read_npy(path)
-    elif path.suffix in {".csv", ".txt"}:
-        labels = np.array(_read_lines(path))
-    else:
-        raise UserError(f"{path}: labels are read from .npy, .csv and .txt")
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
-            raise UserError(f"{path}: a matrix of labels holds 0 and 1 only, a column a class")
-        return labels.astype(np.uint8)
-    if labels.ndim not in (1, 2) or labels.size == 0:
-        raise UserError(f"{path}: expected labels (rows,) or (rows, classes), found {_kind(labels)}")
-    return np.unique(labels.ravel(), return_inverse=True)[1]
+    reference = _reference(path)
+    cells = label_cells(reference)
+    try:
+        names = LabelReader().read(cells, str(reference), lambda row: f"{reference}: row {row}")
+    except LabelQuestion as question:
+        raise UserError(f"{question.seen}; write the labels as a matrix of 0 and 1, a column a class") from None
+    unlabelled = np.flatnonzero([not own for own in names])
+    if len(unlabelled) and not all(isinstance(cell, list) for cell in cells):
+        first = f"{len(unlabelled)} of {len(names)} rows have no label, the first is row {unlabelled[0]}"
+        raise UserError(f"{reference}: {first}; leave such rows out of all three files")
+    classes, columns = np.unique([name for own in names for name in own], return_inverse=True)
+    if len(classes) < 2:
+        raise UserError(f"{reference}: one class alone, so every result is relevant; labels tell two or more apart")
+    rows = np.repeat(np.arange(len(names)), [len(own) for own in names])
+    if len(rows) == len(names) and not len(unlabelled):
+        return Labels(columns, unlabelled)
+    values = np.zeros((len(names), len(classes)), np.uint8)
+    values[rows, columns] = 1
+    return Labels(values, unlabelled)
+
+
+def _reference(path: str | Path) -> Reference:
+    """The whole is a file's name where there is such a file."""
+    file, _, key = str(path).rpartition(":")
+    return Reference(Path(file), key) if file and not Path(path).exists() else Reference(Path(path))
 
 
 def _kind(values: np.ndarray) -> str:
@@ -76,17 +106,3 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if name is None:
             raise UserError(f"{path}: neither /{' nor /'.join(HDF5_NAMES)} in it")
         return file[name][()], file["ids"].asstr()[()] if "ids" in file else None
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file)) if path.suffix == ".csv" else [[line.strip()] for line in file]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from None
-    for number, row in enumerate(rows, start=1):
-        if len(row) != 1 or not row[0]:
-            raise UserError(f"{path}: line {number} holds {len(row)} values; expected one label a line")
-    return [row[0] for row in rows]
