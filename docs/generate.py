@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from pydantic import BaseModel  # noqa: E402
 
 from cmr import cluster, config, registry  # noqa: E402
+from cmr.info import Info  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by docs/generate.py. -->\n"
@@ -28,7 +29,7 @@ TITLES = {
     "metrics": "Metrics",
 }
 BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
-PROVENANCE = {"own": "own code", "library": "from a library", "quoted": "quoted, not run"}
+IMPLEMENTATION = {"own": "own code", "library": "from a library", "quoted": "quoted, not run"}
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def method_table() -> str:
     for name, info in plugins("methods"):
         supervision = "with labels" if info.labels else "without labels"
         runs = "transductive" if info.transductive else supervision
-        groups["quoted, not run" if info.provenance == "quoted" else runs].append(f"`{name}`")
+        groups["quoted, not run" if info.implementation == "quoted" else runs].append(f"`{name}`")
     return table(["methods", ""], [[group, ", ".join(names)] for group, names in groups.items()])
 
 
@@ -106,11 +107,11 @@ def plugin_section(kind: str, name: str, info: Any) -> str:
     return "\n".join(parts)
 
 
-def stated(info: registry.Info) -> dict[str, str]:
+def stated(info: Info) -> dict[str, str]:
     """What ``INFO`` says, less what is at its default, in words."""
     said = info.model_dump(mode="json", exclude={"title", "bibtex"}, exclude_defaults=True)
-    if "provenance" in said:
-        said["provenance"] = PROVENANCE[said["provenance"]]
+    if "implementation" in said:
+        said["implementation"] = IMPLEMENTATION[said["implementation"]]
     return {key.replace("_", " "): in_words(value) for key, value in said.items()}
 
 

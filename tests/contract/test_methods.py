@@ -12,7 +12,7 @@ from cmr.methods.base import Method, unit_rows
 from cmr.store import read_arrays, write_arrays
 from synthetic import CLASSES, create, permuted, separable, small
 
-NAMES = [name for name in registry.names("methods") if registry.info("methods", name).provenance != "quoted"]
+NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
 

@@ -102,7 +102,7 @@ def test_the_reports_blocks(mixed):
 
 
 def test_nothing_quoted_is_among_what_was_measured(mixed):
-    quoted = {n for n in registry.names("methods") if registry.info("methods", n).provenance == "quoted"}
+    quoted = {n for n in registry.names("methods") if registry.info("methods", n).implementation == "quoted"}
     rows = mixed.united_rows()
     assert quoted
     assert not quoted & {row["method"] for row in rows}

@@ -8,7 +8,7 @@ from cmr import publish, registry, stages, store
 from cmr.data import TEST, TRAIN, Items, Split, View
 from synthetic import create, separable, small
 
-NAMES = [n for n in registry.names("methods") if registry.info("methods", n).provenance != "quoted"]
+NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
 INDUCTIVE = [n for n in NAMES if not registry.info("methods", n).transductive]
 UNSUPERVISED = [n for n in NAMES if not registry.info("methods", n).labels]
 DICTIONARIES = registry.names("dictionaries")

@@ -16,7 +16,7 @@ from synthetic import create, separable, small
 
 TOLERANCE = 1e-3
 """Largest difference of two scores (cosines, mostly) after fits with one thread and with two; docs/robustness.md."""
-NAMES = [n for n in registry.names("methods") if registry.info("methods", n).provenance != "quoted"]
+NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
 
 
 def scores(name, threads):

@@ -15,14 +15,14 @@ EVERY = [(kind, name) for kind in registry.FOLDERS for name in registry.names(ki
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_what_is_read_without_importing_is_what_the_file_holds(kind, name):
     assert registry.info(kind, name).title
-    if getattr(registry.info(kind, name), "provenance", "") == "quoted":
+    if getattr(registry.info(kind, name), "implementation", "") == "quoted":
         return
     model = registry.params_model(kind, name)
     assert issubclass(model, Params)
     assert model().changed() == {}
     plugin = registry.module(kind, name)
     assert model.model_json_schema() == plugin.Params.model_json_schema()
-    assert registry.info(kind, name) == registry.SCHEMAS[kind](**plugin.INFO)
+    assert registry.info(kind, name) == plugin.INFO
     undocumented = [key for key, field in model.model_fields.items() if not field.description]
     assert undocumented == []
 
@@ -36,6 +36,11 @@ def test_listing_and_validating_import_neither_torch_nor_the_plugins():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_plugin_is_given_parameters_of_its_own_class():
+    plugin = registry.module("methods", "ridge_label")
+    assert type(registry.params("methods", "ridge_label", {"alpha": 2.0})) is plugin.Params
+
+
 def test_an_unknown_plugin_names_the_nearest():
     with pytest.raises(UserError, match="unknown method 'rigde_label'; did you mean 'ridge_label'"):
         registry.info("methods", "rigde_label")
@@ -43,12 +48,13 @@ def test_an_unknown_plugin_names_the_nearest():
 
 BROKEN = {  # a file of a method: what is said of it
     "INFO = {}\nclas Mine: pass\n": "line 2: invalid syntax",
-    "INFO = dict(title='Mine')\n": "INFO is not a literal dictionary: malformed node or string on line 1",
-    "INFO = ['title']\n": "INFO is not a literal dictionary: ",
-    "INFO = {'title': 'Mine', 'modalities': 2, 'labels': True, 'stochastic': 0.5, 'gpus': 1}\n": (
-        "INFO: provenance: Field required; stochastic: .*; gpus: Extra inputs are not permitted"
+    "INFO = {'title': 'Mine'}\n": r"INFO: expected MethodInfo\(\.\.\.\) with keywords",
+    "INFO = DatasetInfo(title='Mine')\n": r"INFO: expected MethodInfo\(\.\.\.\) with keywords",
+    "INFO = MethodInfo(title=str('Mine'))\n": "INFO: malformed node or string on line 1",
+    "INFO = MethodInfo(title='Mine', modalities=2, labels=True, stochastic=0.5, gpus=1)\n": (
+        "INFO: implementation: Field required; stochastic: .*; gpus: Extra inputs are not permitted"
     ),
-    "INFO = {'title': 'Mine', 'provenance': 'own', 'modalities': 2, 'labels': True, 'stochastic': False}\n"
+    "INFO = MethodInfo(title='Mine', implementation='own', modalities=2, labels=True, stochastic=False)\n"
     "import numpy as np\nfrom cmr.params import Params as Base\nclass Params(Base):\n    angle: float = np.pi\n": (
         "Params: name 'np' is not defined; it may use what comes from cmr.methods.common_params, cmr.params, pydantic"
     ),
@@ -74,7 +80,7 @@ def test_a_broken_plugin_is_one_line_with_its_file(tmp_path, monkeypatch, text, 
 
 
 def test_measured_gives_time_and_memory():
-    with provenance.measured() as usage:
+    with provenance.used() as usage:
         sum(range(1000))
     assert usage["seconds"] >= 0
     assert 10 < usage["peak_memory_mb"] < 100_000

@@ -233,7 +233,7 @@ def test_a_mistake_in_the_run_is_one_line(here, capsys, tmp_path):
     ask = ("--text", "sea")
     assert "not a run's folder; expected one such as results/runs/DATA" in failing(capsys, "results", *ask)
     assert "no such run" in failing(capsys, folder.parent / "7", *ask)
-    quoted = next(n for n in registry.names("methods") if registry.info("methods", n).provenance == "quoted")
+    quoted = next(n for n in registry.names("methods") if registry.info("methods", n).implementation == "quoted")
     assert f"{quoted!r} is quoted from papers and has no runs" in failing(
         capsys, folder.parents[1] / quoted / "0", *ask
     )

@@ -136,7 +136,7 @@ def _headline(kind: str, plugin: dict[str, Any]) -> str:
     if kind == "extractors":
         return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
     if kind == "methods":
-        marks = [plugin["provenance"], "labels" if plugin["labels"] else "unsupervised"]
+        marks = [plugin["implementation"], "labels" if plugin["labels"] else "unsupervised"]
         marks += ["transductive"] if plugin["transductive"] else []
         return f"{plugin['title']} ({', '.join(marks)}){': ' + plugin['reason'] if plugin['reason'] else ''}"
     return plugin["title"]

@@ -15,7 +15,7 @@ Entry = Mapping[str, Any]
 
 def dataset(entry: Entry, folder: str | Path, machine: Machine) -> Any:
     """``folder``: that of the data set's results, `cmr.paths.DATA`."""
-    params = registry.params_model("datasets", entry["dataset"])(**entry["params"])
+    params = registry.params("datasets", entry["dataset"], entry["params"])
     root = Path(machine.data_root) if machine.data_root else None
     plugin = registry.load("datasets", entry["dataset"])
     return plugin(params, Path(folder), Path(machine.cache), Path(machine.base), root)
@@ -24,7 +24,7 @@ def dataset(entry: Entry, folder: str | Path, machine: Machine) -> Any:
 def extractor(entry: Entry, machine: Machine) -> Any:
     """On the device that the machine offers, where the plug-in can use one. Files of the user's own are located."""
     info = registry.info("extractors", entry["extractor"])
-    params = registry.params_model("extractors", entry["extractor"])(**entry["params"])
+    params = registry.params("extractors", entry["extractor"], entry["params"])
     own = {key: machine.located(value) for key in info.files if (value := getattr(params, key))}
     params = params.model_copy(update={key: place for key, place in own.items() if Path(place).exists()})
     plugin = registry.load("extractors", entry["extractor"])
@@ -45,7 +45,7 @@ def learns_from_labels(feature: Entry) -> bool:
 
 
 def dictionary(entry: Entry, modalities: tuple[str, ...], seed: int) -> Any:
-    params = registry.params_model("dictionaries", entry["dictionary"])(**entry["params"])
+    params = registry.params("dictionaries", entry["dictionary"], entry["params"])
     return registry.load("dictionaries", entry["dictionary"])(params, modalities, seed)
 
 
@@ -57,12 +57,11 @@ def methods(
     ``configuration`` has ``method`` (an entry) and ``seed``.
     """
     entry = configuration["method"]
-    model = registry.params_model("methods", entry["method"])
     plugin = registry.load("methods", entry["method"])
     device = _device(registry.info("methods", entry["method"]), machine)
 
     def create(parameters: dict[str, Any], name: str) -> Any:
-        params = model(**entry["params"] | parameters)
+        params = registry.params("methods", entry["method"], {**entry["params"], **parameters})
         return plugin(params, modalities, configuration["seed"], device, partial / f"{name}.pt")
 
     return create

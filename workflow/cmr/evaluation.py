@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from cmr import registry
 from cmr.data import View
 from cmr.errors import UserError
+from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
@@ -55,7 +56,7 @@ class ConfiguredMetric:
         return cls(entry["id"], entry["metric"], registry.params_model("metrics", entry["metric"])(**entry["params"]))
 
     @property
-    def info(self) -> registry.MetricInfo:
+    def info(self) -> MetricInfo:
         return registry.info("metrics", self.name)
 
     @property

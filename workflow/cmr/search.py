@@ -66,7 +66,7 @@ def find(folder: Path) -> Run:
 
 
 def _why_never(method: str) -> str:
-    if method in registry.names("methods") and registry.info("methods", method).provenance == "quoted":
+    if method in registry.names("methods") and registry.info("methods", method).implementation == "quoted":
         return f"; {method!r} is quoted from papers and has no runs: {registry.info('methods', method).reason}"
     return ""
 

@@ -6,9 +6,14 @@ import numpy as np
 from pydantic import Field
 
 from cmr.features.base import BadContent, Extractor
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {"title": "Numbers", "modality": "image", "kind": "fixed"}
+INFO = ExtractorInfo(
+    title="Numbers",
+    modality="image",
+    kind="fixed",
+)
 
 
 class Params(BaseParams):

@@ -1,6 +1,6 @@
 """The contract of a data set: raw files → items → named splits.
 
-A data set is one file in this folder with ``INFO`` (see `cmr.registry.DatasetInfo`), ``Params`` and one
+A data set is one file in this folder with ``INFO`` (see `cmr.info.DatasetInfo`), ``Params`` and one
 subclass of `Dataset`.
 """
 

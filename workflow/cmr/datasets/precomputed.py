@@ -26,24 +26,25 @@ from cmr.datasets.matrices import (
 from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
 log = logging.getLogger(__name__)
 
-INFO = {
-    "title": "Ready features of one's own",
-    "modalities": ("any",),
-    "splits": {
+INFO = DatasetInfo(
+    title="Ready features of one's own",
+    modalities=("any",),
+    splits={
         "default": "the parts that features and labels are given for, else the index files, else the shares, "
         "stratified by (first) label and seeded"
     },
-    "items": "the rows",
-    "classes": "the labels",
-    "licence": "the user's",
-    "source": ".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
-    "files": ("features", "labels", "index"),
-}
+    items="the rows",
+    classes="the labels",
+    licence="the user's",
+    source=".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
+    files=("features", "labels", "index"),
+)
 
 SEED = 0
 

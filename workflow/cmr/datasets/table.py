@@ -22,23 +22,24 @@ from cmr.datasets.splitting import same_content, stratified
 from cmr.errors import UserError
 from cmr.features.base import BadContent
 from cmr.features.images import read_rgb
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 
 log = logging.getLogger(__name__)
 
-INFO = {
-    "title": "A table of one's own",
-    "modalities": ("image", "text", "audio"),
-    "splits": {
+INFO = DatasetInfo(
+    title="A table of one's own",
+    modalities=("image", "text", "audio"),
+    splits={
         "default": "the split column where there is one, else 60/20/20 % train/validation/test, stratified by "
         "(first) label, seeded, items that share a text or a file in one part"
     },
-    "items": "the rows",
-    "classes": "the values of the label column",
-    "licence": "the user's",
-    "source": "a CSV, TSV, JSON lines or parquet file",
-    "files": ("file",),
-}
+    items="the rows",
+    classes="the values of the label column",
+    licence="the user's",
+    source="a CSV, TSV, JSON lines or parquet file",
+    files=("file",),
+)
 
 PART_NAMES = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -134,7 +135,7 @@ class Table(Dataset):
         return user_file(self, self.params.file, "file")
 
     def _kinds(self) -> dict[str, str]:
-        kinds = {modality: modality for modality in INFO["modalities"] if getattr(self.params, modality)}
+        kinds = {modality: modality for modality in INFO.modalities if getattr(self.params, modality)}
         if not kinds:
             raise UserError("params: name the column of at least one modality: image, text or audio")
         return kinds

@@ -1,6 +1,6 @@
 """The contract of a feature extractor.
 
-An extractor is one file in this folder with ``INFO`` (see `cmr.registry.ExtractorInfo`), ``Params`` and one
+An extractor is one file in this folder with ``INFO`` (see `cmr.info.ExtractorInfo`), ``Params`` and one
 subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors:
 ``Extractor[Path]`` or ``Extractor[str]``.
 

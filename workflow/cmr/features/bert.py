@@ -15,17 +15,18 @@ from torch import nn
 
 from cmr.errors import UserError
 from cmr.features.text_networks import TextNetwork
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "BERT",
-    "paper": "Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019",
-    "modality": "text",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("model",),
-}
+INFO = ExtractorInfo(
+    title="BERT",
+    paper="Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019",
+    modality="text",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("model",),
+)
 
 
 class Params(BaseParams):

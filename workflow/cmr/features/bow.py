@@ -14,13 +14,14 @@ from pydantic import Field
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Bag of words",
-    "modality": "text",
-    "kind": "fitted",
-}
+INFO = ExtractorInfo(
+    title="Bag of words",
+    modality="text",
+    kind="fitted",
+)
 
 
 class Params(BaseParams):

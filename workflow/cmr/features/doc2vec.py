@@ -26,16 +26,17 @@ from pydantic import Field
 from cmr.errors import UserError
 from cmr.features import weights
 from cmr.features.texts import WordExtractor, words
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
 
-INFO = {
-    "title": "Doc2Vec",
-    "paper": "Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
-    "modality": "text",
-    "kind": "fitted",
-    "files": ("pretrained",),
-}
+INFO = ExtractorInfo(
+    title="Doc2Vec",
+    paper="Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
+    modality="text",
+    kind="fitted",
+    files=("pretrained",),
+)
 
 FROZEN = {"learn_words": False, "learn_hidden": False}
 

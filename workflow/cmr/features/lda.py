@@ -17,14 +17,15 @@ from pydantic import Field
 from sklearn.decomposition import LatentDirichletAllocation
 
 from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "LDA",
-    "paper": "Blei, Ng and Jordan, Latent Dirichlet Allocation, JMLR 2003",
-    "modality": "text",
-    "kind": "fitted",
-}
+INFO = ExtractorInfo(
+    title="LDA",
+    paper="Blei, Ng and Jordan, Latent Dirichlet Allocation, JMLR 2003",
+    modality="text",
+    kind="fitted",
+)
 
 LEARNED = ("components_", "exp_dirichlet_component_")
 

@@ -29,18 +29,19 @@ from cmr.errors import UserError
 from cmr.features import weights
 from cmr.features.texts import WordExtractor, words
 from cmr.features.training import seeded, shares
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Sentence CNN on word2vec",
-    "paper": "Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014; as in DRSL",
-    "modality": "text",
-    "kind": "fitted",
-    "weights": True,
-    "uses_labels": True,
-    "gpu": True,
-    "files": ("vectors",),
-}
+INFO = ExtractorInfo(
+    title="Sentence CNN on word2vec",
+    paper="Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014; as in DRSL",
+    modality="text",
+    kind="fitted",
+    weights=True,
+    uses_labels=True,
+    gpu=True,
+    files=("vectors",),
+)
 
 WINDOWS = (3, 4, 5)
 BATCH = 50

@@ -24,14 +24,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, total
 
-INFO = {
-    "title": "ACMR",
-    "paper": "Wang et al., Adversarial cross-modal retrieval, ACM MM 2017",
-    "bibtex": """@inproceedings{wang2017adversarial,
+INFO = MethodInfo(
+    title="ACMR",
+    paper="Wang et al., Adversarial cross-modal retrieval, ACM MM 2017",
+    bibtex="""@inproceedings{wang2017adversarial,
   author = {Wang, Bokun and Yang, Yang and Xu, Xing and Hanjalic, Alan and Shen, Heng Tao},
   title = {Adversarial Cross-Modal Retrieval},
   booktitle = {ACM Multimedia},
@@ -39,13 +40,13 @@ INFO = {
   year = {2017},
   doi = {10.1145/3123266.3123326}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

@@ -21,14 +21,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward, total
 
-INFO = {
-    "title": "CDPAE",
-    "paper": "Zhan et al., Comprehensive distance-preserving autoencoders for cross-modal retrieval, ACM MM 2018",
-    "bibtex": """@inproceedings{zhan2018comprehensive,
+INFO = MethodInfo(
+    title="CDPAE",
+    paper="Zhan et al., Comprehensive distance-preserving autoencoders for cross-modal retrieval, ACM MM 2018",
+    bibtex="""@inproceedings{zhan2018comprehensive,
   author = {Zhan, Yibing and Yu, Jun and Yu, Zhou and Zhang, Rong and Tao, Dacheng and Tian, Qi},
   title = {Comprehensive Distance-Preserving Autoencoders for Cross-Modal Retrieval},
   booktitle = {ACM Multimedia},
@@ -36,13 +37,13 @@ INFO = {
   year = {2018},
   doi = {10.1145/3240508.3240607}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

@@ -18,27 +18,28 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward
 
-INFO = {
-    "title": "CMPM+CMPC",
-    "paper": "Zhang and Lu, Deep cross-modal projection learning for image-text matching, ECCV 2018",
-    "bibtex": """@inproceedings{zhang2018deep,
+INFO = MethodInfo(
+    title="CMPM+CMPC",
+    paper="Zhang and Lu, Deep cross-modal projection learning for image-text matching, ECCV 2018",
+    bibtex="""@inproceedings{zhang2018deep,
   author = {Zhang, Ying and Lu, Huchuan},
   title = {Deep Cross-Modal Projection Learning for Image-Text Matching},
   booktitle = {ECCV},
   pages = {686--701},
   year = {2018}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 EPSILON = 1e-8
 
 

@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward, total
 
-INFO = {
-    "title": "Corr-AE",
-    "paper": "Feng, Wang and Li, Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
-    "bibtex": """@inproceedings{feng2014cross,
+INFO = MethodInfo(
+    title="Corr-AE",
+    paper="Feng, Wang and Li, Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
+    bibtex="""@inproceedings{feng2014cross,
   author = {Feng, Fangxiang and Wang, Xiaojie and Li, Ruifan},
   title = {Cross-modal Retrieval with Correspondence Autoencoder},
   booktitle = {ACM Multimedia},
@@ -28,13 +29,13 @@ INFO = {
   year = {2014},
   doi = {10.1145/2647868.2654902}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

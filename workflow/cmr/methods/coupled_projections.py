@@ -17,15 +17,16 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method, unit_rows
 from cmr.methods.checks import training_views
 from cmr.methods.linear import ridge
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "DLA-CMR, dictionaries alone",
-    "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
-    "bibtex": """@article{shang2019adversarial,
+INFO = MethodInfo(
+    title="DLA-CMR, dictionaries alone",
+    paper="Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    bibtex="""@article{shang2019adversarial,
   author = {Shang, Fei and Zhang, Huaxiang and Zhu, Lei and Sun, Jiande},
   title = {Adversarial cross-modal retrieval based on dictionary learning},
   journal = {Neurocomputing},
@@ -33,11 +34,11 @@ INFO = {
   pages = {93--104},
   year = {2019}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(BaseParams):

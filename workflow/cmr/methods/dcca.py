@@ -16,28 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import CorrelationParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
 from cmr.methods.training import Terms, feed_forward
 
-INFO = {
-    "title": "DCCA",
-    "paper": "Andrew et al., Deep canonical correlation analysis, ICML 2013",
-    "bibtex": """@inproceedings{andrew2013deep,
+INFO = MethodInfo(
+    title="DCCA",
+    paper="Andrew et al., Deep canonical correlation analysis, ICML 2013",
+    bibtex="""@inproceedings{andrew2013deep,
   author = {Andrew, Galen and Arora, Raman and Bilmes, Jeff and Livescu, Karen},
   title = {Deep Canonical Correlation Analysis},
   booktitle = {ICML},
   pages = {1247--1255},
   year = {2013}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(CorrelationParams):

@@ -16,16 +16,17 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.scatter import class_sums, scatters
 
-INFO = {
-    "title": "GMLDA",
-    "paper": "Sharma et al., Generalized multiview analysis: a discriminative latent space, CVPR 2012",
-    "bibtex": """@inproceedings{sharma2012generalized,
+INFO = MethodInfo(
+    title="GMLDA",
+    paper="Sharma et al., Generalized multiview analysis: a discriminative latent space, CVPR 2012",
+    bibtex="""@inproceedings{sharma2012generalized,
   author = {Sharma, Abhishek and Kumar, Abhishek and Daum{\\'e} III, Hal and Jacobs, David W.},
   title = {Generalized Multiview Analysis: A Discriminative Latent Space},
   booktitle = {CVPR},
@@ -33,11 +34,11 @@ INFO = {
   year = {2012},
   doi = {10.1109/CVPR.2012.6247923}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -18,6 +18,7 @@ import scipy.sparse
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -26,10 +27,10 @@ from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import sums_by
 from cmr.methods.sparse_rows import minimise
 
-INFO = {
-    "title": "JFSSL",
-    "paper": "Wang et al., Joint feature selection and subspace learning for cross-modal retrieval, TPAMI 2016",
-    "bibtex": """@article{wang2016joint,
+INFO = MethodInfo(
+    title="JFSSL",
+    paper="Wang et al., Joint feature selection and subspace learning for cross-modal retrieval, TPAMI 2016",
+    bibtex="""@article{wang2016joint,
   author = {Wang, Kaiye and He, Ran and Wang, Liang and Wang, Wei and Tan, Tieniu},
   title = {Joint Feature Selection and Subspace Learning for Cross-Modal Retrieval},
   journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
@@ -38,11 +39,11 @@ INFO = {
   pages = {2010--2023},
   year = {2016}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

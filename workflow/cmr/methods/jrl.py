@@ -24,6 +24,7 @@ from scipy.special import expit
 from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part, View
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -32,10 +33,10 @@ from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import memberships
 from cmr.methods.sparse_rows import minimise
 
-INFO = {
-    "title": "JRL",
-    "paper": "Zhai, Peng and Xiao, Learning cross-media joint representation, TCSVT 2014",
-    "bibtex": """@article{zhai2014learning,
+INFO = MethodInfo(
+    title="JRL",
+    paper="Zhai, Peng and Xiao, Learning cross-media joint representation, TCSVT 2014",
+    bibtex="""@article{zhai2014learning,
   author = {Zhai, Xiaohua and Peng, Yuxin and Xiao, Jianguo},
   title = {Learning Cross-Media Joint Representation With Sparse and Semisupervised Regularization},
   journal = {IEEE Transactions on Circuits and Systems for Video Technology},
@@ -44,12 +45,12 @@ INFO = {
   pages = {965--978},
   year = {2014}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-    "transductive": True,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+    transductive=True,
+)
 
 
 class Params(LinearParams):

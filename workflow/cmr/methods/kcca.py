@@ -20,6 +20,7 @@ from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
@@ -27,10 +28,10 @@ from cmr.methods.eigen import RANK_TOLERANCE, canonical_pairs, covariance, with_
 from cmr.methods.memory import require_memory
 from cmr.methods.scaling import Scaling, fit_each
 
-INFO = {
-    "title": "KCCA",
-    "paper": "Hardoon, Szedmak and Shawe-Taylor, Canonical correlation analysis, Neural Computation 2004",
-    "bibtex": """@article{hardoon2004canonical,
+INFO = MethodInfo(
+    title="KCCA",
+    paper="Hardoon, Szedmak and Shawe-Taylor, Canonical correlation analysis, Neural Computation 2004",
+    bibtex="""@article{hardoon2004canonical,
   author = {Hardoon, David R. and Szedmak, Sandor and Shawe-Taylor, John},
   title = {Canonical Correlation Analysis: An Overview with Application to Learning Methods},
   journal = {Neural Computation},
@@ -40,11 +41,11 @@ INFO = {
   year = {2004},
   doi = {10.1162/0899766042321814}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

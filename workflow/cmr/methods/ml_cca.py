@@ -17,6 +17,7 @@ from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -24,21 +25,21 @@ from cmr.methods.eigen import canonical_pairs, with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
 from cmr.methods.scatter import sums_by
 
-INFO = {
-    "title": "ml-CCA",
-    "paper": "Ranjan, Rasiwasia and Jawahar, Multi-label cross-modal retrieval, ICCV 2015",
-    "bibtex": """@inproceedings{ranjan2015multi,
+INFO = MethodInfo(
+    title="ml-CCA",
+    paper="Ranjan, Rasiwasia and Jawahar, Multi-label cross-modal retrieval, ICCV 2015",
+    bibtex="""@inproceedings{ranjan2015multi,
   author = {Ranjan, Viresh and Rasiwasia, Nikhil and Jawahar, C. V.},
   title = {Multi-Label Cross-Modal Retrieval},
   booktitle = {ICCV},
   pages = {4094--4102},
   year = {2015}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

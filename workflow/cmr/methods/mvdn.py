@@ -15,27 +15,28 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Terms, feed_forward
 
-INFO = {
-    "title": "MvDN",
-    "paper": "Kan, Shan and Chen, Multi-view deep network for cross-view classification, CVPR 2016",
-    "bibtex": """@inproceedings{kan2016deep,
+INFO = MethodInfo(
+    title="MvDN",
+    paper="Kan, Shan and Chen, Multi-view deep network for cross-view classification, CVPR 2016",
+    bibtex="""@inproceedings{kan2016deep,
   author = {Kan, Meina and Shan, Shiguang and Chen, Xilin},
   title = {Multi-View Deep Network for Cross-View Classification},
   booktitle = {CVPR},
   pages = {4847--4855},
   year = {2016}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

@@ -18,15 +18,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
 from cmr.methods.training import Terms, feed_forward, total
 
-INFO = {
-    "title": "MvLDAN",
-    "paper": "Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
-    "bibtex": """@article{hu2019multi,
+INFO = MethodInfo(
+    title="MvLDAN",
+    paper="Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
+    bibtex="""@article{hu2019multi,
   author = {Hu, Peng and Peng, Dezhong and Sang, Yongsheng and Xiang, Yong},
   title = {Multi-View Linear Discriminant Analysis Network},
   journal = {IEEE Transactions on Image Processing},
@@ -36,13 +37,13 @@ INFO = {
   year = {2019},
   doi = {10.1109/TIP.2019.2913511}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 THRESHOLD = 1.0
 
 

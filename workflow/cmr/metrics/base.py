@@ -1,7 +1,7 @@
 """The contract of a metric: a pure function of ranked relevance.
 
-A metric is one file in this folder with ``INFO`` (see `cmr.registry.MetricInfo`), ``Params`` and the function
-``compute(ranking, params)``, which gives, by ``INFO["gives"]``,
+A metric is one file in this folder with ``INFO`` (see `cmr.info.MetricInfo`), ``Params`` and the function
+``compute(ranking, params)``, which gives, by ``INFO.gives``,
 
 - ``number``: ``values`` (q,), one number a query; NaN where it is not defined for a query (no own pair);
 - ``curve``: ``x`` (points,) or (q, points) and ``y`` (q, points); the curve is their mean over queries;

@@ -10,15 +10,16 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking, cut_note
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Normalised discounted cumulative gain",
-    "paper": "Järvelin & Kekäläinen, Cumulated Gain-Based Evaluation of IR Techniques (ACM TOIS 20(4), 2002)",
-    "gives": "number",
-    "range": "[0, 1]",
-}
+INFO = MetricInfo(
+    title="Normalised discounted cumulative gain",
+    paper="Järvelin & Kekäläinen, Cumulated Gain-Based Evaluation of IR Techniques (ACM TOIS 20(4), 2002)",
+    gives="number",
+    range="[0, 1]",
+)
 
 
 class Params(Base):

@@ -207,7 +207,7 @@ def _lines(
     plugin = plugin_of(quote)
     if not quote["gallery"]:
         return [Line(quote, reason="depends on the machine; see time and memory of the fits")]
-    if plugin in registry.names("methods") and registry.info("methods", plugin).provenance == "quoted":
+    if plugin in registry.names("methods") and registry.info("methods", plugin).implementation == "quoted":
         return [Line(quote, reason=f"{QUOTED}: {registry.info('methods', plugin).reason}")]
     on_data = [g for p, g in groups if _place(p.first) == (quote["dataset"], quote["split"])]
     if not on_data:
