@@ -1,7 +1,7 @@
 """Small projects for tests: a configuration, its data in a folder, and the stages that the rules would run there."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,20 +65,27 @@ def written_features(
 ) -> dict[str, Any]:
     """Writes ready features (n, d) by modality; ``labels`` and ``parts`` (n,) say what each row is.
 
-    Returns the part of a configuration that names them: the data set ``made`` and a feature named as each modality.
-    The items' ids are those of `ids`.
+    Returns the part of a configuration that names them, that of `of_features`. The items' ids are those of `ids`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "labels.npy", np.asarray(labels))
     for modality, rows in values.items():
         np.save(folder / f"{modality}.npy", rows)
-    index = {part: f"{part}.npy" for part in dict.fromkeys(parts)}
-    for part, file in index.items():
-        np.save(folder / file, np.flatnonzero(np.asarray(parts) == part))
-    params = {"features": {m: f"{m}.npy" for m in values}, "labels": "labels.npy", "index": index}
+    for part in set(parts):
+        np.save(folder / f"{part}.npy", np.flatnonzero(np.asarray(parts) == part))
+    return of_features(values, sorted(set(parts)))
+
+
+def of_features(modalities: Iterable[str], parts: Iterable[str]) -> dict[str, Any]:
+    """The data set ``made``, and a feature named as each modality."""
+    params = {
+        "features": {modality: f"{modality}.npy" for modality in modalities},
+        "labels": "labels.npy",
+        "index": {part: f"{part}.npy" for part in parts},
+    }
     return {
         "datasets": [{"id": "made", "dataset": "precomputed", "params": params}],
-        "features": [{"id": modality, "extractor": "ready", "modality": modality} for modality in values],
+        "features": [{"id": modality, "extractor": "ready", "modality": modality} for modality in modalities],
     }
 
 

@@ -17,21 +17,22 @@ from robustness.toys import ROOT
 
 GENERATED = 25  # of each format
 SCRIPT = """
-import json, os, resource, sys, traceback
+import json, sys, traceback
 from pathlib import Path
-from cmr import stages
 from cmr.data import Items
 from cmr.errors import UserError
+from toy_plan import Project, experiment
 
 sys.setrecursionlimit(1000)
 told = {}
 for folder in sorted(Path(".").iterdir()):
     params = json.loads((folder / "params.json").read_text())
-    machine = {"cache": "cache", "base": str(folder), "data_root": None}
-    entry = {"id": "mine", "dataset": "precomputed", "params": params}
+    data = {"datasets": [{"id": "made", "dataset": "precomputed", "params": params}]}
+    features = {"features": [{"id": "image", "extractor": "ready", "modality": "image"}]}
     try:
-        stages.prepare(entry, f"{folder}/out", machine, f"{folder}/out/items.parquet")
-        told[folder.name] = ["ok", len(Items.read(f"{folder}/out/items.parquet").table)]
+        project = Project(folder, {**data, **features, **experiment(["image"], "random")})
+        items = project.make(project.only("prepare")).files[0]
+        told[folder.name] = ["ok", len(Items.read(project.path(items)).table)]
     except UserError as error:
         told[folder.name] = ["told", str(error)]
     except BaseException:
@@ -73,7 +74,7 @@ def tried(tmp_path, cases):
         (folder / "params.json").write_text(json.dumps(params))
         for file, content in files.items():
             (folder / file).write_bytes(content)
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}/workflow:{ROOT}/tests"}
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not list(tmp_path.rglob("executed"))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmr import stages
 from cmr.data import Items
 from cmr.errors import UserError
+from toy_plan import Project, experiment
 
 GENERATED = 60
 HEADER = "name,caption,class\n"
@@ -21,15 +21,13 @@ GOOD = (HEADER + ROWS).encode()
 
 def prepared(folder, content, suffix=".csv", **params):
     """The items that the stages make of a table; raises `UserError` where they refuse it."""
-    shutil.rmtree(folder / "out", ignore_errors=True)
+    shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / f"my{suffix}").write_bytes(content)
-    entry = {"id": "mine", "dataset": "table"}
-    entry["params"] = {"file": f"my{suffix}", "id": "name", "text": "caption", "label": "class"} | params
-    machine = {"cache": str(folder / "cache"), "base": str(folder), "data_root": None}
-    items = str(folder / "out/items.parquet")
-    stages.prepare(entry, str(folder / "out"), machine, items)
-    stages.split(entry, str(folder / "out"), machine, items, "default", str(folder / "out/splits/default.csv"))
-    return Items.read(items)
+    params = {"file": f"my{suffix}", "id": "name", "text": "caption", "label": "class"} | params
+    data = {"datasets": [{"id": "made", "dataset": "table", "params": params}]}
+    project = Project(folder, {**data, **experiment(["bow"], "random")})
+    split = project.make(project.only("split"))
+    return Items.read(project.path(split.source("prepare").files[0]))
 
 
 def check_whole_or_refused(folder, content, suffix, **params):
@@ -41,7 +39,7 @@ def check_whole_or_refused(folder, content, suffix, **params):
     else:
         items.check("items")
         assert len(items.table)
-    assert not list((folder / "out").rglob("*.tmp"))
+    assert not list((folder / "results").rglob("*.tmp"))
 
 
 def test_the_good_one_is_good(tmp_path):
@@ -87,7 +85,7 @@ def test_hand_written_tables(tmp_path, suffix, content, expected):
         prepared(tmp_path, content, suffix)
     assert expected in str(told.value)
     assert f"my{suffix}" in str(told.value) or "class 'z'" in str(told.value)
-    assert not (tmp_path / "out/splits").exists()
+    assert not list(tmp_path.glob("results/data/*/splits"))
 
 
 @pytest.mark.parametrize(

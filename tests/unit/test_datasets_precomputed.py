@@ -12,7 +12,7 @@ import scipy.io
 import scipy.sparse
 
 from cmr import registry
-from cmr.config import data_files, validate
+from cmr.config import check_own_files, validate
 from cmr.datasets.matrices import Reference, label_names, matrix
 from cmr.datasets.precomputed import Params, Precomputed
 from cmr.errors import UserError
@@ -269,9 +269,10 @@ def test_its_files_are_inputs_of_the_job(tmp_path):
     experiment = {"id": "e", "data": ["mine"], "inputs": [["f"]], "methods": ["random"]}
     features = [{"id": "f", "modality": "image", "extractor": "ready"}]
     config = validate({"datasets": [entry], "features": features, "experiments": [experiment]})
-    assert data_files(config.datasets[0], str(tmp_path)) == [f"{tmp_path}/test.npz", f"{tmp_path}/train.npz"]
+    assert config.datasets[0].own_files() == ["test.npz", "train.npz"]
+    check_own_files(config.datasets[0], str(tmp_path))
     with pytest.raises(UserError, match=r"data set 'mine': no such file: away/test\.npz"):
-        data_files(config.datasets[0], "away")
+        check_own_files(config.datasets[0], "away")
     assert registry.info("datasets", "precomputed").files == ("features", "labels", "index")
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from cmr.data import Items
 from cmr.datasets import table
 from cmr.errors import UserError
-from cmr.stages import picture_roots
+from cmr.machine import Machine
+from cmr.stages.report import picture_roots
 
 COLUMNS = {"id": "key", "image": "picture", "text": "caption", "label": "class"}
 
@@ -138,7 +139,7 @@ def test_the_reports_pictures_are_looked_for_beside_the_table(pictures, monkeypa
     monkeypatch.chdir(pictures)
     frame().to_csv("my.csv", index=False)
     entry = {"id": "mine", "dataset": "table", "params": {"file": "my.csv", **COLUMNS}}
-    machine = {"cache": ".cache", "base": ".", "data_root": None, "device": "cpu"}
+    machine = Machine()
     assert picture_roots({"mine-1a2b3c": entry}, machine) == {"mine-1a2b3c": Path(".")}
     Path("my.csv").unlink()
     assert picture_roots({"mine-1a2b3c": entry}, machine) == {}
