@@ -5,7 +5,7 @@ Wang, Arora, Livescu and Bilmes, "On deep multi-view representation learning", I
     min  −Σρ(f(X), g(Y)) + λ/b Σᵢ (‖xᵢ − p(f(xᵢ))‖² + ‖yᵢ − q(g(yᵢ))‖²),
 
 Σρ as in `dcca`, p and q decoders with the encoders' layers in reverse; then linear CCA on all training rows. λ is
-chosen on validation rows in the paper.
+chosen on validation rows in the paper, which pretrains the layers; here, as in `dcca`, they start at random weights.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,8 @@ classifier that both share. With u, v the common representations of a pair and P
        + λ mean_{ij} Σ over uu, uv, vv of log(1 + e^θᵢⱼ) − Sᵢⱼ θᵢⱼ,  θᵢⱼ = ½ cos, Sᵢⱼ shared labels  (discrimination)
        + η mean ‖u − v‖                                                                     (invariance, unsquared).
 
-The public code reports the test epoch that is best; here the epoch is chosen on held-out rows.
+The public code reports the test epoch that is best; here the epoch is chosen on held-out rows. Also different from it:
+inputs are standardised and batches are shuffled; the code does neither.
 """
 
 from collections.abc import Mapping

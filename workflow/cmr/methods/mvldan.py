@@ -7,8 +7,13 @@ S w = λ D w are formed, and
 
     max  mean of those of the k largest λ that are at most min(k largest) + 1,
 
-so that the weakest useful directions grow first; k = classes − 1. The embedding is the eigenvectors' map of the outputs
-of all training rows, standardised. The authors' network ends in as many outputs as classes.
+so that the weakest useful directions grow first; k = classes of the batch − 1. The embedding is the eigenvectors' map
+of the outputs of all training rows, standardised; there k = classes − 1. The authors' network ends in as many outputs
+as classes.
+
+Sizes and weights are those of the code for features (batches of 100, 100 epochs, r and c 0.001); its one experiment on
+pictures has others. The epoch is chosen on held-out rows by mAP, as there. Different from the code: inputs are
+standardised, and training stops early.
 """
 
 from collections.abc import Mapping
@@ -70,9 +75,10 @@ class MvLDAN(HeadedMethod):
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         between, within = discriminant_matrices(self.embed_all(inputs), labels, self.params.pairs)
+        directions = max(int(labels.any(dim=0).sum()) - 1, 1)
         weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
-            "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, self.classes - 1),
+            "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, directions),
             "decay": self.params.decay * total(w.square().sum() for w in weights),
         }
 
