@@ -135,7 +135,7 @@ def test_prune_lists_and_removes_what_no_experiment_refers_to(finished):
     newest = max((finished.root / "results/experiments").glob("*.json"), key=lambda path: path.stat().st_mtime)
     newest.unlink()
     finished.configure()
-    partial = finished.root / "results/.partial/fits/toy/default/image+text/gone/0/final.pt"
+    partial = finished.root / "results/.partial/fits/toy/default/image+text/gone/0/0123456789abcdef/final.pt"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"x" * 10)
     listed = json.loads(cmr(finished, "prune", "--json"))
