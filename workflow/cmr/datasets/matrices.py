@@ -201,11 +201,15 @@ def _rows_of(wanted: np.ndarray, ids: np.ndarray, first: Reference, second: Refe
     """Where each wanted id stands among ``ids``."""
     if len(set(ids)) < len(ids):
         twice = pd.Series(ids)[pd.Series(ids).duplicated()].iloc[0]
-        raise UserError(f"{second}: the id {str(twice)!r} stands twice, so rows cannot be matched with those of {first}")
+        raise UserError(
+            f"{second}: the id {str(twice)!r} stands twice, so rows cannot be matched with those of {first}"
+        )
     rows = pd.Index(ids).get_indexer(wanted)
     if (rows < 0).any() or len(ids) != len(wanted):
         strange = wanted[rows < 0][0] if (rows < 0).any() else next(iter(set(ids) - set(wanted)))
-        raise UserError(f"{first} and {second} hold different items by their ids: {str(strange)!r} is in one of them only")
+        raise UserError(
+            f"{first} and {second} hold different items by their ids: {str(strange)!r} is in one of them only"
+        )
     return rows
 
 
