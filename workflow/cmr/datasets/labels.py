@@ -99,6 +99,7 @@ class LabelReader:
             return
         lists = {row: found for row in texts if (found := as_list(labels[row][0])) is not None}
         if lists and len(lists) == len(texts):
+            log.info("%s: all labels are written as lists, such as %r", source, labels[texts[0]][0])
             for row, values in lists.items():
                 labels[row] = _names(values, row, where)
         elif self.separator:
