@@ -15,9 +15,9 @@ import numpy as np
 
 from cmr import create, publish, registry
 from cmr.data import TrainingData
-from cmr.inputs import RowSource
 from cmr.machine import Machine
 from cmr.plan import Result
+from cmr.row_source import RowSource
 from cmr.selection import select_and_fit
 from cmr.sharing import plan_of
 

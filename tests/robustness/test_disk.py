@@ -14,10 +14,9 @@ import pytest
 
 from cmr import publish, store
 from cmr.cli import main
-from cmr.errors import UserError
-from cmr.features.base import BadContent
-from cmr.features.images import read_rgb
+from cmr.errors import BadContent, UserError
 from cmr.job import job
+from cmr.pictures import read_rgb
 from toy_plan import Project, experiment, written_features
 
 NOBODY = 65534

@@ -25,11 +25,10 @@ from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.labels import LabelReader, as_list
 from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import same_content, stratified
-from cmr.errors import UserError
-from cmr.features.base import BadContent
-from cmr.features.images import read_rgb
+from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
+from cmr.pictures import read_rgb
 
 log = logging.getLogger(__name__)
 
