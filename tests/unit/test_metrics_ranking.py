@@ -208,7 +208,7 @@ def coarse_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_torch_sorts_the_same_keys_as_numpy():
     """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
     torch = pytest.importorskip("torch")
-    from cmr.metrics.device import sort_packed
+    from cmr.metrics.torch_sort import sort_packed
 
     scores, gains, own = coarse_scores()
     for ties in ("fixed", "pessimistic", "optimistic"):

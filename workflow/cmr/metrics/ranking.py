@@ -19,14 +19,12 @@ import numpy as np
 
 from cmr.errors import UserError
 from cmr.metrics.base import Ranking
+from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
 
 Ties = Literal["fixed", "pessimistic", "optimistic"]
 Normalise = Literal["retrieved", "relevant"]
 
 TOP = 10
-GAIN_BITS, PLACE_BITS, SCORE_BITS = 8, 24, 32
-MAX_GAIN = 2**GAIN_BITS - 1
-MAX_GALLERY = 2**PLACE_BITS
 KEYS_IN_CACHE = 2**18
 NARROW_LIMIT = 2.0
 NARROW_GALLERY = 10_000  # in larger ones chance ties of float32 scores, which need the wide keys, are in most rows
@@ -175,7 +173,7 @@ def _sorter(scores: Any, gains: np.ndarray, top: int) -> Callable[..., tuple[np.
     if gains.dtype != np.uint8:
         return _sort_exact
     if not isinstance(scores, np.ndarray):
-        from cmr.metrics.device import sort_packed  # imports torch
+        from cmr.metrics.torch_sort import sort_packed  # imports torch
 
         return sort_packed
     if scores.dtype != np.float32:
