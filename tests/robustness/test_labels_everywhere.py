@@ -15,7 +15,7 @@ from cmr.datasets.precomputed import Precomputed
 from cmr.datasets.table import Params as TableParams
 from cmr.datasets.table import Table
 from cmr.errors import UserError
-from cmr.metrics.files import read_labels
+from cmr.measure import read_labels
 
 N = 24
 

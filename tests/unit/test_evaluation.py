@@ -14,7 +14,8 @@ import literal
 from cmr import evaluation
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, evaluate_task, metrics_of_files, scorer, write_curves, write_metrics
+from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer, write_curves, write_metrics
+from cmr.measure import metrics_of_files
 from cmr.metrics import ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.publish import read_json

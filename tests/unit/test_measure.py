@@ -12,7 +12,7 @@ import scipy.io
 import literal
 from cmr.cli import main
 from cmr.errors import UserError
-from cmr.evaluation import metrics_of_files
+from cmr.measure import metrics_of_files
 
 N = 30
 NAMES = [("cat", "dog", "caf\u00e9")[row % 3] for row in range(N)]
