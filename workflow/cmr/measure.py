@@ -27,7 +27,8 @@ def metrics_of_files(
 
     Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``; where ties leave them open,
     the same with ties resolved the worst and the best way under ``pessimistic`` and ``optimistic``; and the numbers of
-    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. Raises `UserError` where the files do not match.
+    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. Raises `UserError`
+    where the files do not match.
     """
     if at < 1:
         raise UserError(f"--at {at}: a cut is at least 1")
