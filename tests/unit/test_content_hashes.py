@@ -132,6 +132,8 @@ def test_absent_files_and_folders(tmp_path):
     old(tmp_path / "folder" / "inner" / "b", "y")
     hashes = Hashes(tmp_path / "cache")
     assert hashes.of_all([tmp_path / "gone", tmp_path / "folder.txt"]) == [ABSENT, file_hash(tmp_path / "folder.txt")]
+    os.mkfifo(tmp_path / "pipe")
+    assert hashes.of_all([tmp_path / "folder", tmp_path / "pipe"]) == [ABSENT, ABSENT]
     with pytest.raises(UserError, match="gone: no such file"):
         hashes.of(tmp_path / "gone")
     before = hashes.of(tmp_path / "folder")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ class Hashes:
         return found
 
     def of_all(self, paths: Iterable[str | Path]) -> list[str]:
-        """The hashes of files, in their order; `ABSENT` for those that are not there."""
+        """The hashes of files, in their order; `ABSENT` for those that are not there, and for what is no file."""
         places = [os.path.abspath(path) for path in paths]
         statuses = [_status(place) for place in places]
         found = [self._remembered(p, s) if s else ABSENT for p, s in zip(places, statuses, strict=True)]
@@ -123,6 +124,8 @@ def _status(place: str) -> Status | None:
     try:
         found = os.stat(place)
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
