@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from robustness.toys import workflow
+
 HERE = Path(__file__).parent
 AREAS = {
     "test_kill": "SIGKILL at random moments of a whole run",
@@ -21,8 +23,11 @@ AREAS = {
     "test_honest_report": "Reports that could mislead",
     "test_markup": "Markup in texts and names",
     "test_lock": "The lock",
+    "test_copies": "Copies, merges, clocks, profiles",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
+
+finished_once, finished, fresh = workflow.finished_once, workflow.finished, workflow.fresh
 
 _passed, _failed, _mended = Counter(), Counter(), {}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cmr import registry
 from cmr.content import read_list
 from cmr.data import Items, Split
 from cmr.datasets.splitting import same_content, same_text, with_held_out
@@ -35,11 +36,16 @@ class Dataset(ABC):
         self.base = Path(base)
         self.data_root = None if data_root is None else Path(data_root)
 
-    def download(self) -> dict[str, str]:
-        """Brings the raw files into ``self.cache``: a local rule's work, as compute nodes often lack internet.
+    @property
+    def raw(self) -> Path:
+        """The folder of the raw files, kept between projects; INFO's ``raw`` names it."""
+        return self.cache / "datasets" / registry.info("datasets", type(self).__module__.rpartition(".")[2]).raw
 
-        Returns file name → sha256. Idempotent. Where the source is behind a form or gone, raises `UserError`
-        with the address, the file names and the folder to put them in.
+    def download(self) -> dict[str, str]:
+        """Brings the raw files into ``self.raw``: a local rule's work, as compute nodes often lack internet.
+
+        Returns file name → sha256, '' for a folder. Idempotent. Where the source is behind a form or gone, raises
+        `UserError` with the address, the file names and the folder to put them in.
         """
         return {}
 
