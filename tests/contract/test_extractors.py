@@ -173,9 +173,9 @@ def test_content_that_cannot_be_decoded_is_named_with_its_item(name, make, tmp_p
     extractor, contents = make(name), contents_for(name, tmp_path)
     contents[9] = tmp_path / "broken.file"
     contents[9].write_text("neither picture nor sound")
-    ids = [f"item{row}" for row in range(N)]
+    ids = np.array([f"item{row}" for row in range(N)])
     train = np.arange(8) if name in FITTED else None
     labels = labels_for(name, slice(8))
     with pytest.raises(UserError, match=r"item 'item9': .*broken\.file"):
-        extract(extractor, contents, ids, tmp_path / "a.h5", {}, tmp_path / "p.h5", train, labels)
+        extract(Task(extractor, contents, ids, train, labels), tmp_path / "a.h5", {}, tmp_path / "p.h5", "key")
     assert not (tmp_path / "a.h5").exists()
