@@ -59,7 +59,7 @@ def test_metrics_of_two_files(capsys, tmp_path):
     np.save(tmp_path / "l.npy", labels)
     files = [str(tmp_path / name) for name in ("a.npy", "b.npy")]
     found = json.loads(run(capsys, "metrics", *files, "--labels", str(tmp_path / "l.npy"), "--at", "5"))
-    assert set(found) == {"map@all", "map@5"}
+    assert set(found) == {"map@all", "map@5", "rows", "rows_without_label", "queries_without_relevant"}
     assert set(found["map@all"]) == {"a_to_b", "b_to_a", "average"}
     assert found["map@all"]["average"] == pytest.approx(1.0)
 

@@ -2,9 +2,9 @@
 
 A reference is FILE or FILE:KEY, relative to the configuration file. A file that holds one array needs no key. In files
 of MATLAB's ``name/i`` is the i-th cell, from 0, and ``data.Y`` a field; in HDF5 a key may be a path, or a group that
-holds one array. Where HDF5 files have ``ids`` beside their arrays, rows are matched by them. Labels are integers, names,
-a matrix of 0 and 1, or cells that hold several. What has two meanings stops with a line that names the parameter which
-decides.
+holds one array. Where HDF5 files have ``ids`` beside their arrays, rows are matched by them. Labels are integers,
+names, a matrix of 0 and 1, or cells that hold several. What has two meanings stops with a line that names the parameter
+which decides.
 """
 
 import logging
