@@ -131,7 +131,8 @@ def write_run(
     average = {m: float(np.mean([task["metrics"][m]["value"] for task in tasks])) for m in options}
     write_json(run / f"metrics{suffix}.json", {"schema_version": SCHEMA_VERSION, "tasks": tasks, "average": average})
     fit = _fit_record(data, inputs, method, seed, changed)
-    write_json(run / f"run{suffix}.json", _run_record(fit, options))
+    made_from = {"made_from": {f"results/fits/{tail}/fit.json": fit["identity"]}}
+    write_json(run / f"run{suffix}.json", _run_record(fit, options) | made_from)
     fits = results / "fits" / tail
     write_json(fits / "fit.json", fit)
     epochs = pd.DataFrame({"epoch": range(5), "loss": [5.0 / (e + 1) for e in range(5)]})

@@ -188,3 +188,26 @@ def test_a_quoted_method_says_why(name):
 
 def test_cosine_of_zero_rows_is_zero():
     assert not unit_rows(np.zeros((2, 3))).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_rows_of_ordinary_rows_are_the_plain_quotient(dtype):
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((200, 7)) * 10.0 ** rng.integers(-11, 17, (200, 1))).astype(dtype)
+    rows[3] = 0
+    norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    expected = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    before = rows.copy()
+    assert np.array_equal(unit_rows(rows), expected)
+    assert np.array_equal(rows, before)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 37), (np.float64, 307)])
+def test_unit_rows_of_the_shortest_and_the_longest_rows(dtype, largest):
+    rows = np.random.default_rng(0).standard_normal((2 * largest, 5))
+    scales = 10.0 ** np.arange(-largest, largest)[:, None]
+    found = unit_rows((rows * scales).astype(dtype))
+    assert found.dtype == dtype
+    wanted = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-6 if dtype == np.float32 else 1e-14)

@@ -43,7 +43,7 @@ def package(tmp_path, monkeypatch):
 
 def forget():
     """As a new process would start."""
-    for function in (code.of_stage, code.modules, code.imported, code._file, code._hash_of, registry.parsed):
+    for function in (code.of_stage, code.modules, code.imported, code._nodes, code._file, code._hash_of, registry.parsed):
         function.cache_clear()
 
 
@@ -178,7 +178,7 @@ class Mine:
 
 def test_bare_code_is_what_runs_and_nothing_that_depends_on_the_parser():
     """Against a text, not against a parser's: Python's versions place the parts of formatted strings differently."""
-    assert code.bare(SOURCE, ast.parse(SOURCE)) == BARE
+    assert code.bare(SOURCE, ast.walk(ast.parse(SOURCE))) == BARE
 
 
 def test_a_comment_a_docstring_or_an_empty_line_changes_nothing(package):
@@ -206,7 +206,7 @@ def test_no_file_of_the_package_loses_code():
         tree = ast.parse(source)
         lone = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
         docstrings = {(node.lineno, node.col_offset) for node in lone if isinstance(node.value.value, str)}
-        assert tokens(code.bare(source, tree)) == tokens(source, docstrings), file
+        assert tokens(code.bare(source, ast.walk(tree))) == tokens(source, docstrings), file
 
 
 SHAPE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}

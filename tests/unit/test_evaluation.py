@@ -1,6 +1,7 @@
 """One direction evaluated: against loops over queries, in blocks, with several labels, without pairs; the files."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,8 @@ import literal
 from cmr import evaluation
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, evaluate_task, metrics_of_files, scorer, write_curves, write_metrics
+from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer, write_curves, write_metrics
+from cmr.measure import metrics_of_files
 from cmr.metrics import ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.publish import read_json
@@ -53,6 +55,28 @@ def evaluated(query: View, gallery: View, metrics=METRICS, **options) -> evaluat
 
 def loops(query: View, gallery: View) -> tuple[np.ndarray, np.ndarray]:
     return 1 - cdist(query.features, gallery.features, "cosine"), query.labels.astype(int) @ gallery.labels.T
+
+
+def test_items_that_share_hundreds_of_labels():
+    """Tags: each of the three classes stands for 300 labels."""
+    query, gallery = view(0, multi=True), view(1, 50, multi=True)
+    tagged = [replace(v, labels=np.repeat(v.labels, 300, axis=1)) for v in (query, gallery)]
+    kept = [metric for metric in METRICS if metric.id != "ndcg"]
+    few, many = evaluated(query, gallery, kept), evaluated(*tagged, kept)
+    for metric in kept:
+        few_value, many_value = (e.task["metrics"][metric.id].get("value") for e in (few, many))
+        assert few_value == many_value, metric.id
+    ndcg = [METRICS[[m.id for m in METRICS].index("ndcg")]]
+    values = [evaluated(*views, ndcg).per_query["ndcg"] for views in ((query, gallery), tagged)]
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-12)  # linear gains: 300 times as large
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-23, 1e-15, 1, 1e15, 1e20, 1e30])
+def test_the_cosine_does_not_depend_on_the_length_of_rows(factor):
+    query, gallery = (view(seed).features.astype(np.float32) for seed in (0, 1))
+    scaled = scorer(query * np.float32(factor), gallery * np.float32(factor))
+    rows = slice(0, len(query))
+    np.testing.assert_allclose(scaled(rows), scorer(query.astype(float), gallery.astype(float))(rows), atol=1e-6)
 
 
 def test_numbers_are_those_of_loops_over_queries(views):

@@ -19,9 +19,9 @@ from transformers import (
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import torchvision_backbone
-from cmr.features.images import read_rgb
 from cmr.features.networks import computing, prepare
 from cmr.features.pretrained import PACKAGED
+from cmr.pictures import read_rgb
 
 TEXTS = ["a cat", "two dogs run across the wide green field", "sun, moon"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cmr import store
-from cmr.errors import UserError
-from cmr.features.base import BadContent, Extractor, Gap
+from cmr.errors import BadContent, UserError
+from cmr.features.base import Extractor, Gap
 from cmr.features.extraction import Task, _fingerprint, extract
 from cmr.params import Params
 from cmr.provenance import file_hash

@@ -12,7 +12,7 @@ import scipy.linalg
 
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.methods import memory
+from cmr.methods import kcca
 from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -392,7 +392,7 @@ def test_kcca_solves_the_problem_in_dual_variables():
 
 
 def test_kcca_refuses_more_rows_than_memory_holds(monkeypatch):
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    monkeypatch.setattr(kcca.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
     with pytest.raises(UserError, match=r"KCCA on 40 training rows.*GiB needed"):
         fitted("kcca", TRAIN)
 

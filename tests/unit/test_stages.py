@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr import inputs, paths, publish, registry, store
+from cmr import paths, publish, registry, row_source, store
 from cmr.data import Items, Split, rows_of
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
@@ -137,7 +137,7 @@ def test_training_codes_are_the_coupled_ones_and_the_others_are_transformed(proj
     plugin = registry.load("dictionaries", "coupled")
     params = registry.params_model("dictionaries", "coupled")(atoms=[7, 8], iterations=3)
     items, split = Items.read(encoded.source("prepare").files[0]), split_of(project)
-    views = inputs.read_features(encoded.sources("extract"), items)
+    views = row_source.read_features(encoded.sources("extract"), items)
     train = split.ids("train")
     dictionary = plugin(params, ("image", "text"), 0)
     part = {m: rows_of(v, train, items) for m, v in views.items()}

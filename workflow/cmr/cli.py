@@ -190,7 +190,7 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def measure_files(options: argparse.Namespace) -> None:
-    from cmr.evaluation import metrics_of_files
+    from cmr.measure import metrics_of_files
 
     _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
 

@@ -26,7 +26,6 @@ from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.metrics.files import read_embeddings, read_labels
 from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
@@ -342,47 +341,6 @@ def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
                 group[f"{key}/per_query"] = values
             for key, (x, y) in task.curves.items():
                 group[f"{key}/x"], group[f"{key}/y"] = x, y
-
-
-def metrics_of_files(
-    a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
-) -> dict[str, Any]:
-    """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
-
-    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``; where ties leave them open,
-    the same with ties resolved the worst and the best way under ``pessimistic`` and ``optimistic``; and the numbers of
-    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. File forms:
-    `cmr.metrics.files`. Raises `UserError` where the files do not match.
-    """
-    if at < 1:
-        raise UserError(f"--at {at}: a cut is at least 1")
-    (first, first_ids), (second, second_ids), known = read_embeddings(a), read_embeddings(b), read_labels(labels)
-    classes = known.values
-    if not len(first) == len(second) == len(classes):
-        raise UserError(
-            f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
-            "row i of each must be the same item"
-        )
-    if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
-        row = int(np.flatnonzero(first_ids != second_ids)[0])
-        raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
-    forward, backward = (
-        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
-        for x, y in ((first, second), (second, first))
-    )
-    found = {
-        ties: {
-            name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
-            for name, there, back in zip(("map@all", f"map@{at}"), forward[ties], backward[ties], strict=True)
-        }
-        for ties in forward
-    }
-    fixed = found.pop("fixed")
-    bounds = found if found["pessimistic"] != found["optimistic"] else {}
-    # Row i of both files is one item, so that a query with a label has its own item for a relevant one.
-    without = len(known.unlabelled)
-    counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
-    return fixed | bounds | counts
 
 
 def mean_average_precisions(

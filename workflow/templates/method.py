@@ -24,13 +24,7 @@ from cmr.methods.scaling import Scaling
 from cmr.methods.scatter import class_sums
 from cmr.params import Params as BaseParams
 
-INFO = MethodInfo(
-    title="Class means",
-    implementation="own",
-    modalities=1,
-    labels=True,
-    stochastic=False,
-)
+INFO = MethodInfo(title="Class means", implementation="own", modalities=1, labels=True, stochastic=False)
 
 
 class Params(BaseParams):  # each a default and a description; in a configuration: params, tune, sweep

@@ -27,8 +27,10 @@ def decoded(file: Path, encoding: str = "", remedy: str = SAVE_AS_UTF8) -> str:
     Raises `UserError` that names the line, what stands there, and the ``remedy``.
     """
     raw = file.read_bytes()
-    if not encoding:
-        encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    if not encoding and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        log.info("%s: UTF-16, by its byte order mark", file)
+        encoding = "utf-16"
+    encoding = encoding or "utf-8"
     try:
         return raw.decode(encoding).removeprefix("\ufeff")
     except LookupError:

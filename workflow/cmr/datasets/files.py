@@ -62,14 +62,15 @@ def _inside(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
     if re.match(r"[A-Za-z]:[/\\]", path):
         return "", f"{path} is absolute, on another system; make it relative to the table's folder"
     if os.path.isabs(path):
-        return (os.path.relpath(path, folder), "") if _within(path, data_root) else ("", f"{path} is {ABSOLUTE}")
+        return (
+            (os.path.relpath(path, folder), "")
+            if _within(path, data_root)
+            else ("", f"{path} is absolute and not in data_root")
+        )
     relative = os.path.normpath(path)
     return ("", f"{path} {LEAVES}") if relative == ".." or relative.startswith("../") else (relative, "")
 
 
-ABSOLUTE = (
-    "absolute and not in data_root; make it relative to the table's folder, or set data_root to a folder above it"
-)
 LEAVES = (
     "leaves the folder of the data; put the table into a folder above its files, link their folder into the table's, "
     "or write absolute paths and set data_root"
@@ -82,7 +83,7 @@ def _nearest_file(path: str) -> str:
     return f"; did you mean {name!r}?" if name else ""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _files_by_letters(folder: str) -> dict[str, str]:
     try:
         return {_letters(name): name for name in os.listdir(folder)}

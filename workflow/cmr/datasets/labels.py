@@ -80,7 +80,7 @@ class LabelReader:
         """
         missing = NO_LABEL if self.no_label is None else frozenset(map(str, self.no_label))
         labels, texts = [], []
-        for row, cell in enumerate(cells):
+        for row, cell in enumerate(map(_unwrapped, cells)):
             names = [name for name in _names(cell, row, where) if name not in missing]
             labels.append(names)
             if names and isinstance(cell, str | bytes):
@@ -99,6 +99,7 @@ class LabelReader:
             return
         lists = {row: found for row in texts if (found := as_list(labels[row][0])) is not None}
         if lists and len(lists) == len(texts):
+            log.info("%s: all labels are written as lists, such as %r", source, labels[texts[0]][0])
             for row, values in lists.items():
                 labels[row] = _names(values, row, where)
         elif self.separator:
@@ -111,7 +112,6 @@ class LabelReader:
 
 def _names(cell: Any, row: int, where: Callable[[int], str]) -> list[str]:
     """The names in one cell. Raises `UserError` for what is no label."""
-    cell = _unwrapped(cell)
     try:
         parts = [_unwrapped(part) for part in cell] if _is_several(cell) else [cell]
         return [name for part in parts if (name := _name(part))]

@@ -1,4 +1,11 @@
-"""Features that a user already has, in files of their own: straight to a method, without extraction."""
+"""Features that a user already has, in files of their own: straight to a method, without extraction.
+
+A reference is FILE or FILE:KEY, relative to the configuration file. A file that holds one array needs no key. In files
+of MATLAB's ``name/i`` is the i-th cell, from 0, and ``data.Y`` a field; in HDF5 a key may be a path, or a group that
+holds one array. Where HDF5 files have ``ids`` beside their arrays, rows are matched by them. Labels are integers,
+names, a matrix of 0 and 1, or cells that hold several. What has two meanings stops with a line that names the parameter
+which decides.
+"""
 
 import logging
 import re
@@ -50,8 +57,6 @@ SEED = 0
 
 
 class Params(BaseParams):
-    """A reference is FILE or FILE:KEY, relative to the configuration file."""
-
     features: dict[str, str | dict[str, str]] = Field(
         {}, description="modality → reference, or modality → part → reference (parts: train, validation, test)"
     )
@@ -67,8 +72,8 @@ class Params(BaseParams):
     )
     no_label: list[str | int] | None = Field(
         None,
-        description="labels that stand for none, besides empty and NaN; null: nan, None, <NA> and NaT, and a question "
-        "where -1, NA or none may be such",
+        description="labels that stand for none, besides empty and NaN; null: nan, None and NaT, and a question where "
+        "-1, NA or none may be such",
     )
     transposed: list[str] = Field([], description="modalities, or labels, whose matrices hold items as columns")
     index: dict[str, str] = Field(

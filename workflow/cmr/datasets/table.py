@@ -1,4 +1,10 @@
-"""The user's own pairs: a table with one row an item, one column of paths or texts a modality, and labels."""
+"""The user's own pairs: a table with one row an item, one column of paths or texts a modality, and labels.
+
+What has one meaning is read, and the log of the job says so where it is unusual: columns separated by ';', '|' or tabs,
+UTF-16, lists that were written as text (``['cat', 'dog']``), quotation marks that close no cell, backslashes in paths,
+accents in the other Unicode form, val and dev for validation. What has two meanings stops with a line that names the
+parameter which decides.
+"""
 
 import logging
 import math
@@ -19,11 +25,10 @@ from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.labels import LabelReader, as_list
 from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import same_content, stratified
-from cmr.errors import UserError
-from cmr.features.base import BadContent
-from cmr.features.images import read_rgb
+from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
+from cmr.pictures import read_rgb
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +71,8 @@ class Params(BaseParams):
     )
     no_label: list[str | int] | None = Field(
         None,
-        description="labels that stand for none, besides empty cells; null: nan, None, <NA> and NaT, and a question "
-        "where -1, NA or none may be such",
+        description="labels that stand for none, besides empty cells; null: nan, None and NaT, and a question where "
+        "-1, NA or none may be such",
     )
     split: str = Field(
         "", description="column that holds train, validation (or val, dev) or test; empty: a seeded split"

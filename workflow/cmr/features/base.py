@@ -17,7 +17,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from cmr.data import Items
-from cmr.errors import UserError
 from cmr.params import Params
 from cmr.store import Rows
 
@@ -32,14 +31,6 @@ class Source(Protocol):
 
 Content = TypeVar("Content")
 """What one item is to an extractor: the `Path` of a file, a text (`str`), or a vector that is ready."""
-
-
-class BadContent(UserError):
-    """Content that cannot be decoded; the runner adds the item's id to the message."""
-
-    def __init__(self, content: object, reason: str):
-        super().__init__(f"{content}: {reason}")
-        self.content, self.reason = content, reason
 
 
 @dataclass(frozen=True)

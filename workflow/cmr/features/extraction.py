@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from cmr import store
-from cmr.errors import UserError
-from cmr.features.base import BadContent, Content, Extractor
+from cmr.errors import BadContent, UserError
+from cmr.features.base import Content, Extractor
 from cmr.params import canonical
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from scipy.fft import dct
 from scipy.signal import resample_poly
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-from cmr.features.base import BadContent, Extractor
+from cmr.errors import BadContent
+from cmr.features.base import Extractor
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from cmr.errors import UserError
 from cmr.features.base import Extractor
-from cmr.features.images import read_rgb
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
+from cmr.pictures import read_rgb
 
 INFO = ExtractorInfo(
     title="SIFT bag of visual words",

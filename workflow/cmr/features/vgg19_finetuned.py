@@ -24,8 +24,8 @@ from tqdm import trange
 from cmr.device import set_threads
 from cmr.features.classic_networks import FullyConnected, empty, load, up_to
 from cmr.features.images import batches
+from cmr.features.learning import seeded, shares
 from cmr.features.networks import as_input, computing, exact_float32
-from cmr.features.training import seeded, shares
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 

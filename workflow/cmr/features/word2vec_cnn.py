@@ -27,8 +27,8 @@ from torch.nn.utils.rnn import pad_sequence
 from cmr.device import set_threads
 from cmr.errors import UserError
 from cmr.features import weights
+from cmr.features.learning import seeded, shares
 from cmr.features.texts import WordExtractor, words
-from cmr.features.training import seeded, shares
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 

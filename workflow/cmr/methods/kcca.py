@@ -15,17 +15,18 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import psutil
 import scipy.linalg
 from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from cmr.data import Part
+from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import RANK_TOLERANCE, canonical_pairs, covariance, with_ridge
-from cmr.methods.memory import require_memory
 from cmr.methods.scaling import Scaling, fit_each
 
 INFO = MethodInfo(
@@ -125,3 +126,13 @@ class KCCA(Method):
             for name in ("rows", "coefficients", "offset")
         )
         self.spread = {m: float(state[f"{m}.spread"][0]) for m in self.modalities}
+
+
+def require_memory(what: str, needed: int) -> None:
+    """Raises `UserError` where ``needed`` bytes are not free; ``what`` names the method and the matrices."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"{what}: {needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free; "
+            "use fewer training rows or a machine with more memory"
+        )

@@ -7,10 +7,10 @@ import numpy as np
 from cmr import create
 from cmr.data import TRAIN, Items, Split, View, paired
 from cmr.dictionary.base import Dictionary
-from cmr.inputs import CHOOSING, read_features
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
+from cmr.row_source import CHOOSING, read_features
 from cmr.store import Rows, write_groups
 
 

@@ -1,8 +1,9 @@
-"""Reads embeddings and labels that the workflow did not write."""
+"""Measures embeddings that the workflow did not make: two files of them, and labels."""
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,12 +11,54 @@ import numpy as np
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells
 from cmr.errors import UserError
+from cmr.evaluation import mean_average_precisions, scorer
 from cmr.store import open_hdf5
 
 log = logging.getLogger(__name__)
 
 HDF5_SUFFIXES = {".h5", ".hdf5"}
 HDF5_NAMES = ("embeddings", "features")
+
+
+def metrics_of_files(
+    a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
+) -> dict[str, Any]:
+    """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
+
+    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``; where ties leave them open,
+    the same with ties resolved the worst and the best way under ``pessimistic`` and ``optimistic``; and the numbers of
+    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. Raises `UserError`
+    where the files do not match.
+    """
+    if at < 1:
+        raise UserError(f"--at {at}: a cut is at least 1")
+    (first, first_ids), (second, second_ids), known = read_embeddings(a), read_embeddings(b), read_labels(labels)
+    classes = known.values
+    if not len(first) == len(second) == len(classes):
+        raise UserError(
+            f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
+            "row i of each must be the same item"
+        )
+    if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
+        row = int(np.flatnonzero(first_ids != second_ids)[0])
+        raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
+    forward, backward = (
+        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
+        for x, y in ((first, second), (second, first))
+    )
+    found = {
+        ties: {
+            name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+            for name, there, back in zip(("map@all", f"map@{at}"), forward[ties], backward[ties], strict=True)
+        }
+        for ties in forward
+    }
+    fixed = found.pop("fixed")
+    bounds = found if found["pessimistic"] != found["optimistic"] else {}
+    # Row i of both files is one item, so that a query with a label has its own item for a relevant one.
+    without = len(known.unlabelled)
+    counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
+    return fixed | bounds | counts
 
 
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
