@@ -7,10 +7,8 @@ from cmr import config
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
 
-Entry = Mapping[str, Any]
 
-
-def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Entry]) -> dict[str, Any]:
+def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """As a user would write it: each entry of the runs' records once, and the experiments as they are given."""
     fits = [fit for run in runs for fit in run["fits"]]
     return {
@@ -22,7 +20,7 @@ def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Entry
     }
 
 
-def _distinct(entries: Iterable[Entry]) -> list[Entry]:
+def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({canonical(entry): entry for entry in entries}.values())
 
 

@@ -101,7 +101,7 @@ wildcard_constraints:
 
 def inputs_of(stage):
     """The input of a rule: all files that its job may read of other results."""
-    return lambda wildcards: PLAN.result(stage, wildcards).inputs
+    return lambda wildcards: PLAN.result(stage, wildcards).input_files
 
 
 def gpus(info):

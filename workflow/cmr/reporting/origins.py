@@ -15,7 +15,6 @@ from cmr.reporting.protocols import Protocol
 from cmr.reporting.runs import Run, identity
 from cmr.reporting.significance import BEST
 
-Entry = Mapping[str, Any]
 VERBATIM = ("params", "tune", "sweep")
 
 
@@ -47,12 +46,12 @@ def _best(block: Block) -> dict[str, str]:
     return {"metric": block.metric, "method": best.name, "value": best.cells[AVERAGE].text, "chance": chance}
 
 
-def _features(run: Run) -> list[Entry]:
+def _features(run: Run) -> list[Mapping[str, Any]]:
     """The features of all fits of a run, each once."""
     return list({canonical(f): f for fit in run.fits for f in fit["features"]}.values())
 
 
-def _feature(feature: Entry) -> str:
+def _feature(feature: Mapping[str, Any]) -> str:
     return f"{feature['modality']}: {title_of('extractors', feature['extractor'])}"
 
 
