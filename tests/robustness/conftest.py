@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from robustness.toys import workflow
+
 HERE = Path(__file__).parent
 AREAS = {
     "test_kill": "SIGKILL at random moments of a whole run",
     "test_disk": "Full disk, read-only folder, no permission, vanishing files",
     "test_bad_configuration": "Configurations",
     "test_bad_tables": "Tables: CSV, JSON lines, parquet",
+    "test_labels_everywhere": "Labels, by every way that they come in",
     "test_bad_matrices": "Ready features: .npy, .npz, .mat, .h5, pickles",
     "test_bad_images": "Pictures",
     "test_bad_texts": "Texts",
@@ -21,8 +24,11 @@ AREAS = {
     "test_honest_report": "Reports that could mislead",
     "test_markup": "Markup in texts and names",
     "test_lock": "The lock",
+    "test_copies": "Copies, merges, clocks, profiles",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
+
+finished_once, finished, fresh = workflow.finished_once, workflow.finished, workflow.fresh
 
 _passed, _failed, _mended = Counter(), Counter(), {}
 

@@ -135,6 +135,9 @@ REFUSED = {
 TOLD = {"case": "differ in case alone"}
 
 
+@pytest.mark.mended(
+    "lists that pandas wrote as text were one class, and blanks or accents in two forms made two of one"
+)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", ONE_MEANING)
 def test_what_has_one_meaning_is_read(tmp_path, caplog, way, case):
@@ -145,6 +148,9 @@ def test_what_has_one_meaning_is_read(tmp_path, caplog, way, case):
     assert TOLD.get(case, "") in caplog.text
 
 
+@pytest.mark.mended(
+    "labels 'nan', 'None' and '<NA>' were classes, and so were -1, 'NA' and 'cat;dog' without a question"
+)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_has_none_or_two_is_told(tmp_path, way, case):
@@ -155,6 +161,9 @@ def test_what_has_none_or_two_is_told(tmp_path, way, case):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.mended(
+    "`cmr metrics` took a byte order mark and blanks for a part of labels, and missing labels for a class"
+)
 @pytest.mark.parametrize("case", [*ONE_MEANING, *REFUSED])
 def test_metrics_read_them_alike(tmp_path, case):
     labels, expected = (ONE_MEANING | REFUSED)[case]

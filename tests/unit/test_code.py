@@ -43,7 +43,15 @@ def package(tmp_path, monkeypatch):
 
 def forget():
     """As a new process would start."""
-    for function in (code.of_stage, code.modules, code.imported, code._nodes, code._file, code._hash_of, registry.parsed):
+    for function in (
+        code.of_stage,
+        code.modules,
+        code.imported,
+        code._nodes,
+        code._file,
+        code._hash_of,
+        registry.parsed,
+    ):
         function.cache_clear()
 
 

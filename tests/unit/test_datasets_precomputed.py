@@ -536,3 +536,21 @@ def test_rows_as_objects_are_stacked(tmp_path, rows, problem):
     else:
         assert matrix(reference).shape == (12, 3)
         assert matrix(reference).dtype == np.float32
+
+
+def test_equal_rows_of_features_stay_in_one_part(tmp_path):
+    """Five captions a picture: without it a test picture is a training picture, and noise is learned by heart."""
+    generator = np.random.default_rng(0)
+    pictures = np.repeat(generator.normal(size=(60, 4)), 5, axis=0)
+    made = two(tmp_path, 300, image=pictures, text=generator.normal(size=(300, 3)), y=np.repeat(np.arange(60) % 3, 5))
+    parts = made.split(made.prepare(), "default").table["part"].to_numpy().reshape(60, 5)
+    assert (parts == parts[:, :1]).all()
+    assert set(parts[:, 0]) == {"train", "validation", "test"}
+
+
+def test_rows_that_name_the_class_keep_nothing_together_and_it_is_said(tmp_path, caplog):
+    labels = np.arange(60) % 3
+    made = two(tmp_path, 60, image=np.arange(120.0).reshape(60, 2), text=np.eye(3)[labels], y=labels)
+    parts = made.split(made.prepare(), "default").table["part"]
+    assert parts.value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
+    assert "text: its rows name classes rather than items" in caplog.text

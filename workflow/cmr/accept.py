@@ -199,9 +199,7 @@ def _rewrite(result: Result, now: Origin, compared: list[str]) -> None:
     changes["accepted"] = [*(a.model_dump() for a in then.accepted), note.model_dump()]
     if result.stage == "evaluate":
         changes["fits"] = [read_json(fit.record) for fit in result.sources("fit")]
-    times = os.stat(result.record)
     write_json(result.record, read_json(result.record) | changes)
-    os.utime(result.record, ns=(times.st_atime_ns, times.st_mtime_ns))  # Snakemake makes again what is older
 
 
 def described(outcome: Outcome) -> str:

@@ -128,27 +128,34 @@ def bare(source: str, nodes: Iterable[ast.AST]) -> str:
 
     ``nodes``: those of its tree, of which strings and expressions count.
     """
-    lines = [bytearray(line.encode()) for line in source.split("\n")]  # columns of the tree count bytes
     nodes = list(nodes)
-    for node in nodes:
-        if isinstance(node, ast.Expr) and _is_string(node.value):
-            _blank(lines, node.value)  # a docstring, or one below an assignment
+    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr) and _is_string(node.value)}
+    strings = [node for node in nodes if isinstance(node, ast.JoinedStr) or _is_string(node)]
+    lines = [bytearray(line.encode()) for line in source.split("\n")]  # columns of the tree count bytes
+    for docstring in docstrings:  # one below an assignment too
+        _blank(lines, docstring)
     outside = [bytearray(line) for line in lines]
-    for node in nodes:
-        if isinstance(node, ast.JoinedStr) or _is_string(node):
-            _blank(outside, node)
+    for node in strings:
+        _blank(outside, node)
+    within = {number for node in strings if node not in docstrings for number in _lines(node)[:-1]}
     comments = [line.find(b"#") for line in outside]
-    cut = [line if at < 0 else line[:at] for line, at in zip(lines, comments, strict=True)]
-    return "\n".join(text for line in cut if (text := line.decode().rstrip()))
+    cut = [(line if at < 0 else line[:at]).decode() for line, at in zip(lines, comments, strict=True)]
+    kept = [text if number in within else text.rstrip() for number, text in enumerate(cut)]
+    return "\n".join(text for number, text in enumerate(kept) if text or number in within)
 
 
 def _is_string(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
+def _lines(node: Any) -> range:
+    """The lines, from 0, that a string stands on; all but the last end within it."""
+    return range(node.lineno - 1, node.end_lineno)
+
+
 def _blank(lines: list[bytearray], node: Any) -> None:
     """Overwrites a string with blanks."""
-    for number in range(node.lineno - 1, node.end_lineno):
+    for number in _lines(node):
         start = node.col_offset if number == node.lineno - 1 else 0
         end = node.end_col_offset if number == node.end_lineno - 1 else len(lines[number])
         lines[number][start:end] = b" " * (end - start)

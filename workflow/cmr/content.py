@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,8 @@ from cmr.publish import atomic
 RACY_NS = 2 * 10**9
 THREADS = 8
 ABSENT = ""
+ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
+CHARACTERS = {code: character for character, code in ESCAPES.items()}
 
 Status = tuple[int, int, int, int]
 """Size, times of change (of the content, of the file) in nanoseconds, inode."""
@@ -25,9 +29,18 @@ def joint_hash(files: Iterable[tuple[str, str]]) -> str:
 
 
 def line(pair: tuple[str, str]) -> str:
-    """``<sha256>  <name>``."""
+    """``<sha256>  <name>``; as ``sha256sum`` does, with a backslash in front where the name needs escapes."""
     name, found = pair
-    return f"{found}  {name}\n"
+    escaped = re.sub(r"[\\\n\r]", lambda character: ESCAPES[character[0]], name)
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{found}  {escaped}\n"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """What `line` wrote, without the end of the line."""
+    marked = text.startswith("\\")
+    found, name = text[marked : marked + 64], text[marked + 66 :]
+    return re.sub(r"\\[\\nr]", lambda code: CHARACTERS[code[0]], name) if marked else name, found
 
 
 class Hashes:
@@ -53,7 +66,7 @@ class Hashes:
         return found
 
     def of_all(self, paths: Iterable[str | Path]) -> list[str]:
-        """The hashes of files, in their order; `ABSENT` for those that are not there."""
+        """The hashes of files, in their order; `ABSENT` for those that are not there, and for what is no file."""
         places = [os.path.abspath(path) for path in paths]
         statuses = [_status(place) for place in places]
         found = [self._remembered(p, s) if s else ABSENT for p, s in zip(places, statuses, strict=True)]
@@ -78,8 +91,8 @@ class Hashes:
     def _of_folder(self, folder: str) -> dict[str, tuple[Status, str]]:
         if folder not in self.known:
             try:
-                lines = self._file(folder).read_text("utf-8", "surrogateescape").splitlines()
-                self.known[folder] = dict(_parsed(text) for text in lines)
+                text = self._file(folder).read_bytes().decode("utf-8", "surrogateescape")
+                self.known[folder] = dict(_parsed(line) for line in text.split("\n")[:-1])
             except (OSError, ValueError):  # not there, or not of ours: it is only a memory
                 self.known[folder] = {}
         return self.known[folder]
@@ -112,6 +125,8 @@ def _status(place: str) -> Status | None:
         found = os.stat(place)
     except OSError:
         return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
@@ -122,8 +137,7 @@ def _parsed(text: str) -> tuple[str, tuple[Status, str]]:
 
 def read_list(path: str | Path) -> list[tuple[str, str]]:
     """The (name, sha256) pairs of a file of such lines."""
-    lines = Path(path).read_text("utf-8").split("\n")[:-1]
-    return [(text[66:], text[:64]) for text in lines]
+    return [_pair(text) for text in Path(path).read_text("utf-8").split("\n")[:-1]]
 
 
 def write_list(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:

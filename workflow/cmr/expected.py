@@ -3,9 +3,10 @@
 A result whose record says another identity is made again, whatever the times of files say.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cmr import code, content, records
 from cmr.content import Hashes
@@ -61,14 +62,20 @@ class Expected:
         return self.origins[result.record]
 
     def contents(self, result: Result) -> str:
-        """The hash of the list of files that a stage found, as they are now; those that are not here count as found."""
-        if result.stage not in ("download", "prepare") or not Path(result.record).exists():
+        """The hash of the list of files that a stage found, as they are now; those that are not here count as found.
+
+        Empty where there are none, and where the list is gone or damaged, so that the stage makes it again.
+        """
+        if result.stage not in ("download", "prepare") or records.recorded_identity(result.record) is None:
             return ""
         record = read_json(result.record)
-        if not isinstance(record, dict) or not record.get("contents"):
+        try:
+            pairs = _listed(result, record) if record["contents"] else []
+            folder = self.machine.unanchored(record["root"])
+        except (KeyError, FileNotFoundError):
             return ""
-        pairs = list(record["files"].items()) if result.stage == "download" else content.read_list(result.files[1])
-        folder = self.machine.unanchored(record["root"])
+        if not pairs:
+            return ""
         now = self.hashes.of_all([f"{folder}/{name}" for name, _ in pairs])
         self.absent[result.record] = now.count(content.ABSENT)
         return content.joint_hash((name, new or old) for (name, old), new in zip(pairs, now, strict=True))
@@ -80,6 +87,11 @@ class Expected:
             origin = self.of(result)
             if identity != origin.identity and Path(result.record).exists():
                 yield Stale(result, tuple(_causes(result.record, origin)))
+
+
+def _listed(result: Result, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, sha256) of the files that a stage found."""
+    return list(record["files"].items()) if result.stage == "download" else content.read_list(result.files[1])
 
 
 def _causes(path: str, now: records.Origin) -> Iterator[str]:

@@ -46,8 +46,9 @@ PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 JOB_FILE = str(HERE / "workflow" / "scripts" / "job.py")
 JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {threads} {output.record:q}"
 
+# What would be another result now is made again, whatever Snakemake's notes and the times of files say.
+snakemake_internals.leave_to_records()
 if not workflow.remote_exec:
-    # What would be another result now is made again, whatever the times of files say.
     STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 import pooch
 import requests
 
-from cmr import project, registry
+from cmr import project
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
@@ -68,11 +68,6 @@ class Downloaded(Dataset):
     def files(self) -> list[str]:
         """The raw files that these parameters need."""
         raise NotImplementedError
-
-    @property
-    def raw(self) -> Path:
-        """The folder of the raw files, kept between projects."""
-        return self.cache / "datasets" / registry.info("datasets", type(self).__module__.rpartition(".")[2]).raw
 
     def download(self) -> dict[str, str]:
         return fetch(self.raw.name, self.files(), self.raw)

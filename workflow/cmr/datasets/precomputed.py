@@ -10,6 +10,7 @@ which decides.
 import logging
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ class Precomputed(Dataset):
 
         if self.params.index or rows["part"].all():
             return dict(untrained(rows, parts(rows)))
-        return without_place(rows, lambda some: range(len(some)), parts, self.params.shares)
+        return without_place(rows, lambda some: list(self.groups(Items(some, kinds))), parts, self.params.shares)
 
     def features(self, modality: str, name: str) -> Rows:
         if name or modality not in self.params.features:
@@ -141,9 +142,21 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        strata = [labels[0] for labels in items.table["labels"]]
-        refuse_rare("params.labels", strata, range(len(strata)), self.params.shares)
-        return stratified(strata, self.params.shares, SEED)
+        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
+        refuse_rare("params.labels", strata, groups, self.params.shares)
+        return stratified(strata, self.params.shares, SEED, groups)
+
+    def content_keys(self, items: Items, modality: str) -> pd.Series:
+        """Equal rows of features are one content, such as a picture that stands beside each of its captions.
+
+        Not where there are hardly more different rows than classes: they name the class, then, and no item.
+        """
+        rows = self.features(modality, "")
+        keys = {item: blake2b(row.tobytes()).digest() for item, row in zip(rows.ids, rows.values, strict=True)}
+        if len(set(keys.values())) <= 2 * len(items.classes):
+            log.warning("%s: its rows name classes rather than items; equal ones may lie in several parts", modality)
+            keys = {}
+        return items.table["id"].where(items.table[modality].notna()).map(keys)
 
     def _indexed(self, items: Items) -> np.ndarray:
         if self._own_labels():

@@ -19,12 +19,12 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items
+from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.labels import LabelReader, as_list
 from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import same_content, stratified
+from cmr.datasets.splitting import stratified
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -124,11 +124,16 @@ class Table(Dataset):
         extra = ["part"] if params.split else []
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
+    def split(self, items: Items, name: str) -> Split:
+        """Where items have ids, the order of the table's rows decides nothing."""
+        by_id = items.table.sort_values("id", ignore_index=True) if self.params.id else items.table
+        return super().split(Items(by_id, items.kinds), name)
+
     def parts(self, items: Items, name: str) -> np.ndarray:
         """What the split column says, or the seeded split."""
         if self.params.split:
             return items.table["part"].to_numpy(str)
-        strata, groups = [labels[0] for labels in items.table["labels"]], list(same_content(items))
+        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
         refuse_rare(f"{self._file()}: {self.params.label}", strata, groups, SHARES)
         return stratified(strata, SHARES, SEED, groups=groups)
 
@@ -156,7 +161,7 @@ class Table(Dataset):
             return Items(some.reset_index(drop=True), kinds)
 
         return without_place(
-            rows, lambda some: list(same_content(items(some))), lambda some: self.parts(items(some), ""), SHARES
+            rows, lambda some: list(self.groups(items(some))), lambda some: self.parts(items(some), ""), SHARES
         )
 
     def _labels(self, table: pd.DataFrame, file: Path) -> list[list[str]]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cmr.data import Items
 from cmr.datasets.downloads import Downloaded, fetch
-from cmr.datasets.splitting import same_content, stratified
+from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -95,7 +95,7 @@ class TuxpaintStamps(Downloaded):
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(same_content(items)))
+        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
 
     def _packages(self) -> list[Path]:
         return sorted(self.raw.glob(f"{PACKAGE}_*.deb"))

@@ -13,7 +13,7 @@ from typing import Any
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.publish import read_json
-from cmr.reporting.agreement import agreeing
+from cmr.reporting.agreement import agreeing, separated_notes
 from cmr.reporting.runs import Run, identity
 
 AVERAGE = "average"
@@ -44,7 +44,7 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: a line for each group of runs that is left out, as it does not agree with the others."""
+    """``notes``: what a reader must know of the runs as a whole: which are left out, and what splits separate."""
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
@@ -105,7 +105,7 @@ def load(results: str | Path, experiments: Iterable[str | Path] | None = None) -
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, tuple(notes))
+    return Collection(results, experiments_shown, (*notes, *separated_notes(shown)))
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:

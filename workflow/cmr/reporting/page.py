@@ -62,6 +62,7 @@ def build(
     tables.write_all(out / "tables", rows, blocks, everything, printed)
     context = {
         "title": title,
+        "notes": collection.notes,
         "protocols": compared,
         "overview": origins.overview(compared, blocks),
         "blocks": blocks,
