@@ -32,6 +32,7 @@ from cmr.store import SCHEMA_VERSION, TEXT, new_hdf5, set_attributes, write_json
 
 SCORES_AT_ONCE = 2**24
 PRODUCTS_AT_ONCE = 2**20
+ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 
 ScoreBlock = Callable[[slice], Any]
 """Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
@@ -364,7 +365,7 @@ def metrics_of_files(
         row = int(np.flatnonzero(first_ids != second_ids)[0])
         raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
     forward, backward = (
-        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
+        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads, ALL_TIES)
         for x, y in ((first, second), (second, first))
     )
     found = {
@@ -388,8 +389,9 @@ def mean_average_precisions(
     gallery_labels: np.ndarray,
     cuts: Sequence[int | None] = (None,),
     threads: int | None = None,
+    ties: Sequence[Ties] = ("fixed",),
 ) -> dict[Ties, list[float]]:
-    """mAP at each cut (None: all results) of one direction, by how ties are resolved, and nothing else.
+    """mAP at each cut (None: all results) of one direction, by each way to resolve ties, and nothing else.
 
     Labels as `shared_labels` takes them.
     """
@@ -398,14 +400,14 @@ def mean_average_precisions(
     def work(rows: slice, scores: Any) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
         ranking = rank(scores, relevance, top=0)
-        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ways))
+        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
         open_ = np.flatnonzero(ranking.tied)
-        for way, ties in enumerate(ways[1:] if len(open_) else (), 1):
-            again = rank(scores[open_], relevance[open_], top=0, ties=ties)
-            found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
+        for way, name in enumerate(ties):
+            if name != "fixed" and len(open_):
+                again = rank(scores[open_], relevance[open_], top=0, ties=name)
+                found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
         return found
 
-    ways: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
     means = np.concatenate(blocks, axis=2).mean(axis=2)
-    return {ties: means[way].tolist() for way, ties in enumerate(ways)}
+    return {name: means[way].tolist() for way, name in enumerate(ties)}
