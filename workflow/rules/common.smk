@@ -49,7 +49,10 @@ JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {thr
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
 if not workflow.remote_exec:
-    STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+    try:
+        STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+    except UserError as error:
+        raise WorkflowError(str(error))
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)
