@@ -64,10 +64,9 @@ def metrics_of_files(
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The matrix (n, d), float32 or float64 as stored, and the ids (n,) where the file has them.
 
-    Each row is multiplied by a power of two that brings its largest value near 1: cosines are the same, and lengths
-    neither vanish nor overflow.
-    ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Raises `UserError` that names the file
-    for what is no finite matrix of numbers.
+    ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Each row is multiplied by a power of two
+    that brings its largest value near 1: cosines are the same, and lengths neither vanish nor overflow. Raises
+    `UserError` that names the file for what is no finite matrix of numbers.
     """
     path, ids = Path(path), None
     if path.suffix == ".npy":
