@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cmr import config
+from cmr import boundary, config
+from cmr.machine import Machine
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
 
@@ -22,6 +23,12 @@ def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mappi
 
 def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({canonical(entry): entry for entry in entries}.values())
+
+
+def check_trust(run: Mapping[str, Any], machine: Machine, source: str) -> None:
+    """Raises `UserError` where the record asks for trust that the user's own configuration does not give."""
+    entries = [entry for fit in run["fits"] for entry in (fit["data"], *fit["features"])]
+    boundary.check_trust(entries, machine.trusted, source)
 
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 import math
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 HERE = Path(workflow.basedir)
 sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
-from cmr import cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
+from cmr import boundary, cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -58,11 +59,16 @@ if not workflow.remote_exec:
         print(line, file=sys.stderr)
 
 
+WORKING = ExitStack()  # left when Snakemake ends
+
+
 def start():
     """Before the first job: what would let all of them fail is said at once."""
     snakemake_internals.lift_rate_limit(workflow)
     try:
         cluster.check_writable(paths.RESULTS)
+        os.makedirs(paths.RESULTS, exist_ok=True)
+        WORKING.enter_context(boundary.in_use(paths.RESULTS))
         if on_cluster():
             cluster.preflight(SITE, SITE_FILE)
             os.environ.update(SITE.environment)  # sbatch hands it on to the jobs

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from cmr import registry
+from cmr.boundary import without_trust
 from cmr.params import canonical
 from cmr.recorded import configuration as recorded_configuration
 from cmr.reporting.collect import AVERAGE, Collection, Index
@@ -61,6 +62,8 @@ def _feature(feature: Mapping[str, Any]) -> str:
 def configuration(index: Index, title: str) -> str:
     """A config.yaml that asks for one experiment's runs again, from what the runs recorded."""
     recorded = {"title": title, **recorded_configuration([run.record for run in index.runs], [index.configuration])}
+    for key in ("datasets", "features"):
+        recorded[key] = [without_trust(entry) for entry in recorded[key]]
     return yaml.safe_dump(
         _without_empty(recorded), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
