@@ -39,7 +39,7 @@ def plain(path: str | Path) -> Path:
 
 
 def named(tree: str | Path, path: str) -> Path:
-    """Where a path lies that a record names, relative to ``tree``. Raises `UserError` where its name leaves the tree."""
+    """Where a path that a record names lies in ``tree``. Raises `UserError` where its name leaves the tree."""
     parts = path.split("/") if isinstance(path, str) else [".."]
     if {"", ".", ".."} & set(parts) or "\0" in path:
         raise UserError(f"{tree}: a record names {path!r}, which is no path within the results; it is not opened")
@@ -68,7 +68,8 @@ def content(root: str | Path, name: str, results: str | Path, folders: Iterable[
     path = os.path.abspath(os.path.join(root, name))
     allowed = [*folders, *([root] if _lies_in(root, results) else [])]
     if not any(_lies_in(path, folder) for folder in allowed):
-        raise UserError(f"{name}: outside of {root} and of the folders that your configuration names (--config); it is not opened")
+        yours = "the folders that your configuration names (--config)"
+        raise UserError(f"{name}: outside of {root} and of {yours}; it is not opened")
     if _lies_in(path, results):
         within(results, path, folders)
     return plain(path)
@@ -182,8 +183,8 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The value in a file. Raises `ValueError` or `yaml.YAMLError` for what is none, and for a key that stands twice."""
-    return yaml.load(plain(path).read_text("utf-8"), _Loader)  # noqa: S506  (a safe loader)
+    """The value in a file. Raises `ValueError` or `yaml.YAMLError` for what is none or has a key twice."""
+    return yaml.load(plain(path).read_text("utf-8"), _Loader)  # a safe loader
 
 
 # Arrays in HDF5 --------------------------------------------------------------------------------------------------
@@ -191,6 +192,7 @@ def read_yaml(path: str | Path) -> Any:
 
 def check_links(file: Any) -> None:
     """Raises `ValueError` where an open HDF5 file has a link to another file."""
+
     def check(name: str, link: Any) -> None:
         if hasattr(link, "filename"):  # h5py.ExternalLink
             raise ValueError(f"{name} is a link to another file; copy what it points to into this one")

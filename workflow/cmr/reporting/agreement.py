@@ -35,12 +35,12 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 def separated_notes(runs: Iterable[Run]) -> list[str]:
     """A line for each split whose parts share contents: a picture, a text or a vector in training and in test."""
     found = []
-    for data, split, results in dict.fromkeys((run.data, run.split, run.results) for run in runs):
-        record = Path(paths.inside(str(results), paths.RECORDS["split"].format(data=data, split=split)))
+    for run in {(run.data, run.split): run for run in runs}.values():
+        record = run.place(paths.RECORDS["split"].format(data=run.data, split=run.split))
         for pair, count in (read_json(record) if record.exists() else {}).get("separated", {}).items():
             first, second = pair.split(", ")
             what = "share a picture, a text or a vector with"
-            found.append(f"{data}, {split}: {count} {second} items {what} {first} items")
+            found.append(f"{run.data}, {run.split}: {count} {second} items {what} {first} items")
     return found
 
 
