@@ -7,7 +7,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from pydantic import BaseModel  # noqa: E402
 
 from cmr import cluster, config, registry  # noqa: E402
+from cmr.info import Info  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by docs/generate.py. -->\n"
@@ -27,12 +28,17 @@ TITLES = {
     "methods": "Methods",
     "metrics": "Metrics",
 }
+ONE_PAGE_EACH = ("methods", "extractors", "datasets")
+"""Kinds of plug-ins of which there are too many for one page."""
 BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
-PROVENANCE = {"own": "own code", "library": "from a library", "quoted": "quoted, not run"}
+IMPLEMENTATION = {"own": "own code", "library": "from a library", "quoted": "quoted, not run"}
 
 
 def main() -> None:
-    for file, text in files().items():
+    written = files()
+    for left in set(REFERENCE.rglob("*.md")) - set(written):  # of a plug-in that is gone
+        left.unlink()
+    for file, text in written.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
@@ -40,8 +46,10 @@ def main() -> None:
 def files() -> dict[Path, str]:
     """Every generated file, and what it should hold."""
     readme = ROOT / "README.md"
-    kinds = {REFERENCE / f"{kind}.md": plugin_page(kind) for kind in registry.FOLDERS}
-    return {readme: filled(readme.read_text("utf-8")), REFERENCE / "configuration.md": configuration_page(), **kinds}
+    reference = {REFERENCE / "configuration.md": configuration_page()}
+    for kind in registry.FOLDERS:
+        reference |= plugin_pages(kind)
+    return {readme: filled(readme.read_text("utf-8")), **reference}
 
 
 # README ------------------------------------------------------------------------------------------------------------
@@ -59,12 +67,18 @@ def filled(text: str) -> str:
 
 
 def method_table() -> str:
-    groups: dict[str, list[str]] = {"with labels": [], "without labels": [], "transductive": [], "quoted, not run": []}
+    names = grouped_methods(lambda name, info: f"`{name}`")
+    return table(["methods", ""], [[group, ", ".join(members)] for group, members in names.items()])
+
+
+def grouped_methods(shown: Callable[[str, Any], Any]) -> dict[str, list[Any]]:
+    """What is shown of each method, by what it sees."""
+    groups: dict[str, list[Any]] = {"with labels": [], "without labels": [], "transductive": [], "quoted, not run": []}
     for name, info in plugins("methods"):
         supervision = "with labels" if info.labels else "without labels"
         runs = "transductive" if info.transductive else supervision
-        groups["quoted, not run" if info.provenance == "quoted" else runs].append(f"`{name}`")
-    return table(["methods", ""], [[group, ", ".join(names)] for group, names in groups.items()])
+        groups["quoted, not run" if info.implementation == "quoted" else runs].append(shown(name, info))
+    return groups
 
 
 def dataset_table() -> str:
@@ -86,19 +100,35 @@ def plugins(kind: str) -> list[tuple[str, Any]]:
     return [(name, registry.info(kind, name)) for name in registry.names(kind)]
 
 
-def plugin_page(kind: str) -> str:
-    sections = [f"# {TITLES[kind]}\n", NOTE]
-    sections += [plugin_section(kind, name, info) for name, info in plugins(kind)]
-    return "\n".join(sections)
+def plugin_pages(kind: str) -> dict[Path, str]:
+    """One page of a kind; where there are many plug-ins, a page each and an index."""
+    index, head = REFERENCE / f"{kind}.md", [NOTE, f"# {TITLES[kind]}\n"]
+    if kind not in ONE_PAGE_EACH:
+        sections = [plugin_text(kind, name, info, "##", "../") for name, info in plugins(kind)]
+        return {index: "\n".join([*head, *sections])}
+    pages = {
+        REFERENCE / kind / f"{name}.md": f"{NOTE}\n{plugin_text(kind, name, info, '#', '../../')}"
+        for name, info in plugins(kind)
+    }
+    return {index: "\n".join([*head, *index_tables(kind), PAGES.format(kind=kind)]), **pages}
 
 
-def plugin_section(kind: str, name: str, info: Any) -> str:
-    """Title, what ``INFO`` says, the file's docstring, and the parameters."""
+PAGES = """```{{toctree}}
+:hidden:
+:glob:
+
+{kind}/*
+```
+"""
+
+
+def plugin_text(kind: str, name: str, info: Any, level: str, docs: str) -> str:
+    """Title, what ``INFO`` says, the file's docstring, and the parameters. ``docs``: the way to the folder docs."""
     file = registry.path(kind, name)
     facts = {"name": f"`{name}`, in `{file.relative_to(ROOT)}`", **stated(info)}
     if (ROOT / "docs" / kind / f"{name}.md").exists():
-        facts["measured"] = f"[here](../{kind}/{name}.md)"
-    parts = [f"## {info.title}\n", table(["", ""], [[key, value] for key, value in facts.items()])]
+        facts["measured"] = f"[here]({docs}{kind}/{name}.md)"
+    parts = [f"{level} {info.title}\n", table(["", ""], [[key, value] for key, value in facts.items()])]
     docstring = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
     parts.append(f"{docstring}\n")
     if parameters := parameter_table(registry.params_model(kind, name)):
@@ -106,11 +136,40 @@ def plugin_section(kind: str, name: str, info: Any) -> str:
     return "\n".join(parts)
 
 
-def stated(info: registry.Info) -> dict[str, str]:
+def index_tables(kind: str) -> list[str]:
+    """What one compares before choosing a plug-in, a row each, with a link to its page."""
+    if kind == "datasets":
+        rows = [
+            [link(kind, name), info.title, info.items, info.classes, ", ".join(info.modalities)]
+            for name, info in plugins(kind)
+        ]
+        return [table(["name", "title", "items", "classes", "modalities"], rows)]
+    if kind == "extractors":
+        rows = [
+            [link(kind, name), info.title, info.modality, info.kind, in_words(info.uses_labels), info.paper]
+            for name, info in plugins(kind)
+        ]
+        return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
+    return [
+        f"## {group.capitalize()}\n\n{table(['name', 'title', 'modalities', 'seeds', 'GPU', 'paper'], rows)}"
+        for group, rows in grouped_methods(method_row).items()
+    ]
+
+
+def method_row(name: str, info: Any) -> list[str]:
+    marks = ["yes" if value else "" for value in (info.stochastic, info.gpu)]
+    return [link("methods", name), info.title, str(info.modalities), *marks, info.paper]
+
+
+def link(kind: str, name: str) -> str:
+    return f"[`{name}`]({kind}/{name}.md)"
+
+
+def stated(info: Info) -> dict[str, str]:
     """What ``INFO`` says, less what is at its default, in words."""
     said = info.model_dump(mode="json", exclude={"title", "bibtex"}, exclude_defaults=True)
-    if "provenance" in said:
-        said["provenance"] = PROVENANCE[said["provenance"]]
+    if "implementation" in said:
+        said["implementation"] = IMPLEMENTATION[said["implementation"]]
     return {key.replace("_", " "): in_words(value) for key, value in said.items()}
 
 

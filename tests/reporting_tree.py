@@ -12,8 +12,9 @@ import pandas as pd
 from PIL import Image
 
 from cmr.data import Items, Split
-from cmr.params import component
+from cmr.params import canonical_hash, component
 from cmr.publish import write_json
+from cmr.records import SCHEMA_VERSION, Project, Record
 from cmr.store import TEXT, write_matrix
 
 CLASSES = ("circles", "lines", "<b>bold</b> & co", "waves")
@@ -55,7 +56,7 @@ def write_experiment(results: Path, name: str, runs: Sequence[str], digest: str 
     write_json(
         path,
         {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "id": identity,
             "configuration": _configuration(identity, runs),
             "runs": [f"results/{run}" for run in runs],
@@ -128,9 +129,10 @@ def write_run(
             group = curves.create_group(f"{query}→{gallery}")
             tasks.append(_task(group, query, gallery, embedded, labels, ids, options))
     average = {m: float(np.mean([task["metrics"][m]["value"] for task in tasks])) for m in options}
-    write_json(run / f"metrics{suffix}.json", {"schema_version": 1, "tasks": tasks, "average": average})
+    write_json(run / f"metrics{suffix}.json", {"schema_version": SCHEMA_VERSION, "tasks": tasks, "average": average})
     fit = _fit_record(data, inputs, method, seed, changed)
-    write_json(run / f"run{suffix}.json", _run_record(fit, options))
+    made_from = {"made_from": {f"results/fits/{tail}/fit.json": fit["identity"]}}
+    write_json(run / f"run{suffix}.json", _run_record(fit, options) | made_from)
     fits = results / "fits" / tail
     write_json(fits / "fit.json", fit)
     epochs = pd.DataFrame({"epoch": range(5), "loss": [5.0 / (e + 1) for e in range(5)]})
@@ -202,31 +204,46 @@ def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
 def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
     modalities = dict(zip(inputs.split("+"), MODALITIES, strict=True))
     features = [{"id": f, "extractor": EXTRACTOR.get(f, f), "modality": m, "params": {}} for f, m in modalities.items()]
-    return {
-        "schema_version": 1,
+    plugin = PLUGIN.get(method, "cca")
+    origin = _origin("fit", ("methods", plugin), {"results/features/shapes/all/lite0.h5": "0" * 64}, data)
+    return origin | {
         "data": {"id": data, "dataset": "openmoji", "params": {}},
         "split": "default",
         "features": features,
         "dictionary": None,
-        "method": {"id": method, "method": PLUGIN.get(method, "cca"), "params": params, "dictionary": None, "tune": {}},
+        "method": {"id": method, "method": plugin, "params": params, "dictionary": None, "tune": {}},
         "seed": seed,
         "selection": {"candidates": [], "chosen": {}, "rows": "held_out"},
-        "input_hashes": {"features/shapes/all/lite0.h5": "0" * 64},
-        "code": "abcdefabcdef",
-        "versions": {"python": "3.11.7", "numpy": "2.4.6"},
-        "hardware": {"processor": "synthetic", "machine": "x86_64"},
         "usage": {"seconds": 1.5 + len(method) + seed, "peak_memory_mb": 300.0 + 10 * len(method)},
     }
 
 
 def _run_record(fit: dict, options: dict) -> dict:
-    return {
-        "schema_version": 1,
+    origin = _origin("evaluate", tuple(fit["plugins"][0]), {"results/fits/model.safetensors": "1" * 64})
+    return origin | {
         "fits": [fit],
         "metrics": [{"id": name, "metric": "mean_average_precision", "params": p} for name, p in options.items()],
-        "input_hashes": {"fits/model.safetensors": "1" * 64},
-        "code": "abcdefabcdef",
-        "versions": {"python": "3.11.7"},
-        "hardware": {"processor": "synthetic", "machine": "x86_64"},
+        "measured_by": "abcdefabcdef",
         "usage": {"seconds": 0.4, "peak_memory_mb": 200.0},
     }
+
+
+def _origin(stage: str, plugin: tuple[str, str], input_hashes: dict[str, str], *of: str) -> dict:
+    """What all records say, as if one clone had made them all."""
+    record = Record(
+        schema_version=SCHEMA_VERSION,
+        stage=stage,
+        identity=canonical_hash([stage, plugin, *of])[:16],
+        code="abcdefabcdef",
+        plugins=[plugin],
+        made_from={},
+        own_files={},
+        contents="",
+        input_hashes=input_hashes,
+        output_hashes={},
+        project=Project(version="0.1.0"),
+        versions={"python": "3.11.7", "numpy": "2.4.6"},
+        hardware={"processor": "synthetic", "machine": "x86_64"},
+        usage={},
+    )
+    return record.model_dump(mode="json")

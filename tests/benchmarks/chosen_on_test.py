@@ -13,23 +13,38 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr import inputs, publish, registry, stages
-from cmr.data import Items, Split, TrainingData
+from cmr import create, publish, registry
+from cmr.data import TrainingData
+from cmr.machine import Machine
+from cmr.plan import Result
+from cmr.row_source import RowSource
 from cmr.selection import select_and_fit
+from cmr.sharing import plan_of
+
+MACHINE = Machine(device="cpu")
+
+
+def fit_of(folder: Path) -> Result:
+    """The fit that a folder's record describes."""
+    record = {"fits": [publish.read_json(folder / "fit.json")], "metrics": ["mean_average_precision"]}
+    plan, run = plan_of(record, str(folder))
+    (fit,) = map(plan.fit, plan.fits(run))
+    if Path(fit.folder) != folder:
+        raise SystemExit(f"{folder}: name it as {fit.folder}, from the folder that has results/ in it")
+    return fit
 
 
 def both(folder: Path) -> tuple[float, float]:
     """Test scores of a fit as it was chosen, and chosen on the test rows."""
-    method, record = stages.load_method(folder, "cpu")
-    items_file, split_file, *files = record["input_hashes"]
-    what = (files, record["features"], Items.read(items_file), Split.read(split_file), bool(record["dictionary"]))
-    train, test = inputs.training_data(*what, with_labels=True).train, inputs.test_rows(*what, with_labels=True)
+    method, record = create.fitted_method(folder, MACHINE)
+    rows = RowSource.of(fit_of(folder))
+    train, test = rows.training_data(with_labels=True).train, rows.test_rows(with_labels=True)
 
     info = registry.info("methods", record["method"]["method"])
     on_test = TrainingData(train, selection_train=train, held_out=test, has_validation=True)
     with tempfile.TemporaryDirectory() as partial:
-        create = stages.method_factory(record, method.modalities, "cpu", Path(partial))
-        flattered, _, _ = select_and_fit(create, record["method"]["tune"], info.chooses, on_test)
+        made = create.methods(record, method.modalities, MACHINE, Path(partial))
+        flattered, _, _ = select_and_fit(made, record["method"]["tune"], info.chooses, on_test)
     return method.validation_score(test), flattered.validation_score(test)
 
 

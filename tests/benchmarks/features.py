@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from cmr import registry
 from cmr.device import set_threads
 from cmr.features.base import Extractor
-from cmr.features.extraction import extract
+from cmr.features.extraction import Task, extract
 from cmr.features.images import Preprocessing, batches
 from cmr.features.networks import ImageNetwork
 from cmr.features.text_networks import CPU_BATCH
@@ -213,7 +213,7 @@ def peak_memory(n: int, folder: Path) -> None:
     contents = [paths[row % len(paths)] for row in range(n)]
     extractor = Colours(registry.params_model("extractors", "efficientnet_lite0")(), folder, "cpu", CORES)
     ids = np.char.add("item", np.arange(n).astype(str))
-    extract(extractor, contents, ids, folder / f"{n}.h5", {}, folder / f"{n}.partial.h5")
+    extract(Task(extractor, contents, ids), folder / f"{n}.h5", {}, folder / f"{n}.partial.h5", "key")
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -60,7 +60,7 @@ def product_and_sort(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> None:
 def ours(a: np.ndarray, b: np.ndarray, classes: np.ndarray, device: str | None = None) -> list[float]:
     """mAP@all of both directions."""
     pairs = ((a, b), (b, a))
-    return [mean_average_precisions(scorer(x, y, device=device), classes, classes)[0] for x, y in pairs]
+    return [mean_average_precisions(scorer(x, y, device=device), classes, classes)["fixed"][0] for x, y in pairs]
 
 
 def with_everything(a: np.ndarray, b: np.ndarray, classes: np.ndarray) -> list[float]:

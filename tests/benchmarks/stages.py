@@ -3,7 +3,7 @@
     python tests/benchmarks/stages.py [--items 400] [--times 1 2 4 8]
     python tests/benchmarks/stages.py --items 4000 --without-networks    # made-up features for Lite0's and MiniLM's
 
-Made-up pictures, captions and classes as a table of one's own, through the functions that the rules call, each in a
+Made-up pictures, captions and classes as a table of one's own, through the stages that the rules' jobs make, each in a
 process of its own, without its start. The exponent b of seconds ~ nᵇ is fitted to all sizes by least squares in
 logarithms: 1 is linear, 2 quadratic. One thread, one run a size; OMP_NUM_THREADS=1 is set for it.
 """
@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers
+
+from cmr.plan import Result
+from toy_plan import Project, experiment
+
 CLASSES = 10
 WORDS = 2_000
-STAGES = ["prepare", "split", "lite0", "bert", "bow", "lda", "doc2vec", "encode", "cca", "ridge_label", "dla_cmr"]
-STAGES += ["evaluate", "report"]
 NETWORKS = {"lite0": 1280, "bert": 384}  # and the dimensions of their features
-MODALITY = {"lite0": "image"} | dict.fromkeys(["bert", "bow", "lda", "doc2vec"], "text")
-PLUGIN = {"lite0": "efficientnet_lite0"}
-PARAMS = {"dla_cmr": {"epochs": 3, "patience": 0}}
+TEXTS = ["bow", "lda", "doc2vec"]
+STAGES = ["prepare", "split", *NETWORKS, *TEXTS, "encode", "cca", "ridge_label", "dla_cmr", "evaluate", "report"]
+PARAMS = {"epochs": 3, "patience": 0}
 
 
 def write_table(folder: Path, items: int) -> None:
@@ -48,104 +50,70 @@ def write_table(folder: Path, items: int) -> None:
     pd.DataFrame(rows).to_csv(folder / "data.csv", index=False)
 
 
-class Tree:
-    """A results tree, and each stage on it."""
+def configured() -> dict[str, Any]:
+    """Every stage that is measured; the report is that of the first experiment."""
+    columns = {"file": "data.csv", "image": "picture", "text": "caption"}
+    coded = {"id": "coded", "method": "cca", "dictionary": "coupled"}
+    fitted = ["ridge_label", {"id": "dla_cmr", "params": PARAMS}, coded]
+    main = experiment(NETWORKS, "cca")["experiments"]
+    fits = [{**main[0], "id": "fits", "methods": fitted}]
+    texts = [{**main[0], "id": "texts", "inputs": [[name] for name in TEXTS], "methods": ["random"]}]
+    return {
+        "datasets": [{"id": "made", "dataset": "table", "params": columns}],
+        "features": [{"id": "lite0", "extractor": "efficientnet_lite0"}],
+        "dictionaries": [{"id": "coupled", "params": {"atoms": [256, 256], "iterations": 5}}],
+        "metrics": [{"id": "map@all", "metric": "mean_average_precision"}, "precision_recall"],
+        "experiments": main + fits + texts,
+    }
 
-    def __init__(self, root: Path):
-        os.chdir(root)
-        from cmr import paths
 
-        self.paths = paths
-        columns = {"file": "data.csv", "image": "picture", "text": "caption"}
-        self.dataset = {"id": "made", "dataset": "table", "params": columns}
-        self.machine = {"cache": "cache", "device": "cpu", "base": ".", "data_root": None}
-        self.at = {"data": "made", "split": "default", "inputs": "lite0+bert", "seed": "0"}
-        self.items, self.split = paths.ITEMS.format(**self.at), paths.SPLIT.format(**self.at)
-        self.features = [self.file("lite0"), self.file("bert")]
+def result(project: Project, stage: str) -> Result:
+    """What a stage of `STAGES` makes; of the fits of a method, the first."""
+    if stage in (*NETWORKS, *TEXTS):
+        found = [made for made in project.results("extract") if made.settings["feature"]["id"] == stage]
+    elif stage == "evaluate":
+        found = [made for made in project.results("evaluate") if "/cca/" in made.record]
+    elif stage in ("prepare", "split", "encode"):
+        found = project.results(stage)
+    else:
+        found = [made for made in project.results("fit") if made.settings["method"]["id"] == stage]
+    return found[0]
 
-    def file(self, feature: str) -> str:
-        return self.paths.FEATURES.format(**self.at | {"split": "all"}, feature=feature)
 
-    def entry(self, name: str) -> dict[str, Any]:
-        return {"id": name, "extractor": PLUGIN.get(name, name), "modality": MODALITY[name], "params": {}}
+def work(project: Project, stage: str) -> None:
+    if stage == "features":
+        write_features(project)
+    elif stage == "report":
+        from cmr.reporting import page
 
-    def stage(self, name: str) -> Callable[[], object]:
-        from cmr import stages
+        index = project.make(project.results("collect")[0])
+        page.build(Path("results"), Path("report"), [Path(index.record)])
+    else:
+        project.make(result(project, stage))
 
-        folder = self.paths.DATA.format(**self.at)
-        entries = [self.entry("lite0"), self.entry("bert")]
-        dictionary = {"id": "coupled", "dictionary": "coupled", "params": {"atoms": [256, 256], "iterations": 5}}
-        codes = self.paths.CODES.format(**self.at, dictionary="coupled")
-        if name == "prepare":
-            return lambda: stages.prepare(self.dataset, folder, self.machine, self.items)
-        if name == "features":
-            return self.write_features
-        if name == "split":
-            return lambda: stages.split(self.dataset, folder, self.machine, self.items, "default", self.split)
-        if name in MODALITY:
-            split = self.split if name in ("bow", "lda", "doc2vec") else None
-            arguments = (self.entry(name), self.dataset, folder, self.machine, self.items, split, None)
-            return lambda: stages.extract(*arguments, self.file(name), "partial", 1, "")
-        if name == "encode":
-            return lambda: stages.encode(dictionary, entries, self.items, self.split, self.features, codes, 0, "")
-        if name == "evaluate":
-            return lambda: self.evaluate(stages)
-        if name == "report":
-            from cmr.reporting import page
 
-            return lambda: page.build(Path("results"), Path("report"))
-        fit = self.paths.FIT.format(**self.at, method=name)
-        method = {"id": name, "method": name, "params": PARAMS.get(name, {}), "tune": {}}
-        configuration = {"data": self.dataset, "split": "default", "features": entries, "dictionary": None, "seed": 0}
-        configuration["method"] = method
-        if name == "ridge_label":
-            configuration["features"], files = entries[:1], self.features[:1]
-        else:
-            files = self.features
-        return lambda: stages.fit(configuration, self.items, self.split, files, fit, "partial", "cpu", "")
+def write_features(project: Project) -> None:
+    """Features of the networks' sizes in which the classes show, in place of theirs."""
+    from cmr import store
+    from cmr.data import Items
 
-    def write_features(self) -> None:
-        """Features of the networks' sizes in which the classes show, in place of theirs."""
-        from cmr import store
-        from cmr.data import Items
-
-        items = Items.read(self.items)
-        ids, generator = items.table["id"].to_numpy(str), np.random.default_rng(0)
-        for name, width in NETWORKS.items():
-            values = items.labels(ids) @ generator.normal(size=(CLASSES, width)) + generator.normal(
-                size=(len(ids), width)
-            )
-            store.write_matrix(
-                self.file(name), "features", ids, values.astype(np.float32), {"extractor": PLUGIN.get(name, name)}
-            )
-
-    def evaluate(self, stages: Any) -> None:
-        run = self.paths.RUN.format(**self.at, method="cca")
-        outputs = {n: f"{run}/{f}" for n, f in {"metrics": "metrics.json", "curves": "curves.h5"}.items()}
-        outputs |= {"run": f"{run}/run.json", "embeddings": f"{run}/embeddings"}
-        fits = [
-            {
-                "folder": self.paths.FIT.format(**self.at, method="cca"),
-                "inputs": ["lite0", "bert"],
-                "files": self.features,
-            }
-        ]
-        metrics = [
-            {"id": "map@all", "metric": "mean_average_precision", "params": {}},
-            {"id": "precision_recall", "metric": "precision_recall", "params": {}},
-        ]
-        stages.evaluate(fits, metrics, self.items, self.split, outputs, "cpu", 1, "")
-        experiment = self.paths.EXPERIMENT.format(experiment="made")
-        stages.collect({"id": "made"}, [run], "metrics.json", "run.json", experiment)
+    items, generator = Items.read(result(project, "prepare").files[0]), np.random.default_rng(0)
+    ids = items.table["id"].to_numpy(str)
+    for name, width in NETWORKS.items():
+        values = items.labels(ids) @ generator.normal(size=(CLASSES, width)) + generator.normal(size=(len(ids), width))
+        with project.by_hand(features := result(project, name)):
+            attributes = {"extractor": features.settings["feature"]["extractor"]}
+            store.write_matrix(features.files[0], "features", ids, values.astype(np.float32), attributes)
 
 
 def one(root: Path, stage: str) -> None:
     """Runs a stage here and prints what it took."""
     from cmr import provenance
 
-    work = Tree(root).stage(stage)
+    os.chdir(root)
+    project = Project(root, configured())
     with provenance.measured() as usage:
-        work()
+        work(project, stage)
     print(json.dumps(usage))
 
 

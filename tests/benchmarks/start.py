@@ -98,7 +98,7 @@ def main() -> None:
         if sys.argv[1:] == ["--scheduling"]:
             return scheduling(Path(temporary))
         here, bare = Path(temporary) / "here", Path(temporary) / "bare"
-        for name in ("workflow", "profiles", "slurm", "envs"):
+        for name in ("workflow", "profiles", "slurm", "envs", "resources"):
             shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("Snakefile", "config.yaml"):
             shutil.copy(ROOT / name, here)

@@ -24,7 +24,7 @@ def jobs_of(clone, state="R"):
 
 
 def checkpoint(clone, method):
-    return next((clone.root / "results" / ".partial").glob(f"**/{method}*/0/*.pt"), None)
+    return next((clone.root / "results" / ".partial").glob(f"**/{method}*/0/*/*.pt"), None)
 
 
 def whole(steps, count):

@@ -12,7 +12,7 @@ from PIL import Image
 from cmr import registry, store
 from cmr.errors import UserError
 from cmr.features.base import Extractor
-from cmr.features.extraction import extract
+from cmr.features.extraction import Task, extract
 
 NAMES = [name for name in registry.names("extractors") if registry.info("extractors", name).modality != "any"]
 FITTED = [name for name in NAMES if registry.info("extractors", name).kind == "fitted"]
@@ -92,6 +92,7 @@ def test_says_what_it_is(name):
     for field in registry.params_model("extractors", name).model_fields.values():
         assert field.description
         assert not field.is_required()
+    assert set(info.files) <= set(registry.params_model("extractors", name).model_fields)
     assert registry.module("extractors", name).__doc__
 
 
@@ -156,7 +157,7 @@ def test_a_test_row_changes_nothing_in_the_fitted_state(name, make, tmp_path):
     ids = np.arange(N).astype(str)
     for label, given in (("a", contents), ("b", changed)):
         path, partial = tmp_path / f"{label}.h5", tmp_path / f"{label}.partial.h5"
-        extract(make(name), given, ids, path, {}, partial, train, labels_for(name, train), chunk=5)
+        extract(Task(make(name), given, ids, train, labels_for(name, train)), path, {}, partial, "key", chunk=5)
     a, b = store.read_state(tmp_path / "a.h5"), store.read_state(tmp_path / "b.h5")
     assert a
     assert set(a) == set(b)
@@ -172,9 +173,9 @@ def test_content_that_cannot_be_decoded_is_named_with_its_item(name, make, tmp_p
     extractor, contents = make(name), contents_for(name, tmp_path)
     contents[9] = tmp_path / "broken.file"
     contents[9].write_text("neither picture nor sound")
-    ids = [f"item{row}" for row in range(N)]
+    ids = np.array([f"item{row}" for row in range(N)])
     train = np.arange(8) if name in FITTED else None
     labels = labels_for(name, slice(8))
     with pytest.raises(UserError, match=r"item 'item9': .*broken\.file"):
-        extract(extractor, contents, ids, tmp_path / "a.h5", {}, tmp_path / "p.h5", train, labels)
+        extract(Task(extractor, contents, ids, train, labels), tmp_path / "a.h5", {}, tmp_path / "p.h5", "")
     assert not (tmp_path / "a.h5").exists()

@@ -1,5 +1,6 @@
 """What every method that is not quoted promises, on sixty small items. A new method file is tested without more."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,9 +13,10 @@ from cmr.methods.base import Method, unit_rows
 from cmr.store import read_arrays, write_arrays
 from synthetic import CLASSES, create, permuted, separable, small
 
-NAMES = [name for name in registry.names("methods") if registry.info("methods", name).provenance != "quoted"]
+NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
+TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by default, and are not free of their unit
 
 
 def data(name: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
@@ -181,6 +183,37 @@ def test_rows_without_a_partner_are_used_or_left_out(name):
     assert np.isfinite(scores(name, fit(name, train))).all()
 
 
+@every
+@pytest.mark.parametrize("value", [0, 0.3, 1e9])
+@pytest.mark.parametrize("modalities", [("text",), ("image", "text")])
+def test_features_that_are_the_same_in_all_rows_are_an_error(name, value, modalities):
+    train = dict(training(name))
+    for modality in modalities:
+        constant = np.full_like(train[modality].features, value)
+        constant[::2] = np.nextafter(constant[::2], np.float32(np.inf)) if value else 0
+        train[modality] = replace(train[modality], features=constant)
+    with pytest.raises(UserError, match=r"features of all 60 training rows are the same"):
+        fit(name, train)
+
+
+@every
+def test_the_unit_of_the_features_does_not_matter(name, monkeypatch, caplog):
+    """But to methods that take features as they are: these say so."""
+
+    def in_units(wanted: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
+        part = separable(modalities=modalities, seed=seed, aligned=wanted in TAKES_ALIGNED)
+        return {m: replace(view, features=view.features * np.float32(1e-15)) for m, view in part.items()}
+
+    relevance = held_back(name)["image"].labels @ held_back(name)["text"].labels.T > 0
+    expected = mean_average_precision(scores(name, fitted(name)), relevance)
+    monkeypatch.setitem(globals(), "data", in_units)
+    found = mean_average_precision(scores(name, fit(name)), relevance)
+    if name in TAKES_UNITS:
+        assert "features of up to 1e-14 are taken as they are" in caplog.text
+    else:
+        assert found == pytest.approx(expected, abs=0.01)
+
+
 @pytest.mark.parametrize("name", QUOTED)
 def test_a_quoted_method_says_why(name):
     assert len(registry.info("methods", name).reason) > 20
@@ -188,3 +221,26 @@ def test_a_quoted_method_says_why(name):
 
 def test_cosine_of_zero_rows_is_zero():
     assert not unit_rows(np.zeros((2, 3))).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_rows_of_ordinary_rows_are_the_plain_quotient(dtype):
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((200, 7)) * 10.0 ** rng.integers(-11, 17, (200, 1))).astype(dtype)
+    rows[3] = 0
+    norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    expected = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    before = rows.copy()
+    assert np.array_equal(unit_rows(rows), expected)
+    assert np.array_equal(rows, before)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 37), (np.float64, 307)])
+def test_unit_rows_of_the_shortest_and_the_longest_rows(dtype, largest):
+    rows = np.random.default_rng(0).standard_normal((2 * largest, 5))
+    scales = 10.0 ** np.arange(-largest, largest)[:, None]
+    found = unit_rows((rows * scales).astype(dtype))
+    assert found.dtype == dtype
+    wanted = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-6 if dtype == np.float32 else 1e-14)

@@ -13,6 +13,7 @@ AREAS = {
     "test_disk": "Full disk, read-only folder, no permission, vanishing files",
     "test_bad_configuration": "Configurations",
     "test_bad_tables": "Tables: CSV, JSON lines, parquet",
+    "test_labels_everywhere": "Labels, by every way that they come in",
     "test_bad_matrices": "Ready features: .npy, .npz, .mat, .h5, pickles",
     "test_bad_images": "Pictures",
     "test_bad_texts": "Texts",

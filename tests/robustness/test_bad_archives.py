@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmr import publish, registry, stages, store
+from cmr import publish, registry, store
+from cmr.create import fitted_method
 from cmr.datasets import downloads
 from cmr.errors import UserError
 from cmr.features import weights
+from cmr.machine import Machine
 from synthetic import create, separable, small
 
 GENERATED = 40
@@ -175,14 +177,14 @@ def test_a_model_of_something_else(tmp_path, name):
     model = tmp_path / "model.safetensors"
     good = method.state()
     store.write_arrays(model, good)
-    stages.load_method(tmp_path, "cpu")
+    fitted_method(tmp_path, Machine(device="cpu"))
     key = next(key for key, value in good.items() if value.ndim == 2)
     bad = [{}, {k: v for k, v in good.items() if k != key}, pickle.dumps(Evil()), model.read_bytes()[:-9]]
     bad += [good | {key: good[key][:1, :1]}] if name == "dla_cmr" else []
     for content in bad:
         model.write_bytes(content) if isinstance(content, bytes) else store.write_arrays(model, content)
         with pytest.raises(UserError, match=r"model\.safetensors: not "):
-            stages.load_method(tmp_path, "cpu")
+            fitted_method(tmp_path, Machine(device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["vgg19_fc7", "alexnet_fc7"])

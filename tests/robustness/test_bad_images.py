@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmr.datasets.table import undecodable
-from cmr.features.base import BadContent
-from cmr.features.images import Preprocessing, cropped, read_rgb
+from cmr.errors import BadContent
+from cmr.features.images import Preprocessing, cropped
+from cmr.pictures import read_rgb
 from cmr.reporting.gallery import thumbnail
 
 GENERATED = 60

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmr import stages
 from cmr.data import Items
 from cmr.errors import UserError
+from toy_plan import Project, experiment
 
 GENERATED = 60
 HEADER = "name,caption,class\n"
@@ -21,15 +21,13 @@ GOOD = (HEADER + ROWS).encode()
 
 def prepared(folder, content, suffix=".csv", **params):
     """The items that the stages make of a table; raises `UserError` where they refuse it."""
-    shutil.rmtree(folder / "out", ignore_errors=True)
+    shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / f"my{suffix}").write_bytes(content)
-    entry = {"id": "mine", "dataset": "table"}
-    entry["params"] = {"file": f"my{suffix}", "id": "name", "text": "caption", "label": "class"} | params
-    machine = {"cache": str(folder / "cache"), "base": str(folder), "data_root": None}
-    items = str(folder / "out/items.parquet")
-    stages.prepare(entry, str(folder / "out"), machine, items)
-    stages.split(entry, str(folder / "out"), machine, items, "default", str(folder / "out/splits/default.csv"))
-    return Items.read(items)
+    params = {"file": f"my{suffix}", "id": "name", "text": "caption", "label": "class"} | params
+    data = {"datasets": [{"id": "made", "dataset": "table", "params": params}]}
+    project = Project(folder, {**data, **experiment(["bow"], "random")})
+    split = project.make(project.only("split"))
+    return Items.read(project.path(split.source("prepare").files[0]))
 
 
 def check_whole_or_refused(folder, content, suffix, **params):
@@ -41,7 +39,7 @@ def check_whole_or_refused(folder, content, suffix, **params):
     else:
         items.check("items")
         assert len(items.table)
-    assert not list((folder / "out").rglob("*.tmp"))
+    assert not list((folder / "results").rglob("*.tmp"))
 
 
 def test_the_good_one_is_good(tmp_path):
@@ -57,19 +55,19 @@ def test_the_good_one_is_good(tmp_path):
         (".csv", b"", "cannot be read: "),
         (".csv", b"\n\n\n", "cannot be read: "),
         (".csv", HEADER.encode(), "no usable row"),
-        (".csv", b"\xff\xfe\x00\x01", "cannot be read: "),
-        (".csv", GOOD + b"n99,\xff\xfe,a\n", "cannot be read: "),
-        (".csv", GOOD.decode().encode("utf-16"), "cannot be read: "),
+        (".csv", b"\xff\xfe\x00\x01", "no column 'name'"),
+        (".csv", GOOD + b"n99,\xff\xfe,a\n", "line 14: not UTF-8 at 'n99,"),
+        (".csv", GOOD.decode().encode("utf-16")[:-1], "not UTF-16"),
         (".csv", GOOD + b"n99,a,b,too many\n", "cannot be read: "),
-        (".csv", GOOD + b'n99,"never closed,a\n', "cannot be read: "),
+        (".csv", GOOD + b'n99,"never, closed,a\n', "row 14: a quotation mark opens a cell and does not close it"),
         (".csv", GOOD + b"n1,again,a\n", "row 14: id 'n1' stands on row 3 too"),
         (".csv", GOOD + b",no id,a\n", "row 14: empty id"),
         (".csv", GOOD + b"n99,,a\n", "row 14: empty text"),
         (".csv", GOOD + b"n99,only one of its class,z\n", "class 'z' has only 1"),
         (".csv", GOOD.replace(b"caption", b"class"), "'class' stands twice"),
         (".csv", b"caption,class\na,b\n", "no column 'name'"),
-        (".csv", bytes(range(256)) * 40, "cannot be read: "),
-        (".tsv", GOOD, "no column 'name'"),
+        (".csv", bytes(range(256)) * 40, "line 2: not UTF-8"),
+        (".tsv", GOOD.replace(b"name", b"nom"), "no column 'name'"),
         (".xlsx", GOOD, "expected one of "),
         (".parquet", b"PAR1 not at all PAR1", "cannot be read: "),
         (".parquet", GOOD, "cannot be read: "),
@@ -79,7 +77,7 @@ def test_the_good_one_is_good(tmp_path):
         (".jsonl", b'{"name": "\\ud800", "caption": "b", "class": "c"}\n', "row 1"),
         (".jsonl", b'{"name": "a", "name": "b", "caption": "b", "class": "c"}\n', "row 1: the key 'name' stands twice"),
         (".jsonl", b'{"name": ' + b"9" * 5000 + b', "caption": "b", "class": "c"}\n', "row 1"),
-        (".jsonl", b"\xff\xfe", "cannot be read: "),
+        (".jsonl", b"\xff", "line 1: not UTF-8"),
     ],
 )
 def test_hand_written_tables(tmp_path, suffix, content, expected):
@@ -87,7 +85,7 @@ def test_hand_written_tables(tmp_path, suffix, content, expected):
         prepared(tmp_path, content, suffix)
     assert expected in str(told.value)
     assert f"my{suffix}" in str(told.value) or "class 'z'" in str(told.value)
-    assert not (tmp_path / "out/splits").exists()
+    assert not list(tmp_path.glob("results/data/*/splits"))
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,22 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from cmr.jobs import job
 
-from cmr import publish, stages, store
+from cmr import publish, store
 from cmr.cli import main
-from cmr.data import Items, Split
-from cmr.errors import UserError
-from cmr.features.base import BadContent
-from cmr.features.images import read_rgb
+from cmr.errors import BadContent, UserError
+from cmr.job import job
+from cmr.pictures import read_rgb
+from toy_plan import Project, experiment, written_features
 
 NOBODY = 65534
 N = 24
-LABELS = [["a"], ["b"]] * (N // 2)
+LABELS = ["a", "b"] * (N // 2)
 
 
 def mount(*arguments):
@@ -40,32 +40,36 @@ def disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-def results(folder, width):
-    """Items, split and features below ``folder``; how wide the features are tells how large the files are."""
-    ids = np.array([f"i{row:02}" for row in range(N)])
-    table = pd.DataFrame({"id": ids, "text": ["red apple", "green tree"] * (N // 2), "labels": LABELS})
-    table["image"] = "x"
-    Items(table, {"text": "text", "image": "ready"}).write(folder / "items.parquet")
+@dataclass
+class Tree:
+    """A project of some items, whose features are as wide as its model shall be large, and its fits in ``fits``."""
+
+    project: Project
+    fits: Path
+
+    def fit(self, name):
+        """The fit stage anew, with the method's id ``name``."""
+        (result,) = (fit for fit in self.project.results("fit") if f"/{name}" in fit.record)
+        self.project.make(result, again=True)
+
+    def file(self, name):
+        (found,) = (self.project.root / "results").rglob(name)
+        return found
+
+
+def tree(folder, width, fits):
+    """Features and a split below ``folder``; ``fits`` stands for the folder of that name."""
+    values = {"image": np.random.default_rng(0).normal(size=(N, width))}
     parts = np.where(np.arange(N) < 16, "train", "test")
-    Split(pd.DataFrame({"id": ids, "part": parts, "held_out": np.arange(N) < 2})).write(folder / "split.csv")
-    values = np.random.default_rng(0).normal(size=(N, width)).astype(np.float32)
-    store.write_matrix(folder / "image.h5", "features", ids, values, {"extractor": "ready"})
-    return folder
-
-
-def fit(source, out):
-    """The fit stage, with its model in ``out``; as large as the features are wide."""
-    configuration = {
-        "data": {},
-        "split": "default",
-        "features": [{"id": "image", "extractor": "ready", "modality": "image", "params": {}}],
-        "dictionary": None,
-        "method": {"id": "r", "method": "ridge_label", "params": {}, "dictionary": None, "tune": {}},
-        "seed": 0,
-    }
-    files = [str(source / "image.h5")]
-    items, split = str(source / "items.parquet"), str(source / "split.csv")
-    stages.fit(configuration, items, split, files, str(out), str(out.parent / "partial"), "cpu", "")
+    methods = [{"id": name, "method": "ridge_label"} for name in ("first", "second")]
+    data = written_features(folder, values, LABELS, parts)
+    made = Tree(Project(folder, {**data, **experiment(values, *methods)}), fits)
+    fits.mkdir(exist_ok=True, parents=True)
+    (folder / "results").mkdir()
+    (folder / "results/fits").symlink_to(fits)
+    for source in made.project.results("fit")[0].made_from:
+        made.project.make(source)
+    return made
 
 
 def contents(folder):
@@ -73,37 +77,37 @@ def contents(folder):
 
 
 def test_a_full_disk_and_then_room(disk, tmp_path):
-    small, large = results(tmp_path / "small", 50), results(tmp_path / "large", 30_000)
-    fit(small, disk / "fits/first/0")
+    small, large = tree(tmp_path / "small", 50, disk / "fits"), tree(tmp_path / "large", 30_000, disk / "fits")
+    small.fit("first")
     before = contents(disk)
-    for out in ("fits/second/0", "fits/first/0"):  # a new one, and one that would replace the old
+    for name in ("second", "first"):  # a new one, and one that would replace the old
         with pytest.raises(
             UserError, match=r"model\.safetensors: cannot be written: No space left on device; make room"
         ):
-            fit(large, disk / out)
+            large.fit(name)
         assert contents(disk) == before
-    matrix = store.read_matrix(large / "image.h5", "features")
+    matrix = store.read_matrix(large.file("image*.h5"), "features")
     with pytest.raises(UserError, match="No space left on device"):
         store.write_matrix(disk / "new.h5", "features", matrix.ids, matrix.values, {})
     assert contents(disk) == before
     assert mount("-o", "remount,size=20m", disk).returncode == 0
-    fit(large, disk / "fits/second/0")
+    large.fit("second")
     assert before.items() <= contents(disk).items()
 
 
 @pytest.mark.mended("a read-only or foreign folder was a stack trace in `cmr report` and `cmr search --html`")
 def test_a_read_only_disk(disk, tmp_path, capsys):
-    small = results(tmp_path / "small", 50)
-    fit(small, disk / "fits/first/0")
+    small = tree(tmp_path / "small", 50, disk / "fits")
+    small.fit("first")
     before = contents(disk)
     assert mount("-o", "remount,ro", disk).returncode == 0
-    with pytest.raises(UserError, match=r"fits/second.*: cannot be written: Read-only file system; "):
-        fit(small, disk / "fits/second/0")
+    with pytest.raises(UserError, match=r"fits/.*second.*: cannot be written: Read-only file system; "):
+        small.fit("second")
     with pytest.raises(UserError, match=r"cannot be written: Read-only file system; "):
-        fit(small, disk / "fits/first/0")
+        small.fit("first")
     assert contents(disk) == before
     with pytest.raises(SystemExit), job(disk / "log/fit.log"):
-        fit(small, disk / "fits/second/0")
+        small.fit("second")
     assert "Read-only file system" in capsys.readouterr().err
 
 
@@ -125,37 +129,38 @@ def as_nobody():
 @pytest.mark.mended("a job that cannot write its log was a stack trace")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_somebody_elses_folder(tmp_path, capfd):
-    small = results(tmp_path / "small", 50)
-    fit(small, tmp_path / "fits/first/0")
+    small = tree(tmp_path / "small", 50, tmp_path / "fits")
+    small.fit("first")
     before = contents(tmp_path)
     for folder in [tmp_path, *tmp_path.parents]:
         folder.chmod(folder.stat().st_mode | 0o755)
-    secret = small / "image.h5"
+    secret = small.file("image*.h5")
     importlib.import_module("cmr.reporting.page")  # nobody may not read Python's own files where they are root's
     with as_nobody():
-        with pytest.raises(UserError, match=r"fits/second.*: cannot be written: Permission denied; "):
-            fit(small, tmp_path / "fits/second/0")
-        with pytest.raises(UserError, match=r"fits/first.*: cannot be written: Permission denied; "):
-            fit(small, tmp_path / "fits/first/0")
+        with pytest.raises(UserError, match=r"fits/.*second.*: cannot be written: Permission denied; "):
+            small.fit("second")
+        with pytest.raises(UserError, match=r"fits/.*first.*: cannot be written: Permission denied; "):
+            small.fit("first")
         with pytest.raises(SystemExit):
             main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
     secret.chmod(0o600)
-    with as_nobody(), pytest.raises(UserError, match=r"image\.h5"):
-        fit(small, tmp_path / "fits/second/0")
+    with as_nobody(), pytest.raises(UserError, match=r"image.*\.h5"):
+        small.fit("second")
     secret.chmod(0o644)
     assert contents(tmp_path) == before
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.mended("an items table or a split that is gone was a stack trace")
-@pytest.mark.parametrize("gone", ["items.parquet", "split.csv", "image.h5"])
+@pytest.mark.parametrize("gone", ["items.parquet", "default.csv", "image*.h5"])
 def test_inputs_that_vanish(tmp_path, gone):
-    small = results(tmp_path / "small", 50)
-    fit(small, tmp_path / "fits/first/0")
+    small = tree(tmp_path / "small", 50, tmp_path / "fits")
+    small.fit("first")
     before = contents(tmp_path / "fits")
-    (small / gone).unlink()
-    with pytest.raises(UserError, match=gone):
-        fit(small, tmp_path / "fits/second/0")
+    file = small.file(gone)
+    file.unlink()
+    with pytest.raises(UserError, match=file.name):
+        small.fit("second")
     assert contents(tmp_path / "fits") == before
 
 
@@ -164,10 +169,11 @@ def test_inputs_that_vanish(tmp_path, gone):
     "content", [b"", b"id,part\n", b"\xff\xfe", b"id,part,held_out\ni00,tarin,False\n", b"a,b,c\n1,2,3\n"]
 )
 def test_a_split_that_is_none(tmp_path, content):
-    small = results(tmp_path / "small", 50)
-    (small / "split.csv").write_bytes(content)
-    with pytest.raises(UserError, match=r"split\.csv: "):
-        fit(small, tmp_path / "fits/0")
+    small = tree(tmp_path / "small", 50, tmp_path / "fits")
+    with small.project.by_hand(small.project.only("split")) as work:
+        Path(work.result.files[0]).write_bytes(content)
+    with pytest.raises(UserError, match=r"splits/default\.csv: "):
+        small.fit("first")
 
 
 def test_a_folder_that_vanishes_while_it_is_written(tmp_path, capsys):
@@ -189,16 +195,17 @@ def test_a_picture_that_vanishes(tmp_path):
 
 def test_a_limit_of_file_size_in_a_real_run(tmp_path):
     """`ulimit -f`, as some clusters set it, on the whole command line."""
-    small = results(tmp_path / "small", 30_000)
     script = (
-        "import resource, sys; from pathlib import Path; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        f"sys.path[:0] = {sys.path!r}; from robustness.test_disk import fit; from cmr.jobs import job\n"
-        f"with job('{tmp_path}/log'): fit(Path('{small}'), Path('{tmp_path}/fits/0'))"
+        "import resource, sys; from pathlib import Path; from cmr.job import job\n"
+        f"sys.path[:0] = {sys.path!r}; from robustness.test_disk import tree\n"
+        f"small = tree(Path('{tmp_path}/small'), 30_000, Path('{tmp_path}/fits'))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        f"with job('{tmp_path}/log'): small.fit('first')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "cannot be written: File too large; make room" in line
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "fits/0").exists()
+    assert contents(tmp_path / "fits") == {}
     assert not list(tmp_path.rglob("*.tmp"))

@@ -11,6 +11,7 @@ from cmr import registry
 from cmr.cli import main
 from cmr.data import Items
 from cmr.errors import UserError
+from cmr.machine import Machine
 from cmr.reporting import headline, published, tables
 from cmr.reporting.collect import load
 from cmr.reporting.protocols import protocols
@@ -102,7 +103,7 @@ def test_the_reports_blocks(mixed):
 
 
 def test_nothing_quoted_is_among_what_was_measured(mixed):
-    quoted = {n for n in registry.names("methods") if registry.info("methods", n).provenance == "quoted"}
+    quoted = {n for n in registry.names("methods") if registry.info("methods", n).implementation == "quoted"}
     rows = mixed.united_rows()
     assert quoted
     assert not quoted & {row["method"] for row in rows}
@@ -190,7 +191,7 @@ def test_results_of_something_else(tree, what):
         with pytest.raises(UserError, match="truncated or not an HDF5 file"):
             _ = run.tasks if what == "curves.h5" else run.embeddings(("image", "text"))
     with pytest.raises(UserError, match="no runs"):
-        verify(tree / "data")
+        verify(tree / "data", Machine())
 
 
 def test_results_csv_names_what_differs(mixed, tmp_path):

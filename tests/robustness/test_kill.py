@@ -14,8 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from cmr import publish, stages
+from cmr import publish
 from robustness.toys import WHOLE, clone, measured, temporaries, temporaries_in
+from toy_plan import Project, experiment, of_features, written_features
 
 SHARE = 0.4  # of the time of a whole run, within which a kill falls: a run that always dies young would never end
 LONG = 120  # seconds: a process that takes as long hangs
@@ -110,67 +111,27 @@ def survives(tmp_path, kills, configuration, target, seed):
 
 
 def chain(root):
-    """Every stage that is not done yet, as the rules' scripts call them."""
-    out, machine = root / "out", {"cache": str(root), "base": str(root), "data_root": None, "device": "cpu"}
-    made = {name: str(out / name) for name in ("raw.json", "items.parquet", "split.csv", "codes.h5", "fit")}
-    features = {modality: str(out / f"{modality}.h5") for modality in ("image", "text")}
-    run = {key: str(out / "run" / name) for key, name in FILES.items()}
-    dataset = {"id": "mine", "dataset": "precomputed", "params": PARAMS}
-    ready = [{"id": m, "extractor": "ready", "modality": m, "params": {}} for m in features]
-    dictionary = {"id": "coupled", "dictionary": "coupled", "params": {"atoms": [4, 4], "iterations": 2}}
-    method = {"id": "cca", "method": "cca", "params": {"components": 2}, "dictionary": "coupled", "tune": {}}
-    configuration = {"data": dataset, "split": "default", "features": ready, "dictionary": dictionary}
-    configuration |= {"method": method, "seed": 0}
-    metrics = [{"id": "map@all", "metric": "mean_average_precision", "params": {}}]
-    items, split = made["items.parquet"], made["split.csv"]
-    fits = [{"folder": made["fit"], "inputs": ["image", "text"], "files": [made["codes.h5"]]}]
-
-    def extracted(entry):
-        modality = entry["modality"]
-        arguments = (entry, dataset, str(out), machine, items, None, None, features[modality])
-        return lambda: stages.extract(*arguments, str(root / f"partial/{modality}"), 1, "")
-
-    steps = [
-        (made["raw.json"], lambda: stages.download(dataset, str(out), machine, made["raw.json"])),
-        (items, lambda: stages.prepare(dataset, str(out), machine, items)),
-        (split, lambda: stages.split(dataset, str(out), machine, items, "default", split)),
-        *((features[entry["modality"]], extracted(entry)) for entry in ready),
-        (
-            made["codes.h5"],
-            lambda: stages.encode(dictionary, ready, items, split, list(features.values()), made["codes.h5"], 0, ""),
-        ),
-        (
-            f"{made['fit']}/fit.json",
-            lambda: stages.fit(
-                configuration, items, split, [made["codes.h5"]], made["fit"], str(root / "partial/fit"), "cpu", ""
-            ),
-        ),
-        (run["run"], lambda: stages.evaluate(fits, metrics, items, split, run, "cpu", 1, "")),
-    ]
-    for output, work in steps:
-        if not os.path.exists(output):
-            work()
+    """Every stage that is not done yet, as the rules' jobs make them."""
+    made = project(root)
+    made.make(made.only("evaluate"))
 
 
-FILES = {"metrics": "metrics.json", "curves": "curves.h5", "run": "run.json", "embeddings": "embeddings"}
-PARAMS = {"features": {"image": "x.npy", "text": "y.npy"}, "labels": "labels.npy"}
-COMPARED = (
-    "items.parquet",
-    "split.csv",
-    "image.h5",
-    "text.h5",
-    "codes.h5",
-    "fit/model.safetensors",
-    "run/metrics.json",
-)
+def project(root):
+    dictionaries = [{"id": "coupled", "params": {"atoms": [4, 4], "iterations": 2}}]
+    method = {"id": "cca", "params": {"components": 2}, "dictionary": "coupled"}
+    data = of_features(("image", "text"), PARTS)
+    return Project(root, {**data, "dictionaries": dictionaries, **experiment(("image", "text"), method)})
 
 
-def written_features(root):
-    root.mkdir()
+PARTS = ("train", "validation", "test")
+COMPARED = ("items.parquet", "contents.sha256", "default.csv", "image-*.h5", "text-*.h5", "codes/**/0.h5")
+COMPARED += ("model.safetensors", "metrics.json")
+
+
+def written(root):
     generator = np.random.default_rng(0)
-    np.save(root / "x.npy", generator.normal(size=(300, 60)))
-    np.save(root / "y.npy", generator.normal(size=(300, 40)))
-    np.save(root / "labels.npy", np.arange(300) % 3)
+    values = {"image": generator.normal(size=(300, 60)), "text": generator.normal(size=(300, 40))}
+    written_features(root, values, np.arange(300) % 3, np.array(PARTS)[np.arange(300) % 5 // 2])
     return root
 
 
@@ -202,25 +163,26 @@ KILLS = 6
 def test_kills_within_the_stages(tmp_path, cases):
     """Without Snakemake's own marks of incomplete jobs: what stands under its final name is whole."""
     cases(KILLS)
-    reference = written_features(tmp_path / "reference")
+    reference = written(tmp_path / "reference")
     chain(reference)  # here, so that the processes find everything imported
-    tried = written_features(tmp_path / "tried")
+    tried = written(tmp_path / "tried")
     assert runs_through(tried)  # starts the server
-    shutil.rmtree(tried / "out")
+    shutil.rmtree(tried / "results")
     begun = time.monotonic()
     assert runs_through(tried)
     whole = time.monotonic() - begun
-    shutil.rmtree(tried / "out")
+    shutil.rmtree(tried / "results")
     moments, done = random.Random(3), 0
     while done < KILLS:
         if runs_through(tried, moments.uniform(0, whole)):
-            shutil.rmtree(tried / "out")
+            shutil.rmtree(tried / "results")
         else:
             done += 1
     assert runs_through(tried)
     for name in COMPARED:
-        assert (tried / "out" / name).read_bytes() == (reference / "out" / name).read_bytes(), name
-    assert temporaries_in(tried) == []
+        (file,) = (reference / "results").rglob(name)
+        assert (tried / file.relative_to(reference)).read_bytes() == file.read_bytes(), name
+    assert temporaries_in(tried / "results") == []
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):

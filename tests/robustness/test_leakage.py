@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr import publish, registry, stages, store
-from cmr.data import TEST, TRAIN, Items, Split, View
+from cmr import registry, store
+from cmr.data import TEST, TRAIN, Split, View
 from synthetic import create, separable, small
+from toy_plan import Project, experiment, ids, of_features, written_features
 
-NAMES = [n for n in registry.names("methods") if registry.info("methods", n).provenance != "quoted"]
+NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
 INDUCTIVE = [n for n in NAMES if not registry.info("methods", n).transductive]
 UNSUPERVISED = [n for n in NAMES if not registry.info("methods", n).labels]
 DICTIONARIES = registry.names("dictionaries")
@@ -22,23 +23,28 @@ def features(aligned):
     return {modality: view.features for modality, view in part.items()}
 
 
-def written(folder, labels, values, parts):
-    """Items, split and feature files; the split's held-out rows are those of the true labels, whatever ``labels``."""
-    ids = [f"i{row:02}" for row in range(N)]
-    table = pd.DataFrame({"id": ids, "labels": [[f"c{label}"] for label in labels]})
-    for modality in MODALITIES:
-        table[modality] = "content"
-    Items(table, dict.fromkeys(MODALITIES, "ready")).write(folder / "items.parquet")
-    held_out = (np.arange(N) % 10 == 3) & (parts == TRAIN)
-    Split(pd.DataFrame({"id": ids, "part": parts, "held_out": held_out})).write(folder / "split.csv")
-    for modality in MODALITIES:
-        attributes = {"extractor": "ready", "modality": modality}
-        store.write_matrix(folder / f"{modality}.h5", "features", np.array(ids), values[modality], attributes)
+LABELS = np.arange(N) % CLASSES
+PARTS = np.where(np.arange(N) % 4 == 1, TEST, TRAIN)
+
+
+def project(folder, method, **more):
+    """What `written` wrote, with one method."""
+    return Project(folder, {**of_features(MODALITIES, [TRAIN, TEST]), **more, **experiment(MODALITIES, method)})
+
+
+def written(folder, labels, values):
+    """The folder, with features and a split in it."""
+    written_features(folder, values, labels, PARTS)
+    split_by_hand(folder, PARTS)
     return folder
 
 
-LABELS = np.arange(N) % CLASSES
-PARTS = np.where(np.arange(N) % 4 == 1, TEST, TRAIN)
+def split_by_hand(folder, parts):
+    """Whose held-out rows are the same, whatever the labels."""
+    held_out = (np.arange(N) % 10 == 3) & (PARTS == TRAIN)
+    made = project(folder, "random")
+    with made.by_hand(made.only("split")) as work:
+        Split(pd.DataFrame({"id": ids(N), "part": parts, "held_out": held_out})).write(work.result.files[0])
 
 
 def brief(name):
@@ -49,25 +55,12 @@ def brief(name):
 
 def fitted(folder, name, tune=None):
     """What the fit stage publishes: the model's bytes, and the selection that ``fit.json`` records."""
-    size = registry.info("methods", name).modalities
-    groups = [(m,) for m in MODALITIES] if size == 1 else [MODALITIES]
+    params = {key: value for key, value in brief(name).items() if key not in (tune or {})}
+    made = project(folder, {"id": name, "params": params, "tune": tune or {}})
     found = []
-    for group in groups:
-        configuration = {
-            "data": {"id": "made", "dataset": "precomputed", "params": {}},
-            "split": "default",
-            "features": [{"id": m, "extractor": "ready", "modality": m, "params": {}} for m in group],
-            "dictionary": None,
-            "method": {"id": name, "method": name, "params": brief(name), "dictionary": None, "tune": tune or {}},
-            "seed": 0,
-        }
-        for key in tune or {}:
-            configuration["method"]["params"].pop(key, None)
-        out = folder / f"{name}-{'+'.join(group)}"
-        files = [str(folder / f"{m}.h5") for m in group]
-        items, split = str(folder / "items.parquet"), str(folder / "split.csv")
-        stages.fit(configuration, items, split, files, str(out), str(folder / "partial"), "cpu", "")
-        found.append(((out / "model.safetensors").read_bytes(), publish.read_json(out / "fit.json")["selection"]))
+    for fit in made.results("fit"):
+        made.make(fit, again=True)
+        found.append((made.path(fit.files[0]).read_bytes(), made.record(fit)["selection"]))
     return found
 
 
@@ -90,8 +83,8 @@ def pairs(tmp_path_factory):
         shuffled = LABELS.copy()
         shuffled[PARTS == TEST] = generator.permutation(LABELS[PARTS == TEST])
         made[aligned] = (
-            written(true, LABELS, values, PARTS),
-            written(other, shuffled, noise(values, generator), PARTS),
+            written(true, LABELS, values),
+            written(other, shuffled, noise(values, generator)),
         )
     return made
 
@@ -106,11 +99,9 @@ def test_noise_in_the_place_of_test_rows_changes_no_bit_of_a_model(name, pairs):
 def test_noise_in_the_place_of_test_rows_changes_no_bit_of_a_dictionary(name, pairs):
     states = []
     for folder in pairs[False]:
-        entry = {"id": name, "dictionary": name, "params": {"atoms": [6, 6], "iterations": 3}}
-        inputs = [{"id": m, "extractor": "ready", "modality": m, "params": {}} for m in MODALITIES]
-        files = [str(folder / f"{m}.h5") for m in MODALITIES]
-        out = str(folder / "codes.h5")
-        stages.encode(entry, inputs, str(folder / "items.parquet"), str(folder / "split.csv"), files, out, 0, "")
+        dictionaries = [{"id": name, "params": {"atoms": [6, 6], "iterations": 3}}]
+        made = project(folder, {"id": "cca", "dictionary": name}, dictionaries=dictionaries)
+        out = made.path(made.make(made.only("encode")).files[0])
         training = np.flatnonzero(PARTS == TRAIN)
         matrices = [store.read_matrix(out, "features", f"{g}{m}") for g in ("", "selection/") for m in MODALITIES]
         coded = [matrix.values[training] for matrix in matrices]
@@ -125,14 +116,13 @@ def test_noise_in_the_place_of_test_rows_changes_no_bit_of_a_dictionary(name, pa
 def test_a_leak_would_be_seen(pairs):
     """The guard itself: with a test row moved to training the bits differ."""
     true, other = pairs[False]
-    moved = Split.read(true / "split.csv").table
     for folder in (true, other):
-        moved.assign(part=TRAIN, held_out=moved["held_out"]).to_csv(folder / "split.csv", index=False)
+        split_by_hand(folder, [TRAIN] * N)
     try:
         assert fitted(true, "cca") != fitted(other, "cca")
     finally:
         for folder in (true, other):
-            moved.to_csv(folder / "split.csv", index=False)
+            split_by_hand(folder, PARTS)
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------
@@ -142,10 +132,8 @@ def test_labels_of_unsupervised_methods(tmp_path, cases):
     """Their models and their selection, tuned parameters included, are the same bits when labels are shuffled."""
     cases(len(UNSUPERVISED))
     values, generator = features(True), np.random.default_rng(1)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    true = written(tmp_path / "a", LABELS, values, PARTS)
-    shuffled = written(tmp_path / "b", generator.permutation(LABELS), values, PARTS)
+    true = written(tmp_path / "a", LABELS, values)
+    shuffled = written(tmp_path / "b", generator.permutation(LABELS), values)
     chosen = 0
     for name in UNSUPERVISED:
         fields = registry.params_model("methods", name).model_fields

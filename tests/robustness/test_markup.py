@@ -11,6 +11,7 @@ from PIL import Image
 
 from cmr import search
 from cmr.data import Items
+from cmr.machine import Machine
 from cmr.reporting import page, tables
 from cmr.reporting.collect import load
 from cmr.reporting.runs import Run
@@ -59,7 +60,7 @@ def searched(folder, words):
     hits = (search.Hit(1, 0.5, words, (words, words), words),)
     pictures = (search.Hit(1, 0.5, words, (words,), str(file.name).replace("\0", "")),)
     answers = [search.Answer("text", "text", 1, hits), search.Answer("image", "image", 1, pictures)]
-    machine = {"cache": str(folder), "base": str(folder), "data_root": None}
+    machine = Machine(cache=str(folder), base=str(folder))
     record = json.loads((run_folder / "run.json").read_text())
     record["fits"][0]["data"]["dataset"] = "wikipedia"
     (run_folder / "run.json").write_text(json.dumps(record))

@@ -10,13 +10,14 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from cmr import registry, rerun
+from cmr.machine import Machine
 from cmr.reporting.runs import Run
 from robustness.toys import WHOLE, clone, cmr
 from synthetic import create, separable, small
 
 TOLERANCE = 1e-3
 """Largest difference of two scores (cosines, mostly) after fits with one thread and with two; docs/robustness.md."""
-NAMES = [n for n in registry.names("methods") if registry.info("methods", n).provenance != "quoted"]
+NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
 
 
 def scores(name, threads):
@@ -93,7 +94,7 @@ def test_a_record_is_enough_to_run_again(recorded, tmp_path):
 
 
 RECORD = {
-    "schema_version": 1,
+    "schema_version": 2,
     "fits": [
         {
             "data": {"id": "mine", "dataset": "table", "params": {"file": "my.csv", "text": "t", "image": "i"}},
@@ -133,7 +134,7 @@ def test_the_configuration_is_the_recorded_one_and_data_are_found_where_they_lie
     asked = []
     monkeypatch.setattr(rerun.subprocess, "run", lambda command: asked.append(command) or Failed)
     run = written(tmp_path / "theirs" / RUN, 0.5)
-    machine = {"cache": "cache", "device": "cpu", "data_root": None, "base": str(tmp_path / "lab")}
+    machine = Machine(cache="cache", device="cpu", base=str(tmp_path / "lab"))
     with pytest.raises(rerun.UserError, match="Snakemake ended with status 3"):
         rerun.rerun(run, tmp_path / "new", machine)
     configuration = yaml.safe_load((tmp_path / "new/config.yaml").read_text())

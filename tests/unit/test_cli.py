@@ -30,9 +30,9 @@ def test_every_plugin_is_listed(capsys):
 
 def test_one_kind_for_other_programs(capsys):
     methods = {plugin["name"]: plugin for plugin in json.loads(run(capsys, "list", "methods", "--json"))}
-    assert methods["dla_cmr"]["provenance"] == "own"
+    assert methods["dla_cmr"]["implementation"] == "own"
     assert methods["dla_cmr"]["params"]["margin"]["default"] == 1e-4
-    quoted = [plugin for plugin in methods.values() if plugin["provenance"] == "quoted"]
+    quoted = [plugin for plugin in methods.values() if plugin["implementation"] == "quoted"]
     assert quoted
     assert all(plugin["reason"] for plugin in quoted)
 
@@ -59,7 +59,7 @@ def test_metrics_of_two_files(capsys, tmp_path):
     np.save(tmp_path / "l.npy", labels)
     files = [str(tmp_path / name) for name in ("a.npy", "b.npy")]
     found = json.loads(run(capsys, "metrics", *files, "--labels", str(tmp_path / "l.npy"), "--at", "5"))
-    assert set(found) == {"map@all", "map@5"}
+    assert set(found) == {"map@all", "map@5", "rows", "rows_without_label", "queries_without_relevant"}
     assert set(found["map@all"]) == {"a_to_b", "b_to_a", "average"}
     assert found["map@all"]["average"] == pytest.approx(1.0)
 

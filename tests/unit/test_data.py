@@ -8,7 +8,7 @@ import pytest
 
 from cmr.data import Items, Split, View, check_ids, paired, rows_of
 from cmr.errors import UserError
-from cmr.store import Matrix
+from cmr.store import Rows
 
 
 def items(ids=("a", "b", "c"), labels=(["x"], ["y", "x"], ["y"])) -> Items:
@@ -100,7 +100,7 @@ def test_paired_refuses_modalities_without_a_common_item():
 
 
 def test_rows_of_keeps_the_order_of_the_matrix():
-    matrix = Matrix(np.array(["a", "b", "c"]), np.array([[1.0], [2], [3]]), {})
+    matrix = Rows(np.array(["a", "b", "c"]), np.array([[1.0], [2], [3]]), {})
     view = rows_of(matrix, {"c", "a"}, items())
     assert list(view.ids) == ["a", "c"]
     assert view.features.tolist() == [[1], [3]]
@@ -113,6 +113,6 @@ def test_rows_of_keeps_the_order_of_the_matrix():
     [(["a", "z"], "unknown item 'z'"), (["a"], "item 'b' is missing"), (["b", "a"], "other order")],
 )
 def test_ids_of_another_version_of_the_items_are_told(ids, what):
-    matrix = Matrix(np.array(ids), np.zeros((len(ids), 1)), {})
+    matrix = Rows(np.array(ids), np.zeros((len(ids), 1)), {})
     with pytest.raises(UserError, match=what):
         check_ids("f.h5", matrix, ["a", "b"])

@@ -12,8 +12,8 @@ import scipy.io
 import scipy.sparse
 
 from cmr import registry
-from cmr.config import data_files, validate
-from cmr.datasets.matrices import Reference, label_names
+from cmr.config import check_own_files, validate
+from cmr.datasets.matrices import Reference, label_names, matrix
 from cmr.datasets.precomputed import Params, Precomputed
 from cmr.errors import UserError
 from cmr.features.ready import Params as ReadyParams
@@ -105,7 +105,7 @@ def test_pickles_need_trust_and_the_right_checksum(tmp_path):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(Reference(path, "x", sha256).read(), MATRIX)
     np.save(tmp_path / "o.npy", np.array([{}], object))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"o\.npy: holds Python objects, .* can execute code"):
         Reference(tmp_path / "o.npy").read()
 
 
@@ -137,12 +137,9 @@ def test_labels_of_every_form(tmp_path, array, expected):
     assert label_names(Reference(tmp_path / "y.npy")) == expected
 
 
-@pytest.mark.parametrize(
-    ("array", "problem"), [([[0, 1], [0, 0]], "row 1 has no label"), ([[0, 2], [1, 1]], "0/1 matrix")]
-)
-def test_labels_that_are_none(tmp_path, array, problem):
-    np.save(tmp_path / "y.npy", array)
-    with pytest.raises(UserError, match=problem):
+def test_a_matrix_of_labels_holds_0_and_1(tmp_path):
+    np.save(tmp_path / "y.npy", [[0, 2], [1, 1]])
+    with pytest.raises(UserError, match="a matrix of 0 and 1, found int64 of shape \\(2, 2\\)"):
         label_names(Reference(tmp_path / "y.npy"))
 
 
@@ -272,7 +269,288 @@ def test_its_files_are_inputs_of_the_job(tmp_path):
     experiment = {"id": "e", "data": ["mine"], "inputs": [["f"]], "methods": ["random"]}
     features = [{"id": "f", "modality": "image", "extractor": "ready"}]
     config = validate({"datasets": [entry], "features": features, "experiments": [experiment]})
-    assert data_files(config.datasets[0], str(tmp_path)) == [f"{tmp_path}/test.npz", f"{tmp_path}/train.npz"]
+    assert config.datasets[0].own_files() == ["test.npz", "train.npz"]
+    check_own_files(config.datasets[0], str(tmp_path))
     with pytest.raises(UserError, match=r"data set 'mine': no such file: away/test\.npz"):
-        data_files(config.datasets[0], "away")
+        check_own_files(config.datasets[0], "away")
     assert registry.info("datasets", "precomputed").files == ("features", "labels", "index")
+
+
+# One meaning is read, two are asked.
+
+
+def two(folder: Path, n: int = 12, **arrays) -> Precomputed:
+    """n rows of image and text features and labels of three classes, some of them replaced; others are parameters."""
+    found = {"image": np.arange(n * 2.0).reshape(n, 2), "text": np.arange(n * 3.0).reshape(n, 3), "y": np.arange(n) % 3}
+    found |= {key: arrays.pop(key) for key in list(arrays) if isinstance(arrays[key], np.ndarray)}
+    np.savez(folder / "all.npz", **found)
+    params = {"features": {"image": "all.npz:image", "text": "all.npz:text"}, "labels": "all.npz:y"}
+    return dataset(folder, **params | arrays)
+
+
+def vectors(made: Precomputed, modality: str) -> np.ndarray:
+    return Ready(ReadyParams(), Path()).contents(made, made.prepare(), modality)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "name", "hint"),
+    [
+        ({"image": np.zeros((2, 12))}, "image", r"image has 2 rows, .* 12 labels; .* say transposed: \[image\]"),
+        (
+            {"y": np.eye(3, dtype=int)[np.arange(12) % 3].T},
+            "labels",
+            r"12 rows, .* 3 labels; .* transposed: \[labels\]",
+        ),
+    ],
+)
+def test_items_as_columns_are_asked_and_read_where_it_is_said(tmp_path, arrays, name, hint):
+    with pytest.raises(UserError, match=hint):
+        two(tmp_path, **arrays).prepare()
+    items = two(tmp_path, **arrays, transposed=[name]).prepare()
+    assert [labels[0] for labels in items.table["labels"]] == ["0", "1", "2"] * 4
+    with pytest.raises(UserError, match=r"params\.transposed: 'sound' is neither a modality nor labels"):
+        two(tmp_path, transposed=["sound"]).prepare()
+
+
+def test_as_many_columns_as_rows_are_told_unless_it_is_said_what_they_are(tmp_path, caplog):
+    square = np.arange(144.0).reshape(12, 12)
+    assert vectors(two(tmp_path, image=square), "image")[0].tolist() == square[0].tolist()
+    assert (
+        "all.npz:image has as many columns as rows (12); if items are its columns, say transposed: [image]"
+        in caplog.text
+    )
+    caplog.clear()
+    assert vectors(two(tmp_path, image=square, transposed=["image"]), "image")[0].tolist() == square[:, 0].tolist()
+    assert "as many columns" not in caplog.text
+
+
+def by_id(path: Path, ids: list[str], **columns) -> None:
+    with h5py.File(path, "w") as file:
+        file["ids"] = ids
+        for name, values in columns.items():
+            file[name] = values
+
+
+IDS = [f"i{row}" for row in range(12)]
+OTHER = [IDS[row] for row in (np.arange(12) * 5 + 3) % 12]
+
+
+def in_other_orders(folder: Path, text_ids: list[str], labels: str, **params) -> Precomputed:
+    """Every value is the number in the item's id, whatever the order of the rows."""
+    number = {item: float(item[1:]) for item in [*IDS, *text_ids]}
+    by_id(folder / "image.h5", IDS, features=[[number[item]] for item in IDS])
+    by_id(folder / "text.h5", text_ids, features=[[number[item]] for item in text_ids])
+    by_id(folder / "y.h5", OTHER, y=[int(number[item]) % 3 for item in OTHER])
+    np.save(folder / "y.npy", np.arange(12) % 3)
+    return dataset(folder, features={"image": "image.h5", "text": "text.h5"}, labels=labels, **params)
+
+
+def test_rows_are_matched_by_their_ids_never_by_their_place(tmp_path):
+    made = in_other_orders(tmp_path, IDS[::-1], "y.h5:y")
+    image, text = vectors(made, "image").ravel(), vectors(made, "text").ravel()
+    assert image.tolist() == text.tolist() == [float(item[1:]) for item in OTHER]
+    assert [labels[0] for labels in made.prepare().table["labels"]] == [str(int(value) % 3) for value in image]
+    assert made.prepare().table["text"][0] == f"text.h5:[{IDS[::-1].index(OTHER[0])}]"
+
+
+@pytest.mark.parametrize(
+    ("text_ids", "labels", "params", "problem"),
+    [
+        (OTHER, "y.npy", {}, r"image.h5 and .*text.h5 hold the same ids in different orders, and .*y.npy has no ids"),
+        ([*IDS[1:], "x9"], "y.npy", {}, "hold different items by their ids: 'i0' is in one of them only"),
+        ([*IDS[2:], "i2", "i3"], "y.npy", {}, "text.h5: the id 'i2' stands twice"),
+        (IDS, "y.h5:y", {"index": {"train": "y.npy"}}, "params.index: row numbers have two meanings"),
+    ],
+)
+def test_ids_that_do_not_say_which_rows_belong_together(tmp_path, text_ids, labels, params, problem):
+    with pytest.raises(UserError, match=problem):
+        in_other_orders(tmp_path, text_ids, labels, **params).prepare()
+
+
+def test_a_nan_is_named_by_its_row_in_its_own_file(tmp_path):
+    made = in_other_orders(tmp_path, IDS[::-1], "y.h5:y")
+    with h5py.File(tmp_path / "text.h5", "a") as file:
+        file["features"][4] = np.nan
+    with pytest.raises(UserError, match=rf"row item-{OTHER.index(IDS[::-1][4]):05}: .*text.h5: row 4: NaN"):
+        made.prepare()
+
+
+def parts_of(folder: Path, train, test, **params) -> list[str]:
+    np.save(folder / "tr.npy", train)
+    np.save(folder / "te.npy", test)
+    made = two(folder, index={"train": "tr.npy", "test": "te.npy"}, **params)
+    return list(made.parts(made.prepare(), "default"))
+
+
+FIRST = np.arange(12) < 8
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (FIRST, ~FIRST),
+        (FIRST.astype(np.uint8)[:, None], (~FIRST).astype(float)[:, None]),
+        (np.flatnonzero(FIRST).astype(float), np.flatnonzero(~FIRST)[None]),
+    ],
+)
+def test_index_files_hold_numbers_or_masks(tmp_path, train, test):
+    assert parts_of(tmp_path, train, test) == ["train"] * 8 + ["test"] * 4
+
+
+@pytest.mark.parametrize(
+    ("train", "problem"),
+    [
+        ([0.0, 1.5], "tr.npy: 1.5 is no row number; expected whole numbers, or a mask of 0 and 1"),
+        ([0.0, np.nan], "tr.npy: nan is no row number"),
+        (["a"], "tr.npy: expected row numbers or a mask, found <U1"),
+        ([True, False], "tr.npy: a mask of 2 values for 12 rows"),
+        ([-1, 0], "tr.npy: row -1 does not exist; is index_base right?"),
+        (range(1, 13), "tr.npy: row 12 does not exist; if numbers start at 1, say index_base: 1"),
+        ([0, 14], "tr.npy: row 14 does not exist; is index_base right?"),
+    ],
+)
+def test_index_files_that_name_no_rows(tmp_path, train, problem):
+    with pytest.raises(UserError) as told:
+        parts_of(tmp_path, list(train), [11])
+    assert problem in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "params", "told"),
+    [
+        (range(8), range(8, 12), {}, []),
+        (range(6), range(8, 12), {}, ["2 of 12 rows are in no part"]),
+        (
+            range(1, 8),
+            range(8, 12),
+            {},
+            ["1 of 12 rows are in no part", "row 0 is in no part; if the numbers start at 1"],
+        ),
+        (range(1, 9), range(9, 13), {"index_base": 1}, []),
+        ([*range(8), 3, 3], range(8, 12), {}, ["tr.npy: 2 row numbers stand more than once"]),
+    ],
+)
+def test_what_is_odd_in_index_files_is_told_to_the_log(tmp_path, caplog, train, test, params, told):
+    parts_of(tmp_path, list(train), list(test), **params)
+    messages = set(caplog.messages)
+    assert len(messages) == len(told)
+    for expected in told:
+        assert any(expected in message for message in messages)
+
+
+def test_rows_without_a_label_are_told_with_their_number_or_left_out(tmp_path):
+    labels = np.array(["a", "b", "c"] * 4, object)
+    labels[[7, 9]] = ["", "nan"]
+    made = {"y": labels.astype(str)}
+    with pytest.raises(
+        UserError, match=r"all.npz:y: row 7 has no label \(1 more rows have problems\); .*strict: false"
+    ):
+        two(tmp_path, **made).prepare()
+    items = two(tmp_path, **made, strict=False).prepare()
+    assert len(items.table) == 10
+    assert list(pd.read_csv(tmp_path / "out/skipped.csv")["problem"]) == [
+        f"{tmp_path}/all.npz:y: row {row} has no label" for row in (7, 9)
+    ]
+
+
+def test_classes_too_rare_for_the_split_are_named_all_at_once_or_left_out(tmp_path):
+    labels = np.array(["a", "b"] * 4 + ["odd", "even", "even", "a"])
+    made = two(tmp_path, y=labels)
+    with pytest.raises(
+        UserError, match="class 'even' has only 2 distinct items, class 'odd' has only 1 distinct item: "
+    ):
+        made.split(made.prepare(), "default")
+    made = two(tmp_path, y=labels, strict=False)
+    assert made.prepare().classes == ["a", "b"]
+    assert len(made.split(made.prepare(), "default").table) == 9
+    assert set(pd.read_csv(tmp_path / "out/skipped.csv")["row"]) == {"item-00008", "item-00009", "item-00010"}
+
+
+def test_classes_without_a_training_row_are_left_out_of_a_given_split(tmp_path):
+    np.save(tmp_path / "tr.npy", np.arange(8))
+    np.save(tmp_path / "te.npy", np.arange(8, 12))
+    made = two(
+        tmp_path, y=np.array(["a", "b"] * 5 + ["odd", "a"]), index={"train": "tr.npy", "test": "te.npy"}, strict=False
+    )
+    assert made.prepare().classes == ["a", "b"]
+    assert "label 'odd' has no training row" in pd.read_csv(tmp_path / "out/skipped.csv")["problem"][0]
+    assert len(made.split(made.prepare(), "default").table) == 11
+
+
+def test_labels_of_all_parts_are_read_together(tmp_path, caplog):
+    params = save_parts(tmp_path, train=4, test=2)
+    arrays = dict(np.load(tmp_path / "train.npz"))
+    np.savez(tmp_path / "train.npz", **arrays | {"y": np.array(["Cat", "dog", "Cat", "dog"])})
+    np.savez(tmp_path / "test.npz", **dict(np.load(tmp_path / "test.npz")) | {"y": np.array(["cat", "dog"])})
+    dataset(tmp_path, **params).prepare()
+    assert "train.npz:y and 1 more: the classes 'Cat' (2), 'cat' (1) differ in case alone" in caplog.text
+    np.savez(tmp_path / "test.npz", **dict(np.load(tmp_path / "test.npz")) | {"y": np.array(["cat", ""])})
+    with pytest.raises(UserError, match=r"test.npz:y: row 1 has no label"):
+        dataset(tmp_path, **params).prepare()
+
+
+def test_questions_about_labels_have_answers(tmp_path):
+    with pytest.raises(UserError, match=r"all.npz:y: 3 labels are '-1', .* say no_label: \['-1'\]"):
+        two(tmp_path, y=np.arange(12) % 4 - 1).prepare()
+    assert two(tmp_path, y=np.arange(12) % 4 - 1, no_label=[]).prepare().classes == ["-1", "0", "1", "2"]
+    assert len(two(tmp_path, y=np.arange(12) % 4 - 1, no_label=[-1], strict=False).prepare().table) == 9
+    both = np.array(["cat;pet", "dog;pet"] * 6)
+    with pytest.raises(UserError, match="say separator: ';'"):
+        two(tmp_path, y=both).prepare()
+    assert two(tmp_path, y=both, separator=";").prepare().classes == ["cat", "dog", "pet"]
+
+
+def test_a_header_of_a_file_of_names_is_guessed_at(tmp_path):
+    (tmp_path / "y.csv").write_text("label\n" + "cat\ndog\n" * 6)
+    with pytest.raises(
+        UserError, match=r"12 rows, .*y\.csv has 13 labels; leave out the first line .* if it is a header"
+    ):
+        two(tmp_path, labels="y.csv").prepare()
+
+
+def rows_as_objects(*rows) -> np.ndarray:
+    made = np.empty(len(rows), object)
+    for position, row in enumerate(rows):
+        made[position] = row
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([np.arange(3.0)] * 12, ""),
+        ([[1, 2, 3]] * 12, ""),
+        ([np.zeros((1, 3))] * 12, ""),
+        ([np.zeros(3)] * 11 + [np.zeros(4)], "row 11 holds 4 numbers, row 0 holds 3"),
+        (["text"] * 12, "expected a matrix of numbers, found object"),
+        ([np.zeros((2, 2))] * 12, "expected a matrix of numbers, found object"),
+    ],
+)
+def test_rows_as_objects_are_stacked(tmp_path, rows, problem):
+    np.save(tmp_path / "rows.npy", rows_as_objects(*rows), allow_pickle=True)
+    sha256 = hashlib.sha256((tmp_path / "rows.npy").read_bytes()).hexdigest()
+    reference = Reference(tmp_path / "rows.npy", "", sha256)
+    if problem:
+        with pytest.raises(UserError, match=problem):
+            matrix(reference)
+    else:
+        assert matrix(reference).shape == (12, 3)
+        assert matrix(reference).dtype == np.float32
+
+
+def test_equal_rows_of_features_stay_in_one_part(tmp_path):
+    """Five captions a picture: without it a test picture is a training picture, and noise is learned by heart."""
+    generator = np.random.default_rng(0)
+    pictures = np.repeat(generator.normal(size=(60, 4)), 5, axis=0)
+    made = two(tmp_path, 300, image=pictures, text=generator.normal(size=(300, 3)), y=np.repeat(np.arange(60) % 3, 5))
+    parts = made.split(made.prepare(), "default").table["part"].to_numpy().reshape(60, 5)
+    assert (parts == parts[:, :1]).all()
+    assert set(parts[:, 0]) == {"train", "validation", "test"}
+
+
+def test_rows_that_name_the_class_keep_nothing_together_and_it_is_said(tmp_path, caplog):
+    labels = np.arange(60) % 3
+    made = two(tmp_path, 60, image=np.arange(120.0).reshape(60, 2), text=np.eye(3)[labels], y=labels)
+    parts = made.split(made.prepare(), "default").table["part"]
+    assert parts.value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
+    assert "text: its rows name classes rather than items" in caplog.text

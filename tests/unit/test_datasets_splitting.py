@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cmr.data import Items
-from cmr.datasets.splitting import stratified, with_held_out
+from cmr.datasets.splitting import same_text, separated, stratified, with_held_out
 from cmr.errors import UserError
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -105,3 +105,34 @@ def test_unpaired_modalities_each_hold_out_a_tenth():
     split = with_held_out(items_of("a" * 40, image=image, text=image[::-1]), np.array(["train"] * 40))
     held = [int(i[1:]) for i in split.held_out]
     assert (sum(h < 20 for h in held), sum(h >= 20 for h in held)) == (2, 2)
+
+
+def test_the_tenth_keeps_groups_together_and_is_a_tenth():
+    groups = np.repeat(np.arange(60), 5)  # five captions a picture
+    labels = "ab" * 150
+    parts = np.array(["train"] * 300)
+    held = with_held_out(items_of(labels, text=list(map(str, range(300)))), parts, groups).held_out
+    rows = np.array([int(item[1:]) for item in held])
+    assert len(rows) == 30
+    assert all(np.isin(np.flatnonzero(groups == groups[row]), rows).all() for row in rows)
+
+
+@pytest.mark.parametrize("each", [2, 3, 9])
+def test_of_many_small_classes_a_tenth_is_held_out_and_each_keeps_a_training_row(each):
+    classes = [f"{number:03}" for number in range(100) for _ in range(each)]
+    items = items_of(classes, text=list(map(str, range(len(classes)))))
+    split = with_held_out(items, np.array(["train"] * len(classes)))
+    assert len(split.held_out) == pytest.approx(0.1 * len(classes), abs=1)
+    kept = {classes[int(item[1:])] for item in split.selection_train}
+    assert len(kept) == 100
+
+
+def test_texts_that_hardly_differ_are_one():
+    texts = ["A dog.", "a  dog", "A DOG!", "a dog (big)", "Cafe\u0301", "caf\u00e9"]
+    assert [same_text(text) for text in texts] == ["a dog"] * 3 + ["a dog (big)", "caf\u00e9", "caf\u00e9"]
+
+
+def test_what_a_given_split_separates_is_counted():
+    groups = np.array([0, 0, 1, 1, 2, 3, 3])
+    parts = np.array(["train", "test", "validation", "test", "train", "train", ""])
+    assert separated(groups, parts) == {"train, test": 1, "validation, test": 1}

@@ -11,7 +11,8 @@ from PIL import Image
 from cmr.data import Items
 from cmr.datasets import table
 from cmr.errors import UserError
-from cmr.stages import picture_roots
+from cmr.machine import Machine
+from cmr.stages.report import picture_roots
 
 COLUMNS = {"id": "key", "image": "picture", "text": "caption", "label": "class"}
 
@@ -90,7 +91,9 @@ def test_texts_that_pandas_takes_for_missing_are_kept_and_a_byte_order_mark_is_n
 def test_several_labels_in_a_cell(pictures):
     data = frame().assign(**{"class": "cat; dog;cat"})
     assert dataset(pictures, data, separator=";").prepare().table["labels"][0] == ["cat", "dog"]
-    assert dataset(pictures, data).prepare().table["labels"][0] == ["cat; dog;cat"]
+    assert dataset(pictures, data, separator="").prepare().table["labels"][0] == ["cat; dog;cat"]
+    with pytest.raises(UserError, match=r"my\.csv: class: 12 of 12 labels hold ';', .* say separator: ';'"):
+        dataset(pictures, data).prepare()
 
 
 def test_without_an_id_column_rows_are_numbered_as_in_an_editor(pictures):
@@ -117,8 +120,16 @@ def test_the_split_column_is_followed(pictures):
     items = made.prepare()
     items.write(pictures / "items.parquet")
     split = made.split(Items.read(pictures / "items.parquet"), "default")
-    assert list(split.table["part"]) == parts
+    assert dict(zip(split.table["id"], split.table["part"], strict=True)) == {f"k{i}": p for i, p in enumerate(parts)}
     assert split.held_out == {"k8", "k9"}
+
+
+def test_the_order_of_a_table_with_ids_decides_nothing(pictures):
+    made = dataset(pictures, frame())
+    one = made.split(made.prepare(), "default").table.set_index("id").sort_index()
+    turned = dataset(pictures, frame().iloc[::-1])
+    other = turned.split(turned.prepare(), "default").table.set_index("id").sort_index()
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_absolute_paths_are_read_under_data_root_only(pictures, tmp_path):
@@ -136,7 +147,7 @@ def test_the_reports_pictures_are_looked_for_beside_the_table(pictures, monkeypa
     monkeypatch.chdir(pictures)
     frame().to_csv("my.csv", index=False)
     entry = {"id": "mine", "dataset": "table", "params": {"file": "my.csv", **COLUMNS}}
-    machine = {"cache": ".cache", "base": ".", "data_root": None, "device": "cpu"}
+    machine = Machine()
     assert picture_roots({"mine-1a2b3c": entry}, machine) == {"mine-1a2b3c": Path(".")}
     Path("my.csv").unlink()
     assert picture_roots({"mine-1a2b3c": entry}, machine) == {}
@@ -202,8 +213,8 @@ def test_broken_pictures_are_skipped_where_not_strict(pictures):
 
 
 def test_a_part_that_is_none_is_told(pictures):
-    with pytest.raises(UserError, match="row 2: part 'dev', expected train, validation or test"):
-        dataset(pictures, frame().assign(part="dev"), split="part").prepare()
+    with pytest.raises(UserError, match="row 2: part 'eval', expected train, validation or test"):
+        dataset(pictures, frame().assign(part="eval"), split="part").prepare()
 
 
 def test_a_label_seen_only_in_test_is_told(pictures):
@@ -236,7 +247,7 @@ def test_a_class_with_a_single_item_is_told(pictures):
         ({"file": "my.xlsx"}, b"x", "expected one of .csv"),
         ({}, b"", "cannot be read"),
         ({}, b"key,picture\n1,2,3\n", "cannot be read"),
-        ({}, "key,picture,caption,class\n1,é,é,é".encode("latin-1"), "cannot be read"),
+        ({}, "key,picture,caption,class\n1,é,é,é".encode("latin-1"), r"line 2: not UTF-8 at '1,\\\\xe9'"),
         ({"file": "my.jsonl"}, b'{"key": 1}\n{"key"', "row 2"),
         ({"file": "my.jsonl"}, b"[1]", "row 1: expected an object"),
         ({"file": "my.parquet"}, b"PAR1", "cannot be read"),
@@ -269,7 +280,229 @@ def test_same_content_is_transitive_and_nulls_share_nothing():
             "labels": [["c"]] * 5,
         }
     )
-    groups = same_content(Items(data, {"image": "image", "text": "text"}))
+    groups = same_content([data["image"], data["text"]])
     assert groups[0] == groups[1] == groups[2]
     assert len(set(groups)) == 3
     assert len(np.unique(groups[2:])) == 3
+
+
+# One meaning is read, two are asked.
+
+
+def saved(folder: Path, name: str, text: str, encoding: str = "utf-8") -> str:
+    (folder / name).write_bytes(text.encode(encoding))
+    return name
+
+
+@pytest.mark.parametrize(("name", "separator"), [("my.csv", ";"), ("my.csv", "|"), ("my.csv", "\t"), ("my.tsv", ",")])
+def test_another_separator_is_read_and_told(pictures, caplog, name, separator):
+    saved(pictures, name, frame().to_csv(sep=separator, index=False), "utf-8-sig")
+    items = dataset(pictures, file=name).prepare()
+    assert list(items.table["text"]) == list(frame()["caption"])
+    assert "columns are separated by" in caplog.text
+
+
+def test_an_encoding_is_given_where_the_file_does_not_say_it(pictures):
+    data = frame().assign(caption="caf\u00e9")
+    saved(pictures, "my.csv", data.to_csv(index=False), "utf-16")
+    assert set(dataset(pictures).prepare().table["text"]) == {"caf\u00e9"}
+    saved(pictures, "my.csv", data.to_csv(index=False), "cp1252")
+    with pytest.raises(
+        UserError, match=r"my\.csv: line 2: not UTF-8 at '.*caf\\\\xe9'; save it as UTF-8, or .*encoding: cp1252"
+    ):
+        dataset(pictures).prepare()
+    assert set(dataset(pictures, encoding="cp1252").prepare().table["text"]) == {"caf\u00e9"}
+
+
+def test_a_caption_that_starts_with_a_quotation_mark_swallows_no_rows(pictures, caplog):
+    captions = [f'"Stop sign {i}' if i in (3, 9) else f"a sign {i}" for i in range(12)]
+    rows = [f"k{i}\tpictures/{i}.png\t{captions[i]}\t{'cat' if i % 2 else 'dog'}" for i in range(12)]
+    saved(pictures, "my.tsv", "\n".join(["key\tpicture\tcaption\tclass", *rows]))
+    items = dataset(pictures, file="my.tsv").prepare()
+    assert list(items.table["text"]) == captions
+    assert "my.tsv: row 5: a quotation mark opens a cell and does not close it" in caplog.text
+    data = frame().assign(caption=["two\nlines", *["one"] * 11])
+    saved(pictures, "my.tsv", data.to_csv(sep="\t", index=False))
+    assert len(dataset(pictures, file="my.tsv").prepare().table) == 12
+    assert len(dataset(pictures, file="my.tsv", quotes=True).prepare().table) == 12
+
+
+def test_lists_that_pandas_wrote_as_text_are_lists(pictures):
+    data = frame().assign(
+        caption=[str(["One.", f"It's {i}."]) for i in range(12)],
+        **{"class": [str(["cat", "pet"] if i % 2 else ["dog", "pet"]) for i in range(12)]},
+    )
+    items = dataset(pictures, data).prepare()
+    assert list(items.table["text"])[:2] == ["One. It's 0.", "One. It's 1."]
+    assert list(items.table["labels"])[:2] == [["dog", "pet"], ["cat", "pet"]]
+
+
+def test_texts_of_which_some_look_like_lists_stay_as_they_are(pictures, caplog):
+    data = frame()
+    data.loc[0, "caption"] = "['a']"
+    assert dataset(pictures, data).prepare().table["text"][0] == "['a']"
+    assert "caption: 1 of 12 texts look like lists, and are read as they stand" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["val", "dev", "valid", "Validation", "VAL"])
+def test_parts_by_their_other_names(pictures, caplog, part):
+    caplog.set_level("INFO")
+    made = dataset(pictures, frame().assign(part=["Train"] * 8 + [part] * 2 + ["test"] * 2), split="part")
+    assert list(made.prepare().table["part"]) == ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
+    assert f"part: {part!r} is read as validation" in caplog.text
+
+
+@pytest.mark.parametrize(("parts", "lacks"), [(["train"] * 12, "test"), (["val"] * 10 + ["train"] * 2, "test")])
+def test_a_split_without_test_rows_is_told(pictures, parts, lacks):
+    with pytest.raises(UserError, match=rf"my\.csv: no row is in the part {lacks}; there are"):
+        dataset(pictures, frame().assign(part=parts), split="part").prepare()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_file_is_found_by_accents_in_either_unicode_form(pictures, caplog, form):
+    import unicodedata
+
+    caplog.set_level("INFO")
+    other = "NFD" if form == "NFC" else "NFC"
+    on_disk = unicodedata.normalize(form, "pictures/caf\u00e9.png")
+    (pictures / "pictures/0.png").rename(pictures / on_disk)
+    data = frame()
+    data.loc[0, "picture"] = unicodedata.normalize(other, on_disk)
+    assert dataset(pictures, data).prepare().table["image"][0] == on_disk
+    assert (
+        "image: 1 files are found with '/' for '\\', or with accents in another Unicode form; the first: row 2"
+        in caplog.text
+    )
+
+
+def test_paths_of_windows_are_found(pictures):
+    data = frame().assign(picture=[f"pictures\\{i}.png" for i in range(12)])
+    (pictures / "pictures\\1.png").write_bytes((pictures / "pictures/0.png").read_bytes())
+    items = dataset(pictures, data).prepare()
+    assert list(items.table["image"])[:3] == ["pictures/0.png", "pictures\\1.png", "pictures/2.png"]
+    data.loc[0, "picture"] = "..\\secret.png"
+    with pytest.raises(UserError, match="leaves the folder of the data"):
+        dataset(pictures, data).prepare()
+    data.loc[0, "picture"] = "C:\\pictures\\0.png"
+    with pytest.raises(UserError, match="is absolute, on another system; make it relative to the table's folder"):
+        dataset(pictures, data).prepare()
+
+
+@pytest.mark.parametrize("written", ["pictures/10 .png", "pictures/10.PNG", "pictures/1-0.png", "pictures/10_.png"])
+def test_a_file_that_is_not_there_is_told_with_the_nearest_name(pictures, written):
+    data = frame()
+    data.loc[0, "picture"] = written
+    with pytest.raises(UserError, match=rf"no such file: {written}; did you mean '10.png'\?"):
+        dataset(pictures, data).prepare()
+
+
+def test_a_path_out_of_the_folder_is_told_with_what_can_be_done(pictures):
+    data = frame()
+    data.loc[0, "picture"] = "../x.png"
+    with pytest.raises(
+        UserError, match=r"put the table into a folder above its files, link .*, or write absolute paths"
+    ):
+        dataset(pictures, data).prepare()
+
+
+def parquet(folder: Path, **columns) -> table.Table:
+    data = frame().assign(**columns)
+    data.to_parquet(folder / "my.parquet")
+    return dataset(folder, file="my.parquet")
+
+
+SOME = [None if i % 3 == 0 else i % 3 for i in range(12)]
+NULLABLE = {
+    "Int64": pd.array(SOME, "Int64"),
+    "boolean": pd.array([None if i is None else i == 1 for i in SOME], "boolean"),
+    "Float64": pd.array(SOME, "Float64"),
+    "string": pd.array([None if i is None else f"c{i}" for i in SOME], "string"),
+    "string[pyarrow]": pd.array([None if i is None else f"c{i}" for i in SOME], "string[pyarrow]"),
+    "datetime": pd.to_datetime([None if i is None else f"202{i}-01-01" for i in SOME]),
+    "category": pd.Categorical([None if i is None else f"c{i}" for i in SOME]),
+    "lists": [None if i is None else [f"c{i}"] for i in SOME],
+}
+
+
+@pytest.mark.parametrize("kind", NULLABLE)
+def test_a_missing_cell_of_parquet_is_no_class(pictures, kind):
+    with pytest.raises(UserError, match=r"my.parquet: row 1: no label \(3 more rows have problems\)"):
+        parquet(pictures, **{"class": NULLABLE[kind]}).prepare()
+    made = dataset(pictures, file="my.parquet", strict=False)
+    expected = {
+        "boolean": ["False", "True"],
+        "Int64": ["1", "2"],
+        "Float64": ["1", "2"],
+        "datetime": ["2021-01-01", "2022-01-01"],
+    }
+    assert made.prepare().classes == expected.get(kind, ["c1", "c2"])
+    assert list(pd.read_csv(pictures / "out/skipped.csv")["row"]) == [1, 4, 7, 10]
+
+
+def test_a_missing_text_or_id_of_parquet_is_missing(pictures):
+    texts = pd.array([None, *[f"text {i}" for i in range(11)]], "string")
+    with pytest.raises(UserError, match="row 1: empty text"):
+        parquet(pictures, caption=texts).prepare()
+    assert len(dataset(pictures, file="my.parquet", unpaired=True).prepare().having("text")) == 11
+    with pytest.raises(UserError, match="row 1: empty id"):
+        parquet(pictures, key=pd.array([None, *range(11)], "Int64")).prepare()
+
+
+def test_large_numbers_stay_themselves_or_are_refused(pictures):
+    large = 2**53 + np.arange(12)
+    ids = pd.array([*large[:11].tolist(), None], "Int64")
+    parquet(pictures, key=ids)
+    assert list(dataset(pictures, file="my.parquet", strict=False).prepare().ids) == [str(i) for i in large[:11]]
+    with pytest.raises(UserError, match=r"row 1: id 9007199254740992 is a float beyond 2\^53"):
+        parquet(pictures, key=large.astype(float)).prepare()
+    with pytest.raises(UserError, match=r"row 1: class: the label 9007199254740992 is a float beyond 2\^53"):
+        parquet(pictures, **{"class": large.astype(float)}).prepare()
+
+
+@pytest.mark.parametrize("item", ["a\0", "a\rb", "a\nb"])
+def test_ids_of_characters_that_files_lose_are_told(pictures, item):
+    data = frame()
+    data.loc[0, "key"] = item
+    data.to_parquet(pictures / "my.parquet")
+    with pytest.raises(UserError, match=r"row 1: id .* holds a control character"):
+        dataset(pictures, file="my.parquet").prepare()
+
+
+def test_classes_too_rare_for_the_split_are_named_all_at_once_or_left_out(pictures):
+    data = frame().assign(**{"class": ["odd", "even", "even", *["dog", "cat"] * 4, "dog"]})
+    made = dataset(pictures, data)
+    with pytest.raises(
+        UserError, match=r"class 'even' has only 2 distinct items, class 'odd' has only 1 distinct item: "
+    ):
+        made.split(made.prepare(), "default")
+    made = dataset(pictures, data, strict=False)
+    assert made.prepare().classes == ["cat", "dog"]
+    assert len(made.split(made.prepare(), "default").table) == 9
+    skipped = pd.read_csv(pictures / "out/skipped.csv")
+    assert list(skipped["row"]) == [2, 3, 4]
+    assert skipped["problem"][0] == "class 'odd' has only 1 distinct item"
+
+
+def test_labels_that_no_training_row_has_are_left_out_until_the_split_stands(pictures):
+    """Second labels of one item each: whichever part their items are drawn into, what is left can be split."""
+    labels = [f"{'cat' if i % 2 else 'dog'};only{i}" if i < 4 else "cat" if i % 2 else "dog" for i in range(12)]
+    made = dataset(pictures, frame().assign(**{"class": labels}), separator=";", strict=False)
+    items = made.prepare()
+    split = made.split(items, "default").table.set_index("id")["part"]
+    trained = {
+        label
+        for item, own in zip(items.ids, items.table["labels"], strict=True)
+        if split[item] == "train"
+        for label in own
+    }
+    assert trained == set(items.classes)
+    problems = pd.read_csv(pictures / "out/skipped.csv")["problem"]
+    assert 0 < len(problems) < 4
+    assert set(problems) <= {f"label 'only{i}' has no training row" for i in range(4)}
+
+
+def test_not_strict_leaves_out_rows_without_label(pictures):
+    data = frame()
+    data.loc[[3, 5], "class"] = ["nan", ""]
+    assert len(dataset(pictures, data, strict=False).prepare().table) == 10
+    assert list(pd.read_csv(pictures / "out/skipped.csv")["problem"]) == ["no label"] * 2

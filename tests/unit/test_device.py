@@ -49,7 +49,7 @@ def test_kept_memory_is_not_cleared_again():
 import ctypes, resource, sys
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a fault a page of 4 KiB, whatever huge pages are free
 import numpy as np
-from cmr.device import keep_freed_memory
+from cmr.process import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -19,8 +19,24 @@ def generate():
 
 
 def test_what_is_generated_is_up_to_date():
-    stale = [str(f.relative_to(ROOT)) for f, text in generate().files().items() if f.read_text("utf-8") != text]
-    assert stale == [], "run `python docs/generate.py` (or `make docs`) and commit"
+    files = generate().files()
+    stale = [file for file, text in files.items() if not file.exists() or file.read_text("utf-8") != text]
+    left = set((ROOT / "docs/reference").rglob("*.md")) - set(files)
+    named = sorted(str(file.relative_to(ROOT)) for file in {*stale, *left})
+    assert named == [], "run `python docs/generate.py` (or `make docs`) and commit"
+
+
+def test_every_method_has_a_page_that_the_index_links():
+    files = {
+        str(file.relative_to(ROOT / "docs/reference")): text
+        for file, text in generate().files().items()
+        if file.name != "README.md"
+    }
+    names = [name for name, _ in generate().plugins("methods")]
+    assert len(names) > 30
+    for name in names:
+        assert f"({'methods/' + name}.md)" in files["methods.md"]
+        assert f"`{name}`, in `workflow/cmr/methods/{name}.py`" in files[f"methods/{name}.md"]
 
 
 def test_a_readme_without_a_marker_is_refused():

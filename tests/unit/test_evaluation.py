@@ -1,6 +1,7 @@
 """One direction evaluated: against loops over queries, in blocks, with several labels, without pairs; the files."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,8 @@ import literal
 from cmr import evaluation
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, evaluate_task, metrics_of_files, scorer, write_curves, write_metrics
+from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer, write_curves, write_metrics
+from cmr.measure import metrics_of_files
 from cmr.metrics import ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.publish import read_json
@@ -53,6 +55,28 @@ def evaluated(query: View, gallery: View, metrics=METRICS, **options) -> evaluat
 
 def loops(query: View, gallery: View) -> tuple[np.ndarray, np.ndarray]:
     return 1 - cdist(query.features, gallery.features, "cosine"), query.labels.astype(int) @ gallery.labels.T
+
+
+def test_items_that_share_hundreds_of_labels():
+    """Tags: each of the three classes stands for 300 labels."""
+    query, gallery = view(0, multi=True), view(1, 50, multi=True)
+    tagged = [replace(v, labels=np.repeat(v.labels, 300, axis=1)) for v in (query, gallery)]
+    kept = [metric for metric in METRICS if metric.id != "ndcg"]
+    few, many = evaluated(query, gallery, kept), evaluated(*tagged, kept)
+    for metric in kept:
+        few_value, many_value = (e.task["metrics"][metric.id].get("value") for e in (few, many))
+        assert few_value == many_value, metric.id
+    ndcg = [METRICS[[m.id for m in METRICS].index("ndcg")]]
+    values = [evaluated(*views, ndcg).per_query["ndcg"] for views in ((query, gallery), tagged)]
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-12)  # linear gains: 300 times as large
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-23, 1e-15, 1, 1e15, 1e20, 1e30])
+def test_the_cosine_does_not_depend_on_the_length_of_rows(factor):
+    query, gallery = (view(seed).features.astype(np.float32) for seed in (0, 1))
+    scaled = scorer(query * np.float32(factor), gallery * np.float32(factor))
+    rows = slice(0, len(query))
+    np.testing.assert_allclose(scaled(rows), scorer(query.astype(float), gallery.astype(float))(rows), atol=1e-6)
 
 
 def test_numbers_are_those_of_loops_over_queries(views):
@@ -232,7 +256,7 @@ def test_metrics_and_curves_are_written_as_documented(tmp_path):
     write_metrics(tmp_path / "metrics.json", tasks)
     write_curves(tmp_path / "curves.h5", tasks)
     written = read_json(tmp_path / "metrics.json")
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
     assert written["tasks"] == [t.task for t in tasks]
     values = [t.task["metrics"]["map@all"]["value"] for t in tasks]
     assert written["average"]["map@all"] == pytest.approx(np.mean(values))
@@ -274,7 +298,8 @@ def test_metrics_of_files_are_those_of_loops(files):
     relevance = a.labels @ a.labels.T > 0
     scores = 1 - cdist(a.features, b.features, "cosine")
     found = metrics_of_files(files["a.npy"], files["b.npy"], files["labels.npy"], at=7)
-    assert set(found) == {"map@all", "map@7"}
+    assert set(found) == {"map@all", "map@7", "rows", "rows_without_label", "queries_without_relevant"}
+    assert (found["rows"], found["rows_without_label"], found["queries_without_relevant"]) == (40, 0, 0)
     for name, at in (("map@all", None), ("map@7", 7)):
         there = np.mean(literal.average_precisions(scores, relevance, at=at))
         back = np.mean(literal.average_precisions(scores.T, relevance.T, at=at))
@@ -322,10 +347,10 @@ BAD = {
     "missing": (lambda f, t: {"a": t / "none.npy"}, r"none\.npy: no such file"),
     "missing labels": (lambda f, t: {"labels": t / "none.csv"}, r"none\.csv: no such file"),
     "suffix": (lambda f, t: {"a": t / "a.mat"}, r"a\.mat: embeddings are read from"),
-    "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: labels are read from"),
+    "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "no HDF5": (lambda f, t: {"a": written(t / "a.h5", "hello")}, r"a\.h5: .*not an HDF5"),
     "two columns": (lambda f, t: {"labels": written(t / "two.csv", "1,cat\n" * 40)}, "line 1 holds 2 values"),
-    "matrix of classes": (lambda f, t: {"labels": saved(t / "m.npy", np.full((40, 3), 2))}, "0 and 1 only"),
+    "matrix of classes": (lambda f, t: {"labels": saved(t / "m.npy", np.full((40, 3), 2))}, "a matrix of 0 and 1"),
     "cut": (lambda f, t: {"at": 0}, "--at 0"),
 }
 

@@ -19,9 +19,9 @@ from transformers import (
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import torchvision_backbone
-from cmr.features.images import read_rgb
 from cmr.features.networks import computing, prepare
 from cmr.features.pretrained import PACKAGED
+from cmr.pictures import read_rgb
 
 TEXTS = ["a cat", "two dogs run across the wide green field", "sun, moon"]
 
@@ -126,6 +126,15 @@ def test_text_towers_are_transformers(kind, tmp_path):
         with torch.inference_mode():
             expected = model.get_text_features(**inputs).pooler_output[0].numpy()
         np.testing.assert_allclose(feature, expected, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_texts_that_a_text_tower_cuts_are_counted(kind, tmp_path):
+    dual_encoder(tmp_path / "model", kind)
+    ours = extractor(f"{kind}_text", tmp_path, model=str(tmp_path / "model"))
+    found = ours.gaps(["red " * 18, "red " * 19, "แมวและหมา"])
+    assert str(found["cut"]) == "1 of 3 texts are cut after 20 tokens"
+    assert found["unknown_tokens"].count == 1
 
 
 def tiny_transformer():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from cmr import registry
 from cmr.errors import UserError
@@ -76,3 +76,45 @@ def test_a_model_that_cannot_be_had_says_how_to_place_it(tmp_path, monkeypatch):
         bert.Bert(PARAMS(model="google-bert/bert-large-uncased"), tmp_path).fetch()
     with pytest.raises(UserError, match=r"neither a folder here nor a name on the hub"):
         bert.Bert(PARAMS(model="./no/such/folder"), tmp_path).fetch()
+
+
+def test_texts_that_are_cut_are_counted(tmp_path):
+    extractor = bert.Bert(PARAMS(max_length=20), tmp_path)
+    texts = ["red " * 17, "red " * 18, "red " * 19, "red " * 600]  # [CLS] and [SEP] take two of the 20 places
+    assert str(extractor.gaps(texts)["cut"]) == "2 of 4 texts are cut after 20 tokens"
+    assert extractor.gaps(texts[:2]) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "红苹果和绿树在那里",
+        "แมวและหมาอยู่ที่นั่น",
+        "बिल्ली और कुत्ता वहाँ थे",
+        "قِطَّةٌ وَكَلْبٌ كَانَا هُنَاكَ",
+        "кошка и собака были там",
+        "고양이와 개가 거기 있었다",
+    ],
+)
+def test_texts_that_the_model_does_not_know_are_counted(text, tmp_path):
+    found = bert.Bert(PARAMS(), tmp_path).gaps([*TEXTS, text, "Der Hund läuft über die Straße"])
+    assert list(found) == ["unknown_tokens"]
+    assert found["unknown_tokens"].count == 2  # and "x x x …"
+    assert "take a multilingual params.model" in str(found["unknown_tokens"])
+
+
+def test_more_tokens_than_the_model_has_positions_for_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"params.max_length: 2000.*positions for 512 tokens; set it to 512 at most"):
+        bert.Bert(PARAMS(max_length=2000), tmp_path).transform(TEXTS)
+    assert bert.Bert(PARAMS(max_length=512), tmp_path).transform(["x " * 600]).shape == (1, 384)
+
+
+def test_positions_of_roberta_start_after_padding():
+    config = RobertaConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=20
+    )
+    network = RobertaModel(config)
+    positions = bert.position_count(network)
+    network(torch.full((1, positions), 5))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        network(torch.full((1, positions + 1), 5))

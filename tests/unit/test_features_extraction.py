@@ -1,5 +1,6 @@
 """The runner: chunks, resuming after a kill, what is refused, and that test rows never reach a fit."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from cmr import store
-from cmr.errors import UserError
-from cmr.features.base import BadContent, Extractor
-from cmr.features.extraction import _fingerprint, extract
+from cmr.errors import BadContent, UserError
+from cmr.features.base import Extractor, Gap
+from cmr.features.extraction import Task, _fingerprint, extract
 from cmr.params import Params
+from cmr.provenance import file_hash
 
 TEXTS = [f"text {i} " + "x" * (i % 7) for i in range(25)]
 IDS = [f"item{i}" for i in range(25)]
@@ -48,10 +50,11 @@ class Lengths(Extractor):
         return {"precision": "fp32"}
 
 
-def run(folder, extractor, contents=TEXTS, name="a", ids=IDS, **options):
-    options = {"attributes": {"extractor": "lengths"}, "chunk": 4, **options}
-    extract(extractor, contents, ids, folder / f"{name}.h5", partial=folder / ".partial" / f"{name}.h5", **options)
-    return folder / f"{name}.h5"
+def run(folder, extractor, contents=TEXTS, name="a", ids=IDS, key="lengths", choosing=None, **of_training):
+    task = Task(extractor, contents, np.array(ids), **of_training)
+    path, partial = folder / f"{name}.h5", folder / ".partial" / f"{name}.h5"
+    assert extract(task, path, {"extractor": "lengths"}, partial, key, 4, choosing)["precision"] == "fp32"
+    return path
 
 
 def test_rows_ids_and_attributes_of_a_fixed_extractor(tmp_path):
@@ -66,7 +69,7 @@ def test_rows_ids_and_attributes_of_a_fixed_extractor(tmp_path):
 def test_a_fitted_extractor_sees_the_training_rows_alone(tmp_path, train_rows):
     extractor = Lengths()
     labels = np.eye(13)
-    path = run(tmp_path, extractor, train_rows=train_rows, train_labels=labels)
+    path = run(tmp_path, extractor, training=train_rows, labels=labels)
     assert extractor.fitted_on == TEXTS[::2]
     assert extractor.labels is labels
     assert store.read_state(path)["mean"] == np.mean([len(t) for t in TEXTS[::2]])
@@ -86,29 +89,65 @@ def test_a_chunk_is_not_computed_twice(tmp_path):
     assert path.read_bytes() == run(tmp_path, Lengths(), name="whole").read_bytes()
 
 
+class Gapped(Lengths):
+    def gaps(self, contents):
+        return {"short": Gap(sum(len(c) < 8 for c in contents), len(contents), "texts are short")}
+
+
+def test_what_features_leave_out_is_logged_and_stored_once_for_all_chunks(tmp_path, caplog):
+    count = sum(len(text) < 8 for text in TEXTS)
+    path = run(tmp_path, Gapped())
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {count} of 25 texts are short"]
+    resolved = json.loads(store.read_matrix(path, "features").attributes["resolved"])
+    assert resolved == {"precision": "fp32", "gaps": {"short": {"count": count, "of": 25, "what": "texts are short"}}}
+
+
+def test_what_features_leave_out_is_the_same_after_a_kill(tmp_path):
+    with pytest.raises(UserError):
+        run(tmp_path, Gapped(bad=TEXTS[14]))
+    assert run(tmp_path, Gapped()).read_bytes() == run(tmp_path, Gapped(), name="whole").read_bytes()
+
+
+def test_features_to_choose_on_stand_beside_and_survive_a_kill(tmp_path):
+    def task(extractor, rows):
+        return Task(extractor, TEXTS, np.array(IDS), np.arange(rows))
+
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(), training=np.arange(9), choosing=task(Lengths(bad=TEXTS[14]), 5))
+    again, choosing = Lengths(), Lengths()
+    path = run(tmp_path, again, training=np.arange(9), choosing=task(choosing, 5))
+    assert again.seen == []  # computed before the kill
+    assert choosing.fitted_on is None
+    alone = run(tmp_path, Lengths(), name="alone", training=np.arange(5))
+    chosen_on, expected = store.read_matrix(path, "features", "selection"), store.read_matrix(alone, "features")
+    np.testing.assert_array_equal(chosen_on.values, expected.values)
+    assert store.read_state(path)["mean"] == np.mean([len(t) for t in TEXTS[:9]])
+    assert not list((tmp_path / ".partial").iterdir())
+
+
 def test_a_fit_that_ended_is_not_repeated(tmp_path):
     with pytest.raises(UserError):
-        run(tmp_path, Lengths(bad=TEXTS[14]), train_rows=np.arange(5))
+        run(tmp_path, Lengths(bad=TEXTS[14]), training=np.arange(5))
     resumed = Lengths()
-    path = run(tmp_path, resumed, train_rows=np.arange(5))
+    path = run(tmp_path, resumed, training=np.arange(5))
     assert resumed.fitted_on is None
-    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", train_rows=np.arange(5)).read_bytes()
+    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", training=np.arange(5)).read_bytes()
 
 
-@pytest.mark.parametrize("change", ["attributes", "ids", "training", "labels", "content", "damaged"])
+@pytest.mark.parametrize("change", ["key", "ids", "training", "labels", "content", "damaged"])
 def test_unfinished_work_of_another_kind_is_not_used(tmp_path, change):
-    options = {"train_rows": np.arange(5), "train_labels": np.eye(5)}
+    options = {"training": np.arange(5), "labels": np.eye(5)}
     with pytest.raises(UserError):
         run(tmp_path, Lengths(bad=TEXTS[14]), **options)
     contents, computed_again = list(TEXTS), TEXTS
-    if change == "attributes":
-        options["attributes"] = {"extractor": "lengths", "params": {"b": 1}}
+    if change == "key":
+        options["key"] = "lengths of other code"
     elif change == "ids":
         options["ids"] = [f"other{i}" for i in range(25)]
     elif change == "training":
-        options["train_rows"] = np.arange(6)
+        options["training"] = np.arange(6)
     elif change == "labels":
-        options["train_labels"] = 1 - np.eye(5)
+        options["labels"] = 1 - np.eye(5)
     elif change == "content":
         contents[6] = "another text"
         computed_again = contents[4:8] + contents[12:]
@@ -128,9 +167,9 @@ def test_features_that_are_not_finite_are_refused_and_named(tmp_path):
 
 def test_no_items_and_no_training_rows_are_refused(tmp_path):
     with pytest.raises(UserError, match="no items"):
-        extract(Lengths(), [], [], tmp_path / "a.h5", {}, tmp_path / "p.h5")
+        extract(Task(Lengths(), [], np.array([])), tmp_path / "a.h5", {}, tmp_path / "p.h5", "key")
     with pytest.raises(UserError, match="no training rows"):
-        run(tmp_path, Lengths(), train_rows=np.zeros(25, bool))
+        run(tmp_path, Lengths(), training=np.zeros(25, bool))
 
 
 def test_two_processes_do_not_write_the_same_unfinished_work(tmp_path):
@@ -153,7 +192,7 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().transform(contents)
 
-    t.run(Path({folder!r}), Killed(), train_rows=range(5))
+    t.run(Path({folder!r}), Killed(), training=range(5))
 """
 
 
@@ -164,10 +203,10 @@ def test_after_sigkill_the_features_are_the_same_bit_for_bit(tmp_path):
         with h5py.File(tmp_path / ".partial" / "a.h5") as partial:
             assert (partial["done"][()] != b"").sum() == row // 4
     resumed = Lengths()
-    path = run(tmp_path, resumed, train_rows=range(5))
+    path = run(tmp_path, resumed, training=range(5))
     assert resumed.fitted_on is None
     assert resumed.seen == TEXTS[16:]
-    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", train_rows=range(5)).read_bytes()
+    assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", training=range(5)).read_bytes()
 
 
 def test_fingerprints_tell_contents_apart(tmp_path):
@@ -176,9 +215,10 @@ def test_fingerprints_tell_contents_apart(tmp_path):
     long = np.zeros(5000, np.float32)
     changed = long.copy()
     changed[2500] = 1
-    before = [_fingerprint([content]) for content in ("a", "b", file, long, changed)]
-    file.write_text("three")
-    after = [_fingerprint([content]) for content in ("a", "b", file, long, changed)]
+    contents = ("a", "b", file, long, changed)
+    before = [_fingerprint([content], {file: file_hash(file)}) for content in contents]
+    file.write_text("two")  # as long as before
+    after = [_fingerprint([content], {file: file_hash(file)}) for content in contents]
     assert len(set(before)) == 5
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True, True]
-    assert _fingerprint(["ab", "c"]) != _fingerprint(["a", "bc"])
+    assert _fingerprint(["ab", "c"], {}) != _fingerprint(["a", "bc"], {})

@@ -10,9 +10,10 @@ from torch import nn
 from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
 
 from cmr import registry
+from cmr.errors import BadContent
 from cmr.features import classic_networks, images
-from cmr.features.base import BadContent
-from cmr.features.images import Preprocessing, batches, cropped, read_rgb
+from cmr.features.images import Preprocessing, batches, cropped
+from cmr.pictures import read_rgb
 
 
 def extractor(name, cache, **params):

@@ -10,9 +10,8 @@ from PIL import Image
 from torch import nn
 
 from cmr import registry
-from cmr.errors import UserError
+from cmr.errors import BadContent, UserError
 from cmr.features import classic_networks, vgg19_finetuned
-from cmr.features.base import BadContent
 from cmr.features.word2vec_cnn import SentenceCNN
 
 

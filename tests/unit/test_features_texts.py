@@ -1,12 +1,16 @@
 """Fitted text extractors equal their libraries called directly, and embed a new text later as they did before."""
 
 import hashlib
+import re
+import unicodedata
 from functools import partial
 
 import gensim.models.doc2vec
 import numpy as np
 import pytest
 from gensim.models.doc2vec import Doc2Vec, TaggedDocument, pseudorandom_weak_vector
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
@@ -40,6 +44,63 @@ def fitted(name, **params):
 
 def test_words():
     assert words("A_red CAR's 2nd, naïve—road!") == ["a", "red", "car", "s", "2nd", "naïve", "road"]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_words_of_ascii_texts_are_runs_of_letters_and_digits(text):
+    assert words(text) == re.findall(PATTERN, text.lower())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("红苹果。iPhone手机2023年", "红 红苹 苹 苹果 果 iphone 手 手机 机 2023 年"),
+        ("コーヒーを飲む", "コー ーヒ ヒー ーを を飲 飲 飲む"),
+        ("ひ", "ひ"),
+        ("ที่บ้าน ดี", "ที่บ้ บ้า าน ดี"),
+        ("ໝາ", "ໝາ"),
+        ("ផ្កា", "ផ្កា"),
+        ("ချယ်ရီ", "ချယ် ယ်ရီ"),
+        ("हिन्दी में लिखी", "हिन्दी में लिखी"),
+        ("كِتَابٌ جَدِيدٌ", "كِتَابٌ جَدِيدٌ"),
+        ("می‌خواهم", "می‌خواهم"),
+        ("한국어 텍스트", "한국어 텍스트"),
+        ("İstanbul ΟΔΟΣ Straße", "i̇stanbul οδος straße"),
+    ],
+)
+def test_words_of_other_scripts(text, expected):
+    assert words(text) == expected.split()
+
+
+def test_composed_and_decomposed_accents_are_one_word():
+    text = "Éléphant à Huế"
+    assert words(unicodedata.normalize("NFD", text)) == words(text) == ["éléphant", "à", "huế"]
+
+
+@pytest.mark.parametrize("name", ["bow", "lda", "doc2vec", "word2vec_cnn"])
+def test_texts_without_blanks_share_words(name):
+    """Sentences that have a word in common are nearer to each other than to those of the other subject."""
+    animals, foods = ["猫", "小狗", "老虎", "山羊"], ["面包", "米饭", "蜂蜜", "奶酪"]
+    texts = [f"昨天{a}和{b}都在那里" for subject in (animals, foods) for a in subject for b in subject if a != b]
+    labels = np.eye(2, dtype=np.uint8)[np.repeat([0, 1], 12)]
+    small = {"lda": {"topics": 4}, "doc2vec": {"dimensions": 8}, "word2vec_cnn": {"dimensions": 8, "maps": 4}}
+    ours = extractor(name, **small.get(name, {}))
+    ours.fit(texts, labels)
+    features = ours.transform(texts) - ours.transform(texts).mean(axis=0)
+    similar = features @ features.T
+    own = np.repeat([0, 1], 12)
+    same = (own[:, None] == own) & ~np.eye(24, dtype=bool)
+    assert similar[same].mean() > 0 > similar[own[:, None] != own].mean()
+
+
+@pytest.mark.parametrize("name", ["bow", "lda", "doc2vec", "word2vec_cnn"])
+def test_texts_without_a_known_word_are_counted(name):
+    ours = extractor(name, **({"min_count": 1} if name == "doc2vec" else {}))
+    ours.fit(TRAIN, np.eye(2, dtype=np.uint8)[np.arange(15) % 2])
+    gap = ours.gaps(["a cat on the road", "zebra zebra", "", "红苹果", "bus"])["no_known_word"]
+    assert str(gap) == "3 of 5 texts have no word that was learned"
+    assert ours.gaps(["red road", "zebra car"]) == {}
 
 
 @pytest.mark.parametrize("stop_words", ["english", "none"])

@@ -13,7 +13,7 @@ SCRIPT = """
 import json, os, resource
 import numpy as np, pandas as pd
 from PIL import Image
-from cmr import store
+from cmr import publish, store
 from cmr.data import Items
 from cmr.errors import UserError
 
@@ -87,7 +87,7 @@ def test_the_old_file_is_kept(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "as a library puts it")
 
-    monkeypatch.setattr(store.os, "replace", full)
+    monkeypatch.setattr(publish.os, "replace", full)
     with pytest.raises(UserError, match=r"f\.json: cannot be written: No space left on device"):
         publish.write_json(tmp_path / "f.json", ["new"])
     assert publish.read_json(tmp_path / "f.json") == ["old"]
@@ -95,7 +95,10 @@ def test_the_old_file_is_kept(tmp_path, monkeypatch):
 
 
 def test_a_lack_of_rights_names_the_file(tmp_path):
-    with pytest.raises(UserError, match=r"^a/b: cannot be written: Permission denied; "), publish.write_errors_told("c"):
+    with (
+        pytest.raises(UserError, match=r"^a/b: cannot be written: Permission denied; "),
+        publish.write_errors_told("c"),
+    ):
         raise PermissionError(13, "denied", "a/b")
 
 

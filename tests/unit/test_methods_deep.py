@@ -7,7 +7,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from cmr.methods import acmr, cdpae, cmpm_cmpc, dcca, mvdn, mvldan
+from cmr.data import View
+from cmr.methods import cdpae, cmpm_cmpc, dcca, mvdn, mvldan
 from synthetic import create, fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -94,6 +95,27 @@ def test_corr_ae_terms():
     assert number(terms["reconstruction"]) == pytest.approx(0.7 * error, rel=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["centre", "standardise", "none"])
+def test_corr_ae_compares_codes_about_their_training_mean(mode):
+    method = fitted("corr_ae", TRAIN, hidden=16, batch_size=20, learning_rate=0.005, epochs=3, code_scale=mode)
+    for modality, view in TRAIN.items():
+        codes = numpy_of(method.network.embed[modality](t(method.scaling[modality](view.features))))
+        embedded = method.embed(modality, view.features).astype(float)
+        if mode == "none":
+            assert np.allclose(embedded, codes, atol=1e-5)
+        else:
+            assert np.abs(codes.mean(axis=0)).min() > 0.1  # what the cosine would see
+            assert np.allclose(embedded.mean(axis=0), 0, atol=1e-5)
+        if mode == "standardise":
+            assert np.allclose(embedded.std(axis=0), 1, atol=1e-4)
+        other = separable(5, seed=9)[modality].features
+        scaled = method.code_scaling[modality]
+        expected = (
+            numpy_of(method.network.embed[modality](t(method.scaling[modality](other)))) - scaled.mean
+        ) / scaled.scale
+        assert np.allclose(method.embed(modality, other), expected, atol=1e-5)
+
+
 def test_cdpae_distances():
     x, y = generator.normal(size=(6, 5)), generator.normal(size=(6, 3))
     f, g = generator.normal(size=(6, 4)), generator.normal(size=(6, 4))
@@ -122,26 +144,78 @@ def test_cdpae_terms_without_masks():
     assert number(terms["reconstruction"]) == pytest.approx(2 * 0.2 * error, rel=1e-4)
 
 
+def test_cdpae_compares_by_the_nearest_training_codes():
+    method = fitted("cdpae", TRAIN, hidden=6, batch_size=20, epochs=2, compare="neighbours", neighbours=5)
+    codes = np.vstack([method.embed(m, v.features) for m, v in TRAIN.items()]).astype(float)
+    items = np.tile(np.arange(40), 2)
+    test = separable(4, seed=8)
+    embedded = {m: method.embed(m, v.features).astype(float) for m, v in test.items()}
+
+    def probabilities(code):
+        near = sorted(range(80), key=lambda i: distance(code, codes[i]))[:5]
+        weights = [1 - distance(code, codes[i]) / 2 for i in near]
+        return [(i, w / sum(weights)) for i, w in zip(near, weights, strict=True)]
+
+    expected = np.zeros((4, 4))
+    for a in range(4):
+        for b in range(4):
+            for i, p in probabilities(embedded["image"][a]):
+                for j, q in probabilities(embedded["text"][b]):
+                    alike = 1 if items[i] == items[j] else 1 - distance(codes[i], codes[j]) / 2
+                    expected[a, b] += p * q * alike
+    ours = method.similarity("image", embedded["image"], "text", embedded["text"])
+    assert np.allclose(ours, expected, atol=1e-6)
+    assert np.allclose(method.similarity("text", embedded["text"], "image", embedded["image"]), expected.T, atol=1e-6)
+    loaded = create("cdpae", hidden=6, compare="neighbours", neighbours=5)
+    loaded.load_state(method.state())
+    assert np.array_equal(loaded.similarity("image", embedded["image"], "text", embedded["text"]), ours)
+
+
 def test_cdpae_masks_the_same_columns_in_all_rows():
     out = numpy_of(cdpae.masked(torch.ones(5, 10), 0.7))
     assert np.array_equal(out, np.tile(out[0], (5, 1)))
     assert (out[0] == 0).sum() == 7
 
 
-def test_acmr_triplets():
-    inputs = generator.normal(size=(B, 5))
-    expected = 0
+def acmr_triplets(form, labels, inputs):
+    """One direction's term, from the docstring, and the method's."""
+    near, far = [], []
     for i in range(B):
-        others = [k for k in range(B) if LABELS[i] @ LABELS[k] == 0]
-        k = max(others, key=lambda k: 1 - distance(inputs[i], inputs[k]))
-        near, far = np.sum((U[i] - V[i]) ** 2) / 2, np.sum((U[i] - V[k]) ** 2) / 2
-        expected += max(0, 0.1 + 5 * near - far)
-    assert number(acmr.triplet_sum(t(U), t(V), t(inputs), t(LABELS), 5, 0.1)) == pytest.approx(expected, rel=1e-5)
+        near.append(np.linalg.norm(U[i] - V[i]))
+        others = [k for k in range(B) if labels[i] @ labels[k] == 0]
+        if others:
+            k = max(others, key=lambda k: 1 - distance(inputs[i], inputs[k]))
+            far.append(np.linalg.norm(U[i] - V[k]))
+    if form == "paper":
+        expected = sum(near) + 0.4 * sum(max(0, 2.5 - d) for d in far)
+    else:
+        expected = max(0, 2.5 + 3 * sum(d**2 for d in near) / 2 - sum(d**2 for d in far) / 2)
+    method = create("acmr", triplet=form, negative_weight=0.4, positive_weight=3, margin=2.5)
+    return number(method.triplets(t(U), t(V), t(inputs), t(labels))), expected
 
 
-def test_acmr_triplets_of_a_batch_of_one_class_are_zero():
-    labels = np.tile([1, 0], (B, 1))
-    assert number(acmr.triplet_sum(t(U), t(V), t(U), t(labels), 5, 0.1)) == 0
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_acmr_triplets(form):
+    value, expected = acmr_triplets(form, LABELS, generator.normal(size=(B, 5)))
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert value > 0
+
+
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_acmr_takes_the_pairs_alone_where_a_batch_has_one_class(form):
+    value, expected = acmr_triplets(form, np.tile([1, 0], (B, 1)), U)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_acmr_triplets_of_the_code_vanish_where_one_item_is_far_away():
+    anchors = V.copy()
+    anchors[0] += 1000
+    terms = {}
+    for form in ("paper", "code"):
+        method = create("acmr", triplet=form)
+        terms[form] = number(method.triplets(t(anchors), t(anchors + 0.5), t(U), t(LABELS)))
+    assert terms["code"] == 0
+    assert terms["paper"] > B * 0.5 * math.sqrt(K) - 0.1
 
 
 def test_acmr_projectors_and_modality_classifier_pull_against_each_other():
@@ -215,13 +289,57 @@ def test_projection_classification():
     assert number(value) == pytest.approx(expected, rel=1e-5)
 
 
-def test_fisher_is_within_over_between():
-    within, between, mean = 0, 0, U.mean(axis=0)
+def test_mvdn_scatters():
+    within, between, mean = np.zeros((K, K)), np.zeros((K, K)), U.mean(axis=0)
     for c in range(3):
         rows = U[LABELS[:, c] == 1]
-        within += sum(np.sum((row - rows.mean(axis=0)) ** 2) for row in rows)
-        between += len(rows) * np.sum((rows.mean(axis=0) - mean) ** 2)
-    assert number(mvdn.fisher(t(U), t(LABELS))) == pytest.approx(within / between, rel=1e-5)
+        for row in rows:
+            within += np.outer(row - rows.mean(axis=0), row - rows.mean(axis=0)) / B
+            between += np.outer(rows.mean(axis=0) - mean, rows.mean(axis=0) - mean) / B
+    ours = mvdn.scatters(t(U), t(LABELS))
+    assert np.allclose(ours[0], within, atol=1e-5)
+    assert np.allclose(ours[1], between, atol=1e-5)
+
+
+def test_mvdn_forms_of_the_criterion():
+    losses = {}
+    for form in ("ratio_trace", "trace_ratio"):
+        method, inputs, labels = built("mvdn", hidden=6, common=5, dimension=3, criterion=form, regularisation=0.2)
+        losses[form] = number(method.terms(inputs, labels)["fisher"])
+    outputs = torch.cat(method.embed_all(inputs))
+    within, between = (numpy_of(m) for m in mvdn.scatters(outputs, labels.repeat(2, 1)))
+    assert losses["trace_ratio"] == pytest.approx(np.trace(within) / np.trace(between), rel=1e-4)
+    eigenvalues = scipy.linalg.eigh(between, within + 0.2 * np.eye(3), eigvals_only=True)
+    assert losses["ratio_trace"] == pytest.approx(-eigenvalues.sum(), rel=1e-4)
+
+
+def effective_rank(rows):
+    """The exponential of the entropy of the covariance's eigenvalues: how many directions the rows use."""
+    values = np.clip(np.linalg.eigvalsh(np.cov(rows.T)), 1e-12, None)
+    shares = values / values.sum()
+    return math.exp(-np.sum(shares * np.log(shares)))
+
+
+def test_mvdn_does_not_collapse_to_one_direction():
+    """Of six classes that overlap, the ratio of traces is least on one direction; the ratio trace uses several."""
+    world = np.random.default_rng(1)
+    centres, maps = world.normal(size=(6, 8)), {m: world.normal(size=(8, 10)) for m in ("image", "text")}
+
+    def overlapping(n):
+        labels = np.eye(6, dtype=np.uint8)[np.arange(n) % 6]
+        latent = labels @ centres + 2 * world.normal(size=(n, 8))
+        return {m: View(np.arange(n).astype(str), (latent @ maps[m]).astype(np.float32), labels) for m in maps}
+
+    train, test = overlapping(240), overlapping(120)
+    ranks, scores = {}, {}
+    for form in ("ratio_trace", "trace_ratio"):
+        small = {"hidden": 32, "common": 32, "dimension": 8, "batch_size": 240, "learning_rate": 0.003, "epochs": 60}
+        method = fitted("mvdn", train, criterion=form, **small)
+        ranks[form] = effective_rank(np.vstack([method.embed(m, v.features) for m, v in train.items()]))
+        scores[form] = method.validation_score(test)
+    assert ranks["trace_ratio"] < 1.5
+    assert ranks["ratio_trace"] > 2.5
+    assert scores["ratio_trace"] > scores["trace_ratio"] + 0.04
 
 
 def test_mvldan_matrices_are_those_of_mvda_and_pairs():
@@ -245,6 +363,17 @@ def test_mvldan_takes_the_weakest_of_the_top_eigenvalues():
     s, d = np.diag([9.0, 5.0, 2.9, 2.0, 0.1]), np.eye(5)
     value = mvldan.weakest_eigenvalues(t(s), t(0.5 * d), 0.5, k=4)
     assert number(value) == pytest.approx((2.0 + 2.9) / 2, rel=1e-5)
+
+
+def test_mvldan_wants_the_directions_of_the_classes_in_the_batch():
+    method, inputs, _ = built("mvldan", layers=(6,), regularisation=0.1)
+    method.classes = 50
+    labels = t(np.eye(50)[[3, 3, 3, 17, 17, 40, 40]])  # three of fifty classes: two directions
+    between, within = mvldan.discriminant_matrices(method.embed_all(inputs), labels, method.params.pairs)
+    values = scipy.linalg.eigh(numpy_of(between), numpy_of(within) + 0.1 * np.eye(len(within)), eigvals_only=True)
+    top = values[-2:]
+    expected = top[top <= top.min() + 1].mean()
+    assert number(method.terms(inputs, labels)["eigenvalues"]) == pytest.approx(-expected, rel=1e-3)
 
 
 def test_mvldan_ends_in_the_discriminants_of_all_training_rows():

@@ -130,4 +130,4 @@ def test_the_epoch_is_chosen_on_validation_rows_only(monkeypatch):
     monkeypatch.setattr(DLACMR, "validation_score", lambda self, rows: next(scores))
     history = model.fit(part(), part(9, seed=1))
     assert history.chosen == {"epochs": 2}
-    assert dla_cmr.INFO["chooses"] == ("epochs",)
+    assert dla_cmr.INFO.chooses == ("epochs",)

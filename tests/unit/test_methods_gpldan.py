@@ -3,18 +3,18 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from cmr import publish, registry, stages, store
+from cmr import registry
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.methods import deep, gpldan, training
 from cmr.methods.gpldan import GPLDAN, Params, fused_cosine, modality_loss, mutual, original_distances, unpaired
 from cmr.methods.scaling import Scaling
 from synthetic import separable
+from toy_plan import Project, experiment, written_features
 
 NO_LABELS = torch.empty(0)
 SMALL = {"dimension": 6, "hidden": 8, "classifier_hidden": 5, "batch_size": 10, "epochs": 3, "learning_rate": 1e-2}
@@ -291,33 +291,19 @@ def test_fitting_never_asks_for_labels():
 def test_labels_cannot_reach_training_through_the_framework(tmp_path):
     """Two fits on items that differ in their classes alone end with the same weights, history and choices."""
     assert registry.info("methods", "gpldan").labels is False
-    part, fits = separable(n=60), []
-    ids, classes = part["image"].ids, part["image"].labels.argmax(1)
-    features = [{"id": m, "extractor": "ready", "modality": m, "params": {}} for m in part]
-    files = [str(tmp_path / f"{m}.h5") for m in part]
-    for file, view in zip(files, part.values(), strict=True):
-        store.write_matrix(file, "features", ids, view.features, {"extractor": "ready"})
-    split = None
-    for number, names in enumerate((classes, np.random.default_rng(0).permutation(classes))):
-        table = pd.DataFrame({"id": ids, "image": ids, "text": ids, "labels": [[f"class {c}"] for c in names]})
-        items = Items(table, {"image": "ready", "text": "ready"})
-        items.write(tmp_path / f"items{number}.parquet")
-        split = split or with_held_out(items, stratified([str(c) for c in classes], {"train": 0.7, "test": 0.3}, 0))
-        split.write(tmp_path / "split.csv")
-        entry = {"id": "g", "method": "gpldan", "params": SMALL, "tune": {"alpha": [0.1, 1.0]}, "dictionary": None}
-        configuration = {"features": features, "dictionary": None, "method": entry, "seed": 0}
-        folder = tmp_path / f"fit{number}"
-        stages.fit(
-            configuration,
-            str(tmp_path / f"items{number}.parquet"),
-            str(tmp_path / "split.csv"),
-            files,
-            str(folder),
-            str(tmp_path / "partial"),
-            "cpu",
-            "code",
-        )
-        fits.append(folder)
-    assert (fits[0] / "history.csv").read_text() == (fits[1] / "history.csv").read_text()
-    assert (fits[0] / "model.safetensors").read_bytes() == (fits[1] / "model.safetensors").read_bytes()
-    assert publish.read_json(fits[0] / "fit.json")["selection"] == publish.read_json(fits[1] / "fit.json")["selection"]
+    part = separable(n=60)
+    classes = part["image"].labels.argmax(1)
+    values = {modality: view.features for modality, view in part.items()}
+    method = {"id": "g", "method": "gpldan", "params": SMALL, "tune": {"alpha": [0.1, 1.0]}}
+    parts = stratified([str(c) for c in classes], {"train": 0.7, "test": 0.3}, 0)
+    made, split = [], None
+    for name, labels in (("true", classes), ("shuffled", np.random.default_rng(0).permutation(classes))):
+        data = written_features(tmp_path / name, values, labels, parts)
+        project = Project(tmp_path / name, {**data, **experiment(values, method)})
+        with project.by_hand(project.only("split")) as work:  # rows are held out by class: those of the first
+            split = split or with_held_out(Items.read(work.result.source("prepare").files[0]), parts)
+            split.write(work.result.files[0])
+        fit = project.make(project.only("fit"))
+        model, history = (project.path(file).read_bytes() for file in fit.files)
+        made.append((model, history, project.record(fit)["selection"]))
+    assert made[0] == made[1]

@@ -12,7 +12,7 @@ import scipy.linalg
 
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.methods import memory
+from cmr.methods import kcca
 from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -135,7 +135,8 @@ def test_ml_cca_by_loops_over_all_pairs(similarity):
     for z in labels:
         z[z.sum(axis=1) == 0, 0] = 1
     part = {"image": View(image.ids, image.features, labels[0]), "text": View(text.ids, text.features, labels[1])}
-    method = fitted("ml_cca", part, components=2, similarity=similarity, sigma=1.5, regularisation=0.3)
+    form = {"components": 2, "similarity": similarity, "sigma": 1.5, "regularisation": 0.3}
+    method = fitted("ml_cca", part, unit="variance", **form)
     x, y = scaled(method, part)
     xx, yy, xy = np.zeros((12, 12)), np.zeros((8, 8)), np.zeros((12, 8))
     for xi, zi in zip(x, labels[0], strict=True):
@@ -152,6 +153,15 @@ def test_ml_cca_by_loops_over_all_pairs(similarity):
     a = np.block([[np.zeros((12, 12)), xy], [xy.T, np.zeros((8, 8))]])
     b = scipy.linalg.block_diag(xx, yy)
     check_eigenproblem(a, b, stack(method) / np.sqrt(2), method.correlations)
+
+
+@pytest.mark.parametrize("part", [TRAIN, WIDE], ids=["two", "wide"])
+def test_ml_cca_with_components_of_unit_norm(part):
+    norm, variance = (fitted("ml_cca", part, components=2, unit=unit) for unit in ("norm", "variance"))
+    for modality in part:
+        maps = norm.maps[modality], variance.maps[modality]
+        assert np.allclose([np.linalg.norm(column) for column in maps[0].T], 1)
+        assert np.allclose(maps[0] * np.linalg.norm(maps[1], axis=0), maps[1])
 
 
 def class_rows(rows, labels, c):
@@ -382,7 +392,7 @@ def test_kcca_solves_the_problem_in_dual_variables():
 
 
 def test_kcca_refuses_more_rows_than_memory_holds(monkeypatch):
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    monkeypatch.setattr(kcca.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
     with pytest.raises(UserError, match=r"KCCA on 40 training rows.*GiB needed"):
         fitted("kcca", TRAIN)
 

@@ -228,4 +228,4 @@ def test_the_epoch_is_chosen_on_validation_rows_only(monkeypatch):
     monkeypatch.setattr(SMCR, "validation_score", lambda self, part: next(scores))
     history = SMCR(Params(**SMALL), ("image", "text")).fit(separable(n=20), separable(n=9, seed=1))
     assert history.chosen == {"epochs": 2}
-    assert smcr.INFO["chooses"] == ("epochs",)
+    assert smcr.INFO.chooses == ("epochs",)

@@ -1,5 +1,6 @@
 """Each metric against the plain reading of its formula, and its chance against every possible ranking."""
 
+from fractions import Fraction
 from itertools import combinations, permutations
 from math import log2
 
@@ -26,7 +27,7 @@ def compute(name: str, ranking: Ranking, **params):
 
 def ranked(rows: list[list[int]], pair_rank: list[int] | None = None) -> Ranking:
     """A ranking whose gains, best first, are ``rows``."""
-    gains = np.array(rows, np.uint8)
+    gains = np.array(rows, np.uint32)
     top = np.tile(np.arange(min(10, gains.shape[1])), (len(gains), 1))
     pairs = None if pair_rank is None else np.array(pair_rank)
     return Ranking(gains, np.zeros(len(gains), bool), top, pairs)
@@ -156,6 +157,22 @@ def test_ndcg_equals_scikit_learn(at):
 def test_ndcg_with_exponential_gain_by_hand():
     found = compute("ndcg", ranked([[0, 3, 1]]), gain="exponential")
     assert found.tolist() == pytest.approx([(7 / log2(3) + 1 / log2(4)) / (7 / log2(2) + 1 / log2(3))])
+
+
+@pytest.mark.parametrize("gain", ["linear", "exponential"])
+def test_ndcg_of_hundreds_of_shared_labels(gain):
+    """Against whole numbers, which have no largest."""
+    rows = [[300, 0, 301, 299], [5000, 4998, 4999, 1], [2, 0, 1, 3], [0, 0, 0, 0]]
+    found, expected = compute("ndcg", ranked(rows), gain=gain), []
+    for row in rows:
+        gains = [2**shared - 1 if gain == "exponential" else shared for shared in row]
+        unit = max(*gains, 1)
+        dcg, ideal = (
+            sum(Fraction(g, unit) / Fraction(log2(r)) for r, g in enumerate(order, 2))
+            for order in (gains, sorted(gains, reverse=True))
+        )
+        expected.append(float(dcg / ideal) if ideal else 0.0)
+    assert found.tolist() == pytest.approx(expected, abs=1e-12)
 
 
 def test_ndcg_of_nothing_shared_is_zero():

@@ -171,12 +171,23 @@ def test_nan_is_refused_with_its_place(dtype):
 def test_arguments_that_cannot_be_ranked_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="differ in shape"):
         rank(np.ones((2, 3)), np.ones((2, 4), bool))
-    for gain in (-1, 256):
-        with pytest.raises(UserError, match="0–255"):
-            rank(np.ones((1, 1)), np.array([[gain]]))
+    with pytest.raises(UserError, match="gains from -1"):
+        rank(np.ones((1, 1)), np.array([[-1]]))
     monkeypatch.setattr(ranking, "MAX_GALLERY", 3)
     with pytest.raises(UserError, match="4 items"):
         rank(np.ones((1, 4)), np.ones((1, 4), bool))
+
+
+@pytest.mark.parametrize("ties", ["fixed", "pessimistic", "optimistic"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_more_shared_labels_than_a_byte_holds(dtype, ties):
+    """Gains of which 255 times as many are shared: the same order, and the gains themselves."""
+    scores, gains, own = coarse_scores()
+    few, many = (rank(scores.astype(dtype), g, own, ties=ties) for g in (gains, gains * 255))
+    assert np.array_equal(many.gains, few.gains.astype(int) * 255)
+    assert all(np.array_equal(getattr(many, part), getattr(few, part)) for part in ("tied", "top", "pair_rank"))
+    shared = np.array([[0, 70_000, 256]])
+    assert rank(np.array([[3.0, 1.0, 2.0]], dtype), shared, ties=ties).gains.tolist() == [[0, 256, 70_000]]
 
 
 def test_arguments_are_left_as_they_were(random):
@@ -197,7 +208,7 @@ def coarse_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_torch_sorts_the_same_keys_as_numpy():
     """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
     torch = pytest.importorskip("torch")
-    from cmr.metrics.device import sort_packed
+    from cmr.metrics.torch_sort import sort_packed
 
     scores, gains, own = coarse_scores()
     for ties in ("fixed", "pessimistic", "optimistic"):

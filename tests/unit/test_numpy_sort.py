@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import cmr
+from cmr import process
 
 ZEN4 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nflags\t\t: fpu avx2 avx512f\n\n"
 
@@ -16,12 +17,12 @@ def told(monkeypatch, tmp_path):
     """What a process on a machine with this cpuinfo comes to set."""
     monkeypatch.delenv("NPY_DISABLE_CPU_FEATURES", raising=False)
     monkeypatch.delitem(sys.modules, "numpy", raising=False)
-    monkeypatch.setattr(cmr, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(process, "CPU_INFO", tmp_path / "cpuinfo")
 
     def call(text: str | None) -> str | None:
         if text is not None:
-            cmr.CPU_INFO.write_text(text)
-        cmr._avoid_slow_sort()
+            process.CPU_INFO.write_text(text)
+        process.avoid_slow_sort()
         return os.environ.get("NPY_DISABLE_CPU_FEATURES")
 
     return call
@@ -51,8 +52,15 @@ def test_a_numpy_that_is_there_already_is_left_alone(told, monkeypatch):
 
 
 def test_numpy_takes_the_setting_without_a_warning():
-    code = "import cmr, numpy._core._multiarray_umath as m; print(m.__cpu_features__['X86_V4'])"
+    code = "from cmr import process; process.prepare(); import numpy._core._multiarray_umath as m; print(m.__cpu_features__['X86_V4'])"
     run = [sys.executable, "-W", "error", "-c", code]
     environment = os.environ | {"PYTHONPATH": os.path.dirname(cmr.__path__[0]), "NPY_DISABLE_CPU_FEATURES": "X86_V4"}
     found = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_importing_the_package_sets_nothing_and_is_quick():
+    code = "import os, sys; before = dict(os.environ); import cmr; assert dict(os.environ) == before; assert not {'numpy', 'torch', 'pydantic'} & set(sys.modules)"
+    run = [sys.executable, "-S", "-c", code]
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(cmr.__path__[0])}
+    subprocess.run(run, env=environment, check=True, capture_output=True)

@@ -9,7 +9,7 @@ from cmr import config
 from cmr.config import MethodEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
-from cmr.plan import Fit, Plan, Run
+from cmr.plan import FitName, Plan, RunName
 
 
 def plan(configuration=GOOD) -> Plan:
@@ -52,16 +52,21 @@ def test_what_changes_a_result_changes_its_path(path, value):
     assert method(plan()) != method(plan(changed(*path, value=value)))
 
 
+def rows_of(fit):
+    """The files that a fit takes its rows from."""
+    return [file for source in fit.sources("extract", "encode") for file in source.files]
+
+
 def test_files_of_a_fit_and_a_run():
     p = plan()
     dla = next(r for r in p.runs if r.method.startswith("dla-"))
     (fit,) = p.fits(dla)
-    codes = re.fullmatch(r"results/codes/emoji/default/lite0\+bow/coupled-[0-9a-f]{6}/0.h5", p.codes_file(fit))
-    assert codes
-    assert p.fit_inputs(fit) == [p.codes_file(fit)]
-    cca = Fit("emoji", "default", ("lite0", "bow"), "cca", 0)
-    assert p.codes_file(cca) is None
-    assert p.fit_inputs(cca) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
+    (codes,) = p.codes(fit).files
+    assert re.fullmatch(r"results/codes/emoji/default/lite0\+bow/coupled-[0-9a-f]{6}/0.h5", codes)
+    assert rows_of(p.fit(fit)) == [codes]
+    cca = FitName("emoji", "default", ("lite0", "bow"), "cca", 0)
+    assert p.codes(cca) is None
+    assert rows_of(p.fit(cca)) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
     assert p.run_files(p.runs[0])["metrics"] == "results/runs/emoji/default/lite0+bow/cca/0/metrics.json"
 
 
@@ -73,7 +78,7 @@ def test_the_fits_of_a_run_are_its_inputs_taken_so_many_at_a_time(monkeypatch, m
     p = plan()
     info = p.methods["cca"].info.model_copy(update={"modalities": modalities})
     monkeypatch.setattr(MethodEntry, "info", info)
-    assert [fit.inputs for fit in p.fits(Run("d", "s", ("a", "b", "c"), "cca", 0))] == expected
+    assert [fit.inputs for fit in p.fits(RunName("d", "s", ("a", "b", "c"), "cca", 0))] == expected
 
 
 def test_other_metrics_have_other_file_names():

@@ -133,7 +133,7 @@ def test_experiment_runs_what_the_paper_prints_of_wikipedia(paper: str) -> None:
     assert printed
     for quote in printed:
         plugin = published.plugin_of(quote)
-        quoted = registry.info("methods", plugin).provenance == "quoted"
+        quoted = registry.info("methods", plugin).implementation == "quoted"
         if quoted or quote["features"] == "cnn+lda_100":  # DLA-CMR's features and weights on Wikipedia-CNN
             continue
         assert quote["metric"] in metrics

@@ -86,8 +86,12 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.json"):
         collect.load(tmp_path, [tmp_path / "gone.json"])
     write_experiment(tmp_path, "main-aaaaaa", ["runs/shapes/default/lite0+bert/cca/0"])
-    with pytest.raises(UserError, match=r"cca/0/metrics\.json"):
+    with pytest.raises(UserError, match=r"cca/0/run\.json"):
         collect.load(tmp_path).rows()
+    results = write_tree(tmp_path / "results", methods=["cca"])
+    (results / "runs/shapes/default/lite0+bert/cca/0/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"cca/0/metrics\.json"):
+        collect.load(results).rows()
 
 
 def test_summary_shows_every_method_and_direction_with_chance(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from plotly.graph_objects import Figure as PlotlyFigure
 
 from cmr.reporting import drawing, figures, space
-from cmr.reporting.collect import Collection, Experiment, Index, load
+from cmr.reporting.collect import Collection, Index, UnitedIndices, load
 from cmr.reporting.figures import Figure, Series
 from cmr.reporting.headline import blocks
 from cmr.reporting.protocols import Protocol, protocols, variant_names
@@ -126,7 +126,7 @@ def test_variants_are_told_apart_by_whatever_they_differ_in(collection: Collecti
             run = Run(Path(), f"runs/shapes/default/lite0+bert/{variant}/0", "")
             run.__dict__["record"] = {"fits": [fit | changed]}
             runs.append(run)
-        return list(variant_names(Collection(Path(), (Experiment("e", (Index("e-a", {}, tuple(runs)),)),))).values())
+        return list(variant_names(Collection(Path(), (UnitedIndices("e", (Index("e-a", {}, tuple(runs)),)),))).values())
 
     coupled = [{"dictionary": {"id": "small", "dictionary": "other", "params": {"atoms": n}}} for n in (8, 64)]
     assert named(*coupled) == ["cca (dictionary atoms 8)", "cca (dictionary atoms 64)"]

@@ -77,7 +77,7 @@ def test_all_runs_of_one_variant_are_shown(collection: Collection) -> None:
     (table,) = compared(collection, quote(method="dla_cmr"))
     assert [line.row["seeds"] for line in table.lines] == [3, 2]
     assert [line.group.name for line in table.lines] == ["dla (triplet_weight 0.02)", "dla (triplet_weight 0)"]
-    assert (table.numbers, table.measured) == (1, 1)
+    assert (table.numbers, table.measured_numbers) == (1, 1)
 
 
 def recorded(params: dict, tune: dict | None = None, dictionary: str | None = None) -> Run:
@@ -124,7 +124,7 @@ def test_where_nothing_was_measured_the_reason_stands(collection: Collection, ch
     assert line.row is None
     assert line.reason.startswith(reason)
     assert (line.measured, line.difference, line.features) == ("", "", "")
-    assert table.measured == 0
+    assert table.measured_numbers == 0
     assert table.reason == ("" if reason.startswith("quoted") else line.reason)
 
 
@@ -145,7 +145,7 @@ def test_rows_of_a_table_hold_all_directions(collection: Collection) -> None:
     assert table.directions == ["image→text", "text→image"]
     shown = [(next(iter(row.values())).method, list(row)) for row in table.rows]
     assert shown == [("CCA", table.directions), ("MDCR", ["image→text"]), *[("DLA-CMR", table.directions)] * 2]
-    assert (table.numbers, table.measured) == (5, 4)
+    assert (table.numbers, table.measured_numbers) == (5, 4)
 
 
 def test_tables_of_other_data_sets_and_methods_are_left_out(collection: Collection) -> None:

@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 from PIL import Image
 
-from cmr import cli, config, paths, provenance, registry, stages, store
+from cmr import cli, code, create, paths, registry, store
 from cmr.data import Items, Split
 from cmr.errors import UserError
-from cmr.plan import Plan
+from cmr.machine import Machine
 from cmr.search import find, search
+from toy_plan import Project
 
 CLASSES = {"red": "apple <b>cherry</b>", "green": "leaf grass", "blue": "sea sky"}
 DLA = {
@@ -53,7 +55,7 @@ CONFIG = {
         },
     ],
 }
-MACHINE = {"cache": "cache", "device": "cpu", "base": ".", "data_root": None}
+MACHINE = Machine(cache="cache", device="cpu")
 
 
 def write_data(root, n=30):
@@ -72,36 +74,6 @@ def write_data(root, n=30):
     pd.DataFrame(rows).to_csv(root / "my.csv", index=False)
 
 
-def make(plan):
-    """What the rules do, stage by stage."""
-    ((component, configured),) = plan.datasets.items()
-    entry = configured.model_dump(mode="json")
-    folder, items, split = (p.format(data=component, split="default") for p in (paths.DATA, paths.ITEMS, paths.SPLIT))
-    stages.prepare(entry, folder, MACHINE, items)
-    stages.split(entry, folder, MACHINE, items, "default", split)
-    for name, feature in plan.features.items():
-        fitted = split if feature.info.kind == "fitted" else None
-        output, described = plan.feature_file(component, "default", name), feature.model_dump(mode="json")
-        weights = f"{name}.json" if feature.info.weights else None
-        if weights:
-            stages.fetch_weights(described, MACHINE, weights)
-        code = provenance.code_hash("extractors", feature.plugin)
-        stages.extract(described, entry, folder, MACHINE, items, fitted, weights, output, "partial", 1, code)
-    for run in plan.runs:
-        made = []
-        for fit in plan.fits(run):
-            configuration, codes = plan.fit_configuration(fit), plan.codes_file(fit)
-            if codes:
-                files = plan.feature_files(fit.data, fit.split, fit.inputs)
-                dictionary = configuration["dictionary"]
-                stages.encode(dictionary, configuration["features"], items, split, files, codes, fit.seed, "code")
-            code = provenance.code_hash("methods", plan.methods[fit.method].plugin)
-            stages.fit(configuration, items, split, plan.fit_inputs(fit), fit.folder, "partial", "cpu", code)
-            made.append({"folder": fit.folder, "inputs": list(fit.inputs), "files": plan.fit_inputs(fit)})
-        metrics = [metric.model_dump(mode="json") for metric in plan.config.metrics]
-        stages.evaluate(made, metrics, items, split, plan.run_files(run), "cpu", 1, "code")
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The folder of a project with every run of `CONFIG`, and its plan."""
@@ -109,9 +81,11 @@ def project(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         write_data(root)
-        plan = Plan(config.validate(CONFIG))
-        make(plan)
-        yield root, plan
+        Path("config.yaml").write_text(yaml.safe_dump(CONFIG | {"cache": "cache", "device": "cpu"}))
+        made = Project(root, CONFIG)
+        for run in made.results("evaluate"):
+            made.make(run)
+        yield root, made.plan
 
 
 @pytest.fixture
@@ -131,7 +105,7 @@ def literal_scores(folder, query, gallery, row):
     number = next((n for n, fit in enumerate(run.fits) if {query, gallery} <= set(fit["modalities"])), None)
     if number is None:
         number = next(n for n, fit in enumerate(run.fits) if query in fit["modalities"])
-    method, _ = stages.load_method(run.fit_folders[number], "cpu")
+    method, _ = create.fitted_method(run.fit_folders[number], MACHINE)
     space = run.file("embeddings")
     if not (space / f"{query}.h5").exists():
         space = space / run.fit_folders[number].parents[1].name
@@ -212,7 +186,7 @@ def test_a_query_that_tells_nothing_apart_is_said(here, monkeypatch, caplog):
 
 def test_other_code_than_the_runs_is_said(here, monkeypatch, caplog):
     _, plan = here
-    monkeypatch.setattr(provenance, "code_hash", lambda kind, name: f"another {kind}")
+    monkeypatch.setattr(code, "of_stage", lambda stage, plugins: f"another {stage}")
     search(find(folder_of(plan, "cca")), "text", "sea", 3, MACHINE)
     assert "the code of bow has changed since the run" in caplog.text
     assert "the code of cca has changed since the run" in caplog.text
@@ -261,7 +235,7 @@ def test_a_mistake_in_the_run_is_one_line(here, capsys, tmp_path):
     ask = ("--text", "sea")
     assert "not a run's folder; expected one such as results/runs/DATA" in failing(capsys, "results", *ask)
     assert "no such run" in failing(capsys, folder.parent / "7", *ask)
-    quoted = next(n for n in registry.names("methods") if registry.info("methods", n).provenance == "quoted")
+    quoted = next(n for n in registry.names("methods") if registry.info("methods", n).implementation == "quoted")
     assert f"{quoted!r} is quoted from papers and has no runs" in failing(
         capsys, folder.parents[1] / quoted / "0", *ask
     )

@@ -55,8 +55,11 @@ def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
     with features.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
+    (run,) = ridge.glob("run*")
     assert {(kind, name) for kind, name, _ in findings(finished)} == {
-        ("stale", f"{p.name}") for p in ridge.glob("run*")
+        ("damaged", "image.h5"),
+        ("stale", "fit.json"),
+        ("stale", run.name),
     }
     features.unlink()
     assert {(kind, name) for kind, name, _ in findings(finished)} == {("missing", "image.h5")}
@@ -80,8 +83,10 @@ def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
     assert {(kind, reason.partition(" (")[0].rpartition(".")[0][:17]) for kind, _, reason in findings(finished)} == {
         ("foreign", "made with numpy 0")
     }
-    record.write_text(text.replace('"schema_version": 1', '"schema_version": 2', 1))
-    assert [reason for _, _, reason in findings(finished)] == ["schema 2, this code reads 1"]
+    record.write_text(text.replace('"schema_version": 2', '"schema_version": 3', 1))
+    ((kind, _, reason),) = findings(finished)
+    assert kind == "foreign"
+    assert reason.startswith("schema 3, this version reads 2: made by another version of this project")
     record.write_text(text[:100])
     assert [kind for kind, _, _ in findings(finished)] == ["damaged"]
     record.unlink()
@@ -89,7 +94,10 @@ def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
     record.write_text(text)
 
     finished.edit("workflow/cmr/methods/cca.py", "class CCA", "NEW = 1\n\n\nclass CCA")
-    assert [(kind, reason) for kind, _, reason in findings(finished)] == [("stale", "the code of cca is another now")]
+    assert [(kind, name, reason.partition("; made by version ")[0]) for kind, name, reason in findings(finished)] == [
+        ("stale", "fit.json", "the code that fit runs with cca is another now"),
+        ("stale", run.name, "the code that evaluate runs with cca, mean_average_precision is another now"),
+    ]
     (finished.root / "workflow/cmr/methods/ridge_label.py").unlink()
     assert any(kind == "foreign" and "unknown method 'ridge_label'" in reason for kind, _, reason in findings(finished))
     finished.configure(experiments=[{**CONFIG["experiments"][0], "methods": ["cca"]}])
@@ -115,7 +123,7 @@ def test_two_trees_merge_by_rsync(finished, tmp_path):
     assert "3 runs checked: all are as their records say" in cmr(finished, "verify")
     assert finished.planned("metrics") == {}
     finished.configure(**OTHER)
-    assert finished.planned("metrics", "--rerun-triggers", "mtime", "input") == {}
+    assert finished.planned("metrics") == {}
 
 
 def test_prune_lists_and_removes_what_no_experiment_refers_to(finished):
@@ -127,7 +135,7 @@ def test_prune_lists_and_removes_what_no_experiment_refers_to(finished):
     newest = max((finished.root / "results/experiments").glob("*.json"), key=lambda path: path.stat().st_mtime)
     newest.unlink()
     finished.configure()
-    partial = finished.root / "results/.partial/fits/toy/default/image+text/gone/0/final.pt"
+    partial = finished.root / "results/.partial/fits/toy/default/image+text/gone/0/0123456789abcdef/final.pt"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"x" * 10)
     listed = json.loads(cmr(finished, "prune", "--json"))

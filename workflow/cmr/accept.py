@@ -21,10 +21,10 @@ from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.provenance import project
 from cmr.publish import read_json, write_json
+from cmr.recorded import plan_of
 from cmr.records import Acceptance, Origin, Record
 from cmr.reporting.runs import Run
 from cmr.rerun import rerun
-from cmr.sharing import plan_of
 from cmr.store import read_matrix
 
 MADE_BY_SNAKEMAKE = ("collect", "report")
@@ -69,7 +69,8 @@ def accept(machine: Machine, directory: Path, sample: int = 1) -> Outcome:
     candidates = [found for file in _run_records() if (found := _candidate(file, expected)).stale]
     if not candidates:
         raise UserError(f"{paths.RESULTS}: no result differs from what would be made now in nothing but code")
-    compared = {c.run.path: _same(c, machine, directory / c.run.path) for c in _sampled(candidates, sample)}
+    made_in: dict[str, Path] = {}
+    compared = {c.run.path: _same(c, machine, directory / c.run.path, made_in) for c in _sampled(candidates, sample)}
     proven = {kind for c in candidates if compared.get(c.run.path) for kind in c.kinds}
     proven -= {kind for c in candidates if compared.get(c.run.path) is False for kind in c.kinds}
     stale = {result.record: result for c in candidates for result in c.stale}
@@ -136,27 +137,32 @@ def _sampled(candidates: Iterable[Candidate], sample: int) -> list[Candidate]:
     return chosen
 
 
-def _same(candidate: Candidate, machine: Machine, directory: Path) -> bool:
-    """Makes a run again, from those of its results that are of the present code, and compares it bit for bit."""
+def _same(candidate: Candidate, machine: Machine, directory: Path, made_in: dict[str, Path]) -> bool:
+    """Makes a run again, from what is of the present code already, and compares it bit for bit.
+
+    ``made_in``: record → the folder that a result was made in for an earlier run; that of this run are added.
+    """
     stale = {result.record for result in candidate.stale}
-    for result in _walk(candidate.plan.run(candidate.plan.runs[-1])):
-        if result.record not in stale:
-            _lend(result, directory)
+    walked = list(_walk(candidate.plan.run(candidate.plan.runs[-1])))
+    for result in walked:
+        if result.record not in stale or result.record in made_in:
+            _lend(result, made_in.get(result.record, Path()), directory)
     comparison = rerun(candidate.run, directory, machine)
+    made_in |= dict.fromkeys(stale - set(made_in), directory)
     again = Run.listed(directory / paths.RESULTS, candidate.run.path, candidate.run.file("metrics.json").name)
     return not comparison.differing and _embeddings_agree(candidate.run, again)
 
 
-def _lend(result: Result, directory: Path) -> None:
-    """Puts a result into the other folder, with all that lies in the data set's folder for its items."""
+def _lend(result: Result, source: Path, directory: Path) -> None:
+    """Puts a result into another folder, with all that lies in the data set's folder for its items."""
     named = [result.folder] if result.stage == "prepare" else [result.record, *result.files]
     for name in named:
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if Path(name).is_dir():
-            shutil.copytree(name, target, copy_function=_link, dirs_exist_ok=True)
-        elif not target.exists():
-            _link(name, target)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target, copy_function=_link, dirs_exist_ok=True)
+        else:
+            _link(source / name, target)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

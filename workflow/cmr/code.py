@@ -6,7 +6,7 @@ the package, so that an edit of any of them is an edit of the stage. `LEFT_OUT` 
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from cmr import project, registry
 PACKAGE = registry.PACKAGE
 
 LEFT_OUT = {
-    "cmr": "the version and nothing else",
+    "cmr": "the version, and nothing else",
+    "cmr.boundary": "refuses what must not be read; what it lets through stays as it is",
     "cmr.cluster": "what a SLURM cluster is told; no stage imports it for a figure",
     "cmr.code": "computes these hashes",
     "cmr.config": "checks what the user wrote; the checked entries are part of a result's identity themselves",
@@ -26,6 +27,7 @@ LEFT_OUT = {
     "cmr.machine": "what differs between machines",
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
+    "cmr.process": "settings of the process that change speed alone",
     "cmr.project": "finds files of the project; those that no record names are hashed themselves (`READ_BY`)",
     "cmr.provenance": "versions, machine, time and memory, for the record",
     "cmr.publish": "how files appear: whole or not at all",
@@ -67,13 +69,18 @@ def modules(stage: str, plugins: tuple[tuple[str, str], ...]) -> frozenset[str]:
 @cache
 def imported(module: str) -> tuple[str, ...]:
     """The package's modules that a module names: in an import of any form, anywhere, or as a whole string."""
-    names: set[str] = set()
-    file = _file(module)
-    assert file is not None
-    for node in ast.walk(registry.parsed(file)):
-        names.update(_named(node, module))
+    names = {name for node in _nodes(module) for name in _named(node, module)}
     parents = {name.rsplit(".", level)[0] for name in names for level in range(1, name.count("."))}
     return tuple(sorted(name for name in names | parents if _file(name)))
+
+
+@cache
+def _nodes(module: str) -> list[ast.AST]:
+    """Of a module's syntax tree, what is looked at here: imports, strings, and strings that stand alone."""
+    file = _file(module)
+    assert file is not None
+    kinds = (ast.Import, ast.ImportFrom, ast.Constant, ast.JoinedStr, ast.Expr)
+    return [node for node in ast.walk(registry.parsed(file)) if isinstance(node, kinds)]
 
 
 def _named(node: ast.AST, module: str) -> Iterator[str]:
@@ -110,16 +117,19 @@ def _hash_of(module: str) -> str:
     """Of a module's bare code, and of the files that it reads (`READ_BY`)."""
     file = _file(module)
     assert file is not None
-    digest = hashlib.sha256(bare(file.read_text("utf-8"), registry.parsed(file)).encode())
+    digest = hashlib.sha256(bare(file.read_text("utf-8"), _nodes(module)).encode())
     for folder in READ_BY.get(module, ()):
         for other in sorted(path for path in folder.rglob("*") if path.is_file()):
             digest.update(f"{other.name}\n".encode() + other.read_bytes())
     return digest.hexdigest()
 
 
-def bare(source: str, tree: ast.Module) -> str:
-    """Source without comments, docstrings and empty lines: the same text whichever Python parses it."""
-    nodes = list(ast.walk(tree))
+def bare(source: str, nodes: Iterable[ast.AST]) -> str:
+    """Source without comments, docstrings and empty lines: the same text whichever Python parses it.
+
+    ``nodes``: those of its tree, of which strings and expressions count.
+    """
+    nodes = list(nodes)
     docstrings = {node.value for node in nodes if isinstance(node, ast.Expr) and _is_string(node.value)}
     strings = [node for node in nodes if isinstance(node, ast.JoinedStr) or _is_string(node)]
     lines = [bytearray(line.encode()) for line in source.split("\n")]  # columns of the tree count bytes

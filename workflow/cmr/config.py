@@ -150,7 +150,7 @@ class MethodEntry(Entry):
                     raise mistake(f"{name}.{key}", "stands in params too; keep one")
                 for value in values:
                     check_params(self.KIND, self.method, self.params | {key: value}, key=name)
-        if self.info.provenance == "quoted":
+        if self.info.implementation == "quoted":
             raise mistake("method", f"{self.method!r} is quoted from papers and cannot be run: {self.info.reason}")
         return self
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.store import Matrix
+from cmr.store import Rows
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
@@ -167,14 +167,14 @@ class Split:
         return cls(table)
 
 
-def rows_of(matrix: Matrix, wanted: set[str], items: Items, with_labels: bool = True) -> View:
+def rows_of(matrix: Rows, wanted: set[str], items: Items, with_labels: bool = True) -> View:
     """The rows of a feature matrix whose ids are ``wanted``, in the matrix's order, with their labels."""
     index = np.flatnonzero(np.isin(matrix.ids, list(wanted)))
     ids = matrix.ids[index]
     return View(ids, matrix.values[index], items.labels(ids) if with_labels else None)
 
 
-def check_ids(path: str | Path, matrix: Matrix, expected: Sequence[str]) -> None:
+def check_ids(path: str | Path, matrix: Rows, expected: Sequence[str]) -> None:
     """Raises `UserError` where a feature file's ids are not the items' (another version of the data set, say)."""
     if np.array_equal(matrix.ids, np.asarray(expected, str)):
         return

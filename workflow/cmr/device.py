@@ -1,6 +1,5 @@
 """Which device a job computes on, and with how many threads. Torch is imported only when it is asked."""
 
-import ctypes
 import os
 from pathlib import Path
 
@@ -43,15 +42,3 @@ def set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-def keep_freed_memory() -> None:
-    """Lets this process keep the memory that it frees, as a training step asks for the same again.
-
-    glibc gives large blocks back to the system each time and has every page of the next one cleared, which is a quarter
-    of a step with layers of 30 MB and more. Elsewhere than on Linux with glibc nothing is done.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped on its own
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap's free end stays

@@ -1,6 +1,6 @@
 """The directions of retrieval of a run: between which modalities, and which fit scores them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -37,21 +37,23 @@ def each_modality_once(embedded: Sequence[Embedded]) -> bool:
 ScoreBlock = Callable[[slice], np.ndarray]
 
 
-def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
-    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block.
-
-    The fit that holds both modalities scores them; where each modality has a fit of its own, the query's does.
+def scoring(held: Sequence[Container[str]], query: str, gallery: str) -> tuple[int, int]:
+    """Which of a run's fits, by the modalities that each holds, embeds the queries and scores them, and which embeds
+    the gallery: the one that holds both modalities; where each has a fit of its own, the query's scores.
     """
-    modalities = list(dict.fromkeys(modality for part in embedded for modality in part.views))
-    for query, gallery in permutations(modalities, 2):
-        both = [part for part in embedded if query in part.views and gallery in part.views]
-        asking = both[0] if both else next(part for part in embedded if query in part.views)
-        answering = both[0] if both else next(part for part in embedded if gallery in part.views)
-        yield (query, gallery), *_scored(asking.method, query, asking.views[query], gallery, answering.views[gallery])
+    both = [number for number, modalities in enumerate(held) if query in modalities and gallery in modalities]
+    first = {m: next(number for number, modalities in enumerate(held) if m in modalities) for m in (query, gallery)}
+    return (both[0], both[0]) if both else (first[query], first[gallery])
 
 
-def _scored(method: Method, query: str, queries: View, gallery: str, answers: View) -> tuple[View, View, ScoreBlock]:
-    def score(block: slice) -> np.ndarray:
-        return method.similarity(query, queries.features[block], gallery, answers.features)
+def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
+    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block."""
+    held = [part.views for part in embedded]
+    for query, gallery in permutations(dict.fromkeys(modality for views in held for modality in views), 2):
+        asking, answering = (embedded[number] for number in scoring(held, query, gallery))
+        queries, answers = asking.views[query], answering.views[gallery]
+        yield (query, gallery), queries, answers, _scores(asking.method, query, queries, gallery, answers)
 
-    return queries, answers, score
+
+def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:
+    return lambda block: method.similarity(query, queries.features[block], gallery, answers.features)

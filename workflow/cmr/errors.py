@@ -8,6 +8,14 @@ class UserError(Exception):
     """Something the user can mend: the message names the file, row or key, and the remedy."""
 
 
+class BadContent(UserError):
+    """Content that cannot be decoded; the runner adds the item's id to the message."""
+
+    def __init__(self, content: object, reason: str):
+        super().__init__(f"{content}: {reason}")
+        self.content, self.reason = content, reason
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint such as "; did you mean 'cca'?", or a list of what there is when nothing is near."""
     known = sorted(names)

@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 from cmr import registry
 from cmr.data import View
 from cmr.errors import UserError
+from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.metrics.files import read_embeddings, read_labels
 from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
@@ -34,6 +34,7 @@ from cmr.store import TEXT, new_hdf5, set_attributes
 
 SCORES_AT_ONCE = 2**24
 PRODUCTS_AT_ONCE = 2**20
+ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 
 ScoreBlock = Callable[[slice], Any]
 """Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
@@ -55,7 +56,7 @@ class ConfiguredMetric:
         return cls(entry["id"], entry["metric"], registry.params_model("metrics", entry["metric"])(**entry["params"]))
 
     @property
-    def info(self) -> registry.MetricInfo:
+    def info(self) -> MetricInfo:
         return registry.info("metrics", self.name)
 
     @property
@@ -343,48 +344,31 @@ def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
                 group[f"{key}/x"], group[f"{key}/y"] = x, y
 
 
-def metrics_of_files(
-    a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
-) -> dict[str, dict[str, float]]:
-    """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
-
-    Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``. File forms:
-    `cmr.metrics.files`. Raises `UserError` where the files do not match.
-    """
-    if at < 1:
-        raise UserError(f"--at {at}: a cut is at least 1")
-    (first, first_ids), (second, second_ids), classes = read_embeddings(a), read_embeddings(b), read_labels(labels)
-    if not len(first) == len(second) == len(classes):
-        raise UserError(
-            f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
-            "row i of each must be the same item"
-        )
-    if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
-        row = int(np.flatnonzero(first_ids != second_ids)[0])
-        raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
-    forward, backward = (
-        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
-        for x, y in ((first, second), (second, first))
-    )
-    return {
-        name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
-        for name, there, back in zip(("map@all", f"map@{at}"), forward, backward, strict=True)
-    }
-
-
 def mean_average_precisions(
     score_block: ScoreBlock,
     query_labels: np.ndarray,
     gallery_labels: np.ndarray,
     cuts: Sequence[int | None] = (None,),
     threads: int | None = None,
-) -> list[float]:
-    """mAP at each cut (None: all results) of one direction, and nothing else. Labels as `shared_labels` takes them."""
+    ties: Sequence[Ties] = ("fixed",),
+) -> dict[Ties, list[float]]:
+    """mAP at each cut (None: all results) of one direction, by each way to resolve ties, and nothing else.
+
+    Labels as `shared_labels` takes them.
+    """
     gains = shared_labels(query_labels, gallery_labels)
 
     def work(rows: slice, scores: Any) -> np.ndarray:
-        ranking = rank(scores, gains(rows).astype(bool, copy=False), top=0)
-        return np.stack([average_precision_of(ranking, at) for at in cuts])
+        relevance = gains(rows).astype(bool, copy=False)
+        ranking = rank(scores, relevance, top=0)
+        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
+        open_ = np.flatnonzero(ranking.tied)
+        for way, name in enumerate(ties):
+            if name != "fixed" and len(open_):
+                again = rank(scores[open_], relevance[open_], top=0, ties=name)
+                found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
+        return found
 
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
-    return np.concatenate(blocks, axis=1).mean(axis=1).tolist()
+    means = np.concatenate(blocks, axis=2).mean(axis=2)
+    return {name: means[way].tolist() for way, name in enumerate(ties)}

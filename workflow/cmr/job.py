@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cmr import process
 from cmr.config import Config
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--log", required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    process.prepare()
     with job(options.log):
         plan, machine = read(options.plan, options.threads)
         result = plan.result_at(options.record)

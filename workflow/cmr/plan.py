@@ -44,7 +44,7 @@ class Result:
     own_files: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> list[str]:
+    def input_files(self) -> list[str]:
         """All files that the job may read of other results."""
         return [file for source in self.made_from for file in (*source.files, source.record)]
 
@@ -79,7 +79,7 @@ def memoized(build: F) -> F:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitName:
     """One fit: wildcards that name it, and what they stand for. ``inputs`` are one input a modality."""
 
     data: str
@@ -104,7 +104,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Run(Fit):
+class RunName(FitName):
     """What an experiment asks for: all inputs of one combination, by one method, with one seed."""
 
     @property
@@ -123,7 +123,7 @@ class Plan:
         self.dictionaries: dict[str, DictionaryEntry] = {}
         self.methods: dict[str, MethodEntry] = {}
         self.built: dict[tuple, Any] = {}
-        self.runs_of: dict[str, list[Run]] = {
+        self.runs_of: dict[str, list[RunName]] = {
             self.experiment_component(experiment): self._runs(experiment) for experiment in config.experiments
         }
 
@@ -167,10 +167,10 @@ class Plan:
 
     # Runs ------------------------------------------------------------------------------------------------------
 
-    def _runs(self, experiment: Experiment) -> list[Run]:
+    def _runs(self, experiment: Experiment) -> list[RunName]:
         return list(dict.fromkeys(self._combinations(experiment)))
 
-    def _combinations(self, experiment: Experiment) -> Iterator[Run]:
+    def _combinations(self, experiment: Experiment) -> Iterator[RunName]:
         for name in experiment.data:
             entry, split = self.config.data(name)
             data = self._dataset(entry)
@@ -182,7 +182,7 @@ class Plan:
                         self._check_modalities(method_entry, inputs)
                         seeds = experiment.seeds if self.is_stochastic(method_entry) else 1
                         for seed in range(seeds):
-                            yield Run(data, split, inputs, method, seed)
+                            yield RunName(data, split, inputs, method, seed)
 
     def is_stochastic(self, entry: MethodEntry) -> bool:
         with_dictionary = entry.dictionary and self.config.dictionary(entry.dictionary).info.stochastic
@@ -193,15 +193,15 @@ class Plan:
             raise UserError(f"method {entry.id!r} needs two modalities, the inputs {'+'.join(inputs)} have one")
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunName]:
         """All runs of all experiments, each once."""
         return list(dict.fromkeys(run for runs in self.runs_of.values() for run in runs))
 
-    def fits(self, run: Run) -> list[Fit]:
+    def fits(self, run: RunName) -> list[FitName]:
         """The fits of a run: its inputs taken as many at a time as the method takes modalities."""
         size = self.methods[run.method].info.modalities
         groups = [run.inputs] if size == "any" else combinations(run.inputs, size)
-        return [Fit(run.data, run.split, group, run.method, run.seed) for group in groups]
+        return [FitName(run.data, run.split, group, run.method, run.seed) for group in groups]
 
     # Results ---------------------------------------------------------------------------------------------------
 
@@ -211,11 +211,11 @@ class Plan:
     def _rows(self, split: str, feature: str) -> str:
         return paths.ALL_ROWS if self.features[feature].info.kind == "fixed" else split
 
-    def run_files(self, run: Run) -> dict[str, str]:
+    def run_files(self, run: RunName) -> dict[str, str]:
         names = {"metrics": "metrics.json", "curves": "curves.h5", "run": "run.json", "embeddings": "embeddings"}
         return {key: f"{run.folder}/{paths.suffixed(name, self.metrics_digest)}" for key, name in names.items()}
 
-    def fit_configuration(self, fit: Fit) -> dict[str, Any]:
+    def fit_configuration(self, fit: FitName) -> dict[str, Any]:
         """All that leads to a fit, for ``fit.json``: enough to run it again."""
         dictionary = self._dictionary_of(fit)
         return {
@@ -227,7 +227,7 @@ class Plan:
             "seed": fit.seed,
         }
 
-    def _dictionary_of(self, fit: Fit) -> DictionaryEntry | None:
+    def _dictionary_of(self, fit: FitName) -> DictionaryEntry | None:
         name = self.methods[fit.method].dictionary
         return None if name is None else self.config.dictionary(name)
 
@@ -298,11 +298,11 @@ class Plan:
             tuple(entry.own_files()) + tuple(dataset.own_files()),
         )
 
-    def _inputs_of(self, fit: Fit) -> tuple[Result, ...]:
+    def _inputs_of(self, fit: FitName) -> tuple[Result, ...]:
         return tuple(self.features_of(fit.data, fit.split, feature) for feature in fit.inputs)
 
     @memoized
-    def codes(self, fit: Fit) -> Result | None:
+    def codes(self, fit: FitName) -> Result | None:
         """The coefficients that a fit takes, or None where it takes the features themselves."""
         entry = self._dictionary_of(fit)
         if entry is None:
@@ -320,7 +320,7 @@ class Plan:
         )
 
     @memoized
-    def fit(self, fit: Fit) -> Result:
+    def fit(self, fit: FitName) -> Result:
         entry, codes = self.methods[fit.method], self.codes(fit)
         return Result(
             "fit",
@@ -333,7 +333,7 @@ class Plan:
         )
 
     @memoized
-    def run(self, run: Run) -> Result:
+    def run(self, run: RunName) -> Result:
         files, fits = self.run_files(run), [self.fit(fit) for fit in self.fits(run)]
         inputs = dict.fromkeys(source for fit in fits for source in fit.made_from if source.stage in ROWS)
         return Result(
@@ -375,9 +375,9 @@ class Plan:
         if stage in ("encode", "fit", "evaluate"):
             inputs, seed = tuple(w["inputs"].split("+")), int(w["seed"])
             if stage == "evaluate":
-                return self.run(Run(w["data"], w["split"], inputs, w["method"], seed))
+                return self.run(RunName(w["data"], w["split"], inputs, w["method"], seed))
             method = w["method"] if stage == "fit" else self._coding[w["dictionary"]]
-            fit = Fit(w["data"], w["split"], inputs, method, seed)
+            fit = FitName(w["data"], w["split"], inputs, method, seed)
             codes = self.codes(fit) if stage == "encode" else self.fit(fit)
             assert codes is not None
             return codes

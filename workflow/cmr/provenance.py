@@ -70,7 +70,7 @@ def _processor() -> str:
 
 
 @contextmanager
-def measured() -> Iterator[dict[str, float]]:
+def used() -> Iterator[dict[str, float]]:
     """Yields a dictionary that holds, after the block, wall seconds and the process's (and GPU's) peak memory."""
     usage: dict[str, float] = {}
     start = time.perf_counter()

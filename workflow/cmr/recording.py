@@ -11,6 +11,7 @@ from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
+from cmr.publish import ASK
 
 REMEMBERED_FROM = 2**20
 """Bytes from which a result's hash is worth remembering."""
@@ -55,7 +56,7 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
         own,
     )
     made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
-    with provenance.measured() as usage:
+    with provenance.used() as usage:
         yield made
     if own_hashes(result, machine, hashes) != own:
         changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])
@@ -87,6 +88,8 @@ def _hash(file: str, hashes: Hashes) -> str:
         return hashes.of(file) if large else provenance.file_hash(file)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; run again") from None
+    except PermissionError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}; {ASK}") from None
 
 
 def _files(result: Result) -> list[str]:

@@ -2,9 +2,9 @@
 
 A plug-in is one file in the folder of its kind. It holds
 
-- ``INFO``, a literal dictionary, read here with ``ast`` and checked against the kind's schema below;
-- ``Params``, a subclass of `cmr.params.Params`; only that class and the light imports that it needs are
-  executed, so that the configuration can be validated without importing torch;
+- ``INFO``, made by one call of its kind's class in `cmr.info` with literal arguments: read here from the syntax tree;
+- ``Params``, a subclass of `cmr.params.Params`. A configuration is checked with that class alone and the light imports
+  that it needs, since importing a whole plug-in may take seconds; what a plug-in is given is of its own class;
 - one class (or, for a metric, one function) that follows ``base.py`` of its folder.
 """
 
@@ -12,93 +12,21 @@ import ast
 import importlib
 import inspect
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, overload
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError
+from pydantic import PydanticUserError, ValidationError
 
 from cmr.errors import UserError, nearest
+from cmr.info import DatasetInfo, DictionaryInfo, ExtractorInfo, Info, MethodInfo, MetricInfo
 from cmr.params import Params
 
 PACKAGE = Path(__file__).parent
 NOT_PLUGINS = {"__init__", "base"}
 DECLARES = re.compile(r"^INFO =", re.MULTILINE)
-
-
-class Info(BaseModel):
-    """What every plug-in says of itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str
-    paper: str = ""
-    bibtex: str = ""
-
-
-class DatasetInfo(Info):
-    """``splits``: name → what it is; the first is the default. ``files``: parameters that name files of the user's.
-
-    ``raw``: the folder of its raw files in the cache's ``datasets``, '' where it needs none. ``items`` and ``classes``
-    are for the reader, not for code.
-    """
-
-    modalities: tuple[str, ...]
-    splits: dict[str, str]
-    items: str
-    classes: str
-    licence: str
-    source: str
-    files: tuple[str, ...] = ()
-    raw: str = ""
-
-
-class ExtractorInfo(Info):
-    """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split.
-
-    ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the user's.
-    """
-
-    modality: str
-    kind: Literal["fixed", "fitted"]
-    weights: bool = False
-    files: tuple[str, ...] = ()
-    uses_labels: bool = False
-    gpu: bool = False
-
-
-class DictionaryInfo(Info):
-    modalities: Literal[1, 2, "any"]
-    stochastic: bool
-    gpu: bool = False
-
-
-class MethodInfo(Info):
-    """``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
-
-    provenance: Literal["library", "own", "quoted"]
-    reason: str = ""
-    modalities: Literal[1, 2, "any"]
-    labels: bool
-    stochastic: bool
-    transductive: bool = False
-    gpu: bool = False
-    chooses: tuple[str, ...] = ()
-
-
-class MetricInfo(Info):
-    """``gives``: one number a query, a curve over ``x``, or one number of the whole gallery.
-
-    ``paired``: about the query's own pair in the gallery, not about labels.
-    """
-
-    gives: Literal["number", "curve", "gallery"]
-    paired: bool = False
-    range: str
-    higher_is_better: bool = True
-    x: str = ""
-    y: str = ""
 
 
 FOLDERS = {
@@ -180,12 +108,20 @@ def info(kind: str, name: str) -> Info:
     check(kind, name)
     file = path(kind, name)
     try:
-        return SCHEMAS[kind](**ast.literal_eval(_assigned(parsed(file), "INFO")))
+        return SCHEMAS[kind](**_arguments(_assigned(parsed(file), "INFO"), SCHEMAS[kind].__name__))
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()]
         raise UserError(f"{file}: INFO: {'; '.join(wrong)}") from None
     except (ValueError, TypeError) as error:
-        raise UserError(f"{file}: INFO is not a literal dictionary: {error}") from None
+        raise UserError(f"{file}: INFO: {error}") from None
+
+
+def _arguments(value: ast.expr, expected: str) -> dict[str, Any]:
+    """The keyword arguments of a call of the class ``expected``, which must be literals."""
+    called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else None
+    if not isinstance(value, ast.Call) or called != expected or value.args:
+        raise ValueError(f"expected {expected}(...) with keywords")
+    return {str(word.arg): ast.literal_eval(word.value) for word in value.keywords}
 
 
 def _is_light(node: ast.stmt) -> bool:
@@ -194,7 +130,7 @@ def _is_light(node: ast.stmt) -> bool:
 
 @cache
 def params_model(kind: str, name: str) -> type[Params]:
-    """The plug-in's ``Params`` class, without importing the rest of its file; a quoted method has none."""
+    """The plug-in's ``Params`` class to check values with, without importing the rest of its file."""
     check(kind, name)
     tree = parsed(path(kind, name))
     body = [n for n in tree.body if _is_light(n) or (isinstance(n, ast.ClassDef) and n.name == "Params")]
@@ -205,6 +141,12 @@ def params_model(kind: str, name: str) -> type[Params]:
         light = ", ".join(sorted(LIGHT_MODULES))
         raise UserError(f"{path(kind, name)}: Params: {error}; it may use what comes from {light}") from None
     return namespace.get("Params", Params)
+
+
+def params(kind: str, name: str, values: Mapping[str, Any]) -> Params:
+    """The parameters that a plug-in is given, of its own class."""
+    model: type[Params] = getattr(module(kind, name), "Params", Params)
+    return model(**values)
 
 
 def module(kind: str, name: str) -> ModuleType:

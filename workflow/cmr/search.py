@@ -16,12 +16,14 @@ from jinja2 import Template
 
 from cmr import code, create, paths, registry, store
 from cmr.data import Items
+from cmr.directions import scoring
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic, read_json
-from cmr.reporting.gallery import thumbnail
-from cmr.reporting.runs import Run, identity
+from cmr.recorded import check_trust
+from cmr.reporting.gallery import Catalogue, thumbnail
+from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ class Answer:
     hits: tuple[Hit, ...]
 
 
-def find(folder: Path) -> Run:
-    """The finished run in a folder. Raises `UserError` where there is none."""
+def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
+    """The finished run in a folder. Raises `UserError` where there is none. ``folders``: see `Run`."""
     place = Path(os.path.abspath(folder))
     if len(place.parts) < 7 or place.parents[4].name != "runs" or not place.name.isdigit():
         raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
@@ -61,11 +63,11 @@ def find(folder: Path) -> Run:
     if not records:
         raise UserError(f"{folder}: the run is not finished, it has no run.json; run `snakemake metrics` first")
     digest = records[-1].stem.partition("-")[2]
-    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest)
+    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest, folders)
 
 
 def _why_never(method: str) -> str:
-    if method in registry.names("methods") and registry.info("methods", method).provenance == "quoted":
+    if method in registry.names("methods") and registry.info("methods", method).implementation == "quoted":
         return f"; {method!r} is quoted from papers and has no runs: {registry.info('methods', method).reason}"
     return ""
 
@@ -78,7 +80,8 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
-    items = Items.read(run.results / "data" / run.data / "items.parquet")
+    check_trust(run.record, machine, str(run.file("run.json")))
+    items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
     if modality not in component:
         raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(component)}")
@@ -99,12 +102,12 @@ def _modalities(run: Run) -> list[str]:
 def _features(run: Run, modality: str, component: str, content: str | Path, machine: Machine) -> np.ndarray:
     """The query's features (1, d), by the extractor as it stands and the state that was saved with the items'."""
     entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
-    name, info = entry["extractor"], registry.info("extractors", entry["extractor"])
+    name = entry["extractor"]
     if name == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
-    split = paths.ALL_ROWS if info.kind == "fixed" else run.split
-    file = run.results / "features" / run.data / split / f"{component}.h5"
-    state, record = store.read_state(file), read_json(paths.beside(str(file)))
+    place = run.features_record(component)
+    file, record = run.own(place.with_suffix(".h5")), read_json(place)
+    state = store.read_state(file)
     expected = record["weights"].get("sha256")
     extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
     found = extractor.fetch().get("sha256")
@@ -125,10 +128,12 @@ def _warn_of_other_code(record: dict[str, Any], name: str) -> None:
 def _answer(
     run: Run, modality: str, features: np.ndarray, gallery: str, items: Items, k: int, machine: Machine
 ) -> Answer:
-    number = _asking_fit(run, modality, gallery)
+    number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
     folder, record = run.fit_folders[number], run.fits[number]
     if not (folder / "fit.json").exists():
         raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
+    for file in ("fit.json", "model.safetensors"):
+        run.own(folder / file)
     method, _ = create.fitted_method(folder, machine)
     _warn_of_other_code(record, record["method"]["method"])
     if record["dictionary"]:
@@ -136,7 +141,7 @@ def _answer(
     embedded = np.asarray(method.embed(modality, features), np.float32)
     space = run.file("embeddings")
     inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
-    stored = store.read_matrix(inner / f"{gallery}.h5", "embeddings")
+    stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
@@ -150,19 +155,11 @@ def _answer(
     return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
 
 
-def _asking_fit(run: Run, query: str, gallery: str) -> int:
-    """As in the evaluation: the fit that holds both modalities, else the query's own."""
-    held = [{feature["modality"] for feature in fit["features"]} for fit in run.fits]
-    both = [number for number, modalities in enumerate(held) if {query, gallery} <= modalities]
-    return both[0] if both else next(number for number, modalities in enumerate(held) if query in modalities)
-
-
 def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
     """The query's coefficients, by the dictionary that the fit took its own from."""
-    prefix = paths.CODES.partition("{")[0]
-    (recorded,) = (path for path in record["input_hashes"] if path.startswith(prefix))
+    (recorded,) = run.sources(record, CODES_RECORDS)
     dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
-    dictionary.load_state(store.read_state(paths.inside(str(run.results), recorded)))
+    dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
     return dictionary.transform(modality, features)
 
 
@@ -218,8 +215,9 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
         root = create.dataset(run.fits[0]["data"], str(folder), machine).root()
     except UserError as error:
         raise UserError(f"{error}; --config names the configuration that the run was made with") from None
+    catalogue = Catalogue(Items.read(run.place(paths.ITEMS.format(data=run.data))), root, run.results, machine.folders)
     shown = [
-        (a, [(hit, thumbnail(root / hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
+        (a, [(hit, catalogue.thumbnail(hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
     ]
     picture = thumbnail(query) if isinstance(query, Path) else None
     title = f"{identity(run.variant)} on {run.data}, {run.inputs}, seed {run.seed}"

@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 from cmr.data import Part, TrainingData
+from cmr.errors import UserError
 from cmr.methods.base import History, Method
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ def select_and_fit(
         method = create(points[0], "final")
         return method, method.fit(data.train, None, unlabelled), {"chosen": points[0], "candidates": []}
 
+    if not all(len(view) for view in data.held_out.values()):
+        raise UserError(
+            "nothing is held out to choose on: no class has two training items that differ; give the split a "
+            "validation part, or leave out tune"
+        )
     tried = []
     best: tuple[float, Method, History, dict[str, Any]] | None = None
     for number, point in enumerate(points):

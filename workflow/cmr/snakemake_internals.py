@@ -53,4 +53,5 @@ def limit(workflow: Any, resource: str, amount: int) -> None:
 
 def join_group(workflow: Any, group: str, jobs: int) -> None:
     """As ``--group-components``, which the executor does not hand on to the jobs."""
-    workflow.group_settings.group_components[group] = jobs
+    settings = workflow.group_settings
+    settings.group_components = {**settings.group_components, group: jobs}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ TEXT = h5py.string_dtype("utf-8")
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """Rows of one modality: ``values`` (n, d) float32 and their item ``ids`` (n,), with the file's attributes."""
+class Rows:
+    """Rows of one modality as they are stored: ``values`` (n, d) float32, their item ``ids`` (n,), and the attributes
+    of the file that they were read from. What is to be written may be a dataset of another file.
+    """
 
     ids: np.ndarray
     values: np.ndarray
-    attributes: dict[str, Any]
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def write_matrix(
@@ -40,9 +42,22 @@ def write_matrix(
     Refuses NaN and infinite values: what is shared can be trusted by its readers. ``values`` may be a dataset of
     another file: it is copied in blocks of rows, so memory does not grow with n.
     """
-    check_finite(path, ids, values)
+    write_groups(path, name, {"/": Rows(ids, values)}, attributes, state)
+
+
+def write_groups(
+    path: str | Path,
+    name: str,
+    groups: Mapping[str, Rows],
+    attributes: Mapping[str, Any],
+    state: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """As `write_matrix`, with several matrices: ``/{group}/{name}`` and ``/{group}/ids`` for each group."""
+    for rows in groups.values():
+        check_finite(path, rows.ids, rows.values)
     with new_hdf5(path) as file:
-        write_rows(file, name, ids, values)
+        for group, rows in groups.items():
+            write_rows(file.require_group(group), name, rows.ids, rows.values)
         write_state(file, state or {})
         set_attributes(file, attributes)
 
@@ -136,7 +151,7 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
             raise UserError(f"{path}: damaged HDF5 file; delete it and run again ({error})") from None
 
 
-def read_matrix(path: str | Path, name: str, group: str = "/") -> Matrix:
+def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
     """Reads a file written by `write_matrix` (or one ``group`` of it) and checks it.
 
     Raises `UserError` for a truncated file, a missing part, NaN or infinite values, rows that do not match ids.
@@ -150,7 +165,7 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Matrix:
     if len(ids) != len(values):
         raise UserError(f"{path}: {len(values)} rows but {len(ids)} ids; delete it and run again")
     check_finite(path, ids, values)
-    return Matrix(ids, values, attributes)
+    return Rows(ids, values, attributes)
 
 
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
@@ -163,28 +178,6 @@ def state_in(group: h5py.Group) -> dict[str, np.ndarray]:
     """What `write_state` wrote, from a file that is open already."""
     found = group.get("state", {})
     return {k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in found.items()}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """``values`` (n, d) of the items ``ids`` (n,), to be written as one group."""
-
-    ids: np.ndarray
-    values: np.ndarray
-
-
-def write_groups(
-    path: str | Path, groups: Mapping[str, Rows], attributes: Mapping[str, Any], state: Mapping[str, np.ndarray]
-) -> None:
-    """Writes ``/{group}/features`` and ``/{group}/ids`` for each group, and ``/state``, to one HDF5 file."""
-    for rows in groups.values():
-        check_finite(path, rows.ids, rows.values)
-    with new_hdf5(path) as file:
-        for name, rows in groups.items():
-            write_rows(file.create_group(name), "features", rows.ids, rows.values)
-        for key, array in state.items():
-            file.create_dataset(f"state/{key}", data=array)
-        set_attributes(file, attributes)
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -17,19 +17,14 @@ from pydantic import Field
 from scipy.special import softmax
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method, unit_rows
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.scaling import Scaling
 from cmr.methods.scatter import class_sums
 from cmr.params import Params as BaseParams
 
-INFO = {  # a literal: it is read without importing this file
-    "title": "Class means",
-    "provenance": "own",  # own code, library, or quoted
-    "modalities": 1,  # of one fit: 1, 2 or "any"
-    "labels": True,  # whether fit sees them
-    "stochastic": False,  # then one run a seed
-}
+INFO = MethodInfo(title="Class means", implementation="own", modalities=1, labels=True, stochastic=False)
 
 
 class Params(BaseParams):  # each a default and a description; in a configuration: params, tune, sweep

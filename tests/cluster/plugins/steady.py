@@ -12,19 +12,20 @@ from pydantic import Field
 
 from cmr import publish
 from cmr.data import Part, paired
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.linear import LinearMethod, ridge
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Steady",
-    "paper": "made up",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-}
+INFO = MethodInfo(
+    title="Steady",
+    paper="made up",
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+)
 
 
 class Params(BaseParams):

@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cmr.features.base import Extractor
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {"title": "Centred numbers", "modality": "text", "kind": "fitted"}
+INFO = ExtractorInfo(
+    title="Centred numbers",
+    modality="text",
+    kind="fitted",
+)
 
 
 class Params(BaseParams):

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from cmr.features.base import BadContent, Extractor
+from cmr.errors import BadContent
+from cmr.features.base import Extractor
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {"title": "Numbers", "modality": "image", "kind": "fixed"}
+INFO = ExtractorInfo(
+    title="Numbers",
+    modality="image",
+    kind="fixed",
+)
 
 
 class Params(BaseParams):

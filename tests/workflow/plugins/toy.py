@@ -7,17 +7,18 @@ from pydantic import Field
 from cmr.data import Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Toy",
-    "modalities": ("image", "text", "audio"),
-    "splits": {"default": "60/20/20", "no_validation": "70/30"},
-    "items": "60",
-    "classes": "3",
-    "licence": "none",
-    "source": "made up",
-}
+INFO = DatasetInfo(
+    title="Toy",
+    modalities=("image", "text", "audio"),
+    splits={"default": "60/20/20", "no_validation": "70/30"},
+    items="60",
+    classes="3",
+    licence="none",
+    source="made up",
+)
 
 
 class Params(BaseParams):

@@ -1,6 +1,6 @@
 """The contract of a data set: raw files → items → named splits.
 
-A data set is one file in this folder with ``INFO`` (see `cmr.registry.DatasetInfo`), ``Params`` and one
+A data set is one file in this folder with ``INFO`` (see `cmr.info.DatasetInfo`), ``Params`` and one
 subclass of `Dataset`.
 """
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cmr import registry
+from cmr.content import read_list
 from cmr.data import Items, Split
-from cmr.datasets.splitting import with_held_out
+from cmr.datasets.splitting import same_content, same_text, with_held_out
 from cmr.errors import UserError
 from cmr.params import Params
 from cmr.store import Rows
@@ -78,7 +80,25 @@ class Dataset(ABC):
 
     def split(self, items: Items, name: str) -> Split:
         """The named split, with held-out rows for choosing."""
-        return with_held_out(items, self.parts(items, name))
+        return with_held_out(items, self.parts(items, name), self.groups(items))
+
+    def groups(self, items: Items) -> np.ndarray:
+        """Numbers (n,) of groups of items that share a content, which a split that is drawn here keeps together."""
+        return same_content([self.content_keys(items, modality) for modality in items.kinds])
+
+    def content_keys(self, items: Items, modality: str) -> pd.Series:
+        """What tells the contents of a modality apart, (n,): equal texts, equal files by their bytes.
+
+        Null where an item lacks the modality, and for ready features, whose rows are not read here.
+        """
+        column, kind = items.table[modality], items.kinds[modality]
+        if kind == "ready":
+            return pd.Series(None, column.index, object)
+        if kind == "text":
+            return column.map(same_text, na_action="ignore")
+        listed = self.folder / "contents.sha256"
+        hashes = dict(read_list(listed)) if listed.exists() else {}
+        return column.map(lambda name: hashes.get(name, name), na_action="ignore")
 
 
 BASE = Dataset

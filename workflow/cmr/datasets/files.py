@@ -1,20 +1,20 @@
 """Files that a user names: where they may lie, and what is wrong with their rows."""
 
+import io
 import json
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cmr.datasets.base import Dataset
+from cmr.datasets.delimited import decoded, read_cells
 from cmr.errors import UserError, nearest
-from cmr.publish import atomic
-
-log = logging.getLogger(__name__)
 
 
 def user_file(dataset: Dataset, path: str, key: str) -> Path:
@@ -37,55 +37,100 @@ def _within(path: str, folder: Path | None) -> bool:
 def located(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
     """(path relative to ``folder``, what is wrong with it): one of the two is empty.
 
-    Relative paths must stay in ``folder``, absolute ones must lie in ``data_root``.
+    Relative paths must stay in ``folder``, absolute ones must lie in ``data_root``. A file is found too where only
+    backslashes for slashes, or the Unicode form of accents, differ.
     """
+    problem = ""
+    for spelling in _spellings(path):
+        relative, outside = _inside(spelling, folder, data_root)
+        if relative and os.path.isfile(os.path.join(folder, relative)):
+            return relative, ""
+        problem = problem or outside
+    return "", problem or f"no such file: {path}{_nearest_file(os.path.join(folder, path))}"
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """The path as it stands first; the others only where that is not there."""
+    yield path
+    slashed = path.replace("\\", "/")
+    for spelling in dict.fromkeys((slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))):
+        if spelling != path:
+            yield spelling
+
+
+def _inside(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
+    if re.match(r"[A-Za-z]:[/\\]", path):
+        return "", f"{path} is absolute, on another system; make it relative to the table's folder"
     if os.path.isabs(path):
-        if not _within(path, data_root):
-            return "", f"{path} is absolute and not in data_root"
-        full, relative = path, os.path.relpath(path, folder)
-    else:
-        relative = os.path.normpath(path)
-        if relative == ".." or relative.startswith("../"):
-            return "", f"{path} leaves the folder of the data"
-        full = os.path.join(folder, relative)
-    return (relative, "") if os.path.isfile(full) else ("", f"no such file: {path}")
+        return (
+            (os.path.relpath(path, folder), "")
+            if _within(path, data_root)
+            else ("", f"{path} is absolute and not in data_root")
+        )
+    relative = os.path.normpath(path)
+    return ("", f"{path} {LEAVES}") if relative == ".." or relative.startswith("../") else (relative, "")
 
 
-def read_rows(file: Path) -> pd.DataFrame:
+LEAVES = (
+    "leaves the folder of the data; put the table into a folder above its files, link their folder into the table's, "
+    "or write absolute paths and set data_root"
+)
+
+
+def _nearest_file(path: str) -> str:
+    """A hint at the file beside it whose name has the same letters and digits, whatever their case; '' without one."""
+    name = _files_by_letters(os.path.dirname(path)).get(_letters(os.path.basename(path)))
+    return f"; did you mean {name!r}?" if name else ""
+
+
+@lru_cache(maxsize=1024)
+def _files_by_letters(folder: str) -> dict[str, str]:
+    try:
+        return {_letters(name): name for name in os.listdir(folder)}
+    except (OSError, ValueError):  # a NUL in a path is a ValueError
+        return {}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def read_rows(file: Path, wanted: Sequence[str] = (), encoding: str = "", quotes: bool | None = None) -> pd.DataFrame:
     """The table in a .csv, .tsv, .jsonl or .parquet file, indexed by row numbers as an editor shows them.
 
-    Cells of CSV are strings as they stand. Raises `UserError` that names file and row where it cannot be read.
+    Cells of CSV are strings as they stand; ``wanted`` (columns), ``encoding`` and ``quotes``: see
+    `cmr.datasets.delimited.read_cells`. Raises `UserError` that names file and row where it cannot be read.
     """
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": _read_csv,
-        ".tsv": _read_csv,
-        ".jsonl": _read_json_lines,
-        ".parquet": pd.read_parquet,
+        ".csv": lambda file: _read_delimited(file, ",", wanted, encoding, quotes),
+        ".tsv": lambda file: _read_delimited(file, "\t", wanted, encoding, quotes),
+        ".jsonl": lambda file: _read_json_lines(file, encoding),
+        ".parquet": _read_parquet,
     }
     reader = readers.get(file.suffix.lower())
     if reader is None:
-        raise UserError(f"{file}: expected one of {', '.join(readers)}{nearest(file.suffix, readers)}")
+        raise UserError(f"{file}: expected one of {', '.join(readers)}")
     try:
-        table = reader(file)
-    except (
-        OSError,
-        ValueError,
-        pd.errors.ParserWarning,
-    ) as error:  # parser and decoding errors of pandas and pyarrow are ValueErrors
+        return reader(file)
+    except (OSError, ValueError) as error:  # decoding errors, and those of pyarrow, are ValueErrors
         raise UserError(f"{file}: cannot be read: {error}") from None
-    first = 2 if reader is _read_csv else 1  # below the header
-    table.index = pd.RangeIndex(first, first + len(table))
+
+
+def _read_delimited(
+    file: Path, separator: str, wanted: Sequence[str], encoding: str, quotes: bool | None
+) -> pd.DataFrame:
+    cells = read_cells(file, separator, wanted, encoding, quotes)
+    _refuse_twice([name for name in cells.header if name], "the column")
+    columns = zip(*cells.rows, strict=True) if cells.rows else ([] for _ in cells.header)
+    named = {name: column for name, column in zip(cells.header, columns, strict=True) if name}
+    return pd.DataFrame(named, index=cells.numbers, dtype=object)
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Whole numbers stay whole where cells are missing: as floats, those beyond 2⁵³ would run into one another."""
+    table = pd.read_parquet(file, dtype_backend="numpy_nullable")
+    table.index = pd.RangeIndex(1, 1 + len(table))
     return table
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    separator = "\t" if file.suffix.lower() == ".tsv" else ","
-    as_they_stand: dict[str, Any] = {"sep": separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-    header = [name for name in pd.read_csv(file, header=None, nrows=1, **as_they_stand).iloc[0] if name]
-    _refuse_twice(header, "the column")  # pandas would rename the second
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells than the header has
-        return pd.read_csv(file, index_col=False, **as_they_stand)
 
 
 def _refuse_twice(names: Sequence[str], what: str) -> None:
@@ -94,20 +139,19 @@ def _refuse_twice(names: Sequence[str], what: str) -> None:
             raise ValueError(f"{what} {name!r} stands twice")
 
 
-def _read_json_lines(file: Path) -> pd.DataFrame:
+def _read_json_lines(file: Path, encoding: str) -> pd.DataFrame:
     rows = []
-    with open(file, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line, object_pairs_hook=_object)
-                if "\\u" in line:
-                    json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"row {number}: {error}") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"row {number}: expected an object, found {type(row).__name__}")
-            rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
+    for number, line in enumerate(io.StringIO(decoded(file, encoding)), 1):
+        try:
+            row = json.loads(line, object_pairs_hook=_object)
+            if "\\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"row {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number}: expected an object, found {type(row).__name__}")
+        rows.append(row)
+    return pd.DataFrame(rows, index=range(1, 1 + len(rows)), dtype=object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,36 +171,12 @@ def column(table: pd.DataFrame, name: str, file: Path) -> list[Any]:
     return cells.tolist()
 
 
-def is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str) and not cell.strip())
-
-
 def as_text(cell: Any) -> str:
     """A cell as text: sentences joined, whole numbers without a decimal point, '' where it is missing."""
-    if isinstance(cell, Iterable) and not isinstance(cell, str):
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, Iterable):
         return " ".join(filter(None, map(as_text, cell)))
-    if is_missing(cell):
+    if pd.isna(cell):
         return ""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
-
-
-def usable(
-    table: pd.DataFrame, problems: dict, ids: list[str], file: Path | str, strict: bool, skipped: Path
-) -> pd.DataFrame:
-    """The rows without problems (row → what is wrong).
-
-    Strict: any problem raises `UserError`. Else the bad rows are left out and listed in ``skipped`` (CSV).
-    """
-    if strict and problems:
-        row = min(problems)
-        more = f" ({len(problems) - 1} more rows have problems)" if len(problems) > 1 else ""
-        raise UserError(f"{file}: row {row}: {problems[row]}{more}; mend it, or leave such rows out with strict: false")
-    if not strict:
-        name = dict(zip(table.index, ids, strict=True))
-        rows = [(row, name[row], problems[row]) for row in sorted(problems)]
-        with atomic(skipped) as temporary:
-            pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
-        log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
-    if len(problems) == len(table):
-        raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
-    return table.drop(index=list(problems))
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

@@ -26,23 +26,24 @@ from cmr.datasets.downloads import Downloaded, holding
 from cmr.datasets.matrices import Group, Reference, ready_items, ready_rows
 from cmr.datasets.splitting import class_ranks, expect_sizes
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "INRIA-Websearch",
-    "paper": "Krapac et al., Improving web image search results using query-relative classifiers, CVPR 2010",
-    "modalities": ("image", "text"),
-    "splits": {
+INFO = DatasetInfo(
+    title="INRIA-Websearch",
+    paper="Krapac et al., Improving web image search results using query-relative classifiers, CVPR 2010",
+    modalities=("image", "text"),
+    splits={
         "10332_4366": "70/30 % of each class, training rounded up; raw: seeded, wei: as in the file (DLA-CMR)",
         "9000_1332_4366": "training, validation and test rows of Wei's file",
     },
-    "items": "14,698 pairs",
-    "classes": "100 queries",
-    "licence": "not stated",
-    "source": "https://lear.inrialpes.fr/~krapac/webqueries/webqueries.html",
-    "raw": "inria_websearch",
-}
+    items="14,698 pairs",
+    classes="100 queries",
+    licence="not stated",
+    source="https://lear.inrialpes.fr/~krapac/webqueries/webqueries.html",
+    raw="inria_websearch",
+)
 
 CLASSES = 100
 SIZES = {TRAIN: 10332, TEST: 4366}

@@ -1,118 +1,54 @@
 """Matrices that others made, in files of many formats, and the items that their rows stand for."""
 
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
-import scipy.io
-from scipy.sparse import issparse
 
 from cmr.data import Items
-from cmr.errors import UserError, nearest
+from cmr.datasets.formats import read_array, read_ids
+from cmr.datasets.labels import LabelReader
+from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.store import Rows
 
-HDF5 = {".h5", ".hdf5", ".h5py"}
-PICKLE = {".pkl", ".pickle"}
+log = logging.getLogger(__name__)
+
+FROM_TEXT = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One array in a file. ``key`` is its name (a path in HDF5, ``name/i`` for the i-th cell of a MATLAB cell array).
+    """One array in a file; ``key`` as `cmr.datasets.formats.read_array` takes it.
 
-    ``sha256``: the file's, given by a user who trusts a format that can execute code on loading.
+    ``sha256``: the file's, given by a user who trusts a format that can execute code on loading. ``transposed``: items
+    are the columns of the stored matrix.
     """
 
     file: Path
     key: str = ""
     sha256: str = ""
+    transposed: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.key}" if self.key else str(self.file)
 
     def read(self) -> np.ndarray:
         """The array. Raises `UserError` that names the file, and the keys it has where ``key`` is none of them."""
-        reader = _reader(self.file)
-        try:
-            array = reader(self)
-        except FileNotFoundError:
-            raise UserError(f"{self.file}: no such file") from None
-        except UserError:
-            raise
-        except Exception as error:  # there is none that a reader does not raise for some damaged file
-            raise UserError(f"{self}: cannot be read: {error}") from None
-        return array.toarray() if issparse(array) else np.asarray(array)
+        if self.sha256 and file_hash(self.file) != self.sha256:
+            raise UserError(f"{self.file}: its sha256 is not {self.sha256}, so it is not the file you trust")
+        array = read_array(self.file, self.key, bool(self.sha256))
+        return array.T if self.transposed else array
 
-    def missing(self, keys: Sequence[str]) -> UserError:
-        return UserError(f"{self.file}: no array {self.key!r}{nearest(self.key, keys)}")
-
-
-def _reader(file: Path) -> Callable[[Reference], Any]:  # to an array, or a sparse matrix of SciPy
-    suffix = file.suffix.lower()
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
-    readers |= dict.fromkeys(HDF5, _read_hdf5) | dict.fromkeys(PICKLE, _read_pickle)
-    if suffix not in readers:
-        raise UserError(f"{file}: expected one of {', '.join(readers)}{nearest(suffix, readers)}")
-    return readers[suffix]
-
-
-def _read_npy(reference: Reference) -> np.ndarray:
-    return np.load(reference.file, allow_pickle=_is_trusted(reference))
-
-
-def _read_npz(reference: Reference) -> np.ndarray:
-    with np.load(reference.file, allow_pickle=_is_trusted(reference)) as file:
-        if reference.key not in file:
-            raise reference.missing(list(file))
-        return file[reference.key]
-
-
-def _read_pickle(reference: Reference) -> np.ndarray:
-    if not _is_trusted(reference):
-        raise UserError(
-            f"{reference.file}: loading a pickle can execute code; if you trust where it comes from, say trust: true "
-            "and give its sha256; better, convert it to .npy"
-        )
-    with open(reference.file, "rb") as file:
-        loaded = pickle.load(file, encoding="latin1")  # of Python 2, as those of ACMR are
-    return np.asarray(loaded[reference.key] if reference.key else loaded)
-
-
-def _is_trusted(reference: Reference) -> bool:
-    """Raises `UserError` where the file is not the one that the user trusts."""
-    if reference.sha256 and file_hash(reference.file) != reference.sha256:
-        raise UserError(f"{reference.file}: its sha256 is not {reference.sha256}, so it is not the file you trust")
-    return bool(reference.sha256)
-
-
-def _read_mat(reference: Reference) -> np.ndarray:
-    """MATLAB version 5, or 7.3, which is HDF5 with the dimensions in reverse order."""
-    name, _, cell = reference.key.partition("/")
-    if h5py.is_hdf5(reference.file):
-        with h5py.File(reference.file, "r") as file:
-            if name not in file:
-                raise reference.missing([key for key in file if not key.startswith("#")])
-            array = file[file[name][()].ravel()[int(cell)]] if cell else file[name]
-            return array[()].T
-    found = scipy.io.loadmat(reference.file, variable_names=[name])
-    if name not in found:
-        raise reference.missing([key for key, *_ in scipy.io.whosmat(reference.file)])
-    return found[name].ravel()[int(cell)] if cell else found[name]
-
-
-def _read_hdf5(reference: Reference) -> np.ndarray:
-    with h5py.File(reference.file, "r") as file:
-        if not isinstance(file.get(reference.key or "/"), h5py.Dataset):
-            names: list[str] = []
-            file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
-            raise reference.missing(names)
-        array = file[reference.key]
-        return array.asstr()[()] if h5py.check_string_dtype(array.dtype) else array[()]
+    def ids(self) -> np.ndarray | None:
+        """The ids (n,) of the array's rows, where the file has them."""
+        return read_ids(self.file, self.key)
 
 
 @dataclass(frozen=True)
@@ -132,22 +68,23 @@ class Group:
         return [f"{self.name}-{row:05d}" for row in range(n)]
 
 
-def ready_items(groups: Sequence[Group], modalities: Iterable[str]) -> Items:
+def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: LabelReader | None = None) -> Items:
     """Items whose modalities all come as ready features; the column ``part`` keeps the groups' parts.
 
-    Raises `UserError` where the numbers of rows within a group differ.
+    Rows without a label have none here. Raises `UserError` where the numbers of rows within a group differ, and what
+    `LabelReader.read` raises.
     """
     tables = []
-    for group in groups:
-        labels = label_names(group.labels)
+    for group, labels in zip(groups, _labels(groups, reader or LabelReader()), strict=True):
         table = pd.DataFrame({"id": group.ids(len(labels))})
         for modality in modalities:
             reference = group.matrices.get(modality)
             if reference:
-                _check_rows(reference, len(matrix(reference)), group.labels, len(labels))
-            table[modality] = (
-                [f"{reference.file.name}:{reference.key}[{row}]" for row in range(len(labels))] if reference else None
-            )
+                _check_rows(reference, modality, group.labels, len(labels))
+                rows = _orders(group).get(modality, range(len(labels)))
+                table[modality] = [f"{reference.file.name}:{reference.key}[{row}]" for row in rows]
+            else:
+                table[modality] = None
         table["labels"] = labels
         table["part"] = group.part
         tables.append(table)
@@ -156,7 +93,7 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str]) -> Items:
 
 def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
     """The features of one modality of all groups that have it."""
-    found = [(group, matrix(group.matrices[modality])) for group in groups if modality in group.matrices]
+    found = [(group, _values(group, modality)) for group in groups if modality in group.matrices]
     if not found:
         raise UserError(f"no features of the modality {modality!r}")
     widths = {values.shape[1] for _, values in found}
@@ -169,53 +106,181 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
 def matrix(reference: Reference) -> np.ndarray:
     """Features (n, d) float32. Raises `UserError` for what is not a matrix of numbers."""
     array = reference.read()
+    if array.dtype == object:
+        array = _stacked(reference, array)
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
     return array.astype(np.float32)
+
+
+def _stacked(reference: Reference, array: np.ndarray) -> np.ndarray:
+    """A matrix of the rows that an array of objects holds, or the one matrix in it, as MATLAB's cells are."""
+    if array.size == 1:
+        return np.asarray(array.item())
+    rows = [np.asarray(row) for row in array.ravel()] if 1 in (array.ndim, *array.shape) else []
+    if not all(row.size == max(row.shape, default=0) and row.dtype.kind in "fiub" for row in rows):
+        return array
+    lengths = [row.size for row in rows]
+    other = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
+    if other is not None:
+        raise UserError(f"{reference}: row {other} holds {lengths[other]} numbers, row 0 holds {lengths[0]}")
+    return np.stack([row.ravel() for row in rows]) if rows else array
 
 
 def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
     """Item → what is wrong, for every row that holds NaN or infinite values."""
     for group in groups:
         for modality, reference in group.matrices.items():
-            values = matrix(reference)
+            values = _values(group, modality)
+            rows = _orders(group).get(modality, range(len(values)))
             for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-                yield group.ids(len(values))[row], f"{reference}: row {row}: NaN or infinite {modality} features"
+                yield group.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
 
 
-def _check_rows(reference: Reference, n: int, labels: Reference, expected: int) -> None:
-    if n != expected:
+def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str]]:
+    """Item → what is wrong, for every item of the groups that has no label."""
+    references = {group.name: group.labels for group in groups}
+    for item, labels in zip(items.ids, items.table["labels"], strict=True):
+        if not labels:
+            name, _, row = item.rpartition("-")
+            yield item, f"{references[name]}: row {int(row)} has no label"
+
+
+def _check_rows(reference: Reference, modality: str, labels: Reference, expected: int) -> None:
+    rows, columns = matrix(reference).shape
+    if rows == columns and rows == expected and not reference.transposed:
+        log.warning(
+            "%s has as many columns as rows (%d); if items are its columns, say transposed: [%s]",
+            reference, rows, modality,
+        )  # fmt: skip
+    if rows == expected:
+        return
+    hint = "rows of one item must match (modalities without pairs need labels of their own)"
+    if columns == expected:
+        hint = f"if items are the columns of the former, say transposed: [{modality}]"
+    elif rows in labels.read().shape[1:]:
+        hint = "if items are the columns of the labels, say transposed: [labels]"
+    elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
+        hint = "leave out the first line of the labels if it is a header"
+    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} labels; {hint}")
+
+
+# Order of rows ----------------------------------------------------------------------------------------------------
+
+
+def _values(group: Group, modality: str) -> np.ndarray:
+    """Features (n, d) of a group in the order of its labels."""
+    values, orders = matrix(group.matrices[modality]), _orders(group)
+    return values[orders[modality]] if modality in orders else values
+
+
+def _orders(group: Group) -> dict[str, np.ndarray]:
+    """Modality → its rows (n,) in the order of the labels, where ids in the files say that its own order is another.
+
+    Raises `UserError` where ids name different items, or where labels have none that could tell the order.
+    """
+    own = {modality: ids for modality, reference in group.matrices.items() if (ids := reference.ids()) is not None}
+    of_labels = group.labels.ids()
+    known = [*own.values()] if of_labels is None else [of_labels, *own.values()]
+    if all(np.array_equal(known[0], ids) for ids in known):
+        return {}
+    first = group.labels if of_labels is not None else group.matrices[next(iter(own))]
+    orders = {}
+    for modality, ids in own.items():
+        rows = _rows_of(known[0], ids, first, group.matrices[modality])
+        if of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
+            raise UserError(
+                f"{first} and {group.matrices[modality]} hold the same ids in different orders, and {group.labels} has "
+                "no ids to tell which is its own; store the labels with ids, or bring the rows into one order"
+            )
+        orders[modality] = rows
+    return orders
+
+
+def _rows_of(wanted: np.ndarray, ids: np.ndarray, first: Reference, second: Reference) -> np.ndarray:
+    """Where each wanted id stands among ``ids``."""
+    if len(set(ids)) < len(ids):
+        twice = pd.Series(ids)[pd.Series(ids).duplicated()].iloc[0]
         raise UserError(
-            f"{reference} has {n} rows, {labels} has {expected} labels; rows of one item must match "
-            "(modalities without pairs need labels of their own)"
+            f"{second}: the id {str(twice)!r} stands twice, so rows cannot be matched with those of {first}"
+        )
+    rows = pd.Index(ids).get_indexer(wanted)
+    if (rows < 0).any() or len(ids) != len(wanted):
+        strange = wanted[rows < 0][0] if (rows < 0).any() else next(iter(set(ids) - set(wanted)))
+        raise UserError(
+            f"{first} and {second} hold different items by their ids: {str(strange)!r} is in one of them only"
+        )
+    return rows
+
+
+def check_one_order(group: Group, key: str) -> None:
+    """Raises `UserError` where row numbers would name different items in different files of a group."""
+    orders = _orders(group)
+    if orders:
+        raise UserError(
+            f"{key}: row numbers have two meanings, as {group.labels} and {group.matrices[next(iter(orders))]} hold "
+            "their items in different orders; bring the rows into one order"
         )
 
 
-def label_names(reference: Reference) -> list[list[str]]:
-    """The class names of each row, from integers, names, or a one- or multi-hot matrix (the column numbers)."""
-    array = reference.read()
-    if array.ndim == 2 and 1 not in array.shape:
-        if not np.isin(array, (0, 1)).all():
-            raise UserError(f"{reference}: expected labels as one column or as a 0/1 matrix; found shape {array.shape}")
-        names = [[str(column) for column in np.flatnonzero(row)] for row in array]
-    else:
-        names = [[name] if (name := _name(value)) else [] for value in array.ravel()]
-    empty = next((row for row, own in enumerate(names) if not own), None)
-    if empty is not None:
-        raise UserError(f"{reference}: row {empty} has no label")
-    return names
-
-
-def _name(value: object) -> str:
-    """A class's name; '' where there is none: an empty string, NaN."""
-    if isinstance(value, np.ndarray) and value.size == 1:  # a cell of MATLAB's
-        value = value.item()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if value != value:
-        return ""
-    return (
-        str(int(value))
-        if isinstance(value, float | np.floating | np.integer) and float(value).is_integer()
-        else str(value)
+def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
+    """The rows, from 0, that an index file names: by numbers from ``base``, or by a mask of all ``n`` rows."""
+    array = reference.read().ravel()
+    is_mask = array.dtype.kind == "b" or (
+        len(array) == n > 2 and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()
     )
+    if is_mask:
+        if len(array) != n:
+            raise UserError(f"{reference}: a mask of {len(array)} values for {n} rows")
+        return np.flatnonzero(array).tolist()
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{reference}: expected row numbers or a mask, found {array.dtype} of shape {array.shape}")
+    broken = np.flatnonzero(array != np.round(array))
+    if len(broken):
+        raise UserError(
+            f"{reference}: {array[broken[0]]} is no row number; expected whole numbers, or a mask of 0 and 1"
+        )
+    outside = np.flatnonzero((array < base) | (array >= n + base))
+    if len(outside):
+        number = int(array[outside[0]])
+        hint = "; if numbers start at 1, say index_base: 1" if (number, base) == (n, 0) else "; is index_base right?"
+        raise UserError(f"{reference}: row {number} does not exist{hint}")
+    rows = (array.astype(int) - base).tolist()
+    if len(set(rows)) < len(rows):
+        log.warning("%s: %d row numbers stand more than once", reference, len(rows) - len(set(rows)))
+    return rows
+
+
+# Labels -----------------------------------------------------------------------------------------------------------
+
+
+def _labels(groups: Sequence[Group], reader: LabelReader) -> list[list[list[str]]]:
+    """The class names of each row of each group, read together, so that what is odd is seen over all of them."""
+    cells = [label_cells(group.labels) for group in groups]
+    ends = list(accumulate(len(own) for own in cells))
+
+    def where(position: int) -> str:
+        group = bisect_right(ends, position)
+        return f"{groups[group].labels}: row {position - ends[group] + len(cells[group])}"
+
+    more = f" and {len(groups) - 1} more" if len(groups) > 1 else ""
+    names = reader.read([cell for own in cells for cell in own], f"{groups[0].labels}{more}", where)
+    return [names[end - len(own) : end] for own, end in zip(cells, ends, strict=True)]
+
+
+def label_names(reference: Reference) -> list[list[str]]:
+    """The class names of each row; none where it has no label."""
+    return LabelReader().read(label_cells(reference), str(reference), lambda row: f"{reference}: row {row}")
+
+
+def label_cells(reference: Reference) -> list[Any]:
+    """The labels of each row as they stand; of a one- or multi-hot matrix the column numbers."""
+    array = reference.read()
+    if array.ndim < 2 or 1 in array.shape:
+        return list(array.ravel())
+    if array.ndim > 2 or array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+        raise UserError(
+            f"{reference}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    return [[str(column) for column in np.flatnonzero(row)] for row in array]

@@ -24,22 +24,21 @@ from cmr.datasets.downloads import Downloaded
 from cmr.datasets.matrices import ready_items, ready_rows
 from cmr.datasets.splitting import expect_sizes
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "MS-COCO 2014",
-    "paper": "Lin et al., Microsoft COCO: common objects in context, ECCV 2014",
-    "modalities": ("image", "text"),
-    "splits": {
-        "82081_10000_30137": "training: train2014; validation: 10,000 of val2014, seeded; test: the rest (SDML)"
-    },
-    "items": "122,218 pairs",
-    "classes": "80 objects, several a picture",
-    "licence": "annotations CC BY 4.0; pictures: Flickr terms",
-    "source": "https://cocodataset.org",
-    "raw": "ms_coco",
-}
+INFO = DatasetInfo(
+    title="MS-COCO 2014",
+    paper="Lin et al., Microsoft COCO: common objects in context, ECCV 2014",
+    modalities=("image", "text"),
+    splits={"82081_10000_30137": "training: train2014; validation: 10,000 of val2014, seeded; test: the rest (SDML)"},
+    items="122,218 pairs",
+    classes="80 objects, several a picture",
+    licence="annotations CC BY 4.0; pictures: Flickr terms",
+    source="https://cocodataset.org",
+    raw="ms_coco",
+)
 
 ARCHIVES = {TRAIN: "train2014", TEST: "val2014"}
 ANNOTATIONS = "annotations_trainval2014.zip"

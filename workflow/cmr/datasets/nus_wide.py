@@ -20,22 +20,21 @@ from cmr.datasets.matrices import ready_items, ready_rows
 from cmr.datasets.nus import NusWideFiles, exclusive
 from cmr.datasets.splitting import expect_sizes
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "NUS-WIDE, 10 largest exclusive classes",
-    "paper": "Chua et al., NUS-WIDE: a real-world web image database, CIVR 2009",
-    "modalities": ("image", "text"),
-    "splits": {
-        "42941_5000_23661": "official training part; validation: the first 5,000 of the official test part (SDML)"
-    },
-    "items": "71,602 pairs",
-    "classes": "10 concepts",
-    "licence": "pictures on request, research only; annotations: not stated",
-    "source": "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
-    "raw": "nus_wide",
-}
+INFO = DatasetInfo(
+    title="NUS-WIDE, 10 largest exclusive classes",
+    paper="Chua et al., NUS-WIDE: a real-world web image database, CIVR 2009",
+    modalities=("image", "text"),
+    splits={"42941_5000_23661": "official training part; validation: the first 5,000 of the official test part (SDML)"},
+    items="71,602 pairs",
+    classes="10 concepts",
+    licence="pictures on request, research only; annotations: not stated",
+    source="https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+    raw="nus_wide",
+)
 
 CLASSES = 10
 SIZES = {TRAIN: 42941, TEST: 28661}

@@ -13,19 +13,20 @@ from cmr.datasets.nus import NusWideFiles, exclusive
 from cmr.datasets.nus_wide import as_items
 from cmr.datasets.splitting import class_ranks, stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "NUS-WIDE-10K",
-    "paper": "Feng et al., Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
-    "modalities": ("image", "text"),
-    "splits": {"8000_1000_1000": "800/100/100 of each class, seeded (DRSL, GPLDAN)"},
-    "items": "10,000 pairs, drawn here with a fixed seed",
-    "classes": "10 concepts, 1,000 pairs each",
-    "licence": "pictures on request, research only; annotations: not stated",
-    "source": "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
-    "raw": "nus_wide",
-}
+INFO = DatasetInfo(
+    title="NUS-WIDE-10K",
+    paper="Feng et al., Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
+    modalities=("image", "text"),
+    splits={"8000_1000_1000": "800/100/100 of each class, seeded (DRSL, GPLDAN)"},
+    items="10,000 pairs, drawn here with a fixed seed",
+    classes="10 concepts, 1,000 pairs each",
+    licence="pictures on request, research only; annotations: not stated",
+    source="https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+    raw="nus_wide",
+)
 
 CLASSES = ["animal", "clouds", "flowers", "food", "grass", "person", "sky", "toy", "water", "window"]
 PER_CLASS = 1000

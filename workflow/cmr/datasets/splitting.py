@@ -1,7 +1,8 @@
 """Stratified splits that keep items of one group together."""
 
+import unicodedata
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cmr.data import HELD_OUT_SHARE, TRAIN, VALIDATION, Items, Split
+from cmr.data import HELD_OUT_SHARE, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.errors import UserError
 
 HELD_OUT_SEED = 0
@@ -90,11 +91,19 @@ def expect_sizes(parts: np.ndarray, sizes: dict[str, int], why: str) -> np.ndarr
     return parts
 
 
-def same_content(items: Items) -> np.ndarray:
-    """Numbers (n,) of groups of items that share a text or a file, directly or through other items."""
-    n, edges = len(items.table), []
-    for modality in items.kinds:
-        codes, _ = pd.factorize(items.table[modality])
+def same_text(text: str) -> str:
+    """Texts that differ in case, blanks or closing punctuation alone are one."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip(".!?…。！？ ")
+
+
+def same_content(columns: Sequence[pd.Series]) -> np.ndarray:
+    """Numbers (n,) of groups of items that share a content, directly or through other items.
+
+    ``columns``: keys (n,) of the contents of each modality; null where there is none.
+    """
+    n, edges = len(columns[0]), []
+    for column in columns:
+        codes, _ = pd.factorize(column)
         edges.append((np.flatnonzero(codes >= 0), codes[codes >= 0]))
     offsets = n + np.cumsum([0, *(codes.max(initial=-1) + 1 for _, codes in edges)])
     rows = np.concatenate([rows for rows, _ in edges])
@@ -103,21 +112,55 @@ def same_content(items: Items) -> np.ndarray:
     return connected_components(graph, directed=False)[1][:n]
 
 
-def with_held_out(items: Items, parts: np.ndarray) -> Split:
+def separated(groups: np.ndarray, parts: np.ndarray) -> dict[str, int]:
+    """``train, test`` → number of items of the second part that share a content with one of the first."""
+    found = {}
+    for first, second in ((TRAIN, VALIDATION), (TRAIN, TEST), (VALIDATION, TEST)):
+        count = int(np.isin(groups[parts == second], groups[parts == first]).sum())
+        if count:
+            found[f"{first}, {second}"] = count
+    return found
+
+
+def with_held_out(items: Items, parts: np.ndarray, groups: np.ndarray | None = None) -> Split:
     """Adds the rows that choices are made on: the validation part, or a seeded tenth of the training rows.
 
-    The tenth is stratified by class and by which modalities an item has (unpaired data). A stratum's only
-    training row stays in training. Raises `UserError` where a class has test or validation but no training rows.
+    The tenth is stratified by class and by which modalities an item has (unpaired data), and keeps ``groups`` (n,)
+    together. Strata of fewer than ten groups are drawn from as one, so that a tenth is a tenth; one group of each
+    stays in training. Raises `UserError` where a class has test or validation but no training rows.
     """
     _check_trained(items, parts)
     table = pd.DataFrame({"id": items.ids, "part": parts, "held_out": parts == VALIDATION})
-    table = table[table["part"] != ""].reset_index(drop=True)
-    if not table["held_out"].any():
-        strata = table["id"].map(dict(zip(items.ids, _strata(items), strict=True)))[table["part"] == TRAIN]
-        strata = strata[strata.map(strata.value_counts()) > 1]
-        shares = {"kept": 1 - HELD_OUT_SHARE, "held_out": HELD_OUT_SHARE}
-        table.loc[strata.index, "held_out"] = stratified(list(strata), shares, HELD_OUT_SEED) == "held_out"
-    return Split(table)
+    training = np.flatnonzero(parts == TRAIN)
+    if not (parts == VALIDATION).any():
+        groups = np.arange(len(parts)) if groups is None else groups
+        drawn = training[_tenth(np.asarray(_strata(items), object)[training], groups[training])]
+        table.loc[drawn, "held_out"] = True
+    return Split(table[table["part"] != ""].reset_index(drop=True))
+
+
+def _tenth(strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """A mask (n,) of the rows that are held out."""
+    stratum_of = dict(zip(groups[::-1], strata[::-1], strict=True))  # of a group's first row
+    sizes = Counter(stratum_of.values())
+    own = np.array([stratum_of[group] for group in groups], object)
+    large = np.array([sizes[stratum] >= 1 / HELD_OUT_SHARE for stratum in own], bool)
+    stay = {stratum: group for group, stratum in reversed(stratum_of.items())}  # a group of each stratum
+    small = ~large & (groups != [stay[stratum] for stratum in own])
+    held_out = np.zeros(len(groups), bool)
+    held_out[large] = _drawn(own[large], groups[large], HELD_OUT_SHARE)
+    held_out[small] = _drawn(
+        np.full(small.sum(), ""), groups[small], HELD_OUT_SHARE * (~large).sum() / max(small.sum(), 1)
+    )
+    return held_out
+
+
+def _drawn(strata: np.ndarray, groups: np.ndarray, share: float) -> np.ndarray:
+    """A mask (n,) of ``share`` of the rows of each stratum."""
+    if len(set(groups)) < 2:
+        return np.zeros(len(groups), bool)
+    parts = stratified(list(strata), {"kept": 1 - share, "held_out": share}, HELD_OUT_SEED, list(groups))
+    return parts == "held_out"
 
 
 def _check_trained(items: Items, parts: np.ndarray) -> None:

@@ -1,6 +1,16 @@
-"""The user's own pairs: a table with one row an item, one column of paths or texts a modality, and labels."""
+"""The user's own pairs: a table with one row an item, one column of paths or texts a modality, and labels.
 
-from collections.abc import Iterable, Iterator
+What has one meaning is read, and the log of the job says so where it is unusual: columns separated by ';', '|' or tabs,
+UTF-16, lists that were written as text (``['cat', 'dog']``), quotation marks that close no cell, backslashes in paths,
+accents in the other Unicode form, val and dev for validation. What has two meanings stops with a line that names the
+parameter which decides.
+"""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +19,40 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from cmr.data import PARTS, TRAIN, Items
+from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.datasets.base import Dataset
-from cmr.datasets.files import as_text, column, located, read_rows, usable, user_file
-from cmr.datasets.splitting import same_content, stratified
-from cmr.errors import UserError
-from cmr.features.base import BadContent
-from cmr.features.images import read_rgb
+from cmr.datasets.files import as_text, column, located, read_rows, user_file
+from cmr.datasets.labels import LabelReader, as_list
+from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
+from cmr.datasets.splitting import stratified
+from cmr.errors import BadContent, UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
+from cmr.pictures import read_rgb
 
-INFO = {
-    "title": "A table of one's own",
-    "modalities": ("image", "text", "audio"),
-    "splits": {
+log = logging.getLogger(__name__)
+
+INFO = DatasetInfo(
+    title="A table of one's own",
+    modalities=("image", "text", "audio"),
+    splits={
         "default": "the split column where there is one, else 60/20/20 % train/validation/test, stratified by "
         "(first) label, seeded, items that share a text or a file in one part"
     },
-    "items": "the rows",
-    "classes": "the values of the label column",
-    "licence": "the user's",
-    "source": "a CSV, TSV, JSON lines or parquet file",
-    "files": ("file",),
-}
+    items="the rows",
+    classes="the values of the label column",
+    licence="the user's",
+    source="a CSV, TSV, JSON lines or parquet file",
+    files=("file",),
+)
 
+PART_NAMES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "development", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+EXACT_FLOATS = 2.0**53
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SEED = 0
 
@@ -43,13 +64,30 @@ class Params(BaseParams):
     text: str = Field("", description="column of texts; a list of sentences is joined into one text")
     audio: str = Field("", description="column of sound files, relative to the table's folder")
     label: str = Field("label", description="column of class names, one or several a row")
-    separator: str = Field("", description="what separates several labels in one cell; empty: one label a cell")
-    split: str = Field("", description="column that holds train, validation or test; empty: a seeded split")
+    separator: str | None = Field(
+        None,
+        description="what separates several labels in one cell; '': each cell is one label; null: one label, and a "
+        "question where many cells look like several",
+    )
+    no_label: list[str | int] | None = Field(
+        None,
+        description="labels that stand for none, besides empty cells; null: nan, None and NaT, and a question where "
+        "-1, NA or none may be such",
+    )
+    split: str = Field(
+        "", description="column that holds train, validation (or val, dev) or test; empty: a seeded split"
+    )
+    encoding: str = Field("", description="of a CSV or TSV that is neither UTF-8 nor UTF-16, such as cp1252 or gb18030")
+    quotes: bool | None = Field(
+        None,
+        description="whether quotation marks enclose cells of a CSV or TSV; null: as its rows say, and a question "
+        "where they allow both",
+    )
     unpaired: bool = Field(False, description="an empty cell means that the item lacks the modality, not a mistake")
     strict: bool = Field(
         True,
-        description="stop at the first bad row; false: leave bad rows out, list them in skipped.csv, and decode "
-        "every picture now, as a bad one would stop the extraction later",
+        description="stop at the first bad row; false: leave out bad rows, and those of classes too rare for the "
+        "split, list them in skipped.csv, and decode every picture now, as a bad one would stop the extraction later",
     )
 
 
@@ -63,29 +101,41 @@ class Table(Dataset):
         or leaves the table's folder, empty text, no label, unknown part, label without a training row.
         """
         params, file, kinds = self.params, self._file(), self._kinds()
-        table = read_rows(file)
+        wanted = [
+            name for name in (params.id, *(getattr(params, m) for m in kinds), params.label, params.split) if name
+        ]
+        table = read_rows(file, wanted, params.encoding, params.quotes)
         rows = pd.DataFrame(index=table.index)
-        rows["id"] = [as_text(c) for c in column(table, params.id, file)] if params.id else table.index.astype(str)
-        contents = {m: [as_text(c) for c in column(table, getattr(params, m), file)] for m in kinds}
-        rows["labels"] = pd.Series([self._labels(c) for c in column(table, params.label, file)], table.index)
+        ids = column(table, params.id, file) if params.id else list(table.index)
+        rows["id"] = [as_text(cell) for cell in ids]
+        rows["labels"] = pd.Series(self._labels(table, file), table.index, object)
         if params.split:
-            rows["part"] = [as_text(c) for c in column(table, params.split, file)]
-        problems: dict[int, str] = {}
-        for modality, cells in contents.items():
+            rows["part"] = _parts([as_text(c) for c in column(table, params.split, file)], f"{file}: {params.split}")
+        problems = dict(_inexact(table.index, ids))
+        for modality in kinds:
+            cells = self._cells(column(table, getattr(params, modality), file), modality, file)
             rows[modality], found = self._content(modality, cells, rows.index, file.parent)
             problems = found | problems
         problems = dict(_bad_rows(rows, list(kinds))) | problems
-        problems = dict(_untrained(rows.drop(index=list(problems)))) | problems
+        problems = self._without_place(rows.drop(index=list(problems)), kinds) | problems
         rows = usable(rows, problems, list(rows["id"]), file, params.strict, self.folder / "skipped.csv")
+        if params.split:
+            _check_parts(rows["part"], file)
         extra = ["part"] if params.split else []
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
+
+    def split(self, items: Items, name: str) -> Split:
+        """Where items have ids, the order of the table's rows decides nothing."""
+        by_id = items.table.sort_values("id", ignore_index=True) if self.params.id else items.table
+        return super().split(Items(by_id, items.kinds), name)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """What the split column says, or the seeded split."""
         if self.params.split:
             return items.table["part"].to_numpy(str)
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(same_content(items)))
+        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
+        refuse_rare(f"{self._file()}: {self.params.label}", strata, groups, SHARES)
+        return stratified(strata, SHARES, SEED, groups=groups)
 
     def root(self) -> Path:
         """The table's folder."""
@@ -95,17 +145,43 @@ class Table(Dataset):
         return user_file(self, self.params.file, "file")
 
     def _kinds(self) -> dict[str, str]:
-        kinds = {modality: modality for modality in INFO["modalities"] if getattr(self.params, modality)}
+        kinds = {modality: modality for modality in INFO.modalities if getattr(self.params, modality)}
         if not kinds:
             raise UserError("params: name the column of at least one modality: image, text or audio")
         return kinds
 
-    def _labels(self, cell: Any) -> list[str]:
-        if isinstance(cell, Iterable) and not isinstance(cell, str):
-            parts = [as_text(part) for part in cell]
-        else:
-            parts = as_text(cell).split(self.params.separator) if self.params.separator else [as_text(cell)]
-        return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    def _without_place(self, rows: pd.DataFrame, kinds: dict[str, str]) -> dict[int, str]:
+        """Row → why the split has no place for it; of a seeded split only where such rows are to be left out."""
+        if self.params.split:
+            return dict(untrained(rows, rows["part"]))
+        if self.params.strict:
+            return {}
+
+        def items(some: pd.DataFrame) -> Items:
+            return Items(some.reset_index(drop=True), kinds)
+
+        return without_place(
+            rows, lambda some: list(self.groups(items(some))), lambda some: self.parts(items(some), ""), SHARES
+        )
+
+    def _labels(self, table: pd.DataFrame, file: Path) -> list[list[str]]:
+        name, reader = self.params.label, LabelReader(self.params.separator, self.params.no_label)
+        cells = column(table, name, file)
+        return reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
+
+    def _cells(self, cells: list[Any], modality: str, file: Path) -> list[str]:
+        """The cells of a modality as text; lists of sentences that were written as text are lists again."""
+        if modality != "text":
+            return [as_text(cell) for cell in cells]
+        texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+        lists = sum(as_list(text) is not None for text in texts)
+        if lists and lists == len(texts):
+            log.info("%s: %s: all texts are lists of sentences, which are joined", file, self.params.text)
+            cells = [as_list(cell.strip()) or "" if isinstance(cell, str) else cell for cell in cells]
+        elif lists:
+            seen = f"{lists} of {len(texts)} texts look like lists"
+            log.warning("%s: %s: %s, and are read as they stand", file, self.params.text, seen)
+        return [as_text(cell) for cell in cells]
 
     def _content(
         self, modality: str, cells: list[str], index: pd.Index, folder: Path
@@ -113,6 +189,7 @@ class Table(Dataset):
         """The column of one modality, and row → problem."""
         problems: dict[int, str] = {}
         contents: list[str | None] = []
+        respelled: list[int] = []
         for row, cell in zip(tqdm(index, desc=f"check {modality}", unit=" rows", mininterval=1), cells, strict=True):
             content: str | None = cell
             problem = ""
@@ -120,9 +197,16 @@ class Table(Dataset):
                 content, problem = None, "" if self.params.unpaired else f"empty {modality}"
             elif modality != "text":
                 content, problem = self._located(modality, cell, folder)
+                if content and not os.path.isabs(cell) and content != os.path.normpath(cell):
+                    respelled.append(row)
             contents.append(content)
             if problem:
                 problems[row] = problem
+        if respelled:
+            log.info(
+                "%s: %d files are found with '/' for '\\', or with accents in another Unicode form; the first: row %d",
+                modality, len(respelled), respelled[0],
+            )  # fmt: skip
         return contents, problems
 
     def _located(self, modality: str, path: str, folder: Path) -> tuple[str, str]:
@@ -141,12 +225,21 @@ def undecodable(picture: Path) -> str:
     return ""
 
 
+def _inexact(index: pd.Index, ids: list[Any]) -> Iterator[tuple[int, str]]:
+    """Row → an id that may have been another number before it became a float."""
+    for row, item in zip(index, ids, strict=True):
+        if isinstance(item, float) and abs(item) >= EXACT_FLOATS and math.isfinite(item):
+            yield row, f"id {item:.0f} is a float beyond 2^53, where numbers run into one another; save ids as text"
+
+
 def _bad_rows(rows: pd.DataFrame, modalities: list[str]) -> Iterator[tuple[int, str]]:
     """Row → what is wrong with its id, labels, part or modalities as a whole."""
     first_row: dict[str, int] = {}
     for row, item, labels in zip(rows.index, rows["id"], rows["labels"], strict=True):
         if not item:
             yield row, "empty id"
+        elif CONTROL.search(item):
+            yield row, f"id {item!r} holds a control character"
         elif first_row.setdefault(item, row) != row:
             yield row, f"id {item!r} stands on row {first_row[item]} too"
         elif not labels:
@@ -159,12 +252,15 @@ def _bad_rows(rows: pd.DataFrame, modalities: list[str]) -> Iterator[tuple[int, 
                 yield row, f"part {part!r}, expected train, validation or test"
 
 
-def _untrained(rows: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    """Row → a label that no training row has, where the table says which rows those are."""
-    if "part" not in rows:
-        return
-    known = {label for labels in rows["labels"][rows["part"] == TRAIN] for label in labels}
-    for row, labels in zip(rows.index, rows["labels"], strict=True):
-        unknown = [label for label in labels if label not in known]
-        if unknown:
-            yield row, f"label {unknown[0]!r} has no training row"
+def _parts(cells: list[str], where: str) -> list[str]:
+    """Names of parts in their own spelling: Train, val, dev; what is none of them stays as it is."""
+    named = [PART_NAMES.get(cell.casefold(), cell) for cell in cells]
+    for cell, part in sorted({(cell, part) for cell, part in zip(cells, named, strict=True) if cell != part}):
+        log.info("%s: %r is read as %s", where, cell, part)
+    return named
+
+
+def _check_parts(parts: pd.Series, file: Path) -> None:
+    for part in (TRAIN, TEST):
+        if part not in set(parts):
+            raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(set(parts)))}")

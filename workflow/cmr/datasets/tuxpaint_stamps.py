@@ -22,22 +22,23 @@ from tqdm import tqdm
 
 from cmr.data import Items
 from cmr.datasets.downloads import Downloaded, fetch
-from cmr.datasets.splitting import same_content, stratified
+from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
 from cmr.publish import atomic, atomic_folder
 
-INFO = {
-    "title": "Tux Paint stamps",
-    "modalities": ("image", "text", "audio"),
-    "splits": {"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
-    "items": "about 770 pictures with a text, some 120 with a sound",
-    "classes": "13 subjects",
-    "licence": "GPL-2+",
-    "source": "Debian package tuxpaint-stamps-default",
-    "raw": "tuxpaint_stamps",
-}
+INFO = DatasetInfo(
+    title="Tux Paint stamps",
+    modalities=("image", "text", "audio"),
+    splits={"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
+    items="about 770 pictures with a text, some 120 with a sound",
+    classes="13 subjects",
+    licence="GPL-2+",
+    source="Debian package tuxpaint-stamps-default",
+    raw="tuxpaint_stamps",
+)
 
 PACKAGE = "tuxpaint-stamps-default"
 VERIFIED = f"{PACKAGE}_2022.06.04-1_all.deb"
@@ -94,7 +95,7 @@ class TuxpaintStamps(Downloaded):
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(same_content(items)))
+        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
 
     def _packages(self) -> list[Path]:
         return sorted(self.raw.glob(f"{PACKAGE}_*.deb"))

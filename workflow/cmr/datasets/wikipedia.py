@@ -25,26 +25,27 @@ from cmr.datasets.downloads import Downloaded, holding
 from cmr.datasets.matrices import Group, Reference, matrix, ready_items, ready_rows
 from cmr.datasets.splitting import expect_sizes, sized
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
 from cmr.store import Rows
 
-INFO = {
-    "title": "Wikipedia",
-    "paper": "Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM MM 2010",
-    "modalities": ("image", "text"),
-    "splits": {
+INFO = DatasetInfo(
+    title="Wikipedia",
+    paper="Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM MM 2010",
+    modalities=("image", "text"),
+    splits={
         "2173_693": "the authors' (DLA-CMR)",
         "2173_231_462": "validation: the first 231 of the 693 test rows in the file's order (SDML, DRSL, GPLDAN)",
         "2292_574": "of all 2,866, stratified, seeded (SMCR; the paper does not say how it drew)",
         "as_distributed": "training and test rows as the file has them, whatever their number (for ACMR's file)",
     },
-    "items": "2,866 pairs",
-    "classes": "10 categories of articles",
-    "licence": "not stated by the authors; Wikipedia text is CC BY-SA",
-    "source": "http://www.svcl.ucsd.edu/projects/crossmodal/",
-    "raw": "wikipedia",
-}
+    items="2,866 pairs",
+    classes="10 categories of articles",
+    licence="not stated by the authors; Wikipedia text is CC BY-SA",
+    source="http://www.svcl.ucsd.edu/projects/crossmodal/",
+    raw="wikipedia",
+)
 
 SEED = 0
 VALIDATION_ROWS = 231

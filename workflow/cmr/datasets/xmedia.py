@@ -14,26 +14,27 @@ from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded
 from cmr.datasets.matrices import Group, Reference, label_names, ready_items, ready_rows
 from cmr.datasets.splitting import sized
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "PKU XMedia",
-    "paper": "Zhai et al., Learning cross-media joint representation with sparse and semisupervised regularization, "
+INFO = DatasetInfo(
+    title="PKU XMedia",
+    paper="Zhai et al., Learning cross-media joint representation with sparse and semisupervised regularization, "
     "IEEE TCSVT 2014",
-    "modalities": ("image", "text", "audio", "3d", "video"),
-    "splits": {
+    modalities=("image", "text", "audio", "3d", "video"),
+    splits={
         "sdml": "test: the first half of the authors' test rows of each modality, validation: the second "
         "(4000/500/500 images and texts, 800/100/100 audio, 400/50/50 3D, 969/87/87 video)",
         "4000_700": "image and text alone: 700 of the 1,000 test pairs, stratified, seeded (GPLDAN does not say which)",
         "authors": "the authors' training and test rows",
     },
-    "items": "5,000 images and texts, 1,143 videos, 1,000 audio clips, 500 3D models",
-    "classes": "20",
-    "licence": "after the authors' release agreement",
-    "source": "https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
-    "raw": "xmedia",
-}
+    items="5,000 images and texts, 1,143 videos, 1,000 audio clips, 500 3D models",
+    classes="20",
+    licence="after the authors' release agreement",
+    source="https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
+    raw="xmedia",
+)
 
 FILE = "XMediaFeatures.mat"
 KEYS = {"image": "I_{}_CNN", "text": "T_{}_BOW", "audio": "A_{}", "3d": "d3_{}", "video": "V_{}_CNN"}
@@ -55,7 +56,7 @@ class XMedia(Downloaded):
         return [FILE]
 
     def prepare(self) -> Items:
-        return ready_items(self._groups(), INFO["modalities"])
+        return ready_items(self._groups(), INFO.modalities)
 
     def features(self, modality: str, name: str) -> Rows:
         sdml.check_name(modality, name, NAMES)
@@ -64,7 +65,7 @@ class XMedia(Downloaded):
     def parts(self, items: Items, name: str) -> np.ndarray:
         parts = items.table["part"].to_numpy("U10")
         if name == "sdml":
-            for modality in INFO["modalities"]:
+            for modality in INFO.modalities:
                 rows = np.flatnonzero((parts != TRAIN) & items.table[modality].notna())
                 parts[rows[: len(rows) // 2]], parts[rows[len(rows) // 2 :]] = TEST, VALIDATION
         if name == "4000_700":

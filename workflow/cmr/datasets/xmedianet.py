@@ -13,20 +13,21 @@ from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded
 from cmr.datasets.matrices import ready_items, ready_rows
 from cmr.datasets.splitting import expect_sizes
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
-INFO = {
-    "title": "PKU XMediaNet",
-    "paper": "Peng et al., An overview of cross-media retrieval, IEEE TCSVT 2018",
-    "modalities": ("image", "text"),
-    "splits": {"32000_4000_4000": "as in the file (DRSL)"},
-    "items": "40,000 pairs",
-    "classes": "200",
-    "licence": "after the authors' release agreement",
-    "source": "https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
-    "raw": "xmedianet",
-}
+INFO = DatasetInfo(
+    title="PKU XMediaNet",
+    paper="Peng et al., An overview of cross-media retrieval, IEEE TCSVT 2018",
+    modalities=("image", "text"),
+    splits={"32000_4000_4000": "as in the file (DRSL)"},
+    items="40,000 pairs",
+    classes="200",
+    licence="after the authors' release agreement",
+    source="https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
+    raw="xmedianet",
+)
 
 FILE = "xmedianet_deep_doc2vec_data.h5py"
 SIZES = {TRAIN: 32000, VALIDATION: 4000, TEST: 4000}
@@ -43,7 +44,7 @@ class XMediaNet(Downloaded):
         return [FILE]
 
     def prepare(self) -> Items:
-        return ready_items(sdml.groups(self.existing(FILE)), INFO["modalities"])
+        return ready_items(sdml.groups(self.existing(FILE)), INFO.modalities)
 
     def features(self, modality: str, name: str) -> Rows:
         sdml.check_name(modality, name)

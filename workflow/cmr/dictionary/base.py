@@ -1,6 +1,6 @@
 """The contract of a dictionary: features → coefficients that a method takes in the features' place.
 
-A dictionary is one file in this folder with ``INFO`` (see `cmr.registry.DictionaryInfo`), ``Params`` and one
+A dictionary is one file in this folder with ``INFO`` (see `cmr.info.DictionaryInfo`), ``Params`` and one
 subclass of `Dictionary`.
 """
 

@@ -37,14 +37,15 @@ from torch import Tensor
 
 from cmr.data import Part, paired
 from cmr.dictionary.base import Dictionary
+from cmr.info import DictionaryInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Coupled dictionaries",
-    "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
-    "modalities": 2,
-    "stochastic": True,
-}
+INFO = DictionaryInfo(
+    title="Coupled dictionaries",
+    paper="Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    modalities=2,
+    stochastic=True,
+)
 
 RANK_TOLERANCE = 1e-10  # squared singular values below this share of the largest are rounding
 

@@ -9,17 +9,18 @@ from typing import Literal
 from pydantic import Field
 
 from cmr.features.classic_networks import FullyConnected
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "AlexNet fc7",
-    "paper": "Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("weights",),
-}
+INFO = ExtractorInfo(
+    title="AlexNet fc7",
+    paper="Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("weights",),
+)
 
 
 class Params(BaseParams):

@@ -1,6 +1,6 @@
 """The contract of a feature extractor.
 
-An extractor is one file in this folder with ``INFO`` (see `cmr.registry.ExtractorInfo`), ``Params`` and one
+An extractor is one file in this folder with ``INFO`` (see `cmr.info.ExtractorInfo`), ``Params`` and one
 subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors:
 ``Extractor[Path]`` or ``Extractor[str]``.
 
@@ -10,13 +10,13 @@ subclass of `Extractor`. It turns the content of items (paths of pictures or sou
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from cmr.data import Items
-from cmr.errors import UserError
 from cmr.params import Params
 from cmr.store import Rows
 
@@ -33,12 +33,16 @@ Content = TypeVar("Content")
 """What one item is to an extractor: the `Path` of a file, a text (`str`), or a vector that is ready."""
 
 
-class BadContent(UserError):
-    """Content that cannot be decoded; the runner adds the item's id to the message."""
+@dataclass(frozen=True)
+class Gap:
+    """Something that features leave out: of ``count`` of ``of`` contents it is true that ``what``."""
 
-    def __init__(self, content: object, reason: str):
-        super().__init__(f"{content}: {reason}")
-        self.content, self.reason = content, reason
+    count: int
+    of: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.count:,} of {self.of:,} {self.what}"
 
 
 class Extractor(ABC, Generic[Content]):
@@ -78,6 +82,13 @@ class Extractor(ABC, Generic[Content]):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Makes `transform` work as after the `fit` that ``state`` comes from, to embed a new query later."""
+
+    def gaps(self, contents: Sequence[Content]) -> dict[str, Gap]:
+        """What the features of ``contents`` leave out, by a short name: texts that are cut, for example.
+
+        The log says it, and so do the file's attributes. {} where nothing is left out.
+        """
+        return {}
 
     def resolved(self) -> dict[str, Any]:
         """Facts for the file's attributes that parameters alone do not tell: resolved precision, layer."""

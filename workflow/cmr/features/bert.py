@@ -3,27 +3,30 @@
 ``pooling`` is the mean over the text's tokens, the first token's state ([CLS]), or the pooler's output (a dense layer
 and tanh on [CLS]). Texts are cut after ``max_length`` tokens, 128 by default, [CLS] and [SEP] included. With a
 bert-large model the features are the 1024-d ones of the papers; the default is the small model that comes with a
-PyPI package (384-d), so nothing is downloaded.
+PyPI package (384-d), so nothing is downloaded. It knows English only; the log says how many texts are mostly unknown
+tokens or single letters to a model, and how many are cut.
 """
 
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from cmr.errors import UserError
 from cmr.features.text_networks import TextNetwork
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "BERT",
-    "paper": "Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019",
-    "modality": "text",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("model",),
-}
+INFO = ExtractorInfo(
+    title="BERT",
+    paper="Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019",
+    modality="text",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("model",),
+)
 
 
 class Params(BaseParams):
@@ -39,13 +42,21 @@ class Params(BaseParams):
 
 class Bert(TextNetwork):
     params: Params
+    multilingual = "a multilingual params.model, such as sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 
     @property
     def max_length(self) -> int:
         return self.params.max_length
 
     def build(self) -> Any:
-        return self.load(unused=() if self.params.pooling == "pooler" else ("pooler.",))
+        network = self.load(unused=() if self.params.pooling == "pooler" else ("pooler.",))
+        positions = position_count(network)
+        if positions is not None and self.max_length > positions:
+            raise UserError(
+                f"params.max_length: {self.max_length}, but the model {self.params.model!r} has positions for "
+                f"{positions} tokens; set it to {positions} at most"
+            )
+        return network
 
     def embed(self, batch: Any) -> torch.Tensor:
         output = self.network(**batch)
@@ -58,3 +69,12 @@ class Bert(TextNetwork):
             return states[:, 0]
         mask = batch["attention_mask"].unsqueeze(2).float()  # 0 on padding
         return (states * mask).sum(1) / mask.sum(1)
+
+
+def position_count(network: nn.Module) -> int | None:
+    """How many tokens the model has learned positions for; None where it has no table of positions."""
+    for name, layer in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
+            # RoBERTa and its kin count positions from after the number that stands for padding
+            return layer.num_embeddings - (0 if layer.padding_idx is None else layer.padding_idx + 1)
+    return None

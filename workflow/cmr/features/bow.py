@@ -3,25 +3,25 @@
 ``weighting``: counts; binary (1 where the word occurs, and the words are those of most texts); or tfidf, the counts
 times log((1 + n) / (1 + n_w)) + 1 with n training texts, n_w of them with the word, and rows scaled to length one.
 The papers' vocabularies have 3000, 5000 and 6500 words; where the training texts have fewer, the features have as
-many columns as there are words.
+many columns as there are words. What a word is in Chinese, Thai and other scripts: `cmr.features.texts`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from cmr.features.base import Extractor
-from cmr.features.texts import counted, fitted_vocabulary
+from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Bag of words",
-    "modality": "text",
-    "kind": "fitted",
-}
+INFO = ExtractorInfo(
+    title="Bag of words",
+    modality="text",
+    kind="fitted",
+)
 
 
 class Params(BaseParams):
@@ -30,7 +30,7 @@ class Params(BaseParams):
     stop_words: Literal["english", "none"] = Field("english", description="words left out, scikit-learn's list")
 
 
-class BagOfWords(Extractor[str]):
+class BagOfWords(WordExtractor):
     """State: ``vocabulary`` (words,) and, for tfidf, ``idf`` (words,)."""
 
     params: Params
@@ -52,6 +52,10 @@ class BagOfWords(Extractor[str]):
             weight.idf_ = self.idf
             counts = weight.transform(counts)
         return counts.toarray().astype(np.float32)
+
+    @property
+    def known(self) -> Container[str]:
+        return set(self.vocabulary.tolist())
 
     def state(self) -> dict[str, np.ndarray]:
         return {"vocabulary": self.vocabulary} | ({} if self.idf is None else {"idf": self.idf})

@@ -8,17 +8,18 @@ from typing import Literal
 from pydantic import Field
 
 from cmr.features.dual_encoders import TextTower
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "CLIP, texts",
-    "paper": "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
-    "modality": "text",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("model",),
-}
+INFO = ExtractorInfo(
+    title="CLIP, texts",
+    paper="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
+    modality="text",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("model",),
+)
 
 
 class Params(BaseParams):

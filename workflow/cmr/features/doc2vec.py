@@ -9,11 +9,12 @@ Deterministic by default: one core, and random numbers that do not depend on Pyt
 
 300 dimensions are SDML's and DRSL's; epochs and the smallest count are those of gensim's tutorial. A pretrained
 gensim model (the papers take one) is a pickle, which can execute code when it is read: it needs ``trust: true`` and
-the sha256 of a file that you have reason to trust.
+the sha256 of a file that you have reason to trust. What a word is in Chinese, Thai and other scripts:
+`cmr.features.texts`.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,18 @@ from pydantic import Field
 
 from cmr.errors import UserError
 from cmr.features import weights
-from cmr.features.base import Extractor
-from cmr.features.texts import words
+from cmr.features.texts import WordExtractor, words
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
 
-INFO = {
-    "title": "Doc2Vec",
-    "paper": "Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
-    "modality": "text",
-    "kind": "fitted",
-    "files": ("pretrained",),
-}
+INFO = ExtractorInfo(
+    title="Doc2Vec",
+    paper="Le and Mikolov, Distributed Representations of Sentences and Documents, ICML 2014",
+    modality="text",
+    kind="fitted",
+    files=("pretrained",),
+)
 
 FROZEN = {"learn_words": False, "learn_hidden": False}
 
@@ -57,7 +58,7 @@ def checksum(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
-class Doc2Vec(Extractor[str]):
+class Doc2Vec(WordExtractor):
     """State: ``words`` (w,) by falling frequency, ``counts`` (w,), ``weights`` (w, dimensions); none if pretrained."""
 
     params: Params
@@ -109,6 +110,10 @@ class Doc2Vec(Extractor[str]):
         for rate in np.linspace(model.alpha, model.min_alpha, self.params.epochs):
             train_document_dbow(model, text, [0], rate, work, doctag_vectors=vector, doctags_lockf=free, **FROZEN)
         return vector[0]
+
+    @property
+    def known(self) -> Container[str]:
+        return self.model.wv
 
     def state(self) -> dict[str, np.ndarray]:
         if self.params.pretrained:

@@ -45,6 +45,8 @@ class ImageFeatures(nn.Module):
 class TextTower(TextNetwork):
     """Texts are cut at the length that the model was trained with."""
 
+    multilingual = "the extractor siglip_text, whose google/siglip2-base-patch16-224 is multilingual"
+
     @property
     def max_length(self) -> int:
         return self.network.config.text_config.max_position_embeddings

@@ -26,16 +26,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cmr.features import weights
 from cmr.features.images import Preprocessing
 from cmr.features.networks import Float32, ImageNetwork
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "EfficientNet-Lite0",
-    "paper": "Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-}
+INFO = ExtractorInfo(
+    title="EfficientNet-Lite0",
+    paper="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+)
 
 NORMALISED = {
     "_conv_stem": "_bn0",

@@ -6,9 +6,10 @@ often the run was interrupted, since chunks always start at the same rows.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -17,9 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from cmr import store
-from cmr.errors import UserError
-from cmr.features.base import BadContent, Content, Extractor
+from cmr.errors import BadContent, UserError
+from cmr.features.base import Content, Extractor
 from cmr.params import canonical
+
+log = logging.getLogger(__name__)
 
 CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
 
@@ -51,8 +54,12 @@ def extract(
     partial: str | Path,
     key: str,
     chunk: int | None = None,
+    choosing: Task[Content] | None = None,
 ) -> dict[str, Any]:
     """Writes the features of the task's contents to ``path``; returns what the extractor resolved.
+
+    ``choosing``: the same with an extractor of its own that does not see the held-out rows, where it learns from
+    labels. Methods choose on its features, which stand under ``/selection``.
 
     ``attributes`` are stored with the features, as is what the extractor resolved (its precision, say). ``partial`` is
     the file for unfinished work, ``key`` names the extractor with its code, parameters and weights: of another one,
@@ -61,22 +68,34 @@ def extract(
     Raises `UserError` that names the item whose content cannot be decoded or whose features are not finite; what
     was finished before stays in ``partial``, and counts once the content is mended.
     """
-    extractor, contents, ids = task.extractor, task.contents, np.asarray(task.ids, str)
-    if not len(contents):
+    if not len(task.contents):
         raise UserError(f"{path}: there are no items to extract features from")
-    chunk = chunk or CHUNK[extractor.device]
+    tasks = {"/": task} | ({"selection": choosing} if choosing else {})
+    with ExitStack() as unfinished:
+        files = {
+            group: unfinished.enter_context(_computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
+            for group, one in tasks.items()
+        }
+        resolved = task.extractor.resolved() | _gaps(task.extractor, task.contents, path)
+        rows = {group: store.Rows(np.asarray(tasks[group].ids, str), file["features"]) for group, file in files.items()}
+        attributes = {**attributes, "resolved": resolved}
+        store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
+    return resolved
+
+
+@contextmanager
+def _computed(task: Task, path: str | Path, partial: str, key: str, chunk: int | None) -> Iterator[h5py.File]:
+    """The file of unfinished work with all features of a task in it; it goes when the block ends without an error."""
+    chunk = chunk or CHUNK[task.extractor.device]
     training = task.training_contents
     if task.training is not None and not training:
         raise UserError(f"{path}: the split has no training rows to fit the extractor on")
-    key = _key(task, key, chunk)
-    with store.resumable(partial, key) as file, _naming_items(contents, ids):
-        if training:
-            _fit(extractor, training, task.labels, file)
-        _transform(task, file, path, chunk)
-        resolved = extractor.resolved()
-        attributes = {**attributes, "resolved": resolved}
-        store.write_matrix(path, "features", ids, file["features"], attributes, store.state_in(file))
-    return resolved
+    with store.resumable(partial, _key(task, key, chunk)) as file:
+        with _naming_items(task.contents, task.ids):
+            if training:
+                _fit(task.extractor, training, task.labels, file)
+            _transform(task, file, path, chunk)
+        yield file
 
 
 def _fit(
@@ -101,7 +120,7 @@ def _transform(
     chunk: int,
 ) -> None:
     """Fills ``/features`` of the partial file; ``/done`` holds the fingerprint of each finished chunk."""
-    contents, ids = task.contents, task.ids
+    contents, ids = task.contents, np.asarray(task.ids, str)
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
     with tqdm(total=len(ids), desc=Path(path).stem, unit=" items") as bar:
@@ -116,6 +135,14 @@ def _transform(
                 done[number] = fingerprint
                 file.flush()
             bar.update(rows.stop - rows.start)
+
+
+def _gaps(extractor: Extractor[Content], contents: Sequence[Content], path: str | Path) -> dict[str, Any]:
+    """What the features leave out, for the file; the log says it too."""
+    gaps = extractor.gaps(contents)
+    for gap in gaps.values():
+        log.warning("%s: %s", path, gap)
+    return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 
 @contextmanager

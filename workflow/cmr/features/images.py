@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from cmr.features.base import BadContent
+from cmr.pictures import read_rgb
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AHEAD = 2  # batches decoded in advance
-MAX_RATIO = 100
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,6 @@ class Preprocessing:
     interpolation: Image.Resampling = Image.Resampling.BILINEAR
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-
-
-def read_rgb(path: Path) -> Image.Image:
-    """The picture in RGB, upright where it says how it was taken; what is transparent becomes white.
-
-    Of an animation the first frame. Raises `BadContent` for a file that is missing, truncated or no picture, for
-    numbers of unknown range (32-bit integers, floats), and for sides so unlike that scaling would fill the memory.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("I", "F"):
-                raise ValueError(f"mode {image.mode}: what is white is not said; save it with 8 or 16 bits")
-            if max(image.size) > MAX_RATIO * min(image.size):
-                raise ValueError(f"{image.width} × {image.height} pixels: sides of more than 1:{MAX_RATIO}")
-            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit greys to white instead of scaling them
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise BadContent(path, "no such file") from None
-    except Exception as error:  # there is none that Pillow does not raise for some damaged file
-        raise BadContent(path, f"not a picture that can be decoded ({error})") from None
 
 
 def cropped(path: Path, preprocessing: Preprocessing) -> np.ndarray:

@@ -5,26 +5,27 @@ compared by the class accuracy of logistic regression on the captions of the Pas
 fitted on the training folds: tests/benchmarks/text_sense.py prints the table.
 
 Runs on one core by default, since sums over several cores' shares of the texts round differently and shared features
-should not depend on the node. ``deterministic: false`` uses all cores of the job.
+should not depend on the node. ``deterministic: false`` uses all cores of the job. What a word is in Chinese, Thai
+and other scripts: `cmr.features.texts`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 from sklearn.decomposition import LatentDirichletAllocation
 
-from cmr.features.base import Extractor
-from cmr.features.texts import counted, fitted_vocabulary
+from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "LDA",
-    "paper": "Blei, Ng and Jordan, Latent Dirichlet Allocation, JMLR 2003",
-    "modality": "text",
-    "kind": "fitted",
-}
+INFO = ExtractorInfo(
+    title="LDA",
+    paper="Blei, Ng and Jordan, Latent Dirichlet Allocation, JMLR 2003",
+    modality="text",
+    kind="fitted",
+)
 
 LEARNED = ("components_", "exp_dirichlet_component_")
 
@@ -38,7 +39,7 @@ class Params(BaseParams):
     deterministic: bool = Field(True, description="the same features on every node, for one core's speed")
 
 
-class LDA(Extractor[str]):
+class LDA(WordExtractor):
     """State: ``vocabulary`` (words,), ``components_`` and ``exp_dirichlet_component_`` (topics, words)."""
 
     params: Params
@@ -56,6 +57,10 @@ class LDA(Extractor[str]):
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
         return self.fitted.transform(counted(contents, self.vocabulary)).astype(np.float32)
+
+    @property
+    def known(self) -> Container[str]:
+        return set(self.vocabulary.tolist())
 
     def state(self) -> dict[str, np.ndarray]:
         return {"vocabulary": self.vocabulary} | {name: getattr(self.fitted, name) for name in LEARNED}

@@ -18,15 +18,17 @@ from scipy.fft import dct
 from scipy.signal import resample_poly
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-from cmr.features.base import BadContent, Extractor
+from cmr.errors import BadContent
+from cmr.features.base import Extractor
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "MFCC",
-    "paper": "Davis and Mermelstein, IEEE Transactions on Acoustics, Speech, and Signal Processing 1980",
-    "modality": "audio",
-    "kind": "fixed",
-}
+INFO = ExtractorInfo(
+    title="MFCC",
+    paper="Davis and Mermelstein, IEEE Transactions on Acoustics, Speech, and Signal Processing 1980",
+    modality="audio",
+    kind="fixed",
+)
 
 WINDOW, HOP, BANDS = 2048, 512, 128
 

@@ -13,9 +13,14 @@ from pydantic import Field
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features.base import Extractor, Source
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {"title": "Ready features of the data set", "modality": "any", "kind": "fixed"}
+INFO = ExtractorInfo(
+    title="Ready features of the data set",
+    modality="any",
+    kind="fixed",
+)
 
 
 class Params(BaseParams):

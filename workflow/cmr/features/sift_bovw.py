@@ -20,15 +20,16 @@ from threadpoolctl import threadpool_limits
 
 from cmr.errors import UserError
 from cmr.features.base import Extractor
-from cmr.features.images import read_rgb
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
+from cmr.pictures import read_rgb
 
-INFO = {
-    "title": "SIFT bag of visual words",
-    "paper": "Lowe, IJCV 2004; Sivic and Zisserman, ICCV 2003",
-    "modality": "image",
-    "kind": "fitted",
-}
+INFO = ExtractorInfo(
+    title="SIFT bag of visual words",
+    paper="Lowe, IJCV 2004; Sivic and Zisserman, ICCV 2003",
+    modality="image",
+    kind="fitted",
+)
 
 
 class Params(BaseParams):

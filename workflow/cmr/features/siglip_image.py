@@ -8,17 +8,18 @@ from typing import Literal
 from pydantic import Field
 
 from cmr.features.dual_encoders import ImageTower
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "SigLIP, pictures",
-    "paper": "Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023; SigLIP 2: Tschannen et al., 2025",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("model",),
-}
+INFO = ExtractorInfo(
+    title="SigLIP, pictures",
+    paper="Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023; SigLIP 2: Tschannen et al., 2025",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("model",),
+)
 
 
 class Params(BaseParams):

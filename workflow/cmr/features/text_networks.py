@@ -4,6 +4,7 @@ Batches of texts of like lengths compute little on padding. On a CPU they are sm
 keeps the lengths in a batch close together.
 """
 
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,11 +17,12 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from cmr.device import set_threads
-from cmr.features.base import Content, Extractor
+from cmr.features.base import Content, Extractor, Gap
 from cmr.features.networks import batch_size, computing, prepare
 from cmr.features.pretrained import check_complete, describe_model, model_folder
 
 CPU_BATCH = 16
+TEXTS_AT_ONCE = 4096  # whose tokens are counted together
 TOKEN_BYTES = 2**17  # memory that one token's activations take in a large model, generously
 
 
@@ -53,6 +55,7 @@ class TextNetwork(Pretrained[str]):
     """An extractor that is a network on tokens; its ``Params`` have ``precision`` too."""
 
     padding: ClassVar[bool | str] = True  # as the tokenizer's option: to the longest of the batch
+    multilingual: ClassVar[str]  # what to take instead for texts that a model does not know
 
     @property
     @abstractmethod
@@ -89,6 +92,33 @@ class TextNetwork(Pretrained[str]):
                 found.append(self.embed(batch.to(self.device)).float().cpu())
         features = torch.cat(found).numpy()
         return features[np.argsort(order)]
+
+    def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
+        """How many texts are cut, and how many are mostly unknown tokens or single letters to the model."""
+        cut = unknown = 0
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add()
+        for start in range(0, len(contents), TEXTS_AT_ONCE):
+            texts = list(contents[start : start + TEXTS_AT_ONCE])
+            rows = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            tells = {token: self._tells(token) for token in set().union(*rows)}
+            cut += sum(len(row) > room for row in rows)
+            unknown += sum(2 * sum(tells[token] for token in row) < len(row) for row in rows)
+        found = {
+            "cut": Gap(cut, len(contents), f"texts are cut after {self.max_length} tokens"),
+            "unknown_tokens": Gap(
+                unknown,
+                len(contents),
+                f"texts are mostly unknown tokens or single letters to the model; take {self.multilingual}",
+            ),
+        }
+        return {name: gap for name, gap in found.items() if gap.count}
+
+    def _tells(self, token: int) -> bool:
+        """Whether a token is known and more than a letter: texts in a language that a model knows are mostly that."""
+        text = str(self.tokenizer.decode([token])).strip(" #")
+        part_of_letter = "\N{REPLACEMENT CHARACTER}" in text  # where tokens are bytes
+        letter = len(text) == 1 and text.isalpha() and "CJK" not in unicodedata.name(text, "")  # these can be words
+        return not (token == self.tokenizer.unk_token_id or part_of_letter or letter)
 
     def resolved(self) -> dict[str, Any]:
         return {"precision": self.params.precision}

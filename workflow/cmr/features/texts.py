@@ -1,20 +1,58 @@
-"""What text extractors share: words, and how often each text has them."""
+"""What text extractors share: words of every script, how often each text has them, and which texts have none.
 
-import re
-from collections.abc import Sequence
+A word is a run of letters and digits in lower case. Marks belong to it: accents, which are composed (NFC), the vowel
+signs of Indic scripts, the vowel points of Arabic and Hebrew, and the joiners inside Persian and Indic words.
+
+Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without blanks. There every two neighbouring characters,
+with their marks, count as a word, and so does every Chinese character, since it often is one. Word segmenters, which
+need a model a language, did no better on the whole: tests/benchmarks/texts_of_the_world.py prints the comparison.
+"""
+
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Container, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import regex
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
 from cmr.errors import UserError
+from cmr.features.base import Extractor, Gap
 
-WORD = r"[^\W_]+"
+CHINESE = r"\p{Han}"
+UNSPACED = rf"{CHINESE}\p{{Hiragana}}\p{{Katakana}}ー\p{{Line_Break=SA}}"  # SA: Thai, Lao, Khmer, Burmese and their kin
+SPACED = rf"[\p{{L}}\p{{N}}]--[{UNSPACED}]"
+MARK = r"[\p{M}\u200c\u200d]"  # and the two joiners
+RUN = regex.compile(rf"(?V1)(?:[{UNSPACED}]{MARK}*)+|(?:[{SPACED}]{MARK}*)+")
+is_unspaced = regex.compile(f"[{UNSPACED}]").match
+is_chinese = regex.compile(CHINESE).match
+characters_of = regex.compile(r"\X").findall  # each with its marks
 
 
 def words(text: str) -> list[str]:
     """Lower-case words and numbers, in order, without punctuation."""
-    return re.findall(WORD, text.lower())
+    runs = RUN.findall(unicodedata.normalize("NFC", text.lower()))
+    if text.isascii():
+        return runs
+    return [word for run in runs for word in (_pairs(run) if is_unspaced(run) else [run])]
+
+
+def _pairs(run: str) -> list[str]:
+    """The pairs of neighbouring characters of a run without blanks, and its Chinese characters, in order."""
+    characters = characters_of(run)
+    found = []
+    for first, second in pairwise([*characters, ""]):
+        if is_chinese(first) or len(characters) == 1:
+            found.append(first)
+        if second:
+            found.append(first + second)
+    return found
+
+
+OUR_WORDS: dict[str, Any] = {"tokenizer": words, "token_pattern": None, "lowercase": False}  # for scikit-learn
 
 
 def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: bool = False) -> np.ndarray:
@@ -23,7 +61,7 @@ def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: 
     ``stop_words``: none, or english for scikit-learn's list of words to leave out.
     """
     left_out = None if stop_words == "none" else stop_words
-    counter = CountVectorizer(token_pattern=WORD, max_features=size, stop_words=left_out, binary=binary)
+    counter = CountVectorizer(**OUR_WORDS, max_features=size, stop_words=left_out, binary=binary)
     try:
         counter.fit(texts)
     except ValueError as error:
@@ -33,4 +71,18 @@ def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: 
 
 def counted(texts: Sequence[str], vocabulary: np.ndarray) -> csr_matrix:
     """How often each text has each word of the vocabulary, (n, words)."""
-    return CountVectorizer(token_pattern=WORD, vocabulary=list(vocabulary)).transform(texts)
+    return CountVectorizer(**OUR_WORDS, vocabulary=list(vocabulary)).transform(texts)
+
+
+class WordExtractor(Extractor[str]):
+    """An extractor that learns words from the training texts and knows no others."""
+
+    @property
+    @abstractmethod
+    def known(self) -> Container[str]:
+        """The words that were learned."""
+
+    def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
+        known = self.known
+        without = sum(not any(word in known for word in words(text)) for text in contents)
+        return {"no_known_word": Gap(without, len(contents), "texts have no word that was learned")} if without else {}

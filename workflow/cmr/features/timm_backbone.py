@@ -18,16 +18,17 @@ from torch import nn
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
 from cmr.features.pretrained import describe_model, model_folder
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "timm backbone",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("model",),
-}
+INFO = ExtractorInfo(
+    title="timm backbone",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("model",),
+)
 
 
 class Params(BaseParams):

@@ -17,15 +17,16 @@ from cmr.errors import UserError, nearest
 from cmr.features import weights
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "torchvision backbone",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-}
+INFO = ExtractorInfo(
+    title="torchvision backbone",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+)
 
 
 class Params(BaseParams):

@@ -9,17 +9,18 @@ from typing import Literal
 from pydantic import Field
 
 from cmr.features.classic_networks import FullyConnected
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "VGG-19 fc6",
-    "paper": "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
-    "modality": "image",
-    "kind": "fixed",
-    "weights": True,
-    "gpu": True,
-    "files": ("weights",),
-}
+INFO = ExtractorInfo(
+    title="VGG-19 fc6",
+    paper="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
+    modality="image",
+    kind="fixed",
+    weights=True,
+    gpu=True,
+    files=("weights",),
+)
 
 
 class Params(BaseParams):

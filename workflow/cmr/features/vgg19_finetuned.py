@@ -24,20 +24,21 @@ from tqdm import trange
 from cmr.device import set_threads
 from cmr.features.classic_networks import FullyConnected, empty, load, up_to
 from cmr.features.images import batches
+from cmr.features.learning import seeded, shares
 from cmr.features.networks import as_input, computing, exact_float32
-from cmr.features.training import seeded, shares
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "VGG-19 fc7, fine-tuned",
-    "paper": "Wang, Hu, Zhen and Peng, DRSL: Deep Relational Similarity Learning, Information Sciences 2020",
-    "modality": "image",
-    "kind": "fitted",
-    "weights": True,
-    "uses_labels": True,
-    "gpu": True,
-    "files": ("weights",),
-}
+INFO = ExtractorInfo(
+    title="VGG-19 fc7, fine-tuned",
+    paper="Wang, Hu, Zhen and Peng, DRSL: Deep Relational Similarity Learning, Information Sciences 2020",
+    modality="image",
+    kind="fitted",
+    weights=True,
+    uses_labels=True,
+    gpu=True,
+    files=("weights",),
+)
 
 
 class Params(BaseParams):

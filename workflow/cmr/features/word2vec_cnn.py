@@ -8,10 +8,11 @@ given in the paper.
 Word vectors are read from a file in word2vec's format (text, or binary where the name ends with .bin or .bin.gz), or
 trained here on the training texts (skip-gram, gensim). Words that the training texts do not have are left out, so
 the fitted state is small and whole. The features have seen the training labels: what is fitted on them, be it a CCA,
-is marked so in every table.
+is marked so in every table. What a word is in Chinese, Thai and other scripts: `cmr.features.texts`; of a file of
+vectors made with a word segmenter, the words of one or two characters are found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,21 +27,21 @@ from torch.nn.utils.rnn import pad_sequence
 from cmr.device import set_threads
 from cmr.errors import UserError
 from cmr.features import weights
-from cmr.features.base import Extractor
-from cmr.features.texts import words
-from cmr.features.training import seeded, shares
+from cmr.features.learning import seeded, shares
+from cmr.features.texts import WordExtractor, words
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Sentence CNN on word2vec",
-    "paper": "Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014; as in DRSL",
-    "modality": "text",
-    "kind": "fitted",
-    "weights": True,
-    "uses_labels": True,
-    "gpu": True,
-    "files": ("vectors",),
-}
+INFO = ExtractorInfo(
+    title="Sentence CNN on word2vec",
+    paper="Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014; as in DRSL",
+    modality="text",
+    kind="fitted",
+    weights=True,
+    uses_labels=True,
+    gpu=True,
+    files=("vectors",),
+)
 
 WINDOWS = (3, 4, 5)
 BATCH = 50
@@ -74,7 +75,7 @@ class SentenceCNN(nn.Module):
         return found.masked_fill(outside.unsqueeze(1), 0).amax(2)
 
 
-class Word2VecCNN(Extractor[str]):
+class Word2VecCNN(WordExtractor):
     """State: ``words`` (w,), their ``vectors`` (w, d), and the convolutions' weights under torch's names."""
 
     params: Params
@@ -121,6 +122,10 @@ class Word2VecCNN(Extractor[str]):
     @cached_property
     def row_of_word(self) -> dict[str, int]:
         return {word: row for row, word in enumerate(self.words.tolist())}
+
+    @property
+    def known(self) -> Container[str]:
+        return self.row_of_word
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
         set_threads(self.threads)

@@ -1,6 +1,6 @@
 """The contract of a retrieval method: fit on training rows, embed each modality, compare embeddings.
 
-A method is one file in this folder with ``INFO`` (see `cmr.registry.MethodInfo`), ``Params`` and one subclass of
+A method is one file in this folder with ``INFO`` (see `cmr.info.MethodInfo`), ``Params`` and one subclass of
 `Method`. It never sees a test row while fitting: the fit job does not read them.
 """
 
@@ -112,9 +112,23 @@ class Method(ABC):
 
 
 def unit_rows(matrix: np.ndarray) -> np.ndarray:
-    """Rows scaled to length one; rows of zeros stay zeros."""
-    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    """Rows (n, d) of any length scaled to length one; rows of zeros stay zeros."""
+    norms = _norms(matrix)
+    limits = np.finfo(norms.dtype)
+    # squares of shorter rows lose digits as they near the smallest number, those of longer ones overflow
+    unsafe = ~((norms > np.sqrt(limits.tiny) / limits.eps) & np.isfinite(norms)).ravel()
+    if unsafe.any():
+        matrix = np.array(matrix, norms.dtype)
+        largest = np.abs(matrix[unsafe]).max(axis=1, keepdims=True, initial=0)
+        matrix[unsafe] /= np.where(largest > 0, largest, 1)
+        norms[unsafe] = _norms(matrix[unsafe])
     return matrix / np.where(norms > 0, norms, 1)
+
+
+def _norms(matrix: np.ndarray) -> np.ndarray:
+    """The lengths (n, 1) of rows."""
+    with np.errstate(over="ignore"):
+        return np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
 BASE = Method

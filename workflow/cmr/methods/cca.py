@@ -14,16 +14,17 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
 
-INFO = {
-    "title": "CCA",
-    "paper": "Hotelling, Relations between two sets of variates, Biometrika 1936",
-    "bibtex": """@article{hotelling1936relations,
+INFO = MethodInfo(
+    title="CCA",
+    paper="Hotelling, Relations between two sets of variates, Biometrika 1936",
+    bibtex="""@article{hotelling1936relations,
   author = {Hotelling, Harold},
   title = {Relations Between Two Sets of Variates},
   journal = {Biometrika},
@@ -33,11 +34,11 @@ INFO = {
   year = {1936},
   doi = {10.1093/biomet/28.3-4.321}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -22,10 +23,10 @@ from cmr.methods.eigen import EigenMethod
 from cmr.methods.mcca import sum_of_correlations
 from cmr.methods.scaling import CENTRE, Scaling
 
-INFO = {
-    "title": "CCA-3V",
-    "paper": "Gong et al., A multi-view embedding space for modeling internet images, tags and semantics, IJCV 2014",
-    "bibtex": """@article{gong2014multi,
+INFO = MethodInfo(
+    title="CCA-3V",
+    paper="Gong et al., A multi-view embedding space for modeling internet images, tags and semantics, IJCV 2014",
+    bibtex="""@article{gong2014multi,
   author = {Gong, Yunchao and Ke, Qifa and Isard, Michael and Lazebnik, Svetlana},
   title = {A Multi-View Embedding Space for Modeling {Internet} Images, Tags, and Their Semantics},
   journal = {International Journal of Computer Vision},
@@ -34,11 +35,11 @@ INFO = {
   pages = {210--233},
   year = {2014}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

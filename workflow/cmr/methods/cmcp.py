@@ -26,28 +26,29 @@ from pydantic import Field
 from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.graph import evenly, neighbours, normalised, symmetric
 from cmr.methods.scaling import Scaling, fit_each
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "CMCP",
-    "paper": "Zhai, Peng and Xiao, Cross-modality correlation propagation for cross-media retrieval, ICASSP 2012",
-    "bibtex": """@inproceedings{zhai2012cross,
+INFO = MethodInfo(
+    title="CMCP",
+    paper="Zhai, Peng and Xiao, Cross-modality correlation propagation for cross-media retrieval, ICASSP 2012",
+    bibtex="""@inproceedings{zhai2012cross,
   author = {Zhai, Xiaohua and Peng, Yuxin and Xiao, Jianguo},
   title = {Cross-Modality Correlation Propagation for Cross-Media Retrieval},
   booktitle = {ICASSP},
   pages = {2337--2340},
   year = {2012}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-    "transductive": True,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+    transductive=True,
+)
 
 
 class Params(BaseParams):

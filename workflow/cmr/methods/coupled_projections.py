@@ -17,15 +17,17 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method, unit_rows
 from cmr.methods.checks import training_views
 from cmr.methods.linear import ridge
+from cmr.methods.scaling import warn_of_size
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "DLA-CMR, dictionaries alone",
-    "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
-    "bibtex": """@article{shang2019adversarial,
+INFO = MethodInfo(
+    title="DLA-CMR, dictionaries alone",
+    paper="Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    bibtex="""@article{shang2019adversarial,
   author = {Shang, Fei and Zhang, Huaxiang and Zhu, Lei and Sun, Jiande},
   title = {Adversarial cross-modal retrieval based on dictionary learning},
   journal = {Neurocomputing},
@@ -33,11 +35,11 @@ INFO = {
   pages = {93--104},
   year = {2019}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(BaseParams):
@@ -50,7 +52,10 @@ class CoupledProjections(Method):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        first, second = (v.features.astype(np.float64) for v in training_views(INFO, self.modalities, train))
+        views = training_views(INFO, self.modalities, train)
+        for modality, view in zip(self.modalities, views, strict=True):
+            warn_of_size(modality, view.features)
+        first, second = (view.features.astype(np.float64) for view in views)
         penalty = self.params.ridge / len(first)
         maps = ridge(first, second, penalty), ridge(second, first, penalty)
         self.projections = dict(zip(self.modalities, maps, strict=True))

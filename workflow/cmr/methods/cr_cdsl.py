@@ -3,11 +3,13 @@
 Figures: Shang et al. 2019 (DLA-CMR), Tables 2 and 3.
 """
 
-INFO = {
-    "title": "CR-CDSL",
-    "paper": "Zhang, Zhu, Sun and Zhang, Cross-media retrieval with collective deep semantic learning, Multimedia "
+from cmr.info import MethodInfo
+
+INFO = MethodInfo(
+    title="CR-CDSL",
+    paper="Zhang, Zhu, Sun and Zhang, Cross-media retrieval with collective deep semantic learning, Multimedia "
     "Tools and Applications 2018",
-    "bibtex": """@article{zhang2018cross,
+    bibtex="""@article{zhang2018cross,
   author = {Zhang, B. and Zhu, L. and Sun, J. and Zhang, H.},
   title = {Cross-media Retrieval with Collective Deep Semantic Learning},
   journal = {Multimedia Tools and Applications},
@@ -16,13 +18,11 @@ INFO = {
   pages = {22247--22266},
   year = {2018}
 }""",
-    "provenance": "quoted",
-    "reason": (
-        "the abstract gives its parts (two networks initialised by deep restricted Boltzmann machines, "
-        "weak labels for unlabelled rows) and not their objectives, sizes or rates"
-    ),
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "transductive": True,
-}
+    implementation="quoted",
+    reason="the abstract gives its parts (two networks initialised by deep restricted Boltzmann machines, "
+    "weak labels for unlabelled rows) and not their objectives, sizes or rates",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    transductive=True,
+)

@@ -5,7 +5,7 @@ Wang, Arora, Livescu and Bilmes, "On deep multi-view representation learning", I
     min  −Σρ(f(X), g(Y)) + λ/b Σᵢ (‖xᵢ − p(f(xᵢ))‖² + ‖yᵢ − q(g(yᵢ))‖²),
 
 Σρ as in `dcca`, p and q decoders with the encoders' layers in reverse; then linear CCA on all training rows. λ is
-chosen on validation rows in the paper.
+chosen on validation rows in the paper, which pretrains the layers; here, as in `dcca`, they start at random weights.
 """
 
 from collections.abc import Mapping
@@ -13,28 +13,29 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import CorrelationParams
 from cmr.methods.dcca import DCCA, total_correlation
 from cmr.methods.deep import Networks
 from cmr.methods.training import Terms, feed_forward, total
 
-INFO = {
-    "title": "DCCAE",
-    "paper": "Wang et al., On deep multi-view representation learning, ICML 2015",
-    "bibtex": """@inproceedings{wang2015deep,
+INFO = MethodInfo(
+    title="DCCAE",
+    paper="Wang et al., On deep multi-view representation learning, ICML 2015",
+    bibtex="""@inproceedings{wang2015deep,
   author = {Wang, Weiran and Arora, Raman and Livescu, Karen and Bilmes, Jeff},
   title = {On Deep Multi-View Representation Learning},
   booktitle = {ICML},
   pages = {1083--1092},
   year = {2015}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(CorrelationParams):

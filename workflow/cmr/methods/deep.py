@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cmr.data import Part, View
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.methods.scaling import Scaling, fit_each
@@ -22,13 +23,13 @@ class DeepMethod(Method):
     ``state``: the weights, the number of classes, and each modality's ``.mean`` and ``.scale`` (d,).
     """
 
-    info: Mapping[str, Any]
+    info: MethodInfo
     params: Any
     network: Any
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(self.info, self.modalities, train)
-        if not self.info["labels"]:
+        if not self.info.labels:
             views = [view.without_labels() for view in views]
             validation = validation and {m: view.without_labels() for m, view in validation.items()}
         return self.learn(views, validation)

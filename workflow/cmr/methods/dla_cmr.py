@@ -28,14 +28,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient
 
-INFO = {
-    "title": "DLA-CMR",
-    "paper": "Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
-    "bibtex": """@article{shang2019adversarial,
+INFO = MethodInfo(
+    title="DLA-CMR",
+    paper="Shang, Zhang, Zhu, Sun, Adversarial cross-modal retrieval based on dictionary learning, 2019",
+    bibtex="""@article{shang2019adversarial,
   author = {Shang, Fei and Zhang, Huaxiang and Zhu, Lei and Sun, Jiande},
   title = {Adversarial cross-modal retrieval based on dictionary learning},
   journal = {Neurocomputing},
@@ -43,13 +44,13 @@ INFO = {
   pages = {93--104},
   year = {2019}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

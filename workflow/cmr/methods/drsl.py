@@ -32,28 +32,29 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.relation import Relation, hidden_layers
 from cmr.methods.training import Adam, Terms, Update, tensor
 
-INFO = {
-    "title": "DRSL",
-    "paper": "Wang, Hu, Zhen, Peng, DRSL: deep relational similarity learning for cross-modal retrieval, 2020",
-    "bibtex": """@article{wang2020drsl,
+INFO = MethodInfo(
+    title="DRSL",
+    paper="Wang, Hu, Zhen, Peng, DRSL: deep relational similarity learning for cross-modal retrieval, 2020",
+    bibtex="""@article{wang2020drsl,
   author = {Wang, Xu and Hu, Peng and Zhen, Liangli and Peng, Dezhong},
   title = {{DRSL}: Deep Relational Similarity Learning for Cross-modal Retrieval},
   journal = {Information Sciences},
   year = {2020},
   doi = {10.1016/j.ins.2020.08.009}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

@@ -8,7 +8,8 @@ classifier that both share. With u, v the common representations of a pair and P
        + λ mean_{ij} Σ over uu, uv, vv of log(1 + e^θᵢⱼ) − Sᵢⱼ θᵢⱼ,  θᵢⱼ = ½ cos, Sᵢⱼ shared labels  (discrimination)
        + η mean ‖u − v‖                                                                     (invariance, unsquared).
 
-The public code reports the test epoch that is best; here the epoch is chosen on held-out rows.
+The public code reports the test epoch that is best; here the epoch is chosen on held-out rows. Also different from it:
+inputs are standardised and batches are shuffled; the code does neither.
 """
 
 from collections.abc import Mapping
@@ -17,27 +18,28 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Adam, Terms, Update, total
 
-INFO = {
-    "title": "DSCMR",
-    "paper": "Zhen, Hu, Wang and Peng, Deep supervised cross-modal retrieval, CVPR 2019",
-    "bibtex": """@inproceedings{zhen2019deep,
+INFO = MethodInfo(
+    title="DSCMR",
+    paper="Zhen, Hu, Wang and Peng, Deep supervised cross-modal retrieval, CVPR 2019",
+    bibtex="""@inproceedings{zhen2019deep,
   author = {Zhen, Liangli and Hu, Peng and Wang, Xu and Peng, Dezhong},
   title = {Deep Supervised Cross-modal Retrieval},
   booktitle = {CVPR},
   pages = {10394--10403},
   year = {2019}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

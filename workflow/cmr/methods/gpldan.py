@@ -37,26 +37,27 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.training import Adam, RMSprop, Terms, Update, apply, feed_forward, tensor, total
 
-INFO = {
-    "title": "GPLDAN",
-    "paper": "Chen, Zhang, Zhan, Graph pattern loss based diversified attention network for cross-modal retrieval",
-    "bibtex": """@article{chen2021graph,
+INFO = MethodInfo(
+    title="GPLDAN",
+    paper="Chen, Zhang, Zhan, Graph pattern loss based diversified attention network for cross-modal retrieval",
+    bibtex="""@article{chen2021graph,
   author = {Chen, Xueying and Zhang, Rong and Zhan, Yibing},
   title = {Graph pattern loss based diversified attention network for cross-modal retrieval},
   journal = {arXiv preprint arXiv:2106.13552},
   year = {2021}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 ROWS_AT_ONCE = 512
 SMALLEST = 1e-12

@@ -3,10 +3,12 @@
 Figures: Shang et al. 2019 (DLA-CMR), Tables 2 and 3; Hu et al. 2019 (SDML), Tables 2 to 5.
 """
 
-INFO = {
-    "title": "GSS-SL",
-    "paper": "Zhang, Ma, Li, Huang and Tian, Generalized semi-supervised and structured subspace learning, TMM 2018",
-    "bibtex": """@article{zhang2018generalized,
+from cmr.info import MethodInfo
+
+INFO = MethodInfo(
+    title="GSS-SL",
+    paper="Zhang, Ma, Li, Huang and Tian, Generalized semi-supervised and structured subspace learning, TMM 2018",
+    bibtex="""@article{zhang2018generalized,
   author = {Zhang, Liang and Ma, Bingpeng and Li, Guorong and Huang, Qingming and Tian, Qi},
   title = {Generalized Semi-supervised and Structured Subspace Learning for Cross-Modal Retrieval},
   journal = {IEEE Transactions on Multimedia},
@@ -15,13 +17,11 @@ INFO = {
   pages = {128--141},
   year = {2018}
 }""",
-    "provenance": "quoted",
-    "reason": (
-        "the texts at hand say only that a label graph predicts labels of the unlabelled rows before a "
-        "structured subspace is learned; its objective could not be established"
-    ),
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-    "transductive": True,
-}
+    implementation="quoted",
+    reason="the texts at hand say only that a label graph predicts labels of the unlabelled rows before a "
+    "structured subspace is learned; its objective could not be established",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+    transductive=True,
+)

@@ -7,9 +7,13 @@ Wang, He, Wang, Wang and Tan, "Joint feature selection and subspace learning for
 L = D − W the Laplacian of one graph over the items of all modalities: within a modality, the k nearest neighbours
 with weight exp(−‖x − x′‖²/(2δ²)); across modalities, β where two items share a class. (A public reimplementation
 counts neighbours instead of summing weights in D; the Laplacian here is that of its graph.) δ² is relative to the mean
-squared distance of the training rows from their mean. k is not given in the texts at hand, and the weights of public
-code (2 and 1, for histograms) do not carry over to scaled features: choose them on validation rows. The norm is
-reweighted, all maps in one solve. The class graph is summed by classes and the neighbours are sparse: no n × n matrix.
+squared distance of the training rows from their mean. The norm is reweighted, all maps in one solve. The class graph is
+summed by classes and the neighbours are sparse: no n × n matrix.
+
+The paper's k is not in the texts at hand, and the weights of the public reimplementation (λ₁ = 2, λ₂ = 1, all rows
+neighbours, histograms as they are) do not carry over to features of variance 1: choose them on held-out rows. On
+Wikipedia those want a λ₁ of 50 to 500, the more the larger λ₂, which itself matters little. That reimplementation
+ranks by the inner product of the projections; here it is the cosine.
 """
 
 import numpy as np
@@ -18,6 +22,7 @@ import scipy.sparse
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -26,10 +31,10 @@ from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import sums_by
 from cmr.methods.sparse_rows import minimise
 
-INFO = {
-    "title": "JFSSL",
-    "paper": "Wang et al., Joint feature selection and subspace learning for cross-modal retrieval, TPAMI 2016",
-    "bibtex": """@article{wang2016joint,
+INFO = MethodInfo(
+    title="JFSSL",
+    paper="Wang et al., Joint feature selection and subspace learning for cross-modal retrieval, TPAMI 2016",
+    bibtex="""@article{wang2016joint,
   author = {Wang, Kaiye and He, Ran and Wang, Liang and Wang, Wei and Tan, Tieniu},
   title = {Joint Feature Selection and Subspace Learning for Cross-Modal Retrieval},
   journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
@@ -38,15 +43,15 @@ INFO = {
   pages = {2010--2023},
   year = {2016}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):
-    sparsity: float = Field(20.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
+    sparsity: float = Field(100.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
     graph: float = Field(100.0, ge=0, description="λ₂: weight of the graph, divided by the mean degree")
     across: float = Field(1.0, ge=0, description="β: weight of items of one class across modalities")
     neighbours: int = Field(20, ge=1, description="k nearest neighbours within a modality")

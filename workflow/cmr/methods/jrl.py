@@ -7,9 +7,11 @@ TCSVT 2014; the objective as in the authors' public code:
 
 over standardised features, L the normalised Laplacian of a graph of the k nearest neighbours with weights
 1/(1 + e^distance), in which the unlabelled rows (the test rows) stand beside the training rows: transductive. The code
-keeps the weights of all pairs in L and the degrees of the k nearest; here both are of the k nearest, as the paper's
-text has it, which needs no n × n matrix. The ℓ2,1 norm is reweighted (5 iterations in the code), all maps in one
-solve, where the code solves one after the other from the last maps.
+keeps the weights of all pairs in L and counts the k nearest as degrees; here both are of the k nearest, as the paper's
+text has it, which needs no n × n matrix. The ℓ2,1 norm is reweighted, all maps in one solve from a ridge solution;
+the code starts at random maps and solves for each from the other's last. It makes five iterations at most, stops after
+the first that lowers the loss by less than 2 %, and compares items by the maps *before* its last update. Here the last
+maps count.
 
 Items are compared as in the code: each has the class shares of its k nearest training items of either modality in
 the joint space, weighted as above, and the score is the inner product of two items' shares.
@@ -24,6 +26,7 @@ from scipy.special import expit
 from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part, View
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
@@ -32,10 +35,10 @@ from cmr.methods.linear import LinearMethod
 from cmr.methods.scatter import memberships
 from cmr.methods.sparse_rows import minimise
 
-INFO = {
-    "title": "JRL",
-    "paper": "Zhai, Peng and Xiao, Learning cross-media joint representation, TCSVT 2014",
-    "bibtex": """@article{zhai2014learning,
+INFO = MethodInfo(
+    title="JRL",
+    paper="Zhai, Peng and Xiao, Learning cross-media joint representation, TCSVT 2014",
+    bibtex="""@article{zhai2014learning,
   author = {Zhai, Xiaohua and Peng, Yuxin and Xiao, Jianguo},
   title = {Learning Cross-Media Joint Representation With Sparse and Semisupervised Regularization},
   journal = {IEEE Transactions on Circuits and Systems for Video Technology},
@@ -44,12 +47,12 @@ INFO = {
   pages = {965--978},
   year = {2014}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-    "transductive": True,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+    transductive=True,
+)
 
 
 class Params(LinearParams):

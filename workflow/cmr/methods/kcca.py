@@ -15,22 +15,24 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import psutil
 import scipy.linalg
 from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from cmr.data import Part
+from cmr.errors import UserError
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import RANK_TOLERANCE, canonical_pairs, covariance, with_ridge
-from cmr.methods.memory import require_memory
 from cmr.methods.scaling import Scaling, fit_each
 
-INFO = {
-    "title": "KCCA",
-    "paper": "Hardoon, Szedmak and Shawe-Taylor, Canonical correlation analysis, Neural Computation 2004",
-    "bibtex": """@article{hardoon2004canonical,
+INFO = MethodInfo(
+    title="KCCA",
+    paper="Hardoon, Szedmak and Shawe-Taylor, Canonical correlation analysis, Neural Computation 2004",
+    bibtex="""@article{hardoon2004canonical,
   author = {Hardoon, David R. and Szedmak, Sandor and Shawe-Taylor, John},
   title = {Canonical Correlation Analysis: An Overview with Application to Learning Methods},
   journal = {Neural Computation},
@@ -40,11 +42,11 @@ INFO = {
   year = {2004},
   doi = {10.1162/0899766042321814}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):
@@ -124,3 +126,13 @@ class KCCA(Method):
             for name in ("rows", "coefficients", "offset")
         )
         self.spread = {m: float(state[f"{m}.spread"][0]) for m in self.modalities}
+
+
+def require_memory(what: str, needed: int) -> None:
+    """Raises `UserError` where ``needed`` bytes are not free; ``what`` names the method and the matrices."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"{what}: {needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free; "
+            "use fewer training rows or a machine with more memory"
+        )

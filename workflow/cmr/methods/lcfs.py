@@ -13,27 +13,28 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.linear import LinearMethod, ridge
 from cmr.methods.sparse_rows import reweighted, row_norms
 
-INFO = {
-    "title": "LCFS",
-    "paper": "Wang et al., Learning coupled feature spaces for cross-modal matching, ICCV 2013",
-    "bibtex": """@inproceedings{wang2013learning,
+INFO = MethodInfo(
+    title="LCFS",
+    paper="Wang et al., Learning coupled feature spaces for cross-modal matching, ICCV 2013",
+    bibtex="""@inproceedings{wang2013learning,
   author = {Wang, Kaiye and He, Ran and Wang, Wei and Wang, Liang and Tan, Tieniu},
   title = {Learning Coupled Feature Spaces for Cross-Modal Matching},
   booktitle = {ICCV},
   pages = {2088--2095},
   year = {2013}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 SMOOTHING = 0.01
 
 

@@ -13,26 +13,27 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, covariance, with_ridge
 
-INFO = {
-    "title": "MCCA",
-    "paper": "Rupnik and Shawe-Taylor, Multi-view canonical correlation analysis, SiKDD 2010",
-    "bibtex": """@inproceedings{rupnik2010multi,
+INFO = MethodInfo(
+    title="MCCA",
+    paper="Rupnik and Shawe-Taylor, Multi-view canonical correlation analysis, SiKDD 2010",
+    bibtex="""@inproceedings{rupnik2010multi,
   author = {Rupnik, Jan and Shawe-Taylor, John},
   title = {Multi-View Canonical Correlation Analysis},
   booktitle = {SiKDD},
   pages = {1--4},
   year = {2010}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities="any",
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -16,16 +16,17 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, unit_rows
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import with_ridge
 from cmr.methods.linear import LinearMethod, back, row_space
 
-INFO = {
-    "title": "MDCR",
-    "paper": "Wei et al., Modality-dependent cross-media retrieval, ACM TIST 2016",
-    "bibtex": """@article{wei2016modality,
+INFO = MethodInfo(
+    title="MDCR",
+    paper="Wei et al., Modality-dependent cross-media retrieval, ACM TIST 2016",
+    bibtex="""@article{wei2016modality,
   author = {Wei, Yunchao and Zhao, Yao and Zhu, Zhenfeng and Wei, Shikui and Xiao, Yanhui and Feng, Jiashi and
             Yan, Shuicheng},
   title = {Modality-Dependent Cross-Media Retrieval},
@@ -36,11 +37,11 @@ INFO = {
   year = {2016},
   doi = {10.1145/2775109}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

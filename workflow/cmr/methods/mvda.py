@@ -18,27 +18,28 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.scatter import class_sums
 
-INFO = {
-    "title": "MvDA",
-    "paper": "Kan et al., Multi-view discriminant analysis, ECCV 2012",
-    "bibtex": """@inproceedings{kan2012multi,
+INFO = MethodInfo(
+    title="MvDA",
+    paper="Kan et al., Multi-view discriminant analysis, ECCV 2012",
+    bibtex="""@inproceedings{kan2012multi,
   author = {Kan, Meina and Shan, Shiguang and Zhang, Haihong and Lao, Shihong and Chen, Xilin},
   title = {Multi-View Discriminant Analysis},
   booktitle = {ECCV},
   pages = {808--821},
   year = {2012}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -15,16 +15,17 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod, with_ridge
 from cmr.methods.mvda import multiview_scatters
 
-INFO = {
-    "title": "MvDA-VC",
-    "paper": "Kan et al., Multi-view discriminant analysis, TPAMI 2016",
-    "bibtex": """@article{kan2016multi,
+INFO = MethodInfo(
+    title="MvDA-VC",
+    paper="Kan et al., Multi-view discriminant analysis, TPAMI 2016",
+    bibtex="""@article{kan2016multi,
   author = {Kan, Meina and Shan, Shiguang and Zhang, Haihong and Lao, Shihong and Chen, Xilin},
   title = {Multi-View Discriminant Analysis},
   journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
@@ -34,11 +35,11 @@ INFO = {
   year = {2016},
   doi = {10.1109/TPAMI.2015.2435740}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=False,
+)
 EPSILON = 1e-4
 
 

@@ -7,8 +7,13 @@ S w = λ D w are formed, and
 
     max  mean of those of the k largest λ that are at most min(k largest) + 1,
 
-so that the weakest useful directions grow first; k = classes − 1. The embedding is the eigenvectors' map of the outputs
-of all training rows, standardised. The authors' network ends in as many outputs as classes.
+so that the weakest useful directions grow first; k = classes of the batch − 1. The embedding is the eigenvectors' map
+of the outputs of all training rows, standardised; there k = classes − 1. The authors' network ends in as many outputs
+as classes.
+
+Sizes and weights are those of the code for features (batches of 100, 100 epochs, r and c 0.001); its one experiment on
+pictures has others. The epoch is chosen on held-out rows by mAP, as there. Different from the code: inputs are
+standardised, and training stops early.
 """
 
 from collections.abc import Mapping
@@ -18,15 +23,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
 from cmr.methods.training import Terms, feed_forward, total
 
-INFO = {
-    "title": "MvLDAN",
-    "paper": "Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
-    "bibtex": """@article{hu2019multi,
+INFO = MethodInfo(
+    title="MvLDAN",
+    paper="Hu et al., Multi-view linear discriminant analysis network, TIP 2019",
+    bibtex="""@article{hu2019multi,
   author = {Hu, Peng and Peng, Dezhong and Sang, Yongsheng and Xiang, Yong},
   title = {Multi-View Linear Discriminant Analysis Network},
   journal = {IEEE Transactions on Image Processing},
@@ -36,13 +42,13 @@ INFO = {
   year = {2019},
   doi = {10.1109/TIP.2019.2913511}
 }""",
-    "provenance": "own",
-    "modalities": "any",
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities="any",
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 THRESHOLD = 1.0
 
 
@@ -69,9 +75,10 @@ class MvLDAN(HeadedMethod):
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         between, within = discriminant_matrices(self.embed_all(inputs), labels, self.params.pairs)
+        directions = max(int(labels.any(dim=0).sum()) - 1, 1)
         weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
-            "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, self.classes - 1),
+            "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, directions),
             "decay": self.params.decay * total(w.square().sum() for w in weights),
         }
 

@@ -13,16 +13,17 @@ import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import covariance
 from cmr.methods.linear import LinearMethod, back, row_space
 
-INFO = {
-    "title": "PLS",
-    "paper": "Rosipal and Krämer, Overview and recent advances in partial least squares, SLSFS 2006",
-    "bibtex": """@incollection{rosipal2006overview,
+INFO = MethodInfo(
+    title="PLS",
+    paper="Rosipal and Krämer, Overview and recent advances in partial least squares, SLSFS 2006",
+    bibtex="""@incollection{rosipal2006overview,
   author = {Rosipal, Roman and Kr{\\"a}mer, Nicole},
   title = {Overview and Recent Advances in Partial Least Squares},
   booktitle = {Subspace, Latent Structure and Feature Selection},
@@ -33,11 +34,11 @@ INFO = {
   year = {2006},
   doi = {10.1007/11752790_2}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=2,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -11,17 +11,18 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Random",
-    "provenance": "own",
-    "modalities": 1,
-    "labels": False,
-    "stochastic": True,
-}
+INFO = MethodInfo(
+    title="Random",
+    implementation="own",
+    modalities=1,
+    labels=False,
+    stochastic=True,
+)
 
 
 class Params(BaseParams):

@@ -10,15 +10,16 @@ import numpy as np
 from pydantic import Field
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.linear import LinearMethod, ridge
 
-INFO = {
-    "title": "Ridge regression onto labels",
-    "paper": "Hoerl and Kennard, Ridge regression: biased estimation for nonorthogonal problems, Technometrics 1970",
-    "bibtex": """@article{hoerl1970ridge,
+INFO = MethodInfo(
+    title="Ridge regression onto labels",
+    paper="Hoerl and Kennard, Ridge regression: biased estimation for nonorthogonal problems, Technometrics 1970",
+    bibtex="""@article{hoerl1970ridge,
   author = {Hoerl, Arthur E. and Kennard, Robert W.},
   title = {Ridge Regression: Biased Estimation for Nonorthogonal Problems},
   journal = {Technometrics},
@@ -28,11 +29,11 @@ INFO = {
   year = {1970},
   doi = {10.1080/00401706.1970.10488634}
 }""",
-    "provenance": "own",
-    "modalities": 1,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=1,
+    labels=True,
+    stochastic=False,
+)
 
 
 class Params(LinearParams):

@@ -28,15 +28,16 @@ from torch.nn import functional
 
 from cmr.data import Part
 from cmr.errors import UserError
+from cmr.info import MethodInfo
 from cmr.methods.checks import labels_of
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, tensor
 
-INFO = {
-    "title": "SDML",
-    "paper": "Hu, Zhen, Peng, Liu, Scalable deep multimodal learning for cross-modal retrieval, SIGIR 2019",
-    "bibtex": """@inproceedings{hu2019scalable,
+INFO = MethodInfo(
+    title="SDML",
+    paper="Hu, Zhen, Peng, Liu, Scalable deep multimodal learning for cross-modal retrieval, SIGIR 2019",
+    bibtex="""@inproceedings{hu2019scalable,
   author = {Hu, Peng and Zhen, Liangli and Peng, Dezhong and Liu, Pei},
   title = {Scalable Deep Multimodal Learning for Cross-Modal Retrieval},
   booktitle = {SIGIR},
@@ -44,13 +45,13 @@ INFO = {
   year = {2019},
   doi = {10.1145/3331184.3331213}
 }""",
-    "provenance": "own",
-    "modalities": 1,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=1,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

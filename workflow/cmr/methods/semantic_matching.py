@@ -13,15 +13,16 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from cmr.data import Part
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.scaling import Scaling
 
-INFO = {
-    "title": "Semantic matching",
-    "paper": "Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM Multimedia 2010",
-    "bibtex": """@inproceedings{rasiwasia2010new,
+INFO = MethodInfo(
+    title="Semantic matching",
+    paper="Rasiwasia et al., A new approach to cross-modal multimedia retrieval, ACM Multimedia 2010",
+    bibtex="""@inproceedings{rasiwasia2010new,
   author = {Rasiwasia, Nikhil and Costa Pereira, Jose and Coviello, Emanuele and Doyle, Gabriel and
             Lanckriet, Gert R. G. and Levy, Roger and Vasconcelos, Nuno},
   title = {A New Approach to Cross-Modal Multimedia Retrieval},
@@ -30,11 +31,11 @@ INFO = {
   year = {2010},
   doi = {10.1145/1873951.1873987}
 }""",
-    "provenance": "library",
-    "modalities": 1,
-    "labels": True,
-    "stochastic": False,
-}
+    implementation="library",
+    modalities=1,
+    labels=True,
+    stochastic=False,
+)
 ABSENT = -1e30  # log-odds of a class without training rows: its posterior is 0
 
 

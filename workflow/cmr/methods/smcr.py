@@ -35,29 +35,30 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
 from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, total
 
-INFO = {
-    "title": "SMCR",
-    "paper": "Li, Du, Xue, Xu, Jiang, Kou, Xu, Scientific and technological information oriented semantics-adversarial "
+INFO = MethodInfo(
+    title="SMCR",
+    paper="Li, Du, Xue, Xu, Jiang, Kou, Xu, Scientific and technological information oriented semantics-adversarial "
     "and media-adversarial cross-media retrieval, 2022",
-    "bibtex": """@article{li2022scientific,
+    bibtex="""@article{li2022scientific,
   author = {Li, Ang and Du, Junping and Xue, Zhe and Xu, Xin and Jiang, Yang and Kou, Feifei and Xu, Mingying},
   title = {Scientific and technological information oriented semantics-adversarial and media-adversarial cross-media
            retrieval},
   journal = {arXiv preprint arXiv:2203.08615},
   year = {2022}
 }""",
-    "provenance": "own",
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-    "gpu": True,
-    "chooses": ("epochs",),
-}
+    implementation="own",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+    gpu=True,
+    chooses=("epochs",),
+)
 
 
 class Params(DeepParams):

@@ -3,11 +3,13 @@
 Figures: Li et al. 2022 (SMCR), Table 2.
 """
 
-INFO = {
-    "title": "SSACR",
-    "paper": "Liu, Du and Zhou, A cross media search method for social networks based on adversarial learning and "
+from cmr.info import MethodInfo
+
+INFO = MethodInfo(
+    title="SSACR",
+    paper="Liu, Du and Zhou, A cross media search method for social networks based on adversarial learning and "
     "semantic similarity, Scientia Sinica Informationis 2021",
-    "bibtex": """@article{liu2021cross,
+    bibtex="""@article{liu2021cross,
   author = {Liu, Chong and Du, Junping and Zhou, Nan},
   title = {A Cross Media Search Method for Social Networks Based on Adversarial Learning and Semantic Similarity},
   journal = {SCIENTIA SINICA Informationis},
@@ -17,11 +19,9 @@ INFO = {
   year = {2021},
   doi = {10.1360/SSI-2019-0120}
 }""",
-    "provenance": "quoted",
-    "reason": (
-        "described in a sentence of a paper that compares with it; its losses and networks could not be established"
-    ),
-    "modalities": 2,
-    "labels": True,
-    "stochastic": True,
-}
+    implementation="quoted",
+    reason="described in a sentence of a paper that compares with it; its losses and networks could not be established",
+    modalities=2,
+    labels=True,
+    stochastic=True,
+)

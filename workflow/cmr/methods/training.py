@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cmr.device import keep_freed_memory
 from cmr.errors import UserError
 from cmr.methods.base import History
 from cmr.publish import atomic
@@ -77,7 +76,6 @@ def train(
     ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say.
     Raises `UserError` that names the epoch and the term where the loss is not finite.
     """
-    keep_freed_memory()
     progress = _Progress.resume(checkpoint, network, updates, device)
     while progress.epoch < epochs and not progress.is_over(patience):
         epoch = progress.epoch + 1

@@ -11,14 +11,15 @@ import numpy as np
 
 from cmr.data import Part
 from cmr.errors import UserError
+from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
 from cmr.params import Params as BaseParams
 
-INFO = {
-    "title": "Zero-shot",
-    "paper": "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
-    "bibtex": """@inproceedings{radford2021learning,
+INFO = MethodInfo(
+    title="Zero-shot",
+    paper="Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+    bibtex="""@inproceedings{radford2021learning,
   author = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
             Agarwal, Sandhini and Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and
             Krueger, Gretchen and Sutskever, Ilya},
@@ -27,11 +28,11 @@ INFO = {
   pages = {8748--8763},
   year = {2021}
 }""",
-    "provenance": "own",
-    "modalities": 1,
-    "labels": False,
-    "stochastic": False,
-}
+    implementation="own",
+    modalities=1,
+    labels=False,
+    stochastic=False,
+)
 
 
 class Params(BaseParams):

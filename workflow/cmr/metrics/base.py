@@ -1,7 +1,7 @@
 """The contract of a metric: a pure function of ranked relevance.
 
-A metric is one file in this folder with ``INFO`` (see `cmr.registry.MetricInfo`), ``Params`` and the function
-``compute(ranking, params)``, which gives, by ``INFO["gives"]``,
+A metric is one file in this folder with ``INFO`` (see `cmr.info.MetricInfo`), ``Params`` and the function
+``compute(ranking, params)``, which gives, by ``INFO.gives``,
 
 - ``number``: ``values`` (q,), one number a query; NaN where it is not defined for a query (no own pair);
 - ``curve``: ``x`` (points,) or (q, points) and ``y`` (q, points); the curve is their mean over queries;
@@ -27,7 +27,8 @@ import numpy as np
 class Ranking:
     """A block of q queries against the whole gallery of n, best first.
 
-    ``gains`` (q, n) uint8: number of labels that query and item at each rank share; relevant where above 0.
+    ``gains`` (q, n) of unsigned integers: number of labels that query and item at each rank share; relevant where
+    above 0.
     ``tied`` (q,) bool: whether ties leave the values open, that is, whether items of different gain, or the own pair
     and another item, have the same score.
     ``top`` (q, k): gallery rows that rank first. ``pair_rank`` (q,): rank, from 1, of the query's own pair, 0 where

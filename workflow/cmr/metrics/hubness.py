@@ -8,16 +8,17 @@ items occur equally often. Unbounded; large where a few items, the hubs, are nea
 import numpy as np
 from pydantic import Field
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Hubness (skewness of the k-occurrence)",
-    "paper": "Radovanović, Nanopoulos & Ivanović, Hubs in Space (JMLR 11, 2010), equation 1",
-    "gives": "gallery",
-    "range": "(-∞, ∞)",
-    "higher_is_better": False,
-}
+INFO = MetricInfo(
+    title="Hubness (skewness of the k-occurrence)",
+    paper="Radovanović, Nanopoulos & Ivanović, Hubs in Space (JMLR 11, 2010), equation 1",
+    gives="gallery",
+    range="(-∞, ∞)",
+    higher_is_better=False,
+)
 
 
 class Params(Base):

@@ -10,16 +10,17 @@ import numpy as np
 from pydantic import Field
 from scipy.special import gammaln
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking, cut_note
 from cmr.metrics.ranking import average_precision_of
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Mean average precision",
-    "paper": "Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4",
-    "gives": "number",
-    "range": "[0, 1]",
-}
+INFO = MetricInfo(
+    title="Mean average precision",
+    paper="Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4",
+    gives="number",
+    range="[0, 1]",
+)
 
 
 class Params(Base):

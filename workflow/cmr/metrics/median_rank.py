@@ -5,17 +5,18 @@ Not defined (NaN) for a query without a pair in the gallery. Tie rule: that of `
 
 import numpy as np
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Median rank of the paired item",
-    "paper": "Hodosh, Young & Hockenmaier, Framing Image Description as a Ranking Task (JAIR 47, 2013)",
-    "gives": "number",
-    "paired": True,
-    "range": "[1, gallery size]",
-    "higher_is_better": False,
-}
+INFO = MetricInfo(
+    title="Median rank of the paired item",
+    paper="Hodosh, Young & Hockenmaier, Framing Image Description as a Ranking Task (JAIR 47, 2013)",
+    gives="number",
+    paired=True,
+    range="[1, gallery size]",
+    higher_is_better=False,
+)
 
 
 class Params(Base):

@@ -12,17 +12,18 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Precision-recall curve",
-    "paper": "Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4",
-    "gives": "curve",
-    "range": "[0, 1]",
-    "x": "recall",
-    "y": "precision",
-}
+INFO = MetricInfo(
+    title="Precision-recall curve",
+    paper="Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4",
+    gives="curve",
+    range="[0, 1]",
+    x="recall",
+    y="precision",
+)
 
 
 class Params(Base):

@@ -9,17 +9,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Precision-scope curve",
-    "paper": "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (ACM Multimedia 2010)",
-    "gives": "curve",
-    "range": "[0, 1]",
-    "x": "scope",
-    "y": "precision",
-}
+INFO = MetricInfo(
+    title="Precision-scope curve",
+    paper="Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (ACM Multimedia 2010)",
+    gives="curve",
+    range="[0, 1]",
+    x="scope",
+    y="precision",
+)
 
 
 class Params(Base):

@@ -4,7 +4,7 @@ For float32 scores one int64 holds all that is known of an item: the bits of its
 (32), its place in the tie order (24) and its gain (8). A sort of these keys, in place and vectorised in numpy,
 carries the relevance along, so nothing is gathered afterwards. Where only the relevance is wanted and scores lie
 between -2 and 2, as cosines do, 31 bits hold the score exactly and an int32 holds the key, which sorts in half the
-time. Other scores are ranked exactly, in float64.
+time. Other scores, and items that share more than 255 labels, are ranked by sorting indices.
 
 Rule for ties: items of equal score stand in a pseudo-random order of the gallery, the same for every query and every
 run, so that a gallery sorted by class neither helps nor hurts (``fixed``). ``pessimistic`` puts the smaller gain
@@ -19,14 +19,12 @@ import numpy as np
 
 from cmr.errors import UserError
 from cmr.metrics.base import Ranking
+from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
 
 Ties = Literal["fixed", "pessimistic", "optimistic"]
 Normalise = Literal["retrieved", "relevant"]
 
 TOP = 10
-GAIN_BITS, PLACE_BITS, SCORE_BITS = 8, 24, 32
-MAX_GAIN = 2**GAIN_BITS - 1
-MAX_GALLERY = 2**PLACE_BITS
 KEYS_IN_CACHE = 2**18
 NARROW_LIMIT = 2.0
 NARROW_GALLERY = 10_000  # in larger ones chance ties of float32 scores, which need the wide keys, are in most rows
@@ -38,8 +36,8 @@ def rank(
     """Ranks the gallery for a block of queries.
 
     ``scores`` (q, n), higher is better: numpy, or a torch tensor, which is sorted where it lies. ``gains`` (q, n):
-    bool, or the number of shared labels, 0–255. ``own`` (q,): the column of each query's own pair, -1 for none.
-    `Ranking.top` is empty for the two bounds. Raises `UserError` for NaN scores, gains above 255 and galleries of
+    bool, or the number of shared labels. ``own`` (q,): the column of each query's own pair, -1 for none.
+    `Ranking.top` is empty for the two bounds. Raises `UserError` for NaN scores, gains below 0 and galleries of
     more than 2²⁴ items, ValueError for shapes that do not match.
     """
     scores, gains = _as_scores(scores), _as_gains(gains)
@@ -149,12 +147,15 @@ def _as_scores(scores: Any) -> Any:
 
 
 def _as_gains(gains: np.ndarray) -> np.ndarray:
+    """uint8, which keys can hold, or uint32 where gains are larger."""
     gains = np.asarray(gains)
     if gains.dtype == bool:
         return gains.view(np.uint8)
-    if gains.dtype != np.uint8 and gains.size and not 0 <= gains.min() <= gains.max() <= MAX_GAIN:
-        raise UserError(f"gains from {gains.min()} to {gains.max()}; they must lie in 0–{MAX_GAIN}")
-    return gains.astype(np.uint8, copy=False)
+    if gains.dtype == np.uint8:
+        return gains
+    if gains.min(initial=0) < 0:
+        raise UserError(f"gains from {gains.min()}; they must be numbers of labels, 0 or more")
+    return gains.astype(np.uint8 if gains.max(initial=0) <= MAX_GAIN else np.uint32)
 
 
 def _on_host(values: Any) -> np.ndarray:
@@ -165,12 +166,14 @@ def _places(gains: np.ndarray, ties: Ties) -> np.ndarray:
     """What decides among equal scores, smaller first, in 0 … 2²⁴ - 1: (n,) or (q, n)."""
     if ties == "fixed":
         return tie_order(gains.shape[1])
-    return gains if ties == "pessimistic" else MAX_GAIN - gains
+    return gains if ties == "pessimistic" else gains.max(initial=0) - gains
 
 
 def _sorter(scores: Any, gains: np.ndarray, top: int) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    if gains.dtype != np.uint8:
+        return _sort_exact
     if not isinstance(scores, np.ndarray):
-        from cmr.metrics.device import sort_packed  # imports torch
+        from cmr.metrics.torch_sort import sort_packed  # imports torch
 
         return sort_packed
     if scores.dtype != np.float32:
@@ -224,7 +227,8 @@ def _sort_narrow(
 def _sort_exact(
     scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_sort_packed`, for float64: an argsort, and a second one of the rows in which equal scores occur."""
+    """As `_sort_packed`, for any scores and gains: an argsort, and a second one of the rows with equal scores."""
+    scores = _on_host(scores)
     places = np.broadcast_to(places, scores.shape)
     order = np.argsort(-scores, axis=1)
     ranked = np.take_along_axis(scores, order, axis=1)

@@ -7,16 +7,17 @@
 import numpy as np
 from pydantic import Field
 
+from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking, cut_note
 from cmr.params import Params as Base
 
-INFO = {
-    "title": "Recall@K of the paired item",
-    "paper": "Hodosh, Young & Hockenmaier, Framing Image Description as a Ranking Task (JAIR 47, 2013)",
-    "gives": "number",
-    "paired": True,
-    "range": "[0, 1]",
-}
+INFO = MetricInfo(
+    title="Recall@K of the paired item",
+    paper="Hodosh, Young & Hockenmaier, Framing Image Description as a Ranking Task (JAIR 47, 2013)",
+    gives="number",
+    paired=True,
+    range="[0, 1]",
+)
 
 
 class Params(Base):

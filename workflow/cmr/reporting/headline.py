@@ -89,7 +89,7 @@ def _block(
     by_group: dict[str, list[Row]] = {}
     for row in rows:
         by_group.setdefault(row["group"], []).append(row)
-    lines = [_measured(groups[key], members, evidence) for key, members in by_group.items()]
+    lines = [_line(groups[key], members, evidence) for key, members in by_group.items()]
     chance = {direction(row): Cell(row["chance"]) for row in rows if row["chance"] is not None}
     if chance:
         lines.append(Line("chance", CHANCE, chance))
@@ -119,7 +119,7 @@ def direction(row: Mapping[str, str]) -> str:
     return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
 
 
-def _measured(group: Group, rows: Sequence[Row], evidence: Mapping[tuple, Evidence]) -> Line:
+def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple, Evidence]) -> Line:
     cells = {
         direction(row): Cell(row["mean"], row["std"], evidence[column_of(row), row["group"]], _bounds(row))
         for row in rows

@@ -9,6 +9,7 @@ from cmr import registry
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.params import canonical
+from cmr.paths import ITEMS
 from cmr.reporting.collect import AVERAGE, Collection, Row
 from cmr.reporting.runs import Direction, Run, identity
 
@@ -59,13 +60,13 @@ class Protocol:
         )
 
     @property
-    def measured(self) -> tuple[Group, ...]:
+    def with_headline(self) -> tuple[Group, ...]:
         """Of the groups that are shown, those that the headline metric was computed for."""
         return tuple(g for g in self.shown if self.headline_metric in g.shown.metrics["tasks"][0]["metrics"])
 
     def averages(self, rows: Iterable[Row]) -> dict[str, Row]:
         """Group → its row of the headline metric's mean over directions, with the options of the first group shown."""
-        options = self.measured[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]["params"]
+        options = self.with_headline[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]["params"]
         wanted = (self.headline_metric, options, AVERAGE)
         return {row["group"]: row for row in rows if (row["key"], row["params"], row["query"]) == wanted}
 
@@ -97,7 +98,7 @@ class Protocol:
 
     @cached_property
     def items(self) -> Items:
-        return Items.read(self.first.results / "data" / self.first.data / "items.parquet")
+        return Items.read(self.first.place(ITEMS.format(data=self.first.data)))
 
 
 def protocols(collection: Collection) -> list[Protocol]:

@@ -132,7 +132,7 @@ class Table:
         return len({id(line.quote) for line in self.lines})
 
     @property
-    def measured(self) -> int:
+    def measured_numbers(self) -> int:
         """How many of the printed numbers have a measured one beside them."""
         return len({id(line.quote) for line in self.lines if line.row is not None})
 
@@ -189,7 +189,7 @@ def compare(quotes: Sequence[Quote], protocols: Iterable[Protocol], rows: Iterab
         if quote["dataset"] in datasets or quote["paper"] in methods:
             key = tuple(quote[k] for k in ("paper", "table", "dataset", "split", "features"))
             tables.setdefault(key, []).extend(_lines(quote, groups, by_group, telling[plugin_of(quote)]))
-    return sorted((Table(tuple(lines)) for lines in tables.values()), key=lambda table: not table.measured)
+    return sorted((Table(tuple(lines)) for lines in tables.values()), key=lambda table: not table.measured_numbers)
 
 
 def _telling_keys(quotes: Iterable[Quote]) -> dict[str, set[str]]:
@@ -207,7 +207,7 @@ def _lines(
     plugin = plugin_of(quote)
     if not quote["gallery"]:
         return [Line(quote, reason="depends on the machine; see time and memory of the fits")]
-    if plugin in registry.names("methods") and registry.info("methods", plugin).provenance == "quoted":
+    if plugin in registry.names("methods") and registry.info("methods", plugin).implementation == "quoted":
         return [Line(quote, reason=f"{QUOTED}: {registry.info('methods', plugin).reason}")]
     on_data = [g for p, g in groups if _place(p.first) == (quote["dataset"], quote["split"])]
     if not on_data:

@@ -1,19 +1,24 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cmr import boundary
 from cmr.errors import UserError
-from cmr.paths import RESULTS, suffixed
+from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
 from cmr.publish import read_json
 from cmr.records import OLD, SCHEMA_VERSION
-from cmr.store import Matrix, open_hdf5, read_matrix
+from cmr.store import Rows, open_hdf5, read_matrix
+
+FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
+
+IS_RUN = re.compile(rf"(?:{RESULTS}/)?runs(?:/[A-Za-z0-9][A-Za-z0-9._@+-]*){{4}}/\d+")
 
 Direction = tuple[str, str]
 """Query modality, gallery modality."""
@@ -43,18 +48,25 @@ class Run:
     """One method with one seed on one split and inputs.
 
     ``path`` lies under the results folder: ``runs/{data}/{split}/{inputs}/{method}/{seed}``. ``digest`` marks the
-    files of an evaluation whose metrics are not the default ones.
+    files of an evaluation whose metrics are not the default ones. ``folders``: those of the user's own that links in
+    the results may lead to.
     """
 
     results: Path
     path: str
     digest: str
+    folders: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def listed(cls, results: Path, path: str, metrics_file: str) -> "Run":
-        """A run as an experiment's index lists it: with the name of its metrics, ``metrics-1a2b3c.json``."""
-        digest = metrics_file.removesuffix(".json").removeprefix("metrics").removeprefix("-")
-        return cls(results, path.removeprefix(f"{RESULTS}/"), digest)
+    def listed(cls, results: Path, path: str, metrics_file: str, folders: tuple[str, ...] = ()) -> "Run":
+        """A run as an experiment's index lists it: with the name of its metrics, ``metrics-1a2b3c.json``.
+
+        Raises ValueError for names of another form.
+        """
+        digest = re.fullmatch(r"metrics-?(.*)\.json", metrics_file)
+        if not digest or "/" in digest[1] or not IS_RUN.fullmatch(path):
+            raise ValueError(f"{path!r}, {metrics_file!r}: not the names of a run and its metrics")
+        return cls(results, path.removeprefix(f"{RESULTS}/"), digest[1], folders)
 
     @property
     def data(self) -> str:
@@ -88,7 +100,16 @@ class Run:
         return f"{self.protocol}/{self.variant}"
 
     def file(self, name: str) -> Path:
-        return self.results / self.path / suffixed(name, self.digest)
+        """Raises `UserError` for a link that leaves the results."""
+        return self.place(f"{self.path}/{suffixed(name, self.digest)}")
+
+    def place(self, path: str) -> Path:
+        """Where a path lies that a record names."""
+        return Path(inside(str(self.results), path, self.folders))
+
+    def own(self, file: Path) -> Path:
+        """A file in the results. Raises `UserError` for a link that leaves them."""
+        return boundary.within(self.results, file, self.folders)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -130,13 +151,18 @@ class Run:
 
     @property
     def fit_folders(self) -> list[Path]:
-        """The folders of its fits: the run's inputs taken as many at a time as a fit has features."""
-        inputs = self.inputs.split("+")
-        groups = combinations(inputs, len(self.fits[0]["features"]))
-        return [
-            self.results / "fits" / self.data / self.split / "+".join(group) / self.variant / str(self.seed)
-            for group in groups
-        ]
+        """The folders of its fits, in the order of their records."""
+        return [record.parent for record in self.sources(self.record, FIT_RECORDS)]
+
+    def sources(self, record: Mapping[str, Any], below: str) -> list[Path]:
+        """Of the records that one was made from, those ``below`` a folder of results, in this tree."""
+        return [self.place(path) for path in record["made_from"] if path.startswith(below)]
+
+    def features_record(self, component: str) -> Path:
+        """The record of one of the run's features, by its path component."""
+        made = [*self.fits, *(read_json(codes) for fit in self.fits for codes in self.sources(fit, CODES_RECORDS))]
+        found = [path for record in made for path in self.sources(record, FEATURES_RECORDS) if path.stem == component]
+        return found[0]
 
     @cached_property
     def tasks(self) -> dict[Direction, Task]:
@@ -150,12 +176,17 @@ class Run:
         folder = self.file("embeddings")
         return [folder] if any(folder.glob("*.h5")) else sorted(path for path in folder.iterdir() if path.is_dir())
 
-    def embeddings(self, modalities: Iterable[str]) -> dict[str, Matrix]:
+    def files_of(self, space: Path) -> dict[str, Path]:
+        """Modality → its file of embeddings."""
+        return {file.stem: self.own(file) for file in sorted(space.glob("*.h5"))}
+
+    def embeddings(self, modalities: Iterable[str]) -> dict[str, Rows]:
         """Test embeddings of ``modalities`` that can be compared."""
         wanted = list(modalities)
         for space in self.spaces:
-            if all((space / f"{modality}.h5").exists() for modality in wanted):
-                return {modality: read_matrix(space / f"{modality}.h5", "embeddings") for modality in wanted}
+            files = self.files_of(space)
+            if set(wanted) <= set(files):
+                return {modality: read_matrix(files[modality], "embeddings") for modality in wanted}
         raise UserError(f"{self.file('embeddings')}: no embeddings of {' and '.join(wanted)}; run again")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cmr.methods.base import unit_rows
 from cmr.reporting.figures import Figure, Series, name_of, short
 from cmr.reporting.protocols import Group, Protocol
 from cmr.store import read_matrix
@@ -48,10 +49,11 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
 
 def _projected(group: Group) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, dict[str, float]]:
     """Ids and coordinates (n, 2) by modality of the first common space, the shares of variance, the shares of rows."""
-    matrices = {file.stem: read_matrix(file, "embeddings") for file in sorted(group.shown.spaces[0].glob("*.h5"))}
+    files = group.shown.files_of(group.shown.spaces[0])
+    matrices = {modality: read_matrix(file, "embeddings") for modality, file in files.items()}
     kept = {m: _evenly(len(matrix.ids)) for m, matrix in matrices.items()}
     ids = {m: matrix.ids[kept[m]] for m, matrix in matrices.items()}
-    rows = {m: _unit(matrix.values[kept[m]]) for m, matrix in matrices.items()}
+    rows = {m: unit_rows(matrix.values[kept[m]].astype(float)) for m, matrix in matrices.items()}
     points, explained = principal_components(np.concatenate(list(rows.values())))
     ends = np.cumsum([len(part) for part in rows.values()])[:-1]
     coordinates = dict(zip(rows, np.split(points, ends), strict=True))
@@ -61,11 +63,6 @@ def _projected(group: Group) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
 def _evenly(n: int) -> np.ndarray:
     """At most `MAX_ROWS` of n rows, at even distances."""
     return np.unique(np.linspace(0, n - 1, min(n, MAX_ROWS)).round().astype(int))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
 
 
 def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,32 +7,31 @@ import numpy as np
 from cmr import create
 from cmr.data import TRAIN, Items, Split, View, paired
 from cmr.dictionary.base import Dictionary
-from cmr.inputs import read_features
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
-from cmr.store import Matrix, Rows, write_groups
+from cmr.row_source import CHOOSING, read_features
+from cmr.store import Rows, write_groups
 
 
 def make(result: Result, machine: Machine) -> None:
     entry, seed = result.settings["dictionary"], result.settings["seed"]
     with recording(result, machine) as made:
         items, split = Items.read(result.source("prepare").files[0]), Split.read(result.source("split").files[0])
-        matrices = read_features(result.sources("extract"), items)
-        modalities = tuple(matrices)
-        trainings = {"": split.ids(TRAIN)} | ({} if split.has_validation else {"selection/": split.selection_train})
+        trainings = {"": split.ids(TRAIN)} | ({} if split.has_validation else {CHOOSING: split.selection_train})
         groups: dict[str, Rows] = {}
-        for prefix, training in trainings.items():
-            dictionary = create.dictionary(entry, modalities, seed)
+        for group, training in trainings.items():
+            matrices = read_features(result.sources("extract"), items, group)
+            dictionary = create.dictionary(entry, tuple(matrices), seed)
             codes = encode_rows(dictionary, matrices, training)
-            groups |= {f"{prefix}{modality}": rows for modality, rows in codes.items()}
-            if not prefix:
+            groups |= {f"{group}/{modality}": rows for modality, rows in codes.items()}
+            if not group:
                 state = dictionary.state()
         attributes = {"dictionary": entry["dictionary"], "params": dict(entry["params"]), "seed": seed}
-        write_groups(result.files[0], groups, attributes | {"identity": made.origin.identity}, state)
+        write_groups(result.files[0], "features", groups, attributes | {"identity": made.origin.identity}, state)
 
 
-def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Matrix], training: set[str]) -> dict[str, Rows]:
+def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Rows], training: set[str]) -> dict[str, Rows]:
     """Fits a dictionary on the training rows; coefficients of all rows by modality, in the matrices' order."""
     everything = {modality: View(matrix.ids, matrix.values) for modality, matrix in matrices.items()}
     train = {m: view.rows(np.isin(view.ids, list(training))) for m, view in everything.items()}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from cmr import code, create, evaluation
 from cmr.data import TEST
 from cmr.directions import Embedded, each_modality_once, embed, tasks
-from cmr.inputs import RowSource
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.publish import atomic_folder
 from cmr.recording import recording
+from cmr.row_source import RowSource
 from cmr.store import write_matrix
 
 

@@ -1,13 +1,16 @@
 """The features of every item that has the extractor's modality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cmr import content, create, paths, provenance, registry
+from cmr import content, create, paths, provenance
 from cmr.data import TRAIN, Items, Split
 from cmr.errors import UserError
+from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
 from cmr.machine import Machine
 from cmr.params import canonical_hash
@@ -18,19 +21,12 @@ from cmr.recording import Recording, recording
 
 def make(result: Result, machine: Machine) -> None:
     (output,) = result.files
-    entry, items = result.settings["feature"], result.source("prepare")
-    info = registry.info("extractors", entry["extractor"])
+    entry = result.settings["feature"]
     with recording(result, machine) as made:
-        table = Items.read(items.files[0])
-        ids = table.having(entry["modality"])["id"].to_numpy(str)
-        extractor = create.extractor(entry, machine)
-        dataset = create.dataset(result.settings["data"], items.folder, machine)
-        contents = extractor.contents(dataset, table, entry["modality"])
-        hashes = _checked_hashes(contents, items.files[1], dataset.root(), made)
-        training = _training_rows(result, ids)
-        labels = table.labels(ids[training]) if info.uses_labels and training is not None else None
+        rows = _Contents.of(result, machine, made)
+        final, *choosing = [rows.task(create.extractor(entry, machine), wanted) for wanted in _trainings(result)]
         weights = [read_json(source.record)["weights"] for source in result.sources("weights")]
-        made.facts = {"weights": weights[0] if weights else {}, "resolved": {}}
+        made.facts = {"weights": weights[0] if weights else {}}
         attributes = {
             "extractor": entry["extractor"],
             "modality": entry["modality"],
@@ -39,15 +35,47 @@ def make(result: Result, machine: Machine) -> None:
             "versions": provenance.versions(),
             "identity": made.origin.identity,
         }
-        task = Task(extractor, contents, ids, training, labels, hashes)
         key = canonical_hash([made.origin.code, entry["params"], made.facts["weights"]])
-        made.facts["resolved"] = extract(task, output, attributes, paths.partial(output), key)
+        partial = paths.partial(output)
+        made.facts["resolved"] = extract(final, output, attributes, partial, key, choosing=next(iter(choosing), None))
 
 
-def _training_rows(result: Result, ids: np.ndarray) -> np.ndarray | None:
-    """A mask of the rows that a fitted extractor is fitted on; None for a fixed one."""
+def _trainings(result: Result) -> list[set[str] | None]:
+    """The ids that the extractor is fitted on: all training rows; where it learns from labels and the split has no
+    validation rows, then those without the held-out ones, for choices. None for a fixed extractor.
+    """
     splits = result.sources("split")
-    return np.isin(ids, list(Split.read(splits[0].files[0]).ids(TRAIN))) if splits else None
+    if not splits:
+        return [None]
+    split = Split.read(splits[0].files[0])
+    apart = create.learns_from_labels(result.settings["feature"]) and not split.has_validation
+    return [split.ids(TRAIN), *([split.selection_train] if apart else [])]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """The items that have the extractor's modality: table, ids, contents, and the hashes of those that are files."""
+
+    items: Items
+    ids: np.ndarray
+    contents: Sequence[Any]
+    hashes: Mapping[Path, str]
+    labelled: bool
+
+    @classmethod
+    def of(cls, result: Result, machine: Machine, made: Recording) -> "_Contents":
+        entry, prepared = result.settings["feature"], result.source("prepare")
+        items = Items.read(prepared.files[0])
+        dataset = create.dataset(result.settings["data"], prepared.folder, machine)
+        contents = create.extractor(entry, machine).contents(dataset, items, entry["modality"])
+        hashes = _checked_hashes(contents, prepared.files[1], dataset.root(), made)
+        ids = items.having(entry["modality"])["id"].to_numpy(str)
+        return cls(items, ids, contents, hashes, create.learns_from_labels(result.settings["feature"]))
+
+    def task(self, extractor: Extractor, fitted_on: set[str] | None) -> Task:
+        training = None if fitted_on is None else np.isin(self.ids, list(fitted_on))
+        labels = self.items.labels(self.ids[training]) if self.labelled and training is not None else None
+        return Task(extractor, self.contents, self.ids, training, labels, self.hashes)
 
 
 def _checked_hashes(contents: Sequence[object], listed: str, root: Path, made: Recording) -> dict[Path, str]:

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from cmr import create, paths, registry
-from cmr.inputs import RowSource
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.publish import write_table
 from cmr.recording import recording
+from cmr.row_source import RowSource
 from cmr.selection import select_and_fit
 from cmr.store import write_arrays
 

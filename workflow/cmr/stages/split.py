@@ -1,14 +1,27 @@
 """One named split of the items."""
 
+import logging
+
 from cmr import create
 from cmr.data import Items
+from cmr.datasets.splitting import separated
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
 
+log = logging.getLogger(__name__)
+
 
 def make(result: Result, machine: Machine) -> None:
-    with recording(result, machine):
-        items = result.source("prepare")
-        dataset = create.dataset(result.settings["data"], items.folder, machine)
-        dataset.split(Items.read(items.files[0]), result.settings["split"]).write(result.files[0])
+    with recording(result, machine) as made:
+        prepared = result.source("prepare")
+        items = Items.read(prepared.files[0])
+        dataset = create.dataset(result.settings["data"], prepared.folder, machine)
+        split = dataset.split(items, result.settings["split"])
+        split.write(result.files[0])
+        parts = split.table.set_index("id")["part"].reindex(items.ids, fill_value="")
+        made.facts = {"separated": separated(dataset.groups(items), parts.to_numpy(str))}
+        for pair, count in made.facts["separated"].items():
+            log.warning(
+                "%s: %d items of the second part share a picture, a text or a vector with the first", pair, count
+            )

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cmr.metrics.ranking import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
+from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
 
 
 def sort_packed(

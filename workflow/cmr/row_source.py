@@ -2,20 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from cmr.create import learns_from_labels
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, check_ids, rows_of
 from cmr.errors import UserError
 from cmr.plan import Result
-from cmr.store import Matrix, read_matrix
+from cmr.store import Rows, read_matrix
+
+CHOOSING = "selection"
+"""The group of a file of features or codes with what was made without the held-out rows."""
 
 
-def read_features(sources: Sequence[Result], items: Items) -> dict[str, Matrix]:
-    """The features of the inputs by modality, each checked against the items and its configuration."""
+def read_features(sources: Sequence[Result], items: Items, group: str = "") -> dict[str, Rows]:
+    """The features of the inputs by modality, each checked against the items and its configuration.
+
+    ``group``: `CHOOSING` for features to choose on, which differ where the extractor learned from labels.
+    """
     matrices = {}
     for source in sources:
         (file,), feature = source.files, source.settings["feature"]
-        matrix = read_matrix(file, "features")
+        matrix = read_matrix(file, "features", group if group and learns_from_labels(feature) else "/")
         check_ids(file, matrix, items.having(feature["modality"])["id"].tolist())
         written_by = matrix.attributes.get("extractor")
         if written_by != feature["extractor"]:
@@ -47,10 +53,11 @@ class RowSource:
     def training_data(self, with_labels: bool) -> TrainingData:
         """What a fit may see: training rows and held-out rows. Labels only where the method takes them.
 
-        Codes of held-out training rows are those of rows that the dictionary has not seen, as test rows will be.
+        Where the split has no validation rows, held-out rows and those to choose with are what the dictionary, or an
+        extractor that learns from labels, makes of rows that it has not seen, as test rows will be.
         """
-        final, split = self._matrices, self.split
-        choosing = final if split.has_validation or not self._codes else self._read_codes("selection/")
+        final, split = self._read(), self.split
+        choosing = final if split.has_validation else self._read(CHOOSING)
         return TrainingData(
             train=self._part(final, split.ids(TRAIN), with_labels),
             selection_train=self._part(choosing, split.selection_train, with_labels),
@@ -59,20 +66,15 @@ class RowSource:
         )
 
     def test_rows(self, with_labels: bool) -> Part:
-        return self._part(self._matrices, self.split.ids(TEST), with_labels)
+        return self._part(self._read(), self.split.ids(TEST), with_labels)
 
-    @cached_property
-    def _codes(self) -> list[Result]:
-        return self.fit.sources("encode")
-
-    @cached_property
-    def _matrices(self) -> dict[str, Matrix]:
-        return self._read_codes("") if self._codes else read_features(self.fit.sources("extract"), self.items)
-
-    def _read_codes(self, group: str) -> dict[str, Matrix]:
-        (codes,) = self._codes
+    def _read(self, group: str = "") -> dict[str, Rows]:
+        """All rows by modality: coefficients where the fit takes them, else features."""
+        codes, features = self.fit.sources("encode"), self.fit.sources("extract")
+        if not codes:
+            return read_features(features, self.items, group)
         modalities = [feature["modality"] for feature in self.fit.settings["features"]]
-        return {modality: read_matrix(codes.files[0], "features", f"{group}{modality}") for modality in modalities}
+        return {m: read_matrix(codes[0].files[0], "features", f"{group}/{m}") for m in modalities}
 
-    def _part(self, matrices: Mapping[str, Matrix], ids: set[str], with_labels: bool) -> Part:
+    def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
         return {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}

@@ -1,0 +1,202 @@
+"""Arrays in files of many formats: NumPy, SciPy, MATLAB, HDF5, torch, text, and pickles that a user trusts."""
+
+import csv
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse, load_npz
+
+from cmr.datasets import hdf5, matlab
+from cmr.datasets.delimited import decoded
+from cmr.datasets.keyed import NoKey, member
+from cmr.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
+
+CAN_EXECUTE_CODE = (
+    "holds Python objects, and loading a pickle can execute code; if you trust where it comes from, say trust: true "
+    "and give its sha256; better, convert it to arrays of numbers or strings"
+)
+MORE_THAN_TENSORS = (
+    "holds more than tensors, and loading that can execute code; save the tensors alone, or convert to .npy"
+)
+SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
+COLUMN_SEPARATORS = ("\t", ";", "|", ",")
+HDF5 = (".h5", ".hdf5", ".h5py")
+
+
+def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
+    """One array of a file. ``key``: its name, or the way to it, such as ``group/x`` in HDF5 or ``data.Y`` in MATLAB.
+
+    ``trusted``: Python objects may be loaded, which can execute code. Raises `UserError` that names the file, and the
+    keys that it has where ``key`` is none of them.
+    """
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        raise UserError(f"{file}: expected one of {', '.join(READERS)}")
+    with _errors_told(file, key):
+        array = reader(file, key, trusted)
+        return array.toarray() if issparse(array) else np.asarray(array)
+
+
+def read_ids(file: Path, key: str) -> np.ndarray | None:
+    """The ids (n,) of an array's rows where an HDF5 file has them in the same group."""
+    with _errors_told(file, key):
+        return hdf5.read_ids(file, key) if file.suffix.lower() in HDF5 else None
+
+
+@contextmanager
+def _errors_told(file: Path, key: str) -> Iterator[None]:
+    """Makes each error of a reader a `UserError` that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file") from None
+    except NoKey as error:
+        known = nearest(key, error.names)
+        several = f"holds {len(error.names)} arrays; name one as {file.name}:KEY{known}"
+        raise UserError(f"{file}: no array {key!r}{known}" if key else f"{file}: {several}") from None
+    except UserError:
+        raise
+    except Exception as error:  # there is none that a reader does not raise for some damaged file
+        raise UserError(f"{file}{':' if key else ''}{key}: cannot be read: {error}") from None
+
+
+def _read_npy(file: Path, key: str, trusted: bool) -> Any:
+    loaded = _numpy(file, lambda: np.load(file, allow_pickle=trusted))
+    if loaded.dtype == object and loaded.ndim == 0:  # what np.save makes of a dictionary
+        return _of_objects(loaded.item(), key)
+    return member({"": loaded}, key)
+
+
+def _read_npz(file: Path, key: str, trusted: bool) -> Any:
+    with np.load(file, allow_pickle=trusted) as opened:
+        if not key and set(opened) >= SPARSE_NPZ:
+            return load_npz(file)
+        return _numpy(file, lambda: member(opened, key))
+
+
+def _numpy(file: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise UserError(f"{file}: {CAN_EXECUTE_CODE}") from None
+        raise
+
+
+def _read_pickle(file: Path, key: str, trusted: bool) -> Any:
+    if not trusted:
+        raise UserError(f"{file}: {CAN_EXECUTE_CODE}")
+    with open(file, "rb") as opened:
+        return _of_objects(pickle.load(opened, encoding="latin1"), key)  # of Python 2, as those of ACMR are
+
+
+def _of_objects(loaded: Any, key: str) -> Any:
+    return member(loaded if isinstance(loaded, Mapping) else {"": loaded}, key)
+
+
+def _read_torch(file: Path, key: str, trusted: bool) -> Any:
+    """Tensors alone, whoever is trusted."""
+    import torch
+
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(f"{file}: {MORE_THAN_TENSORS}") from None
+    found = _of_objects(loaded, key)
+    if isinstance(found, list) and found and all(isinstance(row, torch.Tensor) for row in found):
+        found = torch.stack(found)
+    if not isinstance(found, torch.Tensor):
+        return found
+    dense = found.detach().to_dense() if found.layout != torch.strided else found.detach()
+    return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+
+
+def _read_text(file: Path, key: str, trusted: bool) -> Any:
+    """A matrix of numbers (n, d), or one column (n,) of numbers or, where not all of them are numbers, of texts."""
+    lines = StringIO(decoded(file).rstrip(), newline=None).read().split("\n")
+    numbers = _numbers(file, lines)
+    if numbers is None:
+        numbers = np.array(_single(file, lines), object)
+    return member({"": numbers}, key)
+
+
+def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
+    """The matrix below comments and a header; None where a cell is no number."""
+    comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    first = next((i for i, line in enumerate(lines[: comments + 2]) if _are_numbers(line)), None)
+    if first is None:
+        return None
+    separator = _separator(lines[first])
+    decimal = "," if separator and separator != "," and "," in lines[first] else "."
+    try:
+        frame = pd.read_csv(
+            StringIO("\n".join(lines[first:])), sep=separator or r"\s+", header=None, decimal=decimal,
+            skip_blank_lines=False, low_memory=False,
+        )  # fmt: skip
+    except ValueError:  # pandas' errors of parsing are ValueErrors
+        return None
+    if not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+        return None
+    header = lines[first - 1].split(separator) if first > comments else []
+    if header:
+        log.info("%s: its first line is a header: %r", file, lines[first - 1][:60])
+    return _without_index(file, frame.to_numpy(), header)
+
+
+def _separator(line: str) -> str | None:
+    return next((separator for separator in COLUMN_SEPARATORS if separator in line), None)
+
+
+def _are_numbers(line: str) -> bool:
+    separator = _separator(line)
+    text = line.replace(",", ".") if separator != "," else line  # a decimal comma
+    try:
+        return bool([float(cell) for cell in text.split(separator)])
+    except ValueError:
+        return False
+
+
+def _without_index(file: Path, values: np.ndarray, header: list[str]) -> np.ndarray:
+    """Without the column of row numbers that pandas writes under an empty name; one column as (n,)."""
+    n, columns = values.shape
+    if columns == 1:
+        return values[:, 0]
+    if n > 2 and any(np.array_equal(values[:, 0], np.arange(n) + base) for base in (0, 1)):
+        if header and header[0].strip(' "') == "":
+            log.info("%s: its first column, without a name, is the row's number and is left out", file)
+            return values[:, 1:]
+        log.warning("%s: its first column is the row's number, and is read as a feature", file)
+    return values
+
+
+def _single(file: Path, lines: list[str]) -> list[str]:
+    """One text a line. Raises ValueError for a line of several values."""
+    if file.suffix.lower() == ".txt":
+        return [line.strip() for line in lines]
+    texts = []
+    for number, cells in enumerate(csv.reader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ","), 1):
+        if len(cells) > 1:
+            raise ValueError(f"line {number} holds {len(cells)} values; expected numbers alone, or one label a line")
+        texts.append(cells[0].strip() if cells else "")
+    return texts
+
+
+READERS: dict[str, Callable[[Path, str, bool], Any]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".mat": lambda file, key, trusted: matlab.read(file, key),
+    **dict.fromkeys(HDF5, lambda file, key, trusted: hdf5.read(file, key)),
+    **dict.fromkeys((".pkl", ".pickle"), _read_pickle),
+    **dict.fromkeys((".pt", ".pth"), _read_torch),
+    **dict.fromkeys((".csv", ".tsv", ".txt"), _read_text),
+}
+"""Suffix → reader of a file, a key and whether the file is trusted."""

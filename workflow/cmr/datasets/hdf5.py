@@ -1,0 +1,54 @@
+"""Arrays in HDF5 files of anybody's."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cmr.datasets.keyed import NoKey, member
+
+OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
+IDS = "ids"
+
+
+def read(file: Path, key: str) -> np.ndarray:
+    """The array that the key names. Of a group: its features or embeddings, or the only array in it besides ids."""
+    with h5py.File(file, "r") as opened:
+        return values(_dataset(opened, key))
+
+
+def read_ids(file: Path, key: str) -> np.ndarray | None:
+    """The ids (n,) of the array's rows, where the file has them in the same group, as many as there are rows."""
+    with h5py.File(file, "r") as opened:
+        array = _dataset(opened, key)
+        ids = array.parent.get(IDS)
+        if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1 or len(ids) not in array.shape:
+            return None
+        return values(ids).astype(str)
+
+
+def _dataset(opened: h5py.File, key: str) -> h5py.Dataset:
+    node = opened.get(key or "/")
+    if isinstance(node, h5py.Dataset):
+        return node
+    if node is None:
+        raise NoKey(_names(opened))
+    held = {name: child for name, child in node.items() if isinstance(child, h5py.Dataset) and name != IDS}
+    own = [held[name] for name in OWN_NAMES if name in held]
+    if not own and len(held) != 1:
+        raise NoKey(_names(opened))
+    return own[0] if own else member(held, "")
+
+
+def _names(opened: h5py.File) -> list[str]:
+    names: list[str] = []
+    opened.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+    return names
+
+
+def values(dataset: h5py.Dataset) -> Any:
+    """All of an array that lies in its own file; texts as str. Raises ValueError where its bytes lie in other files."""
+    if dataset.external or (dataset.is_virtual and any(s.file_name != "." for s in dataset.virtual_sources())):
+        raise ValueError("its values lie in other files; copy them into one")
+    return dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]

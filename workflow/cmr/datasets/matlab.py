@@ -1,0 +1,99 @@
+"""Arrays in files of MATLAB's: version 5, or 7.3, which is HDF5 with the dimensions in reverse order.
+
+Parts of a key are separated by '/' or '.', which no name of MATLAB's holds: ``name/i`` is the i-th cell of a cell
+array, from 0, and ``data.Y`` the field of a struct.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+from scipy.io.matlab import MatlabFunction, MatlabOpaque
+from scipy.sparse import csc_array, issparse
+
+from cmr.datasets import hdf5
+from cmr.datasets.keyed import NoKey, member
+
+AN_OBJECT = "an object of MATLAB's (a string, categorical, table, …); save it as cellstr(…), or as numbers"
+
+
+def read(file: Path, key: str) -> Any:
+    """An array or a sparse matrix; texts as str, cell arrays as arrays of objects."""
+    name, *inner = re.split("[./]", key)
+    if h5py.is_hdf5(file):
+        with h5py.File(file, "r") as opened:
+            node = member({name: node for name, node in opened.items() if not name.startswith("#")}, name)
+            for part in inner:
+                node = _inside_73(node, part)
+            return _value_73(node)
+    found = scipy.io.loadmat(file, variable_names=[name] if name else None)
+    if name and name not in found:
+        raise NoKey(known for known, *_ in scipy.io.whosmat(file))
+    array = member({name: array for name, array in found.items() if not name.startswith("__")}, name)
+    for part in inner:
+        array = _inside_5(array, part)
+    if isinstance(array, MatlabOpaque | MatlabFunction):
+        raise ValueError(AN_OBJECT)
+    return array if issparse(array) else _no_struct(array, array.dtype.names or ())
+
+
+def _no_struct(array: Any, fields: Iterable[str]) -> Any:
+    names = sorted(fields)
+    if names:
+        raise ValueError(f"a struct; name one of its fields, as KEY.{names[0]}, of: {', '.join(names)}")
+    return array
+
+
+def _inside_5(array: Any, part: str) -> Any:
+    """A cell, an element of an array of structs, or the field of a struct."""
+    if part.isdigit():
+        return array.ravel(order="F")[int(part)]
+    fields = array.dtype.names or ()
+    if part not in fields:
+        raise NoKey(fields)
+    field = array[part]
+    return field.item() if array.shape and field.size == 1 else field
+
+
+def _inside_73(node: Any, part: str) -> Any:
+    if isinstance(node, h5py.Group):
+        return member(node, part)
+    if h5py.check_ref_dtype(node.dtype) is None or not part.isdigit():
+        raise NoKey([])
+    return node.file[node[()].T.ravel(order="F")[int(part)]]
+
+
+def _value_73(node: Any) -> Any:
+    kind = node.attrs.get("MATLAB_class", b"")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if "MATLAB_object_decode" in node.attrs:
+        raise ValueError(AN_OBJECT)
+    if isinstance(node, h5py.Group):
+        return _sparse_73(node) if "MATLAB_sparse" in node.attrs else _no_struct(node, node)
+    if "MATLAB_empty" in node.attrs:
+        return np.array("" if kind == "char" else [])
+    array = hdf5.values(node).T
+    if kind == "char":
+        return np.array(["".join(map(chr, row)) for row in np.atleast_2d(array)])
+    if h5py.check_ref_dtype(node.dtype) is not None:
+        cells = [_value_73(node.file[reference]) for reference in array.ravel()]
+        array = np.empty(array.shape, object)
+        array.ravel()[:] = _objects(cells)
+    return array.astype(bool) if kind == "logical" else array
+
+
+def _sparse_73(group: h5py.Group) -> csc_array:
+    data, rows, starts = (hdf5.values(group[name]) if name in group else np.empty(0) for name in ("data", "ir", "jc"))
+    return csc_array((data, rows, starts), shape=(int(group.attrs["MATLAB_sparse"]), len(starts) - 1))
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    """An array (n,) of the values, whatever they are: NumPy would make a matrix of arrays of one length."""
+    array = np.empty(len(values), object)
+    for position, value in enumerate(values):
+        array[position] = value
+    return array

@@ -1,0 +1,102 @@
+"""Which rows of a user's data can be used, and what is said of the others."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cmr.data import TRAIN
+from cmr.errors import UserError
+from cmr.publish import atomic
+
+log = logging.getLogger(__name__)
+
+NAMED = 10  # of many classes in one message
+
+
+def usable(
+    table: pd.DataFrame, problems: dict, ids: list[str], file: Path | str, strict: bool, skipped: Path
+) -> pd.DataFrame:
+    """The rows without problems (row → what is wrong).
+
+    Strict: any problem raises `UserError`. Else the bad rows are left out and listed in ``skipped`` (CSV).
+    """
+    if strict and problems:
+        row = min(problems)
+        more = f" ({len(problems) - 1} more rows have problems)" if len(problems) > 1 else ""
+        raise UserError(f"{file}: row {row}: {problems[row]}{more}; mend it, or leave such rows out with strict: false")
+    if not strict:
+        name = dict(zip(table.index, ids, strict=True))
+        rows = [(row, name[row], problems[row]) for row in sorted(problems)]
+        with atomic(skipped) as temporary:
+            pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
+        log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
+    if len(problems) == len(table):
+        raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
+    return table.drop(index=list(problems))
+
+
+def rare_classes(strata: Sequence[str], groups: Sequence[Hashable], parts: Collection[str]) -> dict[str, int]:
+    """Class → its number of distinct items, where they are fewer than the parts of a seeded split, which need one each.
+
+    As `cmr.datasets.splitting.stratified` counts: by groups, each in the class of its first item.
+    """
+    class_of: dict[Hashable, str] = {}
+    for group, name in zip(groups, strata, strict=True):
+        class_of.setdefault(group, name)
+    return {name: count for name, count in Counter(class_of.values()).items() if count < len(parts)}
+
+
+def refuse_rare(source: str, strata: Sequence[str], groups: Sequence[Hashable], parts: Collection[str]) -> None:
+    """Raises `UserError` that names all classes which are too rare for a seeded split."""
+    rare = sorted(rare_classes(strata, groups, parts).items())
+    if rare:
+        named = ", ".join(f"class {name!r} has only {_distinct(count)}" for name, count in rare[:NAMED])
+        more = f" and {len(rare) - NAMED} more classes are as rare" if len(rare) > NAMED else ""
+        raise UserError(
+            f"{source}: {named}{more}: cannot put at least one into each of {', '.join(parts)}; remove or merge such "
+            "classes, or leave their rows out with strict: false"
+        )
+
+
+def _distinct(count: int) -> str:
+    return f"{count} distinct item{'s' if count > 1 else ''}"
+
+
+def without_place(
+    rows: pd.DataFrame,
+    groups: Callable[[pd.DataFrame], Sequence[Hashable]],
+    parts: Callable[[pd.DataFrame], Iterable[str]],
+    shares: Collection[str],
+) -> dict[Any, str]:
+    """Row → why a seeded split has no place for it: its class is rare, or a label of it has no training row.
+
+    Leaving rows out changes the split, so this goes on until all of the rest have a place. ``groups`` and ``parts`` of
+    some rows: numbers of groups that stay together (n,), and names of parts (n,). ``shares``: the parts' names.
+    """
+    problems: dict[Any, str] = {}
+    while True:
+        left = rows.drop(index=list(problems))
+        if left.empty:
+            return problems
+        first = left["labels"].map(itemgetter(0))
+        rare = rare_classes(list(first), groups(left), shares)
+        found = {row: f"class {name!r} has only {_distinct(rare[name])}" for row, name in first.items() if name in rare}
+        found = found or dict(untrained(left, parts(left)))
+        if not found:
+            return problems
+        problems |= found
+
+
+def untrained(rows: pd.DataFrame, parts: Iterable[str]) -> Iterator[tuple[Any, str]]:
+    """Row → a label of it that no training row has."""
+    used = [(row, labels, part) for (row, labels), part in zip(rows["labels"].items(), parts, strict=True) if part]
+    known = {label for _, labels, part in used if part == TRAIN for label in labels}
+    for row, labels, _ in used:
+        unknown = [label for label in labels if label not in known]
+        if unknown:
+            yield row, f"label {unknown[0]!r} has no training row"

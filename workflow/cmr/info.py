@@ -1,0 +1,81 @@
+"""What a plug-in says of itself, in the constant ``INFO`` of its file."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Info(BaseModel):
+    """What every plug-in says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    paper: str = ""
+    bibtex: str = ""
+
+
+class DatasetInfo(Info):
+    """``splits``: name → what it is; the first is the default. ``files``: parameters that name files of the user's.
+
+    ``raw``: the folder of its raw files in the cache's ``datasets``, '' where it needs none. ``items`` and ``classes``
+    are for the reader, not for code.
+    """
+
+    modalities: tuple[str, ...]
+    splits: dict[str, str]
+    items: str
+    classes: str
+    licence: str
+    source: str
+    files: tuple[str, ...] = ()
+    raw: str = ""
+
+
+class ExtractorInfo(Info):
+    """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split.
+
+    ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the user's.
+    """
+
+    modality: str
+    kind: Literal["fixed", "fitted"]
+    weights: bool = False
+    files: tuple[str, ...] = ()
+    uses_labels: bool = False
+    gpu: bool = False
+
+
+class DictionaryInfo(Info):
+    modalities: Literal[1, 2, "any"]
+    stochastic: bool
+    gpu: bool = False
+
+
+class MethodInfo(Info):
+    """``implementation``: where the code is from; a quoted method cannot be run, for the ``reason``.
+
+    ``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
+
+    implementation: Literal["library", "own", "quoted"]
+    reason: str = ""
+    modalities: Literal[1, 2, "any"]
+    labels: bool
+    stochastic: bool
+    transductive: bool = False
+    gpu: bool = False
+    chooses: tuple[str, ...] = ()
+
+
+class MetricInfo(Info):
+    """``gives``: one number a query, a curve over ``x``, or one number of the whole gallery.
+
+    ``paired``: about the query's own pair in the gallery, not about labels.
+    """
+
+    gives: Literal["number", "curve", "gallery"]
+    paired: bool = False
+    range: str
+    higher_is_better: bool = True
+    x: str = ""
+    y: str = ""

@@ -1,0 +1,50 @@
+"""The configuration and the plan that records of runs lead to: enough to make them again and to find their files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cmr import boundary, config
+from cmr.machine import Machine
+from cmr.params import canonical
+from cmr.plan import Plan, RunName
+
+
+def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """As a user would write it: each entry of the runs' records once, and the experiments as they are given."""
+    fits = [fit for run in runs for fit in run["fits"]]
+    return {
+        "datasets": _distinct(fit["data"] for fit in fits),
+        "features": _distinct(feature for fit in fits for feature in fit["features"]),
+        "dictionaries": _distinct(fit["dictionary"] for fit in fits if fit["dictionary"]),
+        "metrics": _distinct(metric for run in runs for metric in run["metrics"]),
+        "experiments": list(experiments),
+    }
+
+
+def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return list({canonical(entry): entry for entry in entries}.values())
+
+
+def check_trust(run: Mapping[str, Any], machine: Machine, source: str) -> None:
+    """Raises `UserError` where the record asks for trust that the user's own configuration does not give."""
+    entries = [entry for fit in run["fits"] for entry in (fit["data"], *fit["features"])]
+    boundary.check_trust(entries, machine.trusted, source)
+
+
+def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration whose last run is the recorded one."""
+    first, features = run["fits"][0], _distinct(feature for fit in run["fits"] for feature in fit["features"])
+    experiment = {
+        "id": "recorded",
+        "data": [f"{first['data']['id']}/{first['split']}"],
+        "inputs": [[feature["id"] for feature in features]],
+        "methods": [first["method"]],
+        "seeds": first["seed"] + 1,
+    }
+    return configuration([run], [experiment])
+
+
+def plan_of(run: Mapping[str, Any], source: str) -> tuple[Plan, RunName]:
+    """The plan that a run's record leads to, and the run in it. Raises `UserError` for plug-ins not known here."""
+    plan = Plan(config.validate(configuration_of(run), source))
+    return plan, plan.runs[-1]
