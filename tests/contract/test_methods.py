@@ -1,5 +1,6 @@
 """What every method that is not quoted promises, on sixty small items. A new method file is tested without more."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from synthetic import CLASSES, create, permuted, separable, small
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
+TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by default, and are not free of their unit
 
 
 def data(name: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
@@ -179,6 +181,37 @@ def test_rows_without_a_partner_are_used_or_left_out(name):
     """Modalities of an item may be missing: the image rows then start with ten that have no text."""
     train = {"image": training(name)["image"], "text": training(name)["text"].rows(np.arange(10, 60))}
     assert np.isfinite(scores(name, fit(name, train))).all()
+
+
+@every
+@pytest.mark.parametrize("value", [0, 0.3, 1e9])
+@pytest.mark.parametrize("modalities", [("text",), ("image", "text")])
+def test_features_that_are_the_same_in_all_rows_are_an_error(name, value, modalities):
+    train = dict(training(name))
+    for modality in modalities:
+        constant = np.full_like(train[modality].features, value)
+        constant[::2] = np.nextafter(constant[::2], np.float32(np.inf)) if value else 0
+        train[modality] = replace(train[modality], features=constant)
+    with pytest.raises(UserError, match=r"features of all 60 training rows are the same"):
+        fit(name, train)
+
+
+@every
+def test_the_unit_of_the_features_does_not_matter(name, monkeypatch, caplog):
+    """But to methods that take features as they are: these say so."""
+
+    def in_units(wanted: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
+        part = separable(modalities=modalities, seed=seed, aligned=wanted in TAKES_ALIGNED)
+        return {m: replace(view, features=view.features * np.float32(1e-15)) for m, view in part.items()}
+
+    relevance = held_back(name)["image"].labels @ held_back(name)["text"].labels.T > 0
+    expected = mean_average_precision(scores(name, fitted(name)), relevance)
+    monkeypatch.setitem(globals(), "data", in_units)
+    found = mean_average_precision(scores(name, fit(name)), relevance)
+    if name in TAKES_UNITS:
+        assert "features of up to 1e-14 are taken as they are" in caplog.text
+    else:
+        assert found == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("name", QUOTED)

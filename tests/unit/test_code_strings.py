@@ -42,7 +42,7 @@ def f():
 
 
 def bare(source):
-    return code.bare(source, ast.parse(source))
+    return code.bare(source, ast.walk(ast.parse(source)))
 
 
 def test_strings_of_several_lines_stand_as_they_are():

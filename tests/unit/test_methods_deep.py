@@ -166,6 +166,9 @@ def test_cdpae_compares_by_the_nearest_training_codes():
     ours = method.similarity("image", embedded["image"], "text", embedded["text"])
     assert np.allclose(ours, expected, atol=1e-6)
     assert np.allclose(method.similarity("text", embedded["text"], "image", embedded["image"]), expected.T, atol=1e-6)
+    loaded = create("cdpae", hidden=6, compare="neighbours", neighbours=5)
+    loaded.load_state(method.state())
+    assert np.array_equal(loaded.similarity("image", embedded["image"], "text", embedded["text"]), ours)
 
 
 def test_cdpae_masks_the_same_columns_in_all_rows():

@@ -37,6 +37,20 @@ def test_scaling_modes_by_hand():
     assert np.array_equal(Scaling.fit(rows, "none")(rows), rows)
 
 
+@pytest.mark.parametrize("mode", ["standardise", "centre"])
+@pytest.mark.parametrize("factor", [1e-30, 1e-15, 1e15])
+def test_scaled_features_have_no_unit(mode, factor):
+    rows = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32) + 3
+    scaled = rows * np.float32(factor)
+    np.testing.assert_allclose(Scaling.fit(scaled, mode)(scaled), Scaling.fit(rows, mode)(rows), atol=1e-5)
+
+
+def test_a_ridge_that_is_lost_beside_the_features_is_told():
+    rows = 3e7 + np.random.default_rng(0).standard_normal((60, 12))
+    with pytest.raises(UserError, match=r"ridge of 0\.02 is lost beside features of up to 3e\+07"):
+        ridge(rows, rows[:, :2], 0.02)
+
+
 def test_scaling_is_of_the_training_rows():
     train = np.array([[0.0], [2.0]], np.float32)
     assert np.allclose(Scaling.fit(train)(np.array([[5.0]], np.float32)), 4)

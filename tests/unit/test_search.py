@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 from PIL import Image
 
 from cmr import cli, code, create, paths, registry, store
@@ -80,6 +81,7 @@ def project(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         write_data(root)
+        Path("config.yaml").write_text(yaml.safe_dump(CONFIG | {"cache": "cache", "device": "cpu"}))
         made = Project(root, CONFIG)
         for run in made.results("evaluate"):
             made.make(run)

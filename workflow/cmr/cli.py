@@ -209,7 +209,8 @@ def search_run(options: argparse.Namespace) -> None:
         raise UserError("--text is empty")
     from cmr import search
 
-    run, machine = search.find(options.folder), machine_settings(options.config)
+    machine = machine_settings(options.config)
+    run = search.find(options.folder, machine.folders)
     modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
     answers = search.search(run, modality, query, options.k, machine)
     print(search.table(answers))
@@ -222,13 +223,15 @@ def make_again(options: argparse.Namespace) -> None:
     from cmr.rerun import described, rerun
     from cmr.search import find
 
-    comparison = rerun(find(options.folder), options.directory, machine_settings(options.config))
+    machine = machine_settings(options.config)
+    comparison = rerun(find(options.folder, machine.folders), options.directory, machine)
     print(described(comparison))
     sys.exit(1 if comparison.differing else 0)
 
 
 def machine_settings(config_files: Sequence[str]) -> "Machine":
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
+    from cmr.boundary import trusted_by
     from cmr.config import Config, data_base, read
     from cmr.machine import Machine
 
@@ -240,7 +243,7 @@ def machine_settings(config_files: Sequence[str]) -> "Machine":
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files))
+    return Machine(**settings, base=data_base(files), trusted=trusted_by(merged), configured=bool(files))
 
 
 def verify_results(options: argparse.Namespace) -> None:
@@ -269,12 +272,14 @@ def accept_results(options: argparse.Namespace) -> None:
 def prune_results(options: argparse.Namespace) -> None:
     from cmr.sharing import prune
 
-    found = prune(options.results, options.config, options.yes)
+    pruned = prune(options.results, options.config, options.yes)
+    found = pruned.found
     if options.json:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])
         return
     for item in found:
         print(f"{item.size / 1e6:10.1f} MB  {item.path}")
+    print(f"kept: what is needed for {', '.join(pruned.kept_for) or 'nothing'}")
     done = "removed" if options.yes else "no experiment refers to; --yes removes it"
     print(f"{sum(item.size for item in found) / 1e6:10.1f} MB  {done if found else 'nothing to remove'}")
 

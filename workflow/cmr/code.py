@@ -17,6 +17,7 @@ PACKAGE = registry.PACKAGE
 
 LEFT_OUT = {
     "cmr": "the version, and nothing else",
+    "cmr.boundary": "refuses what must not be read; what it lets through stays as it is",
     "cmr.cluster": "what a SLURM cluster is told; no stage imports it for a figure",
     "cmr.code": "computes these hashes",
     "cmr.config": "checks what the user wrote; the checked entries are part of a result's identity themselves",

@@ -9,11 +9,8 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.publish import read_json
 
-Entry = Mapping[str, Any]
-"""A configured plug-in as a dictionary: id, the plug-in's name under its kind's key, params."""
 
-
-def dataset(entry: Entry, folder: str | Path, machine: Machine) -> Any:
+def dataset(entry: Mapping[str, Any], folder: str | Path, machine: Machine) -> Any:
     """``folder``: that of the data set's results, `cmr.paths.DATA`."""
     params = registry.params("datasets", entry["dataset"], entry["params"])
     root = Path(machine.data_root) if machine.data_root else None
@@ -21,7 +18,7 @@ def dataset(entry: Entry, folder: str | Path, machine: Machine) -> Any:
     return plugin(params, Path(folder), Path(machine.cache), Path(machine.base), root)
 
 
-def extractor(entry: Entry, machine: Machine) -> Any:
+def extractor(entry: Mapping[str, Any], machine: Machine) -> Any:
     """On the device that the machine offers, where the plug-in can use one. Files of the user's own are located."""
     info = registry.info("extractors", entry["extractor"])
     params = registry.params("extractors", entry["extractor"], entry["params"])
@@ -39,18 +36,18 @@ def _device(info: Any, machine: Machine) -> str:
     return resolve(machine.device)
 
 
-def learns_from_labels(feature: Entry) -> bool:
+def learns_from_labels(feature: Mapping[str, Any]) -> bool:
     """Whether features are of an extractor that has seen the labels of the rows that it was fitted on."""
     return registry.info("extractors", feature["extractor"]).uses_labels
 
 
-def dictionary(entry: Entry, modalities: tuple[str, ...], seed: int) -> Any:
+def dictionary(entry: Mapping[str, Any], modalities: tuple[str, ...], seed: int) -> Any:
     params = registry.params("dictionaries", entry["dictionary"], entry["params"])
     return registry.load("dictionaries", entry["dictionary"])(params, modalities, seed)
 
 
 def methods(
-    configuration: Entry, modalities: tuple[str, ...], machine: Machine, partial: Path
+    configuration: Mapping[str, Any], modalities: tuple[str, ...], machine: Machine, partial: Path
 ) -> Callable[[dict[str, Any], str], Any]:
     """Makes an unfitted method, with some parameters changed; it resumes from ``partial``/``name``.pt.
 

@@ -34,6 +34,7 @@ from cmr.store import TEXT, new_hdf5, set_attributes
 
 SCORES_AT_ONCE = 2**24
 PRODUCTS_AT_ONCE = 2**20
+ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 
 ScoreBlock = Callable[[slice], Any]
 """Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
@@ -349,8 +350,9 @@ def mean_average_precisions(
     gallery_labels: np.ndarray,
     cuts: Sequence[int | None] = (None,),
     threads: int | None = None,
+    ties: Sequence[Ties] = ("fixed",),
 ) -> dict[Ties, list[float]]:
-    """mAP at each cut (None: all results) of one direction, by how ties are resolved, and nothing else.
+    """mAP at each cut (None: all results) of one direction, by each way to resolve ties, and nothing else.
 
     Labels as `shared_labels` takes them.
     """
@@ -359,14 +361,14 @@ def mean_average_precisions(
     def work(rows: slice, scores: Any) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
         ranking = rank(scores, relevance, top=0)
-        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ways))
+        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
         open_ = np.flatnonzero(ranking.tied)
-        for way, ties in enumerate(ways[1:] if len(open_) else (), 1):
-            again = rank(scores[open_], relevance[open_], top=0, ties=ties)
-            found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
+        for way, name in enumerate(ties):
+            if name != "fixed" and len(open_):
+                again = rank(scores[open_], relevance[open_], top=0, ties=name)
+                found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
         return found
 
-    ways: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
     means = np.concatenate(blocks, axis=2).mean(axis=2)
-    return {ties: means[way].tolist() for way, ties in enumerate(ways)}
+    return {name: means[way].tolist() for way, name in enumerate(ties)}

@@ -10,7 +10,9 @@ from cmr.records import Project
 @dataclass(frozen=True)
 class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
-    against. ``data_root``: the one folder that absolute ones may lie in. ``project``: the code that runs.
+    against. ``data_root``: the one folder that absolute ones may lie in. ``project``: the code that runs. ``trusted``:
+    the entries whose files the user trusts, by `cmr.boundary.trusted_by`. ``configured``: whether a configuration of
+    the user's says all this.
     """
 
     cache: str = ".cache"
@@ -18,11 +20,18 @@ class Machine:
     base: str = "."
     data_root: str | None = None
     threads: int = 1
+    trusted: tuple[str, ...] = ()
+    configured: bool = True
     project: Project = field(default=Project(version=""))
 
     def located(self, own_file: str) -> str:
         """Where a file lies that the configuration names."""
         return os.path.join(self.base, own_file)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The user's own folders, which results may refer to."""
+        return tuple(folder for folder in (self.base, self.cache, self.data_root) if folder and self.configured)
 
     def anchored(self, folder: str | Path) -> str:
         """A folder of pictures, as a record may hold it: relative to what is known on every machine.

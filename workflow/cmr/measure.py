@@ -11,7 +11,7 @@ import numpy as np
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells
 from cmr.errors import UserError
-from cmr.evaluation import mean_average_precisions, scorer
+from cmr.evaluation import ALL_TIES, mean_average_precisions, scorer
 from cmr.store import open_hdf5
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def metrics_of_files(
         row = int(np.flatnonzero(first_ids != second_ids)[0])
         raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
     forward, backward = (
-        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads)
+        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads, ALL_TIES)
         for x, y in ((first, second), (second, first))
     )
     found = {
@@ -64,10 +64,9 @@ def metrics_of_files(
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The matrix (n, d), float32 or float64 as stored, and the ids (n,) where the file has them.
 
-    Each row is multiplied by a power of two that brings its largest value near 1: cosines are the same, and lengths
-    neither vanish nor overflow.
-    ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Raises `UserError` that names the file
-    for what is no finite matrix of numbers.
+    ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Each row is multiplied by a power of two
+    that brings its largest value near 1: cosines are the same, and lengths neither vanish nor overflow. Raises
+    `UserError` that names the file for what is no finite matrix of numbers.
     """
     path, ids = Path(path), None
     if path.suffix == ".npy":

@@ -1,6 +1,9 @@
 """The one module that knows where a result lies. All paths are relative to the folder Snakemake runs in."""
 
 import re
+from collections.abc import Iterable
+
+from cmr import boundary
 
 RESULTS = "results"
 DIGEST = "(?:-[0-9a-f]{6})?"
@@ -69,6 +72,14 @@ def suffixed(name: str, digest: str) -> str:
     return f"{stem}-{digest}{dot}{ending}"
 
 
-def inside(results: str, path: str) -> str:
-    """A path as results name it, in a tree that may lie elsewhere."""
-    return f"{results}/{path.removeprefix(f'{RESULTS}/')}"
+def inside(results: str, path: str, folders: Iterable[str] = ()) -> str:
+    """A path as results name it, in a tree that may lie elsewhere. Raises `UserError` for one that leaves the tree, by
+    its name or by a link, unless the link leads to one of the user's own ``folders``.
+    """
+    return str(boundary.within(results, lexically_inside(results, path), folders))
+
+
+def lexically_inside(results: str, path: str) -> str:
+    """As `inside`, but for the name alone."""
+    name = path.removeprefix(f"{RESULTS}/") if isinstance(path, str) else path
+    return str(boundary.named(results, name))

@@ -44,7 +44,7 @@ class Result:
     own_files: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> list[str]:
+    def input_files(self) -> list[str]:
         """All files that the job may read of other results."""
         return [file for source in self.made_from for file in (*source.files, source.record)]
 

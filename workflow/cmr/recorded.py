@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cmr import config
+from cmr import boundary, config
+from cmr.machine import Machine
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
 
-Entry = Mapping[str, Any]
 
-
-def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Entry]) -> dict[str, Any]:
+def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """As a user would write it: each entry of the runs' records once, and the experiments as they are given."""
     fits = [fit for run in runs for fit in run["fits"]]
     return {
@@ -22,8 +21,14 @@ def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Entry
     }
 
 
-def _distinct(entries: Iterable[Entry]) -> list[Entry]:
+def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({canonical(entry): entry for entry in entries}.values())
+
+
+def check_trust(run: Mapping[str, Any], machine: Machine, source: str) -> None:
+    """Raises `UserError` where the record asks for trust that the user's own configuration does not give."""
+    entries = [entry for fit in run["fits"] for entry in (fit["data"], *fit["features"])]
+    boundary.check_trust(entries, machine.trusted, source)
 
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:

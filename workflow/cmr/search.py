@@ -21,7 +21,8 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic, read_json
-from cmr.reporting.gallery import thumbnail
+from cmr.recorded import check_trust
+from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,8 @@ class Answer:
     hits: tuple[Hit, ...]
 
 
-def find(folder: Path) -> Run:
-    """The finished run in a folder. Raises `UserError` where there is none."""
+def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
+    """The finished run in a folder. Raises `UserError` where there is none. ``folders``: see `Run`."""
     place = Path(os.path.abspath(folder))
     if len(place.parts) < 7 or place.parents[4].name != "runs" or not place.name.isdigit():
         raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
@@ -62,7 +63,7 @@ def find(folder: Path) -> Run:
     if not records:
         raise UserError(f"{folder}: the run is not finished, it has no run.json; run `snakemake metrics` first")
     digest = records[-1].stem.partition("-")[2]
-    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest)
+    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest, folders)
 
 
 def _why_never(method: str) -> str:
@@ -79,7 +80,8 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
-    items = Items.read(run.results / "data" / run.data / "items.parquet")
+    check_trust(run.record, machine, str(run.file("run.json")))
+    items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
     if modality not in component:
         raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(component)}")
@@ -104,7 +106,7 @@ def _features(run: Run, modality: str, component: str, content: str | Path, mach
     if name == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
     place = run.features_record(component)
-    file, record = place.with_suffix(".h5"), read_json(place)
+    file, record = run.own(place.with_suffix(".h5")), read_json(place)
     state = store.read_state(file)
     expected = record["weights"].get("sha256")
     extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
@@ -130,6 +132,8 @@ def _answer(
     folder, record = run.fit_folders[number], run.fits[number]
     if not (folder / "fit.json").exists():
         raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
+    for file in ("fit.json", "model.safetensors"):
+        run.own(folder / file)
     method, _ = create.fitted_method(folder, machine)
     _warn_of_other_code(record, record["method"]["method"])
     if record["dictionary"]:
@@ -137,7 +141,7 @@ def _answer(
     embedded = np.asarray(method.embed(modality, features), np.float32)
     space = run.file("embeddings")
     inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
-    stored = store.read_matrix(inner / f"{gallery}.h5", "embeddings")
+    stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
@@ -155,7 +159,7 @@ def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray
     """The query's coefficients, by the dictionary that the fit took its own from."""
     (recorded,) = run.sources(record, CODES_RECORDS)
     dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
-    dictionary.load_state(store.read_state(recorded.with_suffix(".h5")))
+    dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
     return dictionary.transform(modality, features)
 
 
@@ -211,8 +215,9 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
         root = create.dataset(run.fits[0]["data"], str(folder), machine).root()
     except UserError as error:
         raise UserError(f"{error}; --config names the configuration that the run was made with") from None
+    catalogue = Catalogue(Items.read(run.place(paths.ITEMS.format(data=run.data))), root, run.results, machine.folders)
     shown = [
-        (a, [(hit, thumbnail(root / hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
+        (a, [(hit, catalogue.thumbnail(hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
     ]
     picture = thumbnail(query) if isinstance(query, Path) else None
     title = f"{identity(run.variant)} on {run.data}, {run.inputs}, seed {run.seed}"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cmr import code, config, content, paths, provenance, records
+from cmr import boundary, code, config, content, job, paths, provenance, records
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -72,7 +72,7 @@ class _Checker:
             return [Finding(kind, str(file), text.removeprefix(f"{file}: "))]
         except FileNotFoundError as error:
             return [Finding("missing", str(error.filename), f"needed by {file}")]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             return [Finding("damaged", str(file), f"not a run's record: {error!r}")]
 
     def run(self, file: Path) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ class _Checker:
         yield from self.told(file, lambda: self.of(result, file))
 
     def place(self, path: str) -> Path:
-        return Path(paths.inside(str(self.results), path))
+        return Path(paths.inside(str(self.results), path, self.machine.folders))
 
     def of(self, result: Result, file: Path) -> Iterator[Finding]:
         record = records.read(file)
@@ -175,23 +175,55 @@ class Unreferenced:
     size: int
 
 
-def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = False) -> list[Unreferenced]:
+@dataclass(frozen=True)
+class Pruned:
+    """``found``: what was found; ``kept_for``: the configurations whose results were kept, in words."""
+
+    found: list[Unreferenced]
+    kept_for: list[str]
+
+
+def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = False) -> Pruned:
     """What neither an experiment in the tree nor one of the configurations refers to; removed where ``remove``.
 
-    Raises `UserError` while Snakemake has locked the folder, and where a run's plug-ins are not known here.
+    Links are never followed: one that nothing refers to is removed itself, and what lies behind others stays. Where a
+    run with ``--configfile`` was interrupted, what it had made is kept. Raises `UserError` while Snakemake works in the
+    folder, and where a run's plug-ins are not known here.
     """
     results = Path(results)
     if not results.is_dir():
         raise UserError(f"{results}: no such folder")
-    locks = list((results.absolute().parent / ".snakemake" / "locks").glob("*"))
+    projects = {results.absolute().parent, results.resolve().parent}
+    locks = [lock for project in projects for lock in (project / ".snakemake" / "locks").glob("*")]
+    locks += [results] if boundary.is_in_use(results) else []
     if remove and locks:
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
-    plans = [Plan(config.load(file)) for file in configs] + list(_recorded_plans(results))
-    kept = {path for plan in plans for path in referred(plan)}
+    given = {str(file): Plan(config.load(file)) for file in configs}
+    begun = dict(_unfinished(results, projects))
+    recorded = list(_recorded_plans(results))
+    kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
     found = list(_without(results, {_place(results, path) for path in kept}))
     for item in found if remove else ():
-        shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
-    return found
+        is_folder = item.path.is_dir() and not item.path.is_symlink()
+        shutil.rmtree(item.path) if is_folder else item.path.unlink()
+    unfinished = [
+        f"{file} (interrupted; delete it to let go of {', '.join(plan.runs_of)})" for file, plan in begun.items()
+    ]
+    indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
+    return Pruned(found, [*given, *unfinished, *indices])
+
+
+def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
+    """File → the plan that `snakemake` wrote when it began, of those that began a run and did not make all of theirs."""
+    for file in sorted(file for project in projects for file in (project / job.FOLDER).glob("*.json")):
+        try:
+            plan, _ = job.read(str(file), 1)
+        except (UserError, ValueError, LookupError, TypeError):  # of another version, whose results are none of ours
+            continue
+        there = [_place(results, plan.run(run).record).exists() for run in plan.runs]
+        begun = any(_place(results, fit.record).exists() for run in plan.runs for fit in plan.run(run).sources("fit"))
+        if begun and not all(there):
+            yield str(file), plan
 
 
 def _recorded_plans(results: Path) -> Iterator[Plan]:
@@ -210,7 +242,8 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
 
 
 def _place(results: Path, path: str) -> Path:
-    return Path(paths.inside(str(results), path))
+    """By names alone: what a link points to is not ours to ask for."""
+    return Path(paths.lexically_inside(str(results), path))
 
 
 def referred(plan: Plan) -> Iterator[str]:
@@ -227,7 +260,7 @@ def _without(results: Path, kept: set[Path]) -> Iterator[Unreferenced]:
     above = {parent for path in needed for parent in path.parents}
 
     def search(path: Path) -> Iterator[Unreferenced]:
-        if path in needed:
+        if path in needed or (path in above and path.is_symlink()):
             return
         if path in above and path.is_dir():
             for inner in sorted(path.iterdir()):
@@ -236,10 +269,11 @@ def _without(results: Path, kept: set[Path]) -> Iterator[Unreferenced]:
             yield Unreferenced(path, _size(path))
 
     for stage in (*STAGES, *(f".partial/{stage}" for stage in STAGES)):
-        for path in sorted((results / stage).glob("*")):
+        for path in sorted((results / stage).glob("*")) if not (results / stage).is_symlink() else ():
             yield from search(path)
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    if path.is_symlink() or path.is_file():
+        return path.lstat().st_size
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())

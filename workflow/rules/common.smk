@@ -2,6 +2,7 @@
 import math
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 HERE = Path(workflow.basedir)
 sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
-from cmr import cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
+from cmr import boundary, cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -49,10 +50,16 @@ JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {thr
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
 if not workflow.remote_exec:
-    STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+    try:
+        STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+    except UserError as error:
+        raise WorkflowError(str(error))
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)
+
+
+WORKING = ExitStack()  # left when Snakemake ends
 
 
 def start():
@@ -60,6 +67,8 @@ def start():
     snakemake_internals.lift_rate_limit(workflow)
     try:
         cluster.check_writable(paths.RESULTS)
+        os.makedirs(paths.RESULTS, exist_ok=True)
+        WORKING.enter_context(boundary.in_use(paths.RESULTS))
         if on_cluster():
             cluster.preflight(SITE, SITE_FILE)
             os.environ.update(SITE.environment)  # sbatch hands it on to the jobs
@@ -101,7 +110,7 @@ wildcard_constraints:
 
 def inputs_of(stage):
     """The input of a rule: all files that its job may read of other results."""
-    return lambda wildcards: PLAN.result(stage, wildcards).inputs
+    return lambda wildcards: PLAN.result(stage, wildcards).input_files
 
 
 def gpus(info):

@@ -7,7 +7,7 @@ localrules:
 
 rule page:
     input:
-        PLAN.report().inputs,
+        PLAN.report().input_files,
     output:
         page=report(f"{PLAN.report_folder}/index.html", caption="../report/page.rst", category="Results"),
         figures=directory(f"{PLAN.report_folder}/figures"),

@@ -8,18 +8,21 @@ from cmr.data import Part, View, paired
 from cmr.errors import UserError
 from cmr.info import MethodInfo
 
+COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
+
 
 def training_views(info: MethodInfo, modalities: Sequence[str], train: Part, pairs: bool = True) -> list[View]:
     """The training rows of each modality, in order, checked against the method's ``INFO``.
 
     With ``pairs``, row i of every view is the same item; otherwise each modality has all of its own rows.
-    Raises `UserError` for a number of modalities that the method cannot take and, where it needs labels, for
-    missing labels and for rows of one class only.
+    Raises `UserError` for a number of modalities that the method cannot take, for features that are the same in all
+    rows and, where it needs labels, for missing labels and for rows of one class only.
     """
     check_modalities(info, modalities)
     views = paired(train, modalities) if pairs else [train[m] for m in modalities]
-    if info.labels:
-        for modality, view in zip(modalities, views, strict=True):
+    for modality, view in zip(modalities, views, strict=True):
+        check_features(info, modality, view.features)
+        if info.labels:
             check_labels(info, modality, view.labels)
     return views
 
@@ -39,6 +42,22 @@ def check_modalities(info: MethodInfo, modalities: Sequence[str]) -> None:
             f"{info.title}: fitted on {wanted} at a time, given {given} ({', '.join(modalities)}); "
             f"give its inputs {takes if takes != 'any' else 'at least 2'} at a time"
         )
+
+
+def check_features(info: MethodInfo, modality: str, features: np.ndarray) -> None:
+    """Raises `UserError` where several rows have the same features (n, d), up to rounding."""
+    blocks = (features[:, start : start + COLUMNS_AT_ONCE] for start in range(0, features.shape[1], COLUMNS_AT_ONCE))
+    if len(features) > 1 and all(map(_is_constant, blocks)):
+        raise UserError(
+            f"{info.title}: the {modality} features of all {len(features)} training rows are the same, so nothing "
+            "can be learned from them; check the file or the extractor, and subtract an offset that float32 cannot hold"
+        )
+
+
+def _is_constant(columns: np.ndarray) -> bool:
+    """Whether no column of (n, k) deviates from its mean by more than a float32 is rounded by."""
+    deviation, mean = columns.std(axis=0, dtype=np.float64), columns.mean(axis=0, dtype=np.float64)
+    return bool((deviation <= np.finfo(np.float32).eps * np.abs(mean)).all())
 
 
 def check_labels(info: MethodInfo, modality: str, labels: np.ndarray | None) -> None:

@@ -21,6 +21,7 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History, Method, unit_rows
 from cmr.methods.checks import training_views
 from cmr.methods.linear import ridge
+from cmr.methods.scaling import warn_of_size
 from cmr.params import Params as BaseParams
 
 INFO = MethodInfo(
@@ -51,7 +52,10 @@ class CoupledProjections(Method):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        first, second = (v.features.astype(np.float64) for v in training_views(INFO, self.modalities, train))
+        views = training_views(INFO, self.modalities, train)
+        for modality, view in zip(self.modalities, views, strict=True):
+            warn_of_size(modality, view.features)
+        first, second = (view.features.astype(np.float64) for view in views)
         penalty = self.params.ridge / len(first)
         maps = ridge(first, second, penalty), ridge(second, first, penalty)
         self.projections = dict(zip(self.modalities, maps, strict=True))

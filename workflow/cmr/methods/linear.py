@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from cmr.errors import UserError
 from cmr.methods.base import Method
 from cmr.methods.scaling import Scaling, fit_each
 
@@ -66,11 +67,20 @@ def back(basis: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
 
 
 def ridge(features: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
-    """W (d, k) that minimises ‖XW − Y‖²/n + penalty·‖W‖², through the smaller of XᵀX and XXᵀ."""
+    """W (d, k) that minimises ‖XW − Y‖²/n + penalty·‖W‖², through the smaller of XᵀX and XXᵀ.
+
+    Raises `UserError` where the penalty is lost beside features as large as these.
+    """
     n, d = features.shape
     gram = features.T @ features if d <= n else features @ features.T
     gram[np.diag_indices_from(gram)] += penalty * n
-    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    try:
+        factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    except scipy.linalg.LinAlgError:
+        raise UserError(
+            f"a ridge of {penalty:.1g} is lost beside features of up to {np.abs(features).max():.1g}; "
+            "raise it, or scale the features"
+        ) from None
     if d <= n:
         return scipy.linalg.cho_solve(factor, features.T @ targets, check_finite=False)
     return features.T @ scipy.linalg.cho_solve(factor, targets, check_finite=False)

@@ -1,11 +1,15 @@
 """Scaling of features, fitted on the training rows and kept with a method's state."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+log = logging.getLogger(__name__)
+
 STANDARDISE, CENTRE, NONE = "standardise", "centre", "none"
+USUAL_SIZES = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Scaling:
             return cls(np.zeros(d), np.ones(d))
         mean = features.mean(axis=0, dtype=np.float64)
         deviation = features.std(axis=0, dtype=np.float64)
-        deviation[deviation < 1e-6 * np.abs(mean) + 1e-12] = 0  # float32 rounding of a constant is no variance
+        deviation[deviation < 1e-6 * np.abs(mean)] = 0  # float32 rounding of a constant is no variance
         if mode == CENTRE:
             deviation = np.full(d, np.sqrt(np.mean(deviation**2)))
         return cls(mean, np.where(deviation > 0, deviation, 1))
@@ -46,4 +50,18 @@ class Scaling:
 
 def fit_each(modalities: Iterable[str], features: Iterable[np.ndarray], mode: str) -> dict[str, Scaling]:
     """A scaling of each modality, fitted on its training rows."""
-    return {m: Scaling.fit(x, mode) for m, x in zip(modalities, features, strict=True)}
+    scalings = {}
+    for modality, rows in zip(modalities, features, strict=True):
+        scalings[modality] = Scaling.fit(rows, mode)
+        if mode == NONE:
+            warn_of_size(modality, rows)
+    return scalings
+
+
+def warn_of_size(modality: str, features: np.ndarray) -> None:
+    """A line in the log where features (n, d) that a method takes as they are are far from 1."""
+    size = float(np.abs(features).max(initial=0))
+    if not USUAL_SIZES[0] < size < USUAL_SIZES[1]:
+        log.warning(
+            "%s: features of up to %.0e are taken as they are; a method may learn nothing from them", modality, size
+        )

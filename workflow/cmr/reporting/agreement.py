@@ -4,7 +4,6 @@ Where a tree holds others too, after an edit or a merge, the runs of what is her
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cmr import code, paths, provenance, records
@@ -36,12 +35,12 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 def separated_notes(runs: Iterable[Run]) -> list[str]:
     """A line for each split whose parts share contents: a picture, a text or a vector in training and in test."""
     found = []
-    for data, split, results in dict.fromkeys((run.data, run.split, run.results) for run in runs):
-        record = Path(paths.inside(str(results), paths.RECORDS["split"].format(data=data, split=split)))
+    for run in {(run.data, run.split): run for run in runs}.values():
+        record = run.place(paths.RECORDS["split"].format(data=run.data, split=run.split))
         for pair, count in (read_json(record) if record.exists() else {}).get("separated", {}).items():
             first, second = pair.split(", ")
             what = "share a picture, a text or a vector with"
-            found.append(f"{data}, {split}: {count} {second} items {what} {first} items")
+            found.append(f"{run.data}, {run.split}: {count} {second} items {what} {first} items")
     return found
 
 
@@ -71,7 +70,7 @@ def _data(run: Run) -> list[str]:
 
 
 def _data_here(run: Run) -> list[str | None]:
-    return [records.recorded_identity(paths.inside(str(run.results), path)) for path in _data_paths(run)]
+    return [records.recorded_identity(run.place(path)) for path in _data_paths(run)]
 
 
 def _chosen(
@@ -138,7 +137,7 @@ def _features(run: Run, fit: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _features_here(run: Run, fit: Mapping[str, Any]) -> tuple[str, ...]:
-    here = ((path, records.recorded_identity(paths.inside(str(run.results), path))) for path in fit["made_from"])
+    here = ((path, records.recorded_identity(run.place(path))) for path in fit["made_from"])
     return tuple(sorted(_of_inputs(run, ((path, identity or "") for path, identity in here))))
 
 
@@ -147,7 +146,7 @@ def _of_inputs(run: Run, made_from: Iterable[tuple[str, str]]) -> Iterator[str]:
         if not path.startswith(paths.CODES.partition("{")[0]):
             yield identity
             continue
-        place = Path(paths.inside(str(run.results), path))
+        place = run.place(path)
         codes = read_json(place) if place.exists() else {}
         same = codes.get("identity") == identity
         yield " ".join([codes["code"], *codes["made_from"].values()]) if same else identity

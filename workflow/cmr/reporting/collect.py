@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from cmr import boundary
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.publish import read_json
@@ -83,8 +84,12 @@ class Collection:
         return rows
 
 
-def load(results: str | Path, experiments: Iterable[str | Path] | None = None) -> Collection:
+def load(
+    results: str | Path, experiments: Iterable[str | Path] | None = None, folders: tuple[str, ...] = ()
+) -> Collection:
     """Reads experiment index files, by default all of ``results/experiments``, and finds their runs.
+
+    ``folders``: those of the user's own that links in the results may lead to.
 
     Raises `UserError` where there is no experiment, or an index is missing or damaged.
     """
@@ -95,7 +100,7 @@ def load(results: str | Path, experiments: Iterable[str | Path] | None = None) -
     indices: dict[str, list[Index]] = defaultdict(list)
     runs: dict[Run, Run] = {}
     for file in files:
-        name, index = _read_index(results, file)
+        name, index = _read_index(results, file, folders)
         kept = tuple(runs.setdefault(run, run) for run in index.runs)  # one object a run, so that it is read once
         indices[name].append(Index(index.name, index.configuration, kept))
     with _damage_told(results, "results of this version"):
@@ -112,16 +117,16 @@ def _without(index: Index, shown: Container[Run]) -> Index:
     return replace(index, runs=tuple(run for run in index.runs if run in shown))
 
 
-def _read_index(results: Path, file: Path) -> tuple[str, Index]:
+def _read_index(results: Path, file: Path, folders: tuple[str, ...]) -> tuple[str, Index]:
     try:
-        index = read_json(file)
+        index = read_json(boundary.within(results, file, folders))
     except FileNotFoundError:
         raise UserError(f"{file}: no such experiment index; `snakemake metrics` writes it") from None
     missing = {"id", "runs", "metrics", "configuration"} - set(index if isinstance(index, dict) else ())
     if missing:
         raise UserError(f"{file}: not an experiment index, it lacks {', '.join(sorted(missing))}")
     with _damage_told(file, "an experiment index"):
-        runs = tuple(Run.listed(results, path, index["metrics"]) for path in index["runs"])
+        runs = tuple(Run.listed(results, path, index["metrics"], folders) for path in index["runs"])
         for run in runs:
             _ = run.seed  # the last part of its path, a number
         return str(index["id"]), Index(file.stem, dict(index["configuration"]), runs)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from cmr import registry
+from cmr.boundary import plain
 from cmr.reporting.collect import Row
 from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
-from cmr.reporting.runs import Direction
+from cmr.reporting.runs import Direction, Run
 
 MAX_POINTS = 200
 MAX_CLASSES = 40
@@ -277,7 +278,7 @@ VALIDATION = "validation"
 def convergence(protocol: Protocol) -> Iterator[Figure]:
     """What fits recorded at each step, means over seeds: the validation scores of all, and the losses of each."""
     histories = {
-        (group, folder.parts[-3]): _mean_history([run.fit_folders[number] / "history.csv" for run in group.runs])
+        (group, folder.parts[-3]): _mean_history([_history_file(run, number) for run in group.runs])
         for group in protocol.shown
         for number, folder in enumerate(group.shown.fit_folders)
     }
@@ -326,6 +327,10 @@ def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, li
         )
 
 
+def _history_file(run: Run, number: int) -> Path:
+    return run.own(run.fit_folders[number] / "history.csv")
+
+
 def _mean_history(files: Sequence[Path]) -> dict[str, list[float]]:
     """Column → mean over seeds at each step that all seeds reached, the steps' own column first."""
     histories = [read_history(file) for file in files]
@@ -335,7 +340,7 @@ def _mean_history(files: Sequence[Path]) -> dict[str, list[float]]:
 
 def read_history(file: Path) -> dict[str, list[float]]:
     """Column → values of a fit's history; NaN where a step has none."""
-    with open(file, newline="", encoding="utf-8") as lines:
+    with open(plain(file), newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else {})}
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from cmr import boundary
 from cmr.data import Items
+from cmr.errors import UserError
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.runs import Direction
+
+log = logging.getLogger(__name__)
 
 MAX_QUERIES = 400
 SIDE = 96
@@ -23,10 +28,15 @@ MAX_TEXT = 280
 
 @dataclass
 class Catalogue:
-    """The items of one data set that the page shows, numbered in the order of their first mention."""
+    """The items of one data set that the page shows, numbered in the order of their first mention.
+
+    ``root``: what their files are relative to. Those elsewhere than there and in ``folders`` are not opened.
+    """
 
     items: Items
     root: Path
+    results: Path
+    folders: tuple[str, ...] = ()
     numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, item: str) -> int:
@@ -58,10 +68,20 @@ class Catalogue:
         spent = 0
         for paths in self.table[self.picture_columns].itertuples(index=False):
             for modality, path in zip(self.picture_columns, paths, strict=True):
-                data = thumbnail(self.root / path) if isinstance(path, str) and spent < budget else None
+                data = self.thumbnail(path) if isinstance(path, str) and spent < budget else None
                 found[modality].append(data)
                 spent += len(data or "")
         return found
+
+    def thumbnail(self, path: str) -> str | None:
+        """As `thumbnail`; a file that the results must not name is said and not opened."""
+        try:
+            return thumbnail(boundary.content(self.root, path, self.results, self.folders))
+        except UserError as error:
+            log.warning("no picture: %s", error)
+        except (OSError, ValueError):  # not here, or a name that no file can have
+            pass
+        return None
 
 
 def _clipped(text: Any) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from cmr import registry
+from cmr.boundary import without_trust
 from cmr.params import canonical
 from cmr.recorded import configuration as recorded_configuration
 from cmr.reporting.collect import AVERAGE, Collection, Index
@@ -15,7 +16,6 @@ from cmr.reporting.protocols import Protocol
 from cmr.reporting.runs import Run, identity
 from cmr.reporting.significance import BEST
 
-Entry = Mapping[str, Any]
 VERBATIM = ("params", "tune", "sweep")
 
 
@@ -47,12 +47,12 @@ def _best(block: Block) -> dict[str, str]:
     return {"metric": block.metric, "method": best.name, "value": best.cells[AVERAGE].text, "chance": chance}
 
 
-def _features(run: Run) -> list[Entry]:
+def _features(run: Run) -> list[Mapping[str, Any]]:
     """The features of all fits of a run, each once."""
     return list({canonical(f): f for fit in run.fits for f in fit["features"]}.values())
 
 
-def _feature(feature: Entry) -> str:
+def _feature(feature: Mapping[str, Any]) -> str:
     return f"{feature['modality']}: {title_of('extractors', feature['extractor'])}"
 
 
@@ -62,6 +62,8 @@ def _feature(feature: Entry) -> str:
 def configuration(index: Index, title: str) -> str:
     """A config.yaml that asks for one experiment's runs again, from what the runs recorded."""
     recorded = {"title": title, **recorded_configuration([run.record for run in index.runs], [index.configuration])}
+    for key in ("datasets", "features"):
+        recorded[key] = [without_trust(entry) for entry in recorded[key]]
     return yaml.safe_dump(
         _without_empty(recorded), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )

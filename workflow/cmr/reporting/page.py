@@ -43,15 +43,17 @@ def build(
     experiments: Iterable[Path] | None = None,
     title: str = "Cross-modal retrieval",
     roots: Mapping[str, Path] | None = None,
+    folders: tuple[str, ...] = (),
 ) -> Path:
     """Writes ``out/index.html``, ``out/figures`` and ``out/tables``; returns the page. Reads ``results`` only.
 
     ``experiments``: index files, by default all. ``roots``: data set's path component → the folder that the pictures'
-    paths are relative to, where it is not the data set's own below ``results/data``. The same results give the same
+    paths are relative to, where it is not the data set's own below ``results/data``. ``folders``: those of the user's
+    own that results may refer to. The same results give the same
     bytes. Raises `UserError` where results are missing or damaged, or the page would be larger than 15 MB.
     """
     results, out = Path(results), Path(out)
-    collection = load(results, experiments)
+    collection = load(results, experiments, folders)
     compared = protocols(collection)
     rows = collection.united_rows()
     blocks = headline.blocks(collection, compared, rows)
@@ -74,9 +76,11 @@ def build(
         "printed": printed,
         **provenance(collection, title),
     }
+    own = roots or {}
     catalogues = {
-        p.first.data: Catalogue(p.items, (roots or {}).get(p.first.data, results / "data" / p.first.data))
+        data: Catalogue(p.items, own.get(data, results / "data" / data), results, (*folders, *map(str, own.values())))
         for p in compared
+        for data in [p.first.data]
     }
     with atomic(out / "index.html") as temporary:
         temporary.write_text(render(context, compared, figures, catalogues), "utf-8")

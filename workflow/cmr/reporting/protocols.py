@@ -9,6 +9,7 @@ from cmr import registry
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.params import canonical
+from cmr.paths import ITEMS
 from cmr.reporting.collect import AVERAGE, Collection, Row
 from cmr.reporting.runs import Direction, Run, identity
 
@@ -97,7 +98,7 @@ class Protocol:
 
     @cached_property
     def items(self) -> Items:
-        return Items.read(self.first.results / "data" / self.first.data / "items.parquet")
+        return Items.read(self.first.place(ITEMS.format(data=self.first.data)))
 
 
 def protocols(collection: Collection) -> list[Protocol]:

@@ -1,13 +1,15 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cmr import boundary
 from cmr.errors import UserError
 from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
 from cmr.publish import read_json
@@ -15,6 +17,8 @@ from cmr.records import OLD, SCHEMA_VERSION
 from cmr.store import Rows, open_hdf5, read_matrix
 
 FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
+
+IS_RUN = re.compile(rf"(?:{RESULTS}/)?runs(?:/[A-Za-z0-9][A-Za-z0-9._@+-]*){{4}}/\d+")
 
 Direction = tuple[str, str]
 """Query modality, gallery modality."""
@@ -44,18 +48,25 @@ class Run:
     """One method with one seed on one split and inputs.
 
     ``path`` lies under the results folder: ``runs/{data}/{split}/{inputs}/{method}/{seed}``. ``digest`` marks the
-    files of an evaluation whose metrics are not the default ones.
+    files of an evaluation whose metrics are not the default ones. ``folders``: those of the user's own that links in
+    the results may lead to.
     """
 
     results: Path
     path: str
     digest: str
+    folders: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def listed(cls, results: Path, path: str, metrics_file: str) -> "Run":
-        """A run as an experiment's index lists it: with the name of its metrics, ``metrics-1a2b3c.json``."""
-        digest = metrics_file.removesuffix(".json").removeprefix("metrics").removeprefix("-")
-        return cls(results, path.removeprefix(f"{RESULTS}/"), digest)
+    def listed(cls, results: Path, path: str, metrics_file: str, folders: tuple[str, ...] = ()) -> "Run":
+        """A run as an experiment's index lists it: with the name of its metrics, ``metrics-1a2b3c.json``.
+
+        Raises ValueError for names of another form.
+        """
+        digest = re.fullmatch(r"metrics-?(.*)\.json", metrics_file)
+        if not digest or "/" in digest[1] or not IS_RUN.fullmatch(path):
+            raise ValueError(f"{path!r}, {metrics_file!r}: not the names of a run and its metrics")
+        return cls(results, path.removeprefix(f"{RESULTS}/"), digest[1], folders)
 
     @property
     def data(self) -> str:
@@ -89,7 +100,16 @@ class Run:
         return f"{self.protocol}/{self.variant}"
 
     def file(self, name: str) -> Path:
-        return self.results / self.path / suffixed(name, self.digest)
+        """Raises `UserError` for a link that leaves the results."""
+        return self.place(f"{self.path}/{suffixed(name, self.digest)}")
+
+    def place(self, path: str) -> Path:
+        """Where a path lies that a record names."""
+        return Path(inside(str(self.results), path, self.folders))
+
+    def own(self, file: Path) -> Path:
+        """A file in the results. Raises `UserError` for a link that leaves them."""
+        return boundary.within(self.results, file, self.folders)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -136,7 +156,7 @@ class Run:
 
     def sources(self, record: Mapping[str, Any], below: str) -> list[Path]:
         """Of the records that one was made from, those ``below`` a folder of results, in this tree."""
-        return [Path(inside(str(self.results), path)) for path in record["made_from"] if path.startswith(below)]
+        return [self.place(path) for path in record["made_from"] if path.startswith(below)]
 
     def features_record(self, component: str) -> Path:
         """The record of one of the run's features, by its path component."""
@@ -156,12 +176,17 @@ class Run:
         folder = self.file("embeddings")
         return [folder] if any(folder.glob("*.h5")) else sorted(path for path in folder.iterdir() if path.is_dir())
 
+    def files_of(self, space: Path) -> dict[str, Path]:
+        """Modality → its file of embeddings."""
+        return {file.stem: self.own(file) for file in sorted(space.glob("*.h5"))}
+
     def embeddings(self, modalities: Iterable[str]) -> dict[str, Rows]:
         """Test embeddings of ``modalities`` that can be compared."""
         wanted = list(modalities)
         for space in self.spaces:
-            if all((space / f"{modality}.h5").exists() for modality in wanted):
-                return {modality: read_matrix(space / f"{modality}.h5", "embeddings") for modality in wanted}
+            files = self.files_of(space)
+            if set(wanted) <= set(files):
+                return {modality: read_matrix(files[modality], "embeddings") for modality in wanted}
         raise UserError(f"{self.file('embeddings')}: no embeddings of {' and '.join(wanted)}; run again")
 
 

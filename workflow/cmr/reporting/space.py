@@ -49,7 +49,8 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
 
 def _projected(group: Group) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, dict[str, float]]:
     """Ids and coordinates (n, 2) by modality of the first common space, the shares of variance, the shares of rows."""
-    matrices = {file.stem: read_matrix(file, "embeddings") for file in sorted(group.shown.spaces[0].glob("*.h5"))}
+    files = group.shown.files_of(group.shown.spaces[0])
+    matrices = {modality: read_matrix(file, "embeddings") for modality, file in files.items()}
     kept = {m: _evenly(len(matrix.ids)) for m, matrix in matrices.items()}
     ids = {m: matrix.ids[kept[m]] for m, matrix in matrices.items()}
     rows = {m: unit_rows(matrix.values[kept[m]].astype(float)) for m, matrix in matrices.items()}

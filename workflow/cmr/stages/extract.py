@@ -23,7 +23,7 @@ def make(result: Result, machine: Machine) -> None:
     (output,) = result.files
     entry = result.settings["feature"]
     with recording(result, machine) as made:
-        rows = _Rows.of(result, machine, made)
+        rows = _Contents.of(result, machine, made)
         final, *choosing = [rows.task(create.extractor(entry, machine), wanted) for wanted in _trainings(result)]
         weights = [read_json(source.record)["weights"] for source in result.sources("weights")]
         made.facts = {"weights": weights[0] if weights else {}}
@@ -53,7 +53,7 @@ def _trainings(result: Result) -> list[set[str] | None]:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _Contents:
     """The items that have the extractor's modality: table, ids, contents, and the hashes of those that are files."""
 
     items: Items
@@ -63,7 +63,7 @@ class _Rows:
     labelled: bool
 
     @classmethod
-    def of(cls, result: Result, machine: Machine, made: Recording) -> "_Rows":
+    def of(cls, result: Result, machine: Machine, made: Recording) -> "_Contents":
         entry, prepared = result.settings["feature"], result.source("prepare")
         items = Items.read(prepared.files[0])
         dataset = create.dataset(result.settings["data"], prepared.folder, machine)

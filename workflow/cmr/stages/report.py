@@ -19,7 +19,7 @@ def make(result: Result, machine: Machine) -> None:
     with recording(result, machine, reads=False):
         indices = [Path(index.record) for index in result.sources("collect")]
         roots = picture_roots(result.settings["data"], machine)
-        build(Path(paths.RESULTS), Path(result.folder), indices, result.settings["title"], roots)
+        build(Path(paths.RESULTS), Path(result.folder), indices, result.settings["title"], roots, machine.folders)
 
 
 def picture_roots(entries: Mapping[str, Mapping[str, Any]], machine: Machine) -> dict[str, Path]:

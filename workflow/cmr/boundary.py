@@ -1,0 +1,230 @@
+"""What comes from outside, and how far it is believed: results, configurations and data of others.
+
+A record, a table or a matrix is data. It names files within its own tree, it holds finite numbers, it takes no more
+memory than its size on disk allows, and it never says what is to be trusted. Everything that reads files of others asks
+here first; what is refused is a `UserError` of one line.
+"""
+
+import fcntl
+import json
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cmr.errors import UserError
+
+UNPACKED_FREELY = 2**28
+"""Bytes that a compressed array or table may always take; more only up to `MAX_RATIO` times its size on disk."""
+MAX_RATIO = 100
+IN_USE = ".in_use"
+
+# Files and paths -------------------------------------------------------------------------------------------------
+
+
+def plain(path: str | Path) -> Path:
+    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device, a socket or a folder, which
+    could be read for ever; `OSError` where there is nothing.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+        raise UserError(f"{path}: {kind}, not a file; name a file, or remove it")
+    return Path(path)
+
+
+def named(tree: str | Path, path: str) -> Path:
+    """Where a path that a record names lies in ``tree``. Raises `UserError` where its name leaves the tree."""
+    parts = path.split("/") if isinstance(path, str) else [".."]
+    if {"", ".", ".."} & set(parts) or "\0" in path:
+        raise UserError(f"{tree}: a record names {path!r}, which is no path within the results; it is not opened")
+    return Path(tree, path)
+
+
+def within(tree: str | Path, path: str | Path, folders: Iterable[str | Path] = ()) -> Path:
+    """``path`` where its real place, behind all links, is in the tree or in one of the user's own ``folders``.
+
+    Raises `UserError` elsewhere.
+    """
+    place = os.path.realpath(path)
+    if not any(_is_below(place, os.path.realpath(folder)) for folder in (tree, *folders)):
+        raise UserError(
+            f"{path}: a link that leaves {tree}; copy what it points to into its place, or name a folder above that "
+            "as data_root in your configuration"
+        )
+    return Path(path)
+
+
+def content(root: str | Path, name: str, results: str | Path, folders: Iterable[str | Path] = ()) -> Path:
+    """The file of an item, named relative to ``root``, in a data set's folder in ``results`` or the user's ``folders``.
+
+    Links are followed in the user's own folders alone. Raises `UserError` for what lies elsewhere.
+    """
+    path = os.path.abspath(os.path.join(root, name))
+    allowed = [*folders, *([root] if _lies_in(root, results) else [])]
+    if not any(_lies_in(path, folder) for folder in allowed):
+        yours = "the folders that your configuration names (--config)"
+        raise UserError(f"{name}: outside of {root} and of {yours}; it is not opened")
+    if _lies_in(path, results):
+        within(results, path, folders)
+    return plain(path)
+
+
+def _lies_in(path: str | Path, folder: str | Path) -> bool:
+    """By names alone."""
+    return _is_below(os.path.abspath(path), os.path.abspath(folder))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+@contextmanager
+def in_use(folder: str | Path) -> Iterator[None]:
+    """Tells others, whichever name they know the folder by, that somebody works in it as long as the block lasts."""
+    with open(Path(folder) / IN_USE, "a") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+
+
+def is_in_use(folder: str | Path) -> bool:
+    try:
+        with open(Path(folder) / IN_USE) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody ever worked there, or a file system without locks
+        return False
+    return False
+
+
+# Values ----------------------------------------------------------------------------------------------------------
+
+
+def finite(text: str) -> float:
+    """A number of JSON. Raises `ValueError` where it is too large for one, or none: Infinity, NaN."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of JSON is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# Trust -----------------------------------------------------------------------------------------------------------
+
+
+def trusted_by(configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """The entries for which the user's own configuration says ``trust: true``, as `_trusted` writes them."""
+    lists = [entries for key in ("datasets", "features") if isinstance(entries := configuration.get(key), list)]
+    return tuple(_trusted(entry) for entries in lists for entry in entries if asks_for_trust(entry))
+
+
+def asks_for_trust(entry: Any) -> bool:
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    return isinstance(params, Mapping) and bool(params.get("trust"))
+
+
+def _trusted(entry: Mapping[str, Any]) -> str:
+    """What trust is given to: a plug-in with parameters, which name the file and its sha256."""
+    plugin = entry.get("dataset", entry.get("extractor", entry.get("id")))
+    return json.dumps([plugin, entry["params"]], sort_keys=True, default=str)
+
+
+def check_trust(entries: Iterable[Mapping[str, Any]], given: Iterable[str], source: str) -> None:
+    """Raises `UserError` for an entry of somebody's record that asks for trust which the user has not given.
+
+    ``given``: what `trusted_by` says of the user's own configuration.
+    """
+    for entry in entries:
+        if asks_for_trust(entry) and _trusted(entry) not in set(given):
+            raise UserError(
+                f"{source}: {entry['id']!r} asks to load a file that can execute code; its trust: true does not count "
+                "here. If you trust that file, put the same entry into a configuration of yours and name it with "
+                "--config"
+            )
+
+
+def without_trust(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An entry as others may copy it: trust is theirs to give."""
+    if not asks_for_trust(entry):
+        return entry
+    return {**entry, "params": {key: value for key, value in entry["params"].items() if key != "trust"}}
+
+
+# YAML ------------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key twice in a mapping."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict[Any, Any]]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if key.value in seen:
+            raise ValueError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice; keep one")
+        seen.add(key.value)
+    yield from loader.construct_yaml_map(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The value in a file. Raises `ValueError` or `yaml.YAMLError` for what is none or has a key twice."""
+    return yaml.load(plain(path).read_text("utf-8"), _Loader)  # a safe loader
+
+
+# Arrays in HDF5 --------------------------------------------------------------------------------------------------
+
+
+def check_links(file: Any) -> None:
+    """Raises `ValueError` where an open HDF5 file has a link to another file."""
+
+    def check(name: str, link: Any) -> None:
+        if hasattr(link, "filename"):  # h5py.ExternalLink
+            raise ValueError(f"{name} is a link to another file; copy what it points to into this one")
+
+    file.visititems_links(check)
+
+
+def check_array(array: Any) -> None:
+    """Raises `ValueError` for an HDF5 dataset that would not be read from its own file, whole, within its size.
+
+    That is: values in other files (external storage, virtual layout), values that were never written, which would be
+    read as zeros, and more than `MAX_RATIO` times what is stored.
+    """
+    if array.external or array.is_virtual:
+        raise ValueError("its values lie in other files; copy them into one")
+    if array.shape is None or not array.size:
+        return
+    stored, size = array.id.get_storage_size(), array.size * array.dtype.itemsize
+    if array.chunks is None:
+        written = stored >= size
+    else:
+        chunks = math.prod(-(-length // step) for length, step in zip(array.shape, array.chunks, strict=True))
+        written = array.id.get_num_chunks() == chunks
+    if not written:
+        raise ValueError("some of its values were never written, and would be read as zeros; write the file anew")
+    check_size(size, stored)
+
+
+def check_size(unpacked: int, packed: int) -> None:
+    """Raises `ValueError` where so much would come of so little that it is not data."""
+    if unpacked > max(UNPACKED_FREELY, MAX_RATIO * packed):
+        raise ValueError(
+            f"{packed:,} bytes would unpack to {unpacked:,}, more than {MAX_RATIO} times as many; store it without "
+            "compression"
+        )
