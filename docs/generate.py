@@ -151,14 +151,14 @@ def index_tables(kind: str) -> list[str]:
         ]
         return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
     return [
-        f"## {group.capitalize()}\n\n{table(['name', 'title', 'modalities', 'seeds', 'GPU', 'paper'], rows)}"
+        f"## {group.capitalize()}\n\n{table(['name', 'title', 'labels', 'modalities', 'stochastic', 'paper'], rows)}"
         for group, rows in grouped_methods(method_row).items()
     ]
 
 
 def method_row(name: str, info: Any) -> list[str]:
-    marks = ["yes" if value else "" for value in (info.stochastic, info.gpu)]
-    return [link("methods", name), info.title, str(info.modalities), *marks, info.paper]
+    labels, stochastic = in_words(info.labels), in_words(info.stochastic)
+    return [link("methods", name), info.title, labels, str(info.modalities), stochastic, info.paper]
 
 
 def link(kind: str, name: str) -> str:
