@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from pydantic import BaseModel  # noqa: E402
 
-from cmr import cluster, config, registry  # noqa: E402
+from cmr import cluster, code, config, registry  # noqa: E402
 from cmr.info import Info  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -46,7 +46,7 @@ def main() -> None:
 def files() -> dict[Path, str]:
     """Every generated file, and what it should hold."""
     readme = ROOT / "README.md"
-    reference = {REFERENCE / "configuration.md": configuration_page()}
+    reference = {REFERENCE / "configuration.md": configuration_page(), REFERENCE / "code.md": code_page()}
     for kind in registry.FOLDERS:
         reference |= plugin_pages(kind)
     return {readme: filled(readme.read_text("utf-8")), **reference}
@@ -222,6 +222,76 @@ def default_of(field: dict[str, Any]) -> str:
 
 
 # Configuration -----------------------------------------------------------------------------------------------------
+
+
+STAGE_KINDS = {
+    "download": ("datasets",),
+    "prepare": ("datasets",),
+    "split": ("datasets",),
+    "weights": ("extractors",),
+    "extract": ("extractors", "datasets"),
+    "encode": ("dictionaries",),
+    "fit": ("methods",),
+    "evaluate": ("methods", "metrics"),
+    "collect": (),
+    "report": (),
+}
+"""Stage → the kinds of plug-ins whose code its jobs run."""
+NAMED = 2  # plug-ins in a cell; of more, the number
+
+
+def code_page() -> str:
+    """Modules × stages: whose edit makes which results again, and why others' makes none."""
+    marks = {stage: module_marks(stage, kinds) for stage, kinds in STAGE_KINDS.items()}
+    modules = sorted({module for found in marks.values() for module in found})
+    rows = [[f"`{short(module)}`", *(marks[stage].get(module, "") for stage in STAGE_KINDS)] for module in modules]
+    left = [[f"`{short(module)}`", reason] for module, reason in code.LEFT_OUT.items()]
+    return f"""# What code a result depends on
+
+{NOTE}
+An edit of a module makes these results again, and what is made from them: `all` of the stage, or those of the plug-ins
+that are named or counted. Comments, docstrings and empty lines are no edit. A plug-in's own file counts for itself.
+
+{table(["module", *STAGE_KINDS], rows)}
+
+## What is left out
+
+An edit of these modules makes nothing again.
+
+{table(["module", "why"], left)}
+"""
+
+
+def module_marks(stage: str, kinds: Sequence[str]) -> dict[str, str]:
+    """Module → ``all``, or the plug-ins with whose jobs of the stage it runs."""
+    common = code.modules(stage, ())
+    users: dict[str, dict[str, list[str]]] = {}
+    for kind in kinds:
+        for name in runnable(kind):
+            for module in code.modules(stage, ((kind, name),)) - common:
+                users.setdefault(module, {}).setdefault(kind, []).append(name)
+    return dict.fromkeys(common, "all") | {module: users_text(found) for module, found in users.items()}
+
+
+def users_text(found: dict[str, list[str]]) -> str:
+    """``all methods``, ``3 methods``, or their names."""
+    texts = []
+    for kind, names in found.items():
+        some = ", ".join(f"`{name}`" for name in names) if len(names) <= NAMED else f"{len(names)} {kind}"
+        texts.append(f"all {kind}" if names == runnable(kind) else some)
+    return "; ".join(texts)
+
+
+def runnable(kind: str) -> list[str]:
+    infos = {name: registry.info(kind, name) for name in registry.names(kind)}
+    return [name for name, info in infos.items() if getattr(info, "implementation", "") != "quoted"]
+
+
+def short(module: str) -> str:
+    """``cmr.datasets.base`` → ``datasets/base.py``."""
+    path = module.removeprefix("cmr").lstrip(".").replace(".", "/")
+    package = (registry.PACKAGE / path).is_dir()
+    return f"{path}/__init__.py".lstrip("/") if package else f"{path}.py"
 
 
 def configuration_page() -> str:

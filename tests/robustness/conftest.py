@@ -25,6 +25,7 @@ AREAS = {
     "test_markup": "Markup in texts and names",
     "test_lock": "The lock",
     "test_copies": "Copies, merges, clocks, profiles",
+    "test_changed_data": "Data replaced, interruptions with other data or code",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 

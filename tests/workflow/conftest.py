@@ -1,4 +1,4 @@
-"""A clone of the project with three toy plug-ins, each one new file, and ways to run Snakemake in it."""
+"""A clone of the project with toy plug-ins, each one new file, and ways to run Snakemake in it."""
 
 import os
 import re
@@ -12,7 +12,13 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = {"toy": "datasets", "numbers": "features", "centred": "features"}
+PLUGINS = {
+    "toy": "datasets",
+    "placed": "datasets",
+    "numbers": "features",
+    "centred": "features",
+    "bytes_of": "features",
+}
 CONFIG = {
     "title": "Toy",
     "datasets": [{"id": "toy"}],
