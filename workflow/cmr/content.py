@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cmr.boundary import plain
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.publish import atomic
@@ -53,7 +55,7 @@ class Hashes:
         return found
 
     def of_all(self, paths: Iterable[str | Path]) -> list[str]:
-        """The hashes of files, in their order; `ABSENT` for those that are not there."""
+        """The hashes of files, in their order; `ABSENT` for those that are not there, or are pipes or devices."""
         places = [os.path.abspath(path) for path in paths]
         statuses = [_status(place) for place in places]
         found = [self._remembered(p, s) if s else ABSENT for p, s in zip(places, statuses, strict=True)]
@@ -110,7 +112,9 @@ def _files_below(folder: str | Path) -> Iterator[str]:
 def _status(place: str) -> Status | None:
     try:
         found = os.stat(place)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have is a ValueError
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
@@ -122,7 +126,10 @@ def _parsed(text: str) -> tuple[str, tuple[Status, str]]:
 
 def read_list(path: str | Path) -> list[tuple[str, str]]:
     """The (name, sha256) pairs of a file of such lines."""
-    lines = Path(path).read_text("utf-8").split("\n")[:-1]
+    try:
+        lines = plain(path).read_text("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a list of files and their sha256; delete it and run again ({error})") from None
     return [(text[66:], text[:64]) for text in lines]
 
 

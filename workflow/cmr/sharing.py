@@ -206,13 +206,15 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
     for item in found if remove else ():
         is_folder = item.path.is_dir() and not item.path.is_symlink()
         shutil.rmtree(item.path) if is_folder else item.path.unlink()
-    unfinished = [f"{file} (interrupted; delete it to let go of {', '.join(plan.runs_of)})" for file, plan in begun.items()]
+    unfinished = [
+        f"{file} (interrupted; delete it to let go of {', '.join(plan.runs_of)})" for file, plan in begun.items()
+    ]
     indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
     return Pruned(found, [*given, *unfinished, *indices])
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
-    """File → the plan that `snakemake` wrote when it began, of those that began a run and did not make all of theirs."""
+    """File → the plan that `snakemake` wrote when it began, of those that made some of their fits, but not all runs."""
     for file in sorted(file for project in projects for file in (project / job.FOLDER).glob("*.json")):
         try:
             plan, _ = job.read(str(file), 1)
