@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
     process.prepare()
+    options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except UserError as error:
@@ -285,4 +284,5 @@ def prune_results(options: argparse.Namespace) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json.dumps(value, indent=1, ensure_ascii=ascii_only))

@@ -2,9 +2,14 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from cmr.boundary import check_name
+
+Modality = Annotated[str, AfterValidator(check_name)]
+"""A modality becomes part of files' names and of names in files."""
 
 
 class Params(BaseModel):

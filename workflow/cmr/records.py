@@ -4,7 +4,6 @@ A record is written last, so that a result without one is unfinished, and its ``
 and of the inputs that were read. Planning compares it with what the present code, data and configuration would make.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,8 +86,8 @@ def read(path: str | Path) -> Record:
 def recorded_identity(path: str | Path) -> str | None:
     """A result's identity as its record says; None where there is no record of this schema."""
     try:
-        value = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        value = read_json(path)
+    except (OSError, UserError):
         return None
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None

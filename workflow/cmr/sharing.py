@@ -214,7 +214,7 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
-    """File → the plan that `snakemake` wrote when it began, of those that did not make all of their runs."""
+    """File → the plan that `snakemake` wrote when it began, of those that made some of their fits, but not all runs."""
     for file in sorted(file for project in projects for file in (project / job.FOLDER).glob("*.json")):
         try:
             plan, _ = job.read(str(file), 1)

@@ -155,6 +155,8 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             found[key][run.seed] = numbers
         with _damage_told(run.file("run.json"), "what an evaluation writes"):
             costs[run.group][run.seed] = run.seconds, run.peak_memory_mb
+            if not all(map(boundary.is_number, costs[run.group][run.seed])):
+                raise TypeError("seconds or memory that are no finite numbers")
     for key, by_seed in found.items():
         group, metric, plugin, options, query, gallery = key
         run, seeds = first[key], list(by_seed.values())
@@ -189,8 +191,11 @@ def _checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
         found = list(_numbers(run))
         names = [run.method["method"], run.method["id"], *(part for key, _ in found for part in key)]
         numbers = [numbers["value"] for _, numbers in found]
-        if not all(isinstance(name, str) for name in names) or not all(isinstance(n, int | float) for n in numbers):
-            raise TypeError("a name that is no text, or a value that is no number")
+        aside = [numbers[name] for _, numbers in found for name in ASIDE if numbers[name] is not None]
+        if not all(isinstance(name, str) for name in names) or not all(map(boundary.is_number, [*numbers, *aside])):
+            raise TypeError("a name that is no text, or a value that is no finite number")
+        for task in run.metrics["tasks"]:
+            boundary.check_name(task["query"]), boundary.check_name(task["gallery"])
         return found
 
 
