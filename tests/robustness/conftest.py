@@ -21,6 +21,9 @@ AREAS = {
     "test_honest_report": "Reports that could mislead",
     "test_markup": "Markup in texts and names",
     "test_lock": "The lock",
+    "test_strangers": "Results and files of strangers",
+    "test_fuzz": "Results trees with something changed at random",
+    "test_clones": "Clones in odd places",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 
