@@ -26,7 +26,7 @@ from cmr.machine import Machine
 from cmr.pictures import read_rgb
 from cmr.provenance import file_hash
 from cmr.publish import read_json
-from cmr.reporting import tables
+from cmr.reporting import page, tables
 from cmr.reporting.collect import load
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.page import build
@@ -50,8 +50,9 @@ class Marks:
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A stranger's results, in a folder of the user's without a configuration."""
+    """A stranger's results, in a folder of the user's without a configuration. Figures are not drawn."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "draw_all", lambda folder, figures: {figure.name: "" for figure in figures})
     return write_tree(tmp_path / "theirs" / "results", methods=["cca"], n=16)
 
 

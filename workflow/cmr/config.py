@@ -14,13 +14,7 @@ from yaml import YAMLError
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
-from cmr.params import Params
-
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$", max_length=40)]
-"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs.
-
-Five ids, joined as inputs, with their digests, are within the 255 bytes that a file's name may have.
-"""
+from cmr.params import Identifier, Params
 
 MAX_SEEDS = 10_000
 

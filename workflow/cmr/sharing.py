@@ -77,8 +77,7 @@ class _Checker:
 
     def run(self, file: Path) -> Iterator[Finding]:
         """A run, and all that its configuration says it is made from."""
-        record = read_json(file)
-        records.read(file)
+        record = records.read_run(file)
         plan, run = plan_of(record, "its configuration")
         result = plan.run(run)
         if self.place(result.record) != file:
@@ -230,12 +229,15 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
     """A plan for each finished run of each experiment in the tree."""
     for index in sorted((results / "experiments").glob("*.json")):
         experiment = read_json(index)
-        for run in experiment["runs"]:
-            file = _place(results, f"{run}/{experiment['run']}")
+        try:
+            files = [_place(results, f"{run}/{experiment['run']}") for run in experiment["runs"]]
+        except (LookupError, TypeError) as error:
+            raise UserError(f"{index}: not an experiment index ({error!r}); delete it and run again") from None
+        for file in files:
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
             try:
-                yield plan_of(read_json(file), str(file))[0]
+                yield plan_of(records.read_run(file), str(file))[0]
             except UserError as error:
                 remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
                 raise UserError(f"{error}; {remedy}") from None
