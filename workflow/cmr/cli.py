@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     process.prepare()
     options = _parser().parse_args(arguments)
     try:
+        _check_clone()
         options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,6 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_clone() -> None:
+    """Raises `UserError` in a clone whose code is not the code that runs: what is said here would be of another one."""
+    here = Path.cwd() / "workflow" / "cmr"
+    if here.exists() and not here.samefile(registry.PACKAGE):
+        raise UserError(
+            f"{here}: this clone's code is not what runs, but {registry.PACKAGE}; put PYTHONPATH=workflow before the "
+            "command, or install this clone (make env)"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
