@@ -66,6 +66,8 @@ def _check_size(file: Path) -> None:
             stream = zlib.decompressobj()
             while unpacked <= allowed and not stream.eof and raw.tell() < end:
                 packed = raw.read(min(PIECE, end - raw.tell()))
+                if not packed:  # a file that ends early, which the reader tells
+                    break
                 while packed and unpacked <= allowed:
                     unpacked += len(stream.decompress(packed, PIECE))
                     packed = stream.unconsumed_tail
