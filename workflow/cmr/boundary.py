@@ -229,11 +229,9 @@ def read_yaml(path: str | Path) -> Any:
 def check_links(file: Any) -> None:
     """Raises `BoundaryError` where an open HDF5 file has a link to another file."""
 
-    def check(name: str, link: Any) -> None:
-        if hasattr(link, "filename"):  # h5py.ExternalLink
-            raise BoundaryError(f"{name} is a link to another file; copy what it points to into this one")
-
-    file.visititems_links(check)
+    found = file.visititems_links(lambda name, link: name if hasattr(link, "filename") else None)  # ExternalLink
+    if found is not None:  # raised here, as h5py does not pass errors on
+        raise BoundaryError(f"{found} is a link to another file; copy what it points to into this one")
 
 
 def check_array(array: Any) -> None:
