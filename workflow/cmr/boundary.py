@@ -48,7 +48,7 @@ def plain_parquet(path: str | Path) -> Path:
     """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
     raises.
     """
-    from pyarrow.parquet import read_metadata
+    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]

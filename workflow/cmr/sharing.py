@@ -81,18 +81,19 @@ class _Checker:
     def run(self, file: Path) -> Iterator[Finding]:
         """A run, and all that its configuration says it is made from."""
         record = records.read_run(boundary.within(self.results, file, self.machine.folders))
+        metrics = file.with_name(f"metrics{file.name.removeprefix('run')}")
+        if metrics.exists():
+            yield from self.told(metrics, lambda: self.figures(metrics))
         plan, run = plan_of(record, "its configuration")
         result = plan.run(run)
         if self.place(result.record) != file:
             yield Finding("foreign", str(file), f"its configuration leads to {self.place(result.record)}")
             return
         yield from self.with_sources(result)
-        metrics = self.place(plan.run_files(run)["metrics"])
-        if metrics.exists():
-            yield from self.told(metrics, lambda: self.figures(run.folder, metrics))
 
-    def figures(self, folder: str, metrics: Path) -> list[Finding]:
-        """Whether a run's figures are finite numbers; raises `UserError` where they are not."""
+    def figures(self, metrics: Path) -> list[Finding]:
+        """Raises `UserError` where a run's figures are no finite numbers."""
+        folder = metrics.parent.relative_to(self.results).as_posix()
         checked_numbers(Run.listed(self.results, folder, metrics.name, self.machine.folders))
         return []
 
