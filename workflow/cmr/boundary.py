@@ -5,6 +5,7 @@ memory than its size on disk allows, and it never says what is to be trusted. Ev
 here first; what is refused is a `UserError` of one line.
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -34,13 +35,14 @@ class BoundaryError(ValueError):
 
 
 def plain(path: str | Path) -> Path:
-    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device, a socket or a folder, which
-    could be read for ever; `OSError` where there is nothing.
+    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device or a socket, which could be read
+    for ever; `OSError` for a folder, and where there is nothing.
     """
     mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-        raise UserError(f"{path}: {kind}, not a file; name a file, or remove it")
+        raise UserError(f"{path}: a pipe, a device or a socket, not a file; name a file, or remove it")
     return Path(path)
 
 
