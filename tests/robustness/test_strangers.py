@@ -19,7 +19,7 @@ from PIL import Image
 from cmr import boundary, cli, config, create, rerun, search
 from cmr.content import Hashes
 from cmr.data import Items
-from cmr.datasets import downloads
+from cmr.datasets import downloads, matlab
 from cmr.datasets.formats import read_array
 from cmr.errors import BadContent, UserError
 from cmr.machine import Machine
@@ -28,7 +28,7 @@ from cmr.provenance import file_hash
 from cmr.publish import read_json
 from cmr.reporting import page, tables
 from cmr.reporting.collect import load
-from cmr.reporting.gallery import Catalogue
+from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.page import build
 from cmr.sharing import prune, verify
 from cmr.store import open_hdf5, read_matrix, write_matrix
@@ -170,8 +170,8 @@ def test_pictures_of_elsewhere_are_not_shown(tree, tmp_path, how, caplog):
     items = Items.read(folder / "items.parquet")
     items.table["image"] = names[how]
     items.write(folder / "items.parquet")
-    page = build(tree, tmp_path / "page").read_text()
-    assert "image/webp" not in page or '"image":[null' in page.replace(" ", "")
+    shown = build(tree, tmp_path / "page").read_text()
+    assert thumbnail(private / "secret.png") not in shown
     catalogue = Catalogue(items, folder, tree)
     assert catalogue.thumbnail(names[how]) is None
     assert caplog.records
@@ -232,14 +232,15 @@ def huge(file, secret):
 
 def bomb(file, secret):
     data = file.create_dataset(
-        "features", (150, 2**20), np.float32, chunks=(50, 2**20), compression="gzip", shuffle=True
+        "features", (150, 2**12), np.float32, chunks=(50, 2**12), compression="gzip", shuffle=True
     )
     data[:] = 0
 
 
 @pytest.mark.mended("HDF5 files were read that name other files, hold chunks never written, or claim 80 GB in 6 kB")
 @pytest.mark.parametrize("make", [external, virtual, link, unwritten, huge, bomb], ids=lambda make: make.__name__)
-def test_arrays_lie_whole_in_their_own_file(make, tmp_path):
+def test_arrays_lie_whole_in_their_own_file(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "UNPACKED_FREELY", 2**20)
     with h5py.File(tmp_path / "secret.h5", "w") as other:
         other["x"] = np.ones((3, 2), np.float32)
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -256,14 +257,16 @@ def test_what_is_written_here_is_read_again(tmp_path):
         assert read_matrix(tmp_path / "x.h5", "features").values.shape == (n, 3)
 
 
-def test_compressed_matrices_within_measure(tmp_path):
-    zeros = np.zeros((150, 2**18))
+def test_compressed_matrices_within_measure(tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(matlab, "UNPACKED_FREELY", 2**20)
+    zeros = np.zeros((150, 2**12))
     scipy.io.savemat(tmp_path / "x.mat", {"x": zeros}, do_compression=True)
     assert "times as many" in refused(read_array, tmp_path / "x.mat", "x")
     np.savez_compressed(tmp_path / "x.npz", x=zeros)
     assert "times as many" in refused(read_array, tmp_path / "x.npz", "x")
-    scipy.io.savemat(tmp_path / "y.mat", {"x": zeros[:, :1000]}, do_compression=True)
-    assert read_array(tmp_path / "y.mat", "x").shape == (150, 1000)
+    scipy.io.savemat(tmp_path / "y.mat", {"x": zeros[:, :500]}, do_compression=True)
+    assert read_array(tmp_path / "y.mat", "x").shape == (150, 500)
 
 
 @pytest.mark.mended("a zip file of 1.5 MB unpacked to 1.5 GB")
@@ -305,7 +308,7 @@ def test_figures_are_finite_numbers(tree, value, tmp_path):
     refused(lambda: load(tree).rows())
     refused(build, tree, tmp_path / "page")
     _, findings = verify(tree, Machine(device="cpu"))
-    assert findings
+    assert ("damaged", str(file)) in [(finding.kind, finding.path) for finding in findings]
 
 
 @pytest.mark.mended("a picture that is EPS inside started Ghostscript")

@@ -5,6 +5,7 @@ memory than its size on disk allows, and it never says what is to be trusted. Ev
 here first; what is refused is a `UserError` of one line.
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -34,13 +35,14 @@ class BoundaryError(ValueError):
 
 
 def plain(path: str | Path) -> Path:
-    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device, a socket or a folder, which
-    could be read for ever; `OSError` where there is nothing.
+    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device or a socket, which could be read
+    for ever; `OSError` for a folder, and where there is nothing.
     """
     mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-        raise UserError(f"{path}: {kind}, not a file; name a file, or remove it")
+        raise UserError(f"{path}: a pipe, a device or a socket, not a file; name a file, or remove it")
     return Path(path)
 
 
@@ -48,7 +50,7 @@ def plain_parquet(path: str | Path) -> Path:
     """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
     raises.
     """
-    from pyarrow.parquet import read_metadata
+    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
@@ -229,11 +231,9 @@ def read_yaml(path: str | Path) -> Any:
 def check_links(file: Any) -> None:
     """Raises `BoundaryError` where an open HDF5 file has a link to another file."""
 
-    def check(name: str, link: Any) -> None:
-        if hasattr(link, "filename"):  # h5py.ExternalLink
-            raise BoundaryError(f"{name} is a link to another file; copy what it points to into this one")
-
-    file.visititems_links(check)
+    found = file.visititems_links(lambda name, link: name if hasattr(link, "filename") else None)  # ExternalLink
+    if found is not None:  # raised here, as h5py does not pass errors on
+        raise BoundaryError(f"{found} is a link to another file; copy what it points to into this one")
 
 
 def check_array(array: Any) -> None:

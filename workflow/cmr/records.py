@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmr.errors import UserError
-from cmr.params import Identifier, canonical_hash
+from cmr.params import canonical_hash
 from cmr.publish import read_json, write_json
 
 SCHEMA_VERSION = 2
@@ -73,7 +73,7 @@ class RecordedEntry(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    id: Identifier
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=60)
     params: dict[str, Any]
 
 

@@ -157,14 +157,13 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
 
 
 def _check_arrays(file: h5py.File) -> None:
-    def check(name: str, node: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(node, h5py.Dataset):
-            try:
-                check_array(node)
-            except BoundaryError as error:
-                raise BoundaryError(f"/{name}: {error}") from None
-
-    file.visititems(check)
+    arrays: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    for name, array in arrays.items():
+        try:
+            check_array(array)
+        except BoundaryError as error:
+            raise BoundaryError(f"/{name}: {error}") from None
 
 
 def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:

@@ -150,7 +150,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
     first: dict[Key, Run] = {}
     costs: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
     for run in runs:
-        for key, numbers in _checked_numbers(run):
+        for key, numbers in checked_numbers(run):
             first.setdefault(key, run)
             found[key][run.seed] = numbers
         with _damage_told(run.file("run.json"), "what an evaluation writes"):
@@ -185,7 +185,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
         }
 
 
-def _checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
+def checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
     """As `_numbers`; raises `UserError` where the run's files are JSON, but not what an evaluation writes."""
     with _damage_told(f"{run.file('metrics.json')}, {run.file('run.json').name}", "what an evaluation writes"):
         found = list(_numbers(run))
