@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr.features.base import BadContent, Extractor
+from cmr.errors import BadContent
+from cmr.features.base import Extractor
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
