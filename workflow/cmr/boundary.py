@@ -50,7 +50,7 @@ def plain_parquet(path: str | Path) -> Path:
     """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
     raises.
     """
-    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
+    from pyarrow.parquet import read_metadata
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
