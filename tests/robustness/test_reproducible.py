@@ -93,10 +93,27 @@ def test_a_record_is_enough_to_run_again(recorded, tmp_path):
     assert "another configuration stands there" in refused.stderr
 
 
-RECORD = {
+COMMON = {
     "schema_version": 2,
+    "identity": "0" * 16,
+    "plugins": [],
+    "made_from": {},
+    "own_files": {},
+    "contents": "",
+    "output_hashes": {},
+    "project": {"version": "0.1.0"},
+    "usage": {"seconds": 1.0, "peak_memory_mb": 1.0},
+}
+RECORD = COMMON | {
+    "stage": "evaluate",
+    "measured_by": "a",
+    "test_part": "test",
     "fits": [
-        {
+        COMMON
+        | {
+            "stage": "fit",
+            "modalities": ["image", "text"],
+            "selection": {"chosen": {}, "candidates": []},
             "data": {"id": "mine", "dataset": "table", "params": {"file": "my.csv", "text": "t", "image": "i"}},
             "split": "default",
             "features": [
