@@ -1,6 +1,7 @@
 # Helper functions of the rules: from wildcards to the plan's entries, and what jobs need.
 import math
 import os
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,11 +44,16 @@ except UserError as error:
 
 
 # One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.
-# {PYTHON} is Snakemake's own, or that of the rule's environment where Snakemake makes one.
+# PYTHON is Snakemake's own, or that of the rule's environment where Snakemake makes one.
 PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
 PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 JOB_FILE = str(HERE / "workflow" / "scripts" / "job.py")
-JOB = "{PYTHON:q} {JOB_FILE:q} --plan {PLAN_FILE:q} --log {log:q} --threads {threads} {output.record:q}"
+JOB = (
+    " ".join(
+        shlex.quote(part).replace("{", "{{").replace("}", "}}") for part in (PYTHON, JOB_FILE, "--plan", PLAN_FILE)
+    )
+    + " --log {log:q} --threads {threads} {output.record:q}"
+)
 
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
@@ -113,6 +119,11 @@ wildcard_constraints:
 def inputs_of(stage):
     """The input of a rule: all files that its job may read of other results."""
     return lambda wildcards: PLAN.result(stage, wildcards).input_files
+
+
+def of_run(name):
+    """A file of a run; its name carries a digest where other metrics than the default ones are configured."""
+    return f"{paths.RUN}/{paths.suffixed(name, PLAN.metrics_digest)}"
 
 
 def gpus(info):

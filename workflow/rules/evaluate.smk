@@ -5,11 +5,6 @@ localrules:
     collect,
 
 
-def of_run(name):
-    """A file of a run; its name carries a digest where other metrics than the default ones are configured."""
-    return f"{paths.RUN}/{paths.suffixed(name, PLAN.metrics_digest)}"
-
-
 rule evaluate:
     input:
         inputs_of("evaluate"),
