@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cmr.store import read_json
+from cmr.publish import read_json
 
 METRIC = "map@all"
 
