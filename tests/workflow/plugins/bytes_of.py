@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr.features.base import BadContent, Extractor
+from cmr.errors import BadContent
+from cmr.features.base import Extractor
+from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = {"title": "Bytes of files", "modality": "image", "kind": "fixed"}
+INFO = ExtractorInfo(title="Bytes of files", modality="image", kind="fixed")
 
 
 class Params(BaseParams):

@@ -7,19 +7,20 @@ from cmr.data import Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
+from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
 
-INFO = {
-    "title": "Placed",
-    "modalities": ("image", "text"),
-    "splits": {"default": "60/20/20"},
-    "items": "the lines",
-    "classes": "3",
-    "licence": "none",
-    "source": "placed by hand",
-    "raw": "placed_raw",
-}
+INFO = DatasetInfo(
+    title="Placed",
+    modalities=("image", "text"),
+    splits={"default": "60/20/20"},
+    items="the lines",
+    classes="3",
+    licence="none",
+    source="placed by hand",
+    raw="placed_raw",
+)
 
 
 class Params(BaseParams):
