@@ -10,7 +10,10 @@ import subprocess
 import sys
 import traceback
 from collections import Counter
+from contextlib import chdir
 from pathlib import Path
+
+import yaml
 
 # No module that counts as the code of a stage: a job's own imports are looked at.
 from cmr import code, config, records, registry
@@ -84,6 +87,35 @@ def findings(file="config.yaml"):
 
     _, machine = planned(file)
     return [(finding.kind, finding.path) for finding in sharing.verify("results", machine)[1]]
+
+
+def again_here(run, directory, machine):
+    """As `cmr.rerun.rerun`, without Snakemake."""
+    from cmr.recorded import configuration_of, plan_of
+    from cmr.reporting.runs import Run
+    from cmr.rerun import compare
+
+    plan, again = plan_of(run.record, str(run.file("run.json")))
+    file = directory / "config.yaml"
+    text = yaml.safe_dump(configuration_of(run.record) | {"base": os.path.abspath(machine.base)})
+    assert not file.exists() or file.read_text() == text, "another configuration stands there"
+    directory.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    with chdir(directory):
+        make(until="evaluate")
+    return compare(run, Run.listed(directory / "results", again.folder, Path(plan.run_files(again)["metrics"]).name))
+
+
+def accepted(file="config.yaml", folder="again", sample=1):
+    """What `cmr accept` says: run → whether it came out the same, how many results are accepted, how many are not."""
+    from unittest import mock
+
+    from cmr import accept
+
+    _, machine = planned(file)
+    with mock.patch.object(accept, "rerun", again_here):
+        outcome = accept.accept(machine, Path(folder), sample)
+    return dict(outcome.compared), len(outcome.accepted), outcome.kept
 
 
 def edited(edits, file="config.yaml"):
