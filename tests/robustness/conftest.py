@@ -26,6 +26,9 @@ AREAS = {
     "test_lock": "The lock",
     "test_copies": "Copies, merges, clocks, profiles",
     "test_changed_data": "Data replaced, interruptions with other data or code",
+    "test_mixing": "Runs of different code, features or data in one tree",
+    "test_accept": "`cmr accept`",
+    "test_mutations": "Edits of every module of the package",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 
