@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from pydantic import BaseModel  # noqa: E402
 
-from cmr import cluster, code, config, paths, registry  # noqa: E402
+from cmr import cluster, code, config, registry  # noqa: E402
 from cmr.info import Info  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -151,14 +151,14 @@ def index_tables(kind: str) -> list[str]:
         ]
         return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
     return [
-        f"## {group.capitalize()}\n\n{table(['name', 'title', 'modalities', 'seeds', 'GPU', 'paper'], rows)}"
+        f"## {group.capitalize()}\n\n{table(['name', 'title', 'labels', 'modalities', 'stochastic', 'paper'], rows)}"
         for group, rows in grouped_methods(method_row).items()
     ]
 
 
 def method_row(name: str, info: Any) -> list[str]:
-    marks = ["yes" if value else "" for value in (info.stochastic, info.gpu)]
-    return [link("methods", name), info.title, str(info.modalities), *marks, info.paper]
+    labels, stochastic = in_words(info.labels), in_words(info.stochastic)
+    return [link("methods", name), info.title, labels, str(info.modalities), stochastic, info.paper]
 
 
 def link(kind: str, name: str) -> str:
@@ -224,6 +224,76 @@ def default_of(field: dict[str, Any]) -> str:
 # Configuration -----------------------------------------------------------------------------------------------------
 
 
+STAGE_KINDS = {
+    "download": ("datasets",),
+    "prepare": ("datasets",),
+    "split": ("datasets",),
+    "weights": ("extractors",),
+    "extract": ("extractors", "datasets"),
+    "encode": ("dictionaries",),
+    "fit": ("methods",),
+    "evaluate": ("methods", "metrics"),
+    "collect": (),
+    "report": (),
+}
+"""Stage → the kinds of plug-ins whose code its jobs run."""
+NAMED = 2  # plug-ins in a cell; of more, the number
+
+
+def code_page() -> str:
+    """Modules × stages: whose edit makes which results again, and why others' makes none."""
+    marks = {stage: module_marks(stage, kinds) for stage, kinds in STAGE_KINDS.items()}
+    modules = sorted({module for found in marks.values() for module in found})
+    rows = [[f"`{short(module)}`", *(marks[stage].get(module, "") for stage in STAGE_KINDS)] for module in modules]
+    left = [[f"`{short(module)}`", reason] for module, reason in code.LEFT_OUT.items()]
+    return f"""# What code a result depends on
+
+{NOTE}
+An edit of a module makes these results again, and what is made from them: `all` of the stage, or those of the plug-ins
+that are named or counted. Comments, docstrings and empty lines are no edit. A plug-in's own file counts for itself.
+
+{table(["module", *STAGE_KINDS], rows)}
+
+## What is left out
+
+An edit of these modules makes nothing again.
+
+{table(["module", "why"], left)}
+"""
+
+
+def module_marks(stage: str, kinds: Sequence[str]) -> dict[str, str]:
+    """Module → ``all``, or the plug-ins with whose jobs of the stage it runs."""
+    common = code.modules(stage, ())
+    users: dict[str, dict[str, list[str]]] = {}
+    for kind in kinds:
+        for name in runnable(kind):
+            for module in code.modules(stage, ((kind, name),)) - common:
+                users.setdefault(module, {}).setdefault(kind, []).append(name)
+    return dict.fromkeys(common, "all") | {module: users_text(found) for module, found in users.items()}
+
+
+def users_text(found: dict[str, list[str]]) -> str:
+    """``all methods``, ``3 methods``, or their names."""
+    texts = []
+    for kind, names in found.items():
+        some = ", ".join(f"`{name}`" for name in names) if len(names) <= NAMED else f"{len(names)} {kind}"
+        texts.append(f"all {kind}" if names == runnable(kind) else some)
+    return "; ".join(texts)
+
+
+def runnable(kind: str) -> list[str]:
+    infos = {name: registry.info(kind, name) for name in registry.names(kind)}
+    return [name for name, info in infos.items() if getattr(info, "implementation", "") != "quoted"]
+
+
+def short(module: str) -> str:
+    """``cmr.datasets.base`` → ``datasets/base.py``."""
+    path = module.removeprefix("cmr").lstrip(".").replace(".", "/")
+    package = (registry.PACKAGE / path).is_dir()
+    return f"{path}/__init__.py".lstrip("/") if package else f"{path}.py"
+
+
 def configuration_page() -> str:
     models = {
         "Top level": config.Config,
@@ -247,102 +317,6 @@ def configuration_page() -> str:
         said = f"{model.__doc__.strip()}\n" if model.__doc__ else None
         parts += filter(None, [f"## {title}\n", said, parameter_table(model)])
     return "\n".join([*parts, "## slurm/site.yaml\n", parameter_table(cluster.Site)])
-
-
-# Code --------------------------------------------------------------------------------------------------------------
-
-KINDS_OF_STAGE: dict[str, tuple[str, ...]] = {
-    "download": ("datasets",),
-    "prepare": ("datasets",),
-    "split": ("datasets",),
-    "weights": ("extractors",),
-    "extract": ("extractors", "datasets"),
-    "encode": ("dictionaries",),
-    "fit": ("methods",),
-    "evaluate": ("methods", "metrics"),
-    "collect": (),
-    "report": (),
-}
-"""Stage → the kinds of plug-ins that its jobs run."""
-FEW = 3
-CODE_PAGE = """# What code a result depends on
-
-Every result's record holds a hash of the code that its job runs: of the stage's module, of its plug-ins, and of all modules
-of the package that these reach by imports, less comments, docstrings and empty lines. If you edit one of them, the results
-whose jobs reach it are made again, and what is made from them.
-
-## Modules that several jobs share
-
-A cell says which jobs of a stage reach the module: all of them, or those that run one of these plug-ins.
-
-{shared}
-## Plug-ins
-
-The file of a plug-in that is not in the table above counts for the jobs that run it:
-
-{kinds}
-## What is left out
-
-An edit of these modules makes no result again. None of them holds rows of numbers, and what they hand on to a module that
-does is part of a result's identity itself.
-
-{left_out}
-## What no stage reaches
-
-Commands and what they need, which make no result: {others}.
-"""
-
-
-def code_page() -> str:
-    """The modules of the package, and which jobs each is a part of."""
-    parts = {module: [jobs_with(module, stage) for stage in paths.RECORDS] for module in package_modules()}
-    own = {registry.module_name(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)}
-    alone = {module for module in own if set(parts[module]) <= {"", f"`{module.rpartition('.')[2]}`"}}
-    reached = [module for module in parts if any(parts[module]) and module not in alone]
-    others = [shown(m) for m in parts if not any(parts[m]) and m not in own and m not in code.LEFT_OUT]
-    page = CODE_PAGE.format(
-        shared=table(["module", *paths.RECORDS], [[shown(module), *parts[module]] for module in reached]),
-        kinds=table(["plug-in", "stages"], [[TITLES[kind].lower(), stages_of(kind)] for kind in registry.FOLDERS]),
-        left_out=table(["module", "reason"], [[shown(module), why] for module, why in code.LEFT_OUT.items()]),
-        others=", ".join(others),
-    )
-    return f"{NOTE}\n{page}"
-
-
-def package_modules() -> list[str]:
-    """The package's modules, those of a folder together, less empty ones."""
-    files = sorted(file for file in registry.PACKAGE.rglob("*.py") if file.stat().st_size)
-    names = [".".join(["cmr", *file.relative_to(registry.PACKAGE).with_suffix("").parts]) for file in files]
-    return sorted((name.removesuffix(".__init__") for name in names), key=lambda name: (name.count("."), name))
-
-
-def shown(module: str) -> str:
-    return f"`{module.removeprefix('cmr.')}`"
-
-
-def jobs_with(module: str, stage: str) -> str:
-    """The jobs of a stage that reach a module: all, none (empty), or those with some plug-ins."""
-    if module in code.modules(stage, ()):
-        return "all"
-    found = []
-    for kind in KINDS_OF_STAGE[stage]:
-        names = [name for name, _ in runnable(kind) if module in code.modules(stage, ((kind, name),))]
-        few = ", ".join(f"`{name}`" for name in names)
-        many = f"{len(names)} {TITLES[kind].lower()}"
-        found.append(few if len(names) <= FEW else f"all {TITLES[kind].lower()}" if names == everything(kind) else many)
-    return ", ".join(filter(None, found))
-
-
-def runnable(kind: str) -> list[tuple[str, Any]]:
-    return [(name, info) for name, info in plugins(kind) if getattr(info, "implementation", "") != "quoted"]
-
-
-def everything(kind: str) -> list[str]:
-    return [name for name, _ in runnable(kind)]
-
-
-def stages_of(kind: str) -> str:
-    return ", ".join(stage for stage, kinds in KINDS_OF_STAGE.items() if kind in kinds)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

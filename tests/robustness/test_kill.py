@@ -189,9 +189,10 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     ended = subprocess.Popen(["true"])
     ended.wait()
     dead = ended.pid
-    host = socket.gethostname()
+    host = publish._place()
     left = [tmp_path / f".a.json.{host}.{dead}.tmp", tmp_path / f".0.{host}.{dead}.tmp"]
     living = [tmp_path / f".b.json.{host}.{os.getppid()}.tmp", tmp_path / f".c.json.elsewhere.{dead}.tmp"]
+    living.append(tmp_path / f".d.json.{socket.gethostname()}-another.{dead}.tmp")  # of a container of the same name
     left[1].mkdir()
     for path in [left[0], left[1] / "model", *living]:
         path.write_text("half")

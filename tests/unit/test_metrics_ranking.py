@@ -222,11 +222,13 @@ def test_torch_sorts_the_same_keys_as_numpy():
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tensors_are_ranked_as_arrays_are(device, dtype):
+@pytest.mark.parametrize("times", [1, 255])
+def test_tensors_are_ranked_as_arrays_are(device, dtype, times):
     torch = pytest.importorskip("torch")
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     scores, gains, own = coarse_scores()
+    gains *= times
     of_tensor = rank(torch.tensor(scores, dtype=getattr(torch, dtype), device=device), gains, own)
     of_array = rank(scores.astype(dtype), gains, own)
     for part in ("gains", "relevant", "tied", "top", "pair_rank"):

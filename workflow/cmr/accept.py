@@ -92,7 +92,7 @@ def _run_records() -> list[Path]:
 
 def _candidate(file: Path, expected: Expected) -> Candidate:
     """The run of a record, and those of its results that differ in code alone, or in what they are made from."""
-    plan, planned = plan_of(read_json(file), str(file))
+    plan, planned = plan_of(records.read_run(file), str(file))
     run = Run.listed(Path(paths.RESULTS), planned.folder, Path(plan.run_files(planned)["metrics"]).name)
     stale = [result for result in _walk(plan.run(planned)) if _differs_in_code(result, expected)]
     if any(_differs_otherwise(result, expected) for result in _walk(plan.run(planned))):

@@ -5,10 +5,12 @@ memory than its size on disk allows, and it never says what is to be trusted. Ev
 here first; what is refused is a `UserError` of one line.
 """
 
+import errno
 import fcntl
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,22 +26,41 @@ UNPACKED_FREELY = 2**28
 MAX_RATIO = 100
 IN_USE = ".in_use"
 
+
+class BoundaryError(ValueError):
+    """What is wrong with a part of a file; whoever reads the file says which."""
+
+
 # Files and paths -------------------------------------------------------------------------------------------------
 
 
 def plain(path: str | Path) -> Path:
-    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device, a socket or a folder, which
-    could be read for ever; `OSError` where there is nothing.
+    """The path of a file of bytes, which ends. Raises `UserError` for a pipe, a device or a socket, which could be read
+    for ever; `OSError` for a folder, and where there is nothing.
     """
     mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-        raise UserError(f"{path}: {kind}, not a file; name a file, or remove it")
+        raise UserError(f"{path}: a pipe, a device or a socket, not a file; name a file, or remove it")
+    return Path(path)
+
+
+def plain_parquet(path: str | Path) -> Path:
+    """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
+    raises.
+    """
+    from pyarrow.parquet import read_metadata
+
+    told = read_metadata(plain(path))
+    groups = [told.row_group(number) for number in range(told.num_row_groups)]
+    unpacked = max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
+    check_size(unpacked, os.path.getsize(path))
     return Path(path)
 
 
 def named(tree: str | Path, path: str) -> Path:
-    """Where a path that a record names lies in ``tree``. Raises `UserError` where its name leaves the tree."""
+    """Where a path lies that a record names in ``tree``. Raises `UserError` where its name leaves the tree."""
     parts = path.split("/") if isinstance(path, str) else [".."]
     if {"", ".", ".."} & set(parts) or "\0" in path:
         raise UserError(f"{tree}: a record names {path!r}, which is no path within the results; it is not opened")
@@ -68,8 +89,9 @@ def content(root: str | Path, name: str, results: str | Path, folders: Iterable[
     path = os.path.abspath(os.path.join(root, name))
     allowed = [*folders, *([root] if _lies_in(root, results) else [])]
     if not any(_lies_in(path, folder) for folder in allowed):
-        yours = "the folders that your configuration names (--config)"
-        raise UserError(f"{name}: outside of {root} and of {yours}; it is not opened")
+        raise UserError(
+            f"{name}: outside of {root} and of the folders that your configuration names (--config); it is not opened"
+        )
     if _lies_in(path, results):
         within(results, path, folders)
     return plain(path)
@@ -118,6 +140,22 @@ def finite(text: str) -> float:
 def is_number(value: object) -> bool:
     """Whether a value of JSON is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+NAME = r"[A-Za-z0-9](\.?[A-Za-z0-9_@-])*"
+"""What becomes part of paths and of names in files: letters, digits, '.', '_', '@' and '-', without '..'."""
+MAX_NAME = 40
+TAKEN = ("id", "labels", "part", "state", "selection", "average")
+"""Names that items, features and tables use themselves beside those of modalities."""
+
+
+def check_name(name: str) -> str:
+    """The name of a modality. Raises ValueError for what is none."""
+    if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME, name) or name in TAKEN:
+        raise ValueError(
+            f"a modality's name: up to {MAX_NAME} letters, digits, '.', '_', '@' and '-', and not {', '.join(TAKEN)}"
+        )
+    return name
 
 
 # Trust -----------------------------------------------------------------------------------------------------------
@@ -174,7 +212,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict[Any, Any]
         if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
             continue
         if key.value in seen:
-            raise ValueError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice; keep one")
+            raise BoundaryError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice; keep one")
         seen.add(key.value)
     yield from loader.construct_yaml_map(node)
 
@@ -183,31 +221,29 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The value in a file. Raises `ValueError` or `yaml.YAMLError` for what is none or has a key twice."""
-    return yaml.load(plain(path).read_text("utf-8"), _Loader)  # a safe loader
+    """The value in a file. Raises `yaml.YAMLError` for what is none, `BoundaryError` for a key that stands twice."""
+    return yaml.load(plain(path).read_text("utf-8"), _Loader)
 
 
 # Arrays in HDF5 --------------------------------------------------------------------------------------------------
 
 
 def check_links(file: Any) -> None:
-    """Raises `ValueError` where an open HDF5 file has a link to another file."""
+    """Raises `BoundaryError` where an open HDF5 file has a link to another file."""
 
-    def check(name: str, link: Any) -> None:
-        if hasattr(link, "filename"):  # h5py.ExternalLink
-            raise ValueError(f"{name} is a link to another file; copy what it points to into this one")
-
-    file.visititems_links(check)
+    found = file.visititems_links(lambda name, link: name if hasattr(link, "filename") else None)  # ExternalLink
+    if found is not None:  # raised here, as h5py does not pass errors on
+        raise BoundaryError(f"{found} is a link to another file; copy what it points to into this one")
 
 
 def check_array(array: Any) -> None:
-    """Raises `ValueError` for an HDF5 dataset that would not be read from its own file, whole, within its size.
+    """Raises `BoundaryError` for an HDF5 dataset that would not be read from its own file, whole, within its size.
 
     That is: values in other files (external storage, virtual layout), values that were never written, which would be
     read as zeros, and more than `MAX_RATIO` times what is stored.
     """
     if array.external or array.is_virtual:
-        raise ValueError("its values lie in other files; copy them into one")
+        raise BoundaryError("its values lie in other files; copy them into one")
     if array.shape is None or not array.size:
         return
     stored, size = array.id.get_storage_size(), array.size * array.dtype.itemsize
@@ -217,14 +253,14 @@ def check_array(array: Any) -> None:
         chunks = math.prod(-(-length // step) for length, step in zip(array.shape, array.chunks, strict=True))
         written = array.id.get_num_chunks() == chunks
     if not written:
-        raise ValueError("some of its values were never written, and would be read as zeros; write the file anew")
+        raise BoundaryError("some of its values were never written, and would be read as zeros; write the file anew")
     check_size(size, stored)
 
 
 def check_size(unpacked: int, packed: int) -> None:
-    """Raises `ValueError` where so much would come of so little that it is not data."""
+    """Raises `BoundaryError` where so much would come of so little that it is not data."""
     if unpacked > max(UNPACKED_FREELY, MAX_RATIO * packed):
-        raise ValueError(
+        raise BoundaryError(
             f"{packed:,} bytes would unpack to {unpacked:,}, more than {MAX_RATIO} times as many; store it without "
             "compression"
         )

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
     process.prepare()
+    options = _parser().parse_args(arguments)
     try:
+        _check_clone()
         options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -35,6 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_clone() -> None:
+    """Raises `UserError` in a clone whose code is not the code that runs: what is said here would be of another one."""
+    here = Path.cwd() / "workflow" / "cmr"
+    if here.exists() and not here.samefile(registry.PACKAGE):
+        raise UserError(
+            f"{here}: this clone's code is not what runs, but {registry.PACKAGE}; put PYTHONPATH=workflow before the "
+            "command, or install this clone (make env)"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -285,4 +295,5 @@ def prune_results(options: argparse.Namespace) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json.dumps(value, indent=1, ensure_ascii=ascii_only))

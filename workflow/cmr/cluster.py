@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cmr.boundary import BoundaryError, read_yaml
 from cmr.errors import UserError, nearest
 
 NO_ACCOUNTS = "none"
@@ -47,8 +48,8 @@ def load(path: str | Path) -> Site:
     if not Path(path).exists():
         return Site()
     try:
-        return Site(**(yaml.safe_load(Path(path).read_text("utf-8")) or {}))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        return Site(**(read_yaml(path) or {}))
+    except (OSError, UnicodeDecodeError, BoundaryError, yaml.YAMLError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
         details = error.errors()[0]

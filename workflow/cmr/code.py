@@ -6,6 +6,7 @@ the package, so that an edit of any of them is an edit of the stage. `LEFT_OUT` 
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 from cmr import project, registry
 
 PACKAGE = registry.PACKAGE
+
+MODULE = re.compile(r"cmr(\.\w+)+")
 
 LEFT_OUT = {
     "cmr": "the version, and nothing else",
@@ -95,7 +98,7 @@ def _named(node: ast.AST, module: str) -> Iterator[str]:
         base = _absolute(node, module)
         yield base
         yield from (f"{base}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cmr."):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
         yield node.value  # what importlib is given
 
 

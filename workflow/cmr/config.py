@@ -7,19 +7,14 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
+from yaml import YAMLError
 
 from cmr import registry
+from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
-from cmr.params import Params
-
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$", max_length=40)]
-"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs.
-
-Five ids, joined as inputs, with their digests, are within the 255 bytes that a file's name may have.
-"""
+from cmr.params import Identifier, Params
 
 MAX_SEEDS = 10_000
 
@@ -118,6 +113,10 @@ class FeatureEntry(Entry):
             raise mistake("modality", f"required, as {self.extractor!r} takes any modality")
         if not self.modality:
             object.__setattr__(self, "modality", self.info.modality)
+        try:
+            check_name(self.modality)
+        except ValueError as error:
+            raise mistake("modality", f"expected {error}, found {shortened.repr(self.modality)}") from None
         return self
 
 
@@ -268,8 +267,8 @@ def load(path: str | Path) -> Config:
 def read(path: str | Path) -> dict[str, Any]:
     """The keys and values of a configuration file, unchecked. Raises `UserError` where they cannot be read."""
     try:
-        value = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as error:
+        value = read_yaml(path)
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError, YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")

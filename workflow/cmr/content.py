@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cmr.boundary import plain
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.publish import atomic
@@ -123,7 +124,7 @@ def _files_below(folder: str | Path) -> Iterator[str]:
 def _status(place: str) -> Status | None:
     try:
         found = os.stat(place)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have is a ValueError
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
@@ -137,7 +138,11 @@ def _parsed(text: str) -> tuple[str, tuple[Status, str]]:
 
 def read_list(path: str | Path) -> list[tuple[str, str]]:
     """The (name, sha256) pairs of a file of such lines."""
-    return [_pair(text) for text in Path(path).read_text("utf-8").split("\n")[:-1]]
+    try:
+        lines = plain(path).read_text("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a list of files and their sha256; delete it and run again ({error})") from None
+    return [_pair(text) for text in lines]
 
 
 def write_list(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:

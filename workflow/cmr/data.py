@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cmr.boundary import check_name, plain, plain_parquet
 from cmr.errors import UserError
 from cmr.publish import atomic
 from cmr.store import Rows
@@ -14,6 +15,11 @@ from cmr.store import Rows
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
+CONTROL = r"[\x00-\x1f\x7f]"
+
+
+def _is_list_of_texts(cell: object) -> bool:
+    return isinstance(cell, Sequence | np.ndarray) and all(isinstance(label, str) for label in cell)
 
 
 @dataclass(frozen=True)
@@ -110,16 +116,38 @@ class Items:
     @classmethod
     def read(cls, path: str | Path) -> "Items":
         try:
-            table = pd.read_parquet(path)
-            return cls(table, table.attrs["kinds"])
-        except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+            table = pd.read_parquet(plain_parquet(path))
+            items = cls(table, table.attrs["kinds"])
+            items.check_form()
+            return items
+        except FileNotFoundError as error:
             raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
+        except UserError:
+            raise
+        except Exception as error:  # there is none that pyarrow and pandas do not raise for some damaged file
+            raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
+
+    def check_form(self) -> None:
+        """Raises ValueError unless ids, modalities and labels are what they should be."""
+        missing = {"id", "labels", *self.kinds} - set(self.table)
+        if missing:
+            raise ValueError(f"no column {min(missing)}")
+        for modality in self.kinds:
+            check_name(modality)
+        for label in (self.table["id"], *(self.table[m].dropna() for m in self.kinds)):
+            if not label.map(lambda cell: isinstance(cell, str)).all():
+                raise ValueError(f"a cell of {label.name} is no text")
+        if not self.table["labels"].map(_is_list_of_texts).all():
+            raise ValueError("labels are not lists of texts")
 
     def check(self, source: str | Path) -> None:
         """Raises `UserError` for what no later stage should meet: duplicate ids, items without a class."""
         duplicated = self.table["id"][self.table["id"].duplicated()]
         if len(duplicated):
             raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row")
+        controls = self.table["id"][self.table["id"].str.contains(CONTROL)]
+        if len(controls):
+            raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")
         unlabelled = self.table["id"][self.table["labels"].map(len) == 0]
         if len(unlabelled):
             raise UserError(f"{source}: item {unlabelled.iloc[0]!r} has no class")
@@ -158,9 +186,9 @@ class Split:
     @classmethod
     def read(cls, path: str | Path) -> "Split":
         try:
-            table = pd.read_csv(path, dtype={"id": str, "part": str, "held_out": bool}, keep_default_na=False)
+            table = pd.read_csv(plain(path), dtype={"id": str, "part": str, "held_out": bool}, keep_default_na=False)
             wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
-        except (OSError, ValueError, KeyError) as error:  # pandas' errors of parsing are ValueErrors
+        except (OSError, ValueError, KeyError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
         if wrong:
             raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")

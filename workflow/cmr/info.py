@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from cmr.params import Modality
+
 
 class Info(BaseModel):
     """What every plug-in says of itself."""
@@ -22,7 +24,7 @@ class DatasetInfo(Info):
     are for the reader, not for code.
     """
 
-    modalities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
     splits: dict[str, str]
     items: str
     classes: str
@@ -38,7 +40,7 @@ class ExtractorInfo(Info):
     ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the user's.
     """
 
-    modality: str
+    modality: Modality
     kind: Literal["fixed", "fitted"]
     weights: bool = False
     files: tuple[str, ...] = ()

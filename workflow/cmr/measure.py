@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cmr.boundary import plain
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells
 from cmr.errors import UserError
@@ -135,7 +136,7 @@ def _kind(values: np.ndarray) -> str:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(plain(path), allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, EOFError, OSError) as error:

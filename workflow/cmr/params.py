@@ -2,9 +2,20 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from cmr.boundary import check_name
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$", max_length=40)]
+"""An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs.
+
+Five ids, joined as inputs, with their digests, are within the 255 bytes that a file's name may have.
+"""
+
+Modality = Annotated[str, AfterValidator(check_name)]
+"""A modality becomes part of files' names and of names in files."""
 
 
 class Params(BaseModel):

@@ -1,6 +1,7 @@
 """What a job or a command sets for its own process before it computes. Importing the package sets nothing."""
 
 import ctypes
+import io
 import os
 import sys
 from pathlib import Path
@@ -10,8 +11,16 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 def prepare() -> None:
     """Called before numpy is imported."""
+    print_anything()
     avoid_slow_sort()
     keep_freed_memory()
+
+
+def print_anything() -> None:
+    """A terminal that lacks a character shows it escaped, as in \\u2192."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def avoid_slow_sort() -> None:

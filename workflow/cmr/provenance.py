@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr import __version__, registry
+from cmr.boundary import plain
 from cmr.records import Project
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim", "h5py", "snakemake")
@@ -35,7 +36,7 @@ def _git(*arguments: str) -> str:
 
 def file_hash(path: str | Path) -> str:
     """sha256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with open(plain(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -7,6 +7,7 @@ reader sees either nothing or a whole file, and two writers of the same result c
 import csv
 import errno
 import glob
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cmr.boundary import finite, plain
 from cmr.errors import UserError
 
 MAKE_ROOM = "make room and run again"
@@ -49,13 +51,24 @@ def write_errors_told(path: str | Path) -> Iterator[None]:
 def _beside(path: Path) -> Path:
     """A temporary name that no other process has, on this machine or on another one of a cluster."""
     _sweep(path.parent)
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{_place()}.{os.getpid()}.tmp")
+
+
+@cache
+def _place() -> str:
+    """Where numbers of processes are told apart: the host, since it started, and the container. Its name alone may be
+    that of others too.
+    """
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return f"{facts[0][:20]}-{hashlib.sha256(' '.join(facts).encode()).hexdigest()[:8]}"
 
 
 @cache
 def _sweep(folder: Path) -> None:
     """Removes what killed processes of this machine left in a folder; once a process, as folders may be large."""
-    for left in folder.glob(f".*.{glob.escape(socket.gethostname())}.*.tmp"):
+    for left in folder.glob(f".*.{glob.escape(_place())}.*.tmp"):
         owner = left.name.split(".")[-2]
         if owner.isdigit() and not _is_alive(int(owner)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
@@ -109,9 +122,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
+    """The value of a file of JSON, in which all numbers are finite and all texts can be written again."""
     try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except json.JSONDecodeError as error:
+        text = plain(path).read_text("utf-8")
+        value = json.loads(text, parse_float=finite, parse_constant=finite)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        return value
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 

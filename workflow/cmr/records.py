@@ -4,11 +4,10 @@ A record is written last, so that a result without one is unfinished, and its ``
 and of the inputs that were read. Planning compares it with what the present code, data and configuration would make.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +16,7 @@ from cmr.params import canonical_hash
 from cmr.publish import read_json, write_json
 
 SCHEMA_VERSION = 2
+R = TypeVar("R", bound=BaseModel)
 
 
 class Project(BaseModel):
@@ -62,8 +62,39 @@ class Record(BaseModel):
     project: Project
     versions: dict[str, str] = Field(description="of Python and the packages")
     hardware: dict[str, Any] = Field(description="processor, threads and GPU")
-    usage: dict[str, float] = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb")
+    usage: dict[str, Annotated[float, Field(strict=True, allow_inf_nan=False)]] = Field(
+        description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb"
+    )
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
+
+
+class RecordedEntry(BaseModel):
+    """An entry of the configuration, as a record repeats it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=60)
+    params: dict[str, Any]
+
+
+class FitRecord(Record):
+    """``fit.json``, as far as its readers rely on it."""
+
+    data: RecordedEntry
+    split: str
+    features: list[RecordedEntry] = Field(min_length=1)
+    dictionary: RecordedEntry | None
+    method: RecordedEntry
+    seed: int = Field(strict=True, ge=0)
+    selection: dict[str, Any]
+
+
+class RunRecord(Record):
+    """``run.json``, as far as its readers rely on it."""
+
+    fits: list[FitRecord] = Field(min_length=1)
+    metrics: list[RecordedEntry]
+    measured_by: str
 
 
 OLD = "made by another version of this project; it is made again by `snakemake`, or read by the version that made it"
@@ -71,13 +102,23 @@ OLD = "made by another version of this project; it is made again by `snakemake`,
 
 def read(path: str | Path) -> Record:
     """Raises `UserError` for a file that is no record, or one of another schema."""
+    return _checked(Record, read_json(path), path)
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """The record of a run as it stands. Raises `UserError` as `read` does."""
     value = read_json(path)
+    _checked(RunRecord, value, path)
+    return value
+
+
+def _checked(model: type[R], value: Any, path: str | Path) -> R:
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a record; delete it and run again")
     if value.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path}: schema {value.get('schema_version')}, this version reads {SCHEMA_VERSION}: {OLD}")
     try:
-        return Record.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -87,8 +128,8 @@ def read(path: str | Path) -> Record:
 def recorded_identity(path: str | Path) -> str | None:
     """A result's identity as its record says; None where there is no record of this schema."""
     try:
-        value = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        value = read_json(path)
+    except (OSError, UserError):
         return None
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None

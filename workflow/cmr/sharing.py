@@ -15,6 +15,8 @@ from cmr.plan import Plan, Result
 from cmr.publish import read_json
 from cmr.recorded import plan_of
 from cmr.records import Origin, Record
+from cmr.reporting.collect import checked_numbers
+from cmr.reporting.runs import Run
 
 STAGES = ("data", "weights", "features", "codes", "fits", "runs")
 CACHED_HASHES = 100_000
@@ -68,7 +70,8 @@ class _Checker:
             return list(check())
         except UserError as error:
             text = str(error)
-            kind = "damaged" if "not valid JSON" in text or "not a record" in text else "foreign"
+            damaged = ("not valid JSON", "not a record", "not what an evaluation writes")
+            kind = "damaged" if any(words in text for words in damaged) else "foreign"
             return [Finding(kind, str(file), text.removeprefix(f"{file}: "))]
         except FileNotFoundError as error:
             return [Finding("missing", str(error.filename), f"needed by {file}")]
@@ -77,14 +80,22 @@ class _Checker:
 
     def run(self, file: Path) -> Iterator[Finding]:
         """A run, and all that its configuration says it is made from."""
-        record = read_json(file)
-        records.read(file)
+        record = records.read_run(boundary.within(self.results, file, self.machine.folders))
+        metrics = file.with_name(f"metrics{file.name.removeprefix('run')}")
+        if metrics.exists():
+            yield from self.told(metrics, lambda: self.figures(metrics))
         plan, run = plan_of(record, "its configuration")
         result = plan.run(run)
         if self.place(result.record) != file:
             yield Finding("foreign", str(file), f"its configuration leads to {self.place(result.record)}")
             return
         yield from self.with_sources(result)
+
+    def figures(self, metrics: Path) -> list[Finding]:
+        """Raises `UserError` where a run's figures are no finite numbers."""
+        folder = metrics.parent.relative_to(self.results).as_posix()
+        checked_numbers(Run.listed(self.results, folder, metrics.name, self.machine.folders))
+        return []
 
     def with_sources(self, result: Result) -> Iterator[Finding]:
         if result.record in self.seen:
@@ -214,7 +225,7 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
-    """File → the plan that `snakemake` wrote when it began, of those that began a run and did not make all of theirs."""
+    """File → the plan that `snakemake` wrote when it began, of those that made some of their fits, but not all runs."""
     for file in sorted(file for project in projects for file in (project / job.FOLDER).glob("*.json")):
         try:
             plan, _ = job.read(str(file), 1)
@@ -230,12 +241,15 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
     """A plan for each finished run of each experiment in the tree."""
     for index in sorted((results / "experiments").glob("*.json")):
         experiment = read_json(index)
-        for run in experiment["runs"]:
-            file = _place(results, f"{run}/{experiment['run']}")
+        try:
+            files = [_place(results, f"{run}/{experiment['run']}") for run in experiment["runs"]]
+        except (LookupError, TypeError) as error:
+            raise UserError(f"{index}: not an experiment index ({error!r}); delete it and run again") from None
+        for file in files:
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
             try:
-                yield plan_of(read_json(file), str(file))[0]
+                yield plan_of(records.read_run(file), str(file))[0]
             except UserError as error:
                 remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
                 raise UserError(f"{error}; {remedy}") from None

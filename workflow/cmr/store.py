@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cmr.boundary import BoundaryError, check_array, check_links, plain
 from cmr.errors import UserError
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
@@ -137,18 +138,32 @@ def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Da
 
 @contextmanager
 def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
-    """Opens for reading; a truncated or foreign file is a `UserError` that names it."""
+    """Opens for reading; a truncated or foreign file is a `UserError` that names it, and so is one whose values lie in
+    other files, were never written, or would take more memory than its size allows (`cmr.boundary`).
+    """
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(plain(path), "r")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: truncated or not an HDF5 file; delete it and run again ({error})") from None
     with file:
         try:
+            check_links(file)
+            _check_arrays(file)
             yield file
-        except OSError as error:
+        except (OSError, RuntimeError, BoundaryError, MemoryError) as error:
             raise UserError(f"{path}: damaged HDF5 file; delete it and run again ({error})") from None
+
+
+def _check_arrays(file: h5py.File) -> None:
+    arrays: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    for name, array in arrays.items():
+        try:
+            check_array(array)
+        except BoundaryError as error:
+            raise BoundaryError(f"/{name}: {error}") from None
 
 
 def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
@@ -159,13 +174,25 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
     with open_hdf5(path) as file:
         if group not in file or name not in file[group] or "ids" not in file[group]:
             raise UserError(f"{path}: no {group.rstrip('/')}/{name} with ids in it; delete it and run again")
-        values = file[group][name][()]
-        ids = file[group]["ids"].asstr()[()]
+        values, ids = file[group][name], file[group]["ids"]
+        if not _is_matrix(values) or not _are_texts(ids):
+            raise UserError(
+                f"{path}: {group.rstrip('/')}/{name} is no matrix of numbers with ids; delete it and run again"
+            )
+        values, ids = values[()], ids.asstr(errors="replace")[()]
         attributes = dict(file.attrs)
     if len(ids) != len(values):
         raise UserError(f"{path}: {len(values)} rows but {len(ids)} ids; delete it and run again")
     check_finite(path, ids, values)
     return Rows(ids, values, attributes)
+
+
+def _is_matrix(node: object) -> bool:
+    return isinstance(node, h5py.Dataset) and node.ndim == 2 and node.dtype.kind in "fiu"
+
+
+def _are_texts(node: object) -> bool:
+    return isinstance(node, h5py.Dataset) and node.ndim == 1 and h5py.check_string_dtype(node.dtype) is not None
 
 
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
@@ -199,6 +226,6 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        return load_file(plain(path))
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable model; delete its folder and run again ({error})") from None

@@ -10,6 +10,8 @@ from snakemake.exceptions import WorkflowError
 # The package that this Snakefile belongs to, also where another one is installed. In a clone it is in
 # workflow/; an installed one has this Snakefile in cmr/project/.
 HERE = Path(workflow.basedir)
+if set("{}") & set(str(HERE)):
+    raise WorkflowError(f"{HERE}: Snakemake takes braces in a folder's name for wildcards; give it another name")
 sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
 from cmr import boundary, cluster, config as configuration, expected, job, paths, provenance, snakemake_internals

@@ -10,7 +10,11 @@ from cmr.features.base import Extractor
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
-INFO = ExtractorInfo(title="Bytes of files", modality="image", kind="fixed")
+INFO = ExtractorInfo(
+    title="Bytes of files",
+    modality="image",
+    kind="fixed",
+)
 
 
 class Params(BaseParams):

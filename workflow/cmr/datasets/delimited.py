@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cmr.boundary import plain
 from cmr.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def decoded(file: Path, encoding: str = "", remedy: str = SAVE_AS_UTF8) -> str:
 
     Raises `UserError` that names the line, what stands there, and the ``remedy``.
     """
-    raw = file.read_bytes()
+    raw = plain(file).read_bytes()
     if not encoding and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         log.info("%s: UTF-16, by its byte order mark", file)
         encoding = "utf-16"

@@ -35,6 +35,10 @@ SOURCES = project.path("resources/sources.csv")
 OPEN, ARCHIVE = "open", "archive"
 ATTEMPTS = 5
 TIMEOUT = 60
+UNPACKED_FREELY = 2**30
+"""Bytes that any archive may unpack to; more only up to `MAX_RATIO` times its own size, and never `MAX_UNPACKED`."""
+MAX_RATIO = 100
+MAX_UNPACKED = 2**38
 CHUNK = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -231,8 +235,10 @@ def unpack(archive: Path, folder: Path) -> None:
     with atomic_folder(folder) as temporary, _reading(archive) as opened:
         if isinstance(opened, zipfile.ZipFile):
             _refuse_escapes(archive, opened.namelist())
+            _refuse_bombs(archive, (member.file_size for member in opened.infolist()))
             opened.extractall(temporary)
         else:
+            _refuse_bombs(archive, (member.size for member in opened))
             opened.extractall(temporary, filter="data")
 
 
@@ -243,6 +249,12 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
         members = [member for member in names if PurePosixPath(member).name == name]
         if len(members) != 1:
             raise UserError(f"{archive}: {len(members)} members are called {name!r}, expected one")
+        size = (
+            opened.getinfo(members[0]).file_size
+            if isinstance(opened, zipfile.ZipFile)
+            else opened.getmember(members[0]).size
+        )
+        _refuse_bombs(archive, [size])
         source = opened.open(members[0]) if isinstance(opened, zipfile.ZipFile) else opened.extractfile(members[0])
         if source is None:
             raise UserError(f"{archive}: {members[0]} is not a file")
@@ -263,6 +275,15 @@ def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
         if getattr(error, "errno", None) in CANNOT_WRITE:
             raise
         raise UserError(f"{archive}: damaged or not an archive; delete it and run again ({error})") from None
+
+
+def _refuse_bombs(archive: Path, sizes: Iterable[int]) -> None:
+    """Raises `UserError` once the members, by their sizes, are more than an archive of data unpacks to."""
+    allowed, total = min(MAX_UNPACKED, max(UNPACKED_FREELY, MAX_RATIO * archive.stat().st_size)), 0
+    for size in sizes:
+        total += size
+        if total > allowed:
+            raise UserError(f"{archive}: refused: it would unpack to more than {allowed:,} bytes")
 
 
 def _refuse_escapes(archive: Path, names: Iterable[str]) -> None:

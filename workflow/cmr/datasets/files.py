@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from cmr.boundary import plain_parquet
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import decoded, read_cells
 from cmr.errors import UserError, nearest
@@ -128,7 +129,7 @@ def _read_delimited(
 
 def _read_parquet(file: Path) -> pd.DataFrame:
     """Whole numbers stay whole where cells are missing: as floats, those beyond 2⁵³ would run into one another."""
-    table = pd.read_parquet(file, dtype_backend="numpy_nullable")
+    table = pd.read_parquet(plain_parquet(file), dtype_backend="numpy_nullable")
     table.index = pd.RangeIndex(1, 1 + len(table))
     return table
 

@@ -3,6 +3,7 @@
 import csv
 import logging
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse, load_npz
 
+from cmr.boundary import check_size, plain
 from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
@@ -42,6 +44,7 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
     if reader is None:
         raise UserError(f"{file}: expected one of {', '.join(READERS)}")
     with _errors_told(file, key):
+        _check_zip(plain(file))
         array = reader(file, key, trusted)
         return array.toarray() if issparse(array) else np.asarray(array)
 
@@ -50,6 +53,13 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
     """The ids (n,) of an array's rows where an HDF5 file has them in the same group."""
     with _errors_told(file, key):
         return hdf5.read_ids(file, key) if file.suffix.lower() in HDF5 else None
+
+
+def _check_zip(file: Path) -> None:
+    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would fill the memory."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as opened:
+            check_size(sum(member.file_size for member in opened.infolist()), file.stat().st_size)
 
 
 @contextmanager

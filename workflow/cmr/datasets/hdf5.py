@@ -1,11 +1,14 @@
 """Arrays in HDF5 files of anybody's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
 
 OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
@@ -14,18 +17,26 @@ IDS = "ids"
 
 def read(file: Path, key: str) -> np.ndarray:
     """The array that the key names. Of a group: its features or embeddings, or the only array in it besides ids."""
-    with h5py.File(file, "r") as opened:
+    with opened_safely(file) as opened:
         return values(_dataset(opened, key))
 
 
 def read_ids(file: Path, key: str) -> np.ndarray | None:
     """The ids (n,) of the array's rows, where the file has them in the same group, as many as there are rows."""
-    with h5py.File(file, "r") as opened:
+    with opened_safely(file) as opened:
         array = _dataset(opened, key)
         ids = array.parent.get(IDS)
         if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1 or len(ids) not in array.shape:
             return None
         return values(ids).astype(str)
+
+
+@contextmanager
+def opened_safely(file: Path) -> Iterator[h5py.File]:
+    """Raises `BoundaryError` where it has links to other files."""
+    with h5py.File(plain(file), "r") as opened:
+        check_links(opened)
+        yield opened
 
 
 def _dataset(opened: h5py.File, key: str) -> h5py.Dataset:
@@ -48,7 +59,6 @@ def _names(opened: h5py.File) -> list[str]:
 
 
 def values(dataset: h5py.Dataset) -> Any:
-    """All of an array that lies in its own file; texts as str. Raises ValueError where its bytes lie in other files."""
-    if dataset.external or (dataset.is_virtual and any(s.file_name != "." for s in dataset.virtual_sources())):
-        raise ValueError("its values lie in other files; copy them into one")
+    """All of an array, texts as str. Raises `BoundaryError` as `cmr.boundary.check_array` does."""
+    check_array(dataset)
     return dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]

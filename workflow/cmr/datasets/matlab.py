@@ -5,9 +5,10 @@ array, from 0, and ``data.Y`` the field of a struct.
 """
 
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -15,9 +16,13 @@ import scipy.io
 from scipy.io.matlab import MatlabFunction, MatlabOpaque
 from scipy.sparse import csc_array, issparse
 
+from cmr.boundary import MAX_RATIO, UNPACKED_FREELY, check_size
 from cmr.datasets import hdf5
 from cmr.datasets.keyed import NoKey, member
 
+COMPRESSED = 15
+"""The type of an element that is compressed."""
+PIECE = 2**20
 AN_OBJECT = "an object of MATLAB's (a string, categorical, table, …); save it as cellstr(…), or as numbers"
 
 
@@ -25,11 +30,12 @@ def read(file: Path, key: str) -> Any:
     """An array or a sparse matrix; texts as str, cell arrays as arrays of objects."""
     name, *inner = re.split("[./]", key)
     if h5py.is_hdf5(file):
-        with h5py.File(file, "r") as opened:
+        with hdf5.opened_safely(file) as opened:
             node = member({name: node for name, node in opened.items() if not name.startswith("#")}, name)
             for part in inner:
                 node = _inside_73(node, part)
             return _value_73(node)
+    _check_size(file)
     found = scipy.io.loadmat(file, variable_names=[name] if name else None)
     if name and name not in found:
         raise NoKey(known for known, *_ in scipy.io.whosmat(file))
@@ -39,6 +45,34 @@ def read(file: Path, key: str) -> Any:
     if isinstance(array, MatlabOpaque | MatlabFunction):
         raise ValueError(AN_OBJECT)
     return array if issparse(array) else _no_struct(array, array.dtype.names or ())
+
+
+def _check_size(file: Path) -> None:
+    """Raises `BoundaryError` where the compressed elements of a file of version 5 would fill the memory.
+
+    The format: a header of 128 bytes whose last two say the order of bytes, then elements, each with a tag of its type
+    and size (MATLAB, "MAT-File Format", R2014a, chapter 1).
+    """
+    size = file.stat().st_size
+    allowed, unpacked = max(UNPACKED_FREELY, MAX_RATIO * size), 0
+    with open(file, "rb") as raw:
+        order: Literal["little", "big"] = "little" if raw.read(128)[126:128] == b"IM" else "big"
+        while unpacked <= allowed and len(tag := raw.read(8)) == 8:
+            kind, length = (int.from_bytes(tag[at : at + 4], order) for at in (0, 4))
+            end = raw.tell() + length
+            if kind != COMPRESSED:
+                raw.seek(end)
+                continue
+            stream = zlib.decompressobj()
+            while unpacked <= allowed and not stream.eof and raw.tell() < end:
+                packed = raw.read(min(PIECE, end - raw.tell()))
+                if not packed:  # a file that ends early, which the reader tells
+                    break
+                while packed and unpacked <= allowed:
+                    unpacked += len(stream.decompress(packed, PIECE))
+                    packed = stream.unconsumed_tail
+            raw.seek(end)
+    check_size(unpacked, size)
 
 
 def _no_struct(array: Any, fields: Iterable[str]) -> Any:

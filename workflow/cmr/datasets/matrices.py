@@ -110,7 +110,10 @@ def matrix(reference: Reference) -> np.ndarray:
         array = _stacked(reference, array)
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
-    return array.astype(np.float32)
+    try:
+        return array.astype(np.float32)
+    except MemoryError as error:
+        raise UserError(f"{reference}: does not fit into memory: {error}") from None
 
 
 def _stacked(reference: Reference, array: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
+from cmr.params import Modality
 from cmr.params import Params as BaseParams
 from cmr.store import Rows
 
@@ -58,7 +59,7 @@ SEED = 0
 
 
 class Params(BaseParams):
-    features: dict[str, str | dict[str, str]] = Field(
+    features: dict[Modality, str | dict[str, str]] = Field(
         {}, description="modality → reference, or modality → part → reference (parts: train, validation, test)"
     )
     labels: str | dict[str, str | dict[str, str]] = Field(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 
+from cmr.boundary import plain
 from cmr.data import TEST, TRAIN
 from cmr.datasets.matrices import Group, Reference
 from cmr.errors import UserError
@@ -18,7 +19,7 @@ NAMES = {"image": "vgg19_fc7", "text": "doc2vec"}
 def groups(file: Path) -> list[Group]:
     """The training and the test pairs of a file."""
     try:
-        with h5py.File(file, "r") as opened:
+        with h5py.File(plain(file), "r") as opened:
             text = "texts" if f"{TRAIN}_texts" in opened else "text"
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error}") from None

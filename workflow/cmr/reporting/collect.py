@@ -150,11 +150,13 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
     first: dict[Key, Run] = {}
     costs: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
     for run in runs:
-        for key, numbers in _checked_numbers(run):
+        for key, numbers in checked_numbers(run):
             first.setdefault(key, run)
             found[key][run.seed] = numbers
         with _damage_told(run.file("run.json"), "what an evaluation writes"):
             costs[run.group][run.seed] = run.seconds, run.peak_memory_mb
+            if not all(map(boundary.is_number, costs[run.group][run.seed])):
+                raise TypeError("seconds or memory that are no finite numbers")
     for key, by_seed in found.items():
         group, metric, plugin, options, query, gallery = key
         run, seeds = first[key], list(by_seed.values())
@@ -183,14 +185,17 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
         }
 
 
-def _checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
+def checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
     """As `_numbers`; raises `UserError` where the run's files are JSON, but not what an evaluation writes."""
     with _damage_told(f"{run.file('metrics.json')}, {run.file('run.json').name}", "what an evaluation writes"):
         found = list(_numbers(run))
         names = [run.method["method"], run.method["id"], *(part for key, _ in found for part in key)]
         numbers = [numbers["value"] for _, numbers in found]
-        if not all(isinstance(name, str) for name in names) or not all(isinstance(n, int | float) for n in numbers):
-            raise TypeError("a name that is no text, or a value that is no number")
+        aside = [numbers[name] for _, numbers in found for name in ASIDE if numbers[name] is not None]
+        if not all(isinstance(name, str) for name in names) or not all(map(boundary.is_number, [*numbers, *aside])):
+            raise TypeError("a name that is no text, or a value that is no finite number")
+        for task in run.metrics["tasks"]:
+            boundary.check_name(task["query"]), boundary.check_name(task["gallery"])
         return found
 
 

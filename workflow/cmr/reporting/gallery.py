@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
 from cmr import boundary
 from cmr.data import Items
-from cmr.errors import UserError
+from cmr.errors import BadContent, UserError
+from cmr.pictures import read_rgb
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.runs import Direction
 
@@ -93,15 +93,12 @@ def _clipped(text: Any) -> str | None:
 def thumbnail(file: Path) -> str | None:
     """A WebP of at most 96 × 96 pixels as base64, on white; None where the picture is not there or not readable."""
     try:
-        with Image.open(file) as opened:
-            opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except Exception:  # there is none that Pillow does not raise for some damaged file
+        picture = read_rgb(file, 2 * SIDE)
+    except BadContent:
         return None
     picture.thumbnail((SIDE, SIDE))
-    white = Image.new("RGBA", picture.size, "white")
     buffer = io.BytesIO()
-    Image.alpha_composite(white, picture).convert("RGB").save(buffer, "WEBP", quality=QUALITY)
+    picture.save(buffer, "WEBP", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -9,6 +9,7 @@ from cmr import registry
 from cmr.boundary import without_trust
 from cmr.params import canonical
 from cmr.recorded import configuration as recorded_configuration
+from cmr.records import Project
 from cmr.reporting.collect import AVERAGE, Collection, Index
 from cmr.reporting.figures import title_of
 from cmr.reporting.headline import CHANCE, Block
@@ -81,8 +82,10 @@ def _without_empty(entry: Any) -> Any:
 
 
 def versions(runs: Iterable[Run]) -> dict[str, list[str]]:
-    """Package → the versions that any job ran with."""
-    return _values(record["versions"] for record in _records(runs))
+    """Package, this project first, → the versions that any job ran with."""
+    return _values(
+        {"cmr": str(Project.model_validate(record["project"]))} | record["versions"] for record in _records(runs)
+    )
 
 
 def hardware(runs: Iterable[Run]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from cmr import boundary
 from cmr.errors import UserError
 from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
 from cmr.publish import read_json
-from cmr.records import OLD, SCHEMA_VERSION
+from cmr.records import read_run
 from cmr.store import Rows, open_hdf5, read_matrix
 
 FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
@@ -111,9 +111,9 @@ class Run:
         """A file in the results. Raises `UserError` for a link that leaves them."""
         return boundary.within(self.results, file, self.folders)
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, read: Callable[[Path], Any] = read_json) -> dict[str, Any]:
         try:
-            return read_json(self.file(name))
+            return read(self.file(name))
         except FileNotFoundError:
             raise UserError(f"{self.file(name)}: no such file, though an experiment lists it; run again") from None
 
@@ -124,11 +124,8 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """``run.json``; raises `UserError` where it is of another schema."""
-        record, file = self._read("run.json"), self.file("run.json")
-        if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-            raise UserError(f"{file}: {OLD}")
-        return record
+        """``run.json``; raises `UserError` where it is none, or of another schema."""
+        return self._read("run.json", read_run)
 
     @property
     def fits(self) -> list[dict[str, Any]]:
@@ -168,7 +165,11 @@ class Run:
     def tasks(self) -> dict[Direction, Task]:
         """``curves.h5``."""
         with open_hdf5(self.file("curves.h5")) as file:
-            return {tuple(name.split("→")): _task(group) for name, group in file.items()}
+            try:
+                return {tuple(name.split("→")): _task(group) for name, group in file.items()}
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                told = f"not the curves of a run ({error}); delete it and run again"
+                raise UserError(f"{self.file('curves.h5')}: {told}") from None
 
     @property
     def spaces(self) -> list[Path]:

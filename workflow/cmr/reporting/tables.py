@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,13 +34,29 @@ LATEX = str.maketrans(
         "–": "--",
     }
 )
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 PRINTED_KEY = r"\textit{Printed}: quoted from the paper, not measured here."
 KEY = r"Bold: best mean. $^{\dagger}$: not significantly worse (paired bootstrap over queries, $p \ge 0.05$)."
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    return text.translate(LATEX)
+    """Text that LaTeX prints as it stands. After the end of a row, it would take ``*`` and ``[`` for options of it."""
+    return ("{}" if text.startswith(("*", "[")) else "") + text.translate(LATEX)
+
+
+def inert(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: texts that start like one get an apostrophe."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
+        return cell
+    return f"'{cell}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_all(
@@ -65,7 +82,7 @@ def write_all(
 
 def write(path: Path, frame: pd.DataFrame) -> None:
     with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        frame.map(inert).rename(columns=inert).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def write_latex(path: Path, frame: pd.DataFrame, caption: str, key: str = "") -> None:

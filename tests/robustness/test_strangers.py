@@ -1,0 +1,419 @@
+"""Results trees and files of strangers: nothing of theirs is executed, trusted, followed or taken without measure."""
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from PIL import Image
+
+from cmr import boundary, cli, config, create, rerun, search
+from cmr.content import Hashes
+from cmr.data import Items
+from cmr.datasets import downloads, matlab
+from cmr.datasets.formats import read_array
+from cmr.errors import BadContent, UserError
+from cmr.machine import Machine
+from cmr.pictures import read_rgb
+from cmr.provenance import file_hash
+from cmr.publish import read_json
+from cmr.reporting import page, tables
+from cmr.reporting.collect import load
+from cmr.reporting.gallery import Catalogue, thumbnail
+from cmr.reporting.page import build
+from cmr.sharing import prune, verify
+from cmr.store import open_hdf5, read_matrix, write_matrix
+from reporting_tree import write_tree
+from robustness.toys import ROOT
+
+RUN = "runs/shapes/default/lite0+bert/cca/0"
+
+
+class Marks:
+    """What runs a command when it is unpickled: it leaves a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A stranger's results, in a folder of the user's without a configuration. Figures are not drawn."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "draw_all", lambda folder, figures: {figure.name: "" for figure in figures})
+    return write_tree(tmp_path / "theirs" / "results", methods=["cca"], n=16)
+
+
+def changed(file, change):
+    value = json.loads(file.read_text())
+    change(value)
+    file.write_text(json.dumps(value))
+
+
+def pickled(tmp_path):
+    """A pickle that leaves a mark, the entry of a feature that trusts it, and the mark."""
+    file, mark = tmp_path / "model", tmp_path / "executed"
+    file.write_bytes(pickle.dumps(Marks(mark)))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    params = {"pretrained": "model", "trust": True, "sha256": sha256}
+    return {"id": "bert", "extractor": "doc2vec", "modality": "text", "params": params}, mark
+
+
+def refused(call, *arguments):
+    """What is said where something is refused, in one line."""
+    with pytest.raises(UserError) as told:
+        call(*arguments)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+    return str(told.value)
+
+
+# Trust ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.mended("`cmr rerun` and `cmr search` executed a pickle that somebody's run.json said was trusted")
+def test_trust_is_not_a_records_to_give(tree, tmp_path):
+    entry, mark = pickled(tmp_path)
+    changed(tree / RUN / "run.json", lambda run: run["fits"][0]["features"].__setitem__(1, entry))
+    machine = Machine(device="cpu")
+    for call in (
+        lambda: search.search(search.find(tree / RUN), "text", "meow", 1, machine),
+        lambda: rerun.rerun(search.find(tree / RUN), tmp_path / "new", machine),
+    ):
+        assert "trust: true does not count" in refused(call)
+        assert not mark.exists()
+        assert not (tmp_path / "new").exists()
+    verify(tree, machine)
+    cli.main(["report", str(tree), "--out", "page"])
+    assert not mark.exists()
+    assert "trust: true" not in Path("page/index.html").read_text()
+
+
+def test_trust_that_the_user_gives_counts(tree, tmp_path):
+    entry, mark = pickled(tmp_path)
+    own = {"features": [{key: entry[key] for key in ("id", "extractor", "params")}]}
+    boundary.check_trust([entry], boundary.trusted_by(own), "run.json")
+    other = {**entry, "params": {**entry["params"], "sha256": "0" * 64}}
+    refused(boundary.check_trust, [other], boundary.trusted_by(own), "run.json")
+    with pytest.raises((UserError, AttributeError, TypeError)):  # gensim's, once the pickle was executed
+        create.extractor(entry, Machine(device="cpu")).load_state({})
+    assert mark.exists()  # so the pickle above would have been executed
+
+
+# Names and paths --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.mended("a modality named with `../` wrote outside of the folder; `/` and `→` were stack traces")
+@pytest.mark.parametrize("name", ["../../x", "a/b", "a→b", "x" * 41, "", ".", "a..b", "labels", "a\nb", "-a"])
+def test_modalities_are_names(name, tmp_path):
+    entry = {"id": "own", "extractor": "ready", "modality": name}
+    features = {"datasets": [{"id": "d", "dataset": "precomputed", "params": {"features": {name: "x.npy"}}}]}
+    experiment = {"experiments": [{"id": "e", "data": ["d"], "inputs": [["own"]], "methods": ["random"]}]}
+    for value in (
+        {"features": [entry], "datasets": [{"id": "d", "dataset": "precomputed"}]},
+        {**features, "features": [{**entry, "modality": "image"}]},
+    ):
+        with pytest.raises(UserError, match="modality"):
+            config.validate(value | experiment)
+    table = pd.DataFrame({"id": ["a"], name: ["b"], "labels": [["c"]]})
+    table.attrs = {"kinds": {name: "text"}}
+    table.to_parquet(tmp_path / "items.parquet")
+    refused(Items.read, tmp_path / "items.parquet")
+
+
+@pytest.mark.parametrize("path", ["../../private", "/etc/passwd", "runs/../../x", "results/../x", "", 3, None, "a\0b"])
+def test_records_name_paths_within_the_tree(tree, path, tmp_path):
+    refused(boundary.named, tree, path)
+    changed(tree / "experiments/main-aaaaaa.json", lambda index: index.update(runs=[path]))
+    refused(load, tree)
+    refused(prune, tree, [])
+
+
+def test_links_out_of_the_tree_are_not_followed(tree, tmp_path):
+    secret = tmp_path / "private"
+    secret.mkdir()
+    embeddings = tree / RUN / "embeddings" / "image.h5"
+    embeddings.rename(secret / "image.h5")
+    embeddings.symlink_to(secret / "image.h5")
+    assert "a link that leaves" in refused(build, tree, tmp_path / "page")
+    assert any("a link that leaves" in refused(search.find(tree / RUN).embeddings, ["image"]) for _ in [0])
+    assert search.find(tree / RUN, (str(secret),)).embeddings(["image"])["image"].ids.size
+    embeddings.unlink()
+    embeddings.symlink_to("moved.h5")
+    (secret / "image.h5").rename(embeddings.with_name("moved.h5"))
+    assert search.find(tree / RUN).embeddings(["image"])["image"].ids.size
+
+
+@pytest.mark.mended(
+    "`cmr report` put pictures from anywhere on the reader's disk into the page of a stranger's results"
+)
+@pytest.mark.parametrize("how", ["relative", "absolute", "link"])
+def test_pictures_of_elsewhere_are_not_shown(tree, tmp_path, how, caplog):
+    private = tmp_path / "private"
+    private.mkdir()
+    Image.new("RGB", (20, 20), "red").save(private / "secret.png")
+    folder = tree / "data" / "shapes"
+    names = {"relative": "../../../../private/secret.png", "absolute": str(private / "secret.png"), "link": "link.png"}
+    (folder / "link.png").symlink_to(private / "secret.png")
+    items = Items.read(folder / "items.parquet")
+    items.table["image"] = names[how]
+    items.write(folder / "items.parquet")
+    shown = build(tree, tmp_path / "page").read_text()
+    assert thumbnail(private / "secret.png") not in shown
+    catalogue = Catalogue(items, folder, tree)
+    assert catalogue.thumbnail(names[how]) is None
+    assert caplog.records
+    assert Catalogue(items, folder, tree, (str(private),)).thumbnail(names[how])  # where the user says so
+
+
+@pytest.mark.mended("`cmr prune --yes` deleted through symbolic links what another project keeps")
+def test_prune_removes_links_and_nothing_behind_them(tree, tmp_path):
+    others = tmp_path / "others"
+    (others / "notes").mkdir(parents=True)
+    (others / "notes" / "mine.txt").write_text("keep")
+    (tree / "features" / "gone").mkdir(parents=True)
+    links = [tree / "features" / "shapes", tree / "features" / "gone" / "x", tree / "codes"]
+    for link in links:
+        link.symlink_to(others, target_is_directory=True)
+    (tree / "weights").mkdir()
+    (tree / "weights" / "w.json").symlink_to(others / "notes" / "mine.txt")
+    found = {item.path.relative_to(tree).as_posix() for item in prune(tree, [], remove=True).found}
+    assert {"features/gone", "weights/w.json"} <= found
+    assert (others / "notes" / "mine.txt").read_text() == "keep"
+    assert not (tree / "weights" / "w.json").is_symlink()
+    assert (tree / "codes").is_symlink()
+
+
+def test_prune_sees_a_run_under_every_name_of_the_folder(tree, tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "results").symlink_to(tree, target_is_directory=True)
+    with boundary.in_use(tmp_path / "project" / "results"):
+        for name in (tree, tmp_path / "project" / "results"):
+            assert "a run is going on" in refused(prune, name, [], True)
+    prune(tree, [], True)
+
+
+# Arrays -----------------------------------------------------------------------------------------------------------------
+
+
+def external(file, secret):
+    file.create_dataset("features", (3, 2), np.float32, external=[(str(secret), 0, 24)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout((3, 2), np.float32)
+    layout[:] = h5py.VirtualSource(str(secret), "x", (3, 2))
+    file.create_virtual_dataset("features", layout)
+
+
+def link(file, secret):
+    file["features"] = h5py.ExternalLink(str(secret), "x")
+
+
+def unwritten(file, secret):
+    file.create_dataset("features", (4000, 20), np.float32, chunks=(100, 20))[:2000] = 1
+
+
+def huge(file, secret):
+    file.create_dataset("features", (10_000_000, 2000), np.float32, chunks=(100, 2000))
+
+
+def bomb(file, secret):
+    data = file.create_dataset(
+        "features", (150, 2**12), np.float32, chunks=(50, 2**12), compression="gzip", shuffle=True
+    )
+    data[:] = 0
+
+
+@pytest.mark.mended("HDF5 files were read that name other files, hold chunks never written, or claim 80 GB in 6 kB")
+@pytest.mark.parametrize("make", [external, virtual, link, unwritten, huge, bomb], ids=lambda make: make.__name__)
+def test_arrays_lie_whole_in_their_own_file(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "UNPACKED_FREELY", 2**20)
+    with h5py.File(tmp_path / "secret.h5", "w") as other:
+        other["x"] = np.ones((3, 2), np.float32)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        make(file, tmp_path / "secret.h5")
+        file["ids"] = np.array(["a", "b", "c"], object)
+    refused(read_array, tmp_path / "x.h5", "features")
+    refused(read_matrix, tmp_path / "x.h5", "features")
+
+
+def test_what_is_written_here_is_read_again(tmp_path):
+    for n in (0, 1, 5000):
+        ids = np.array([f"i{row}" for row in range(n)])
+        write_matrix(tmp_path / "x.h5", "features", ids, np.zeros((n, 3), np.float32), {}, {"s": np.array(["a"])})
+        assert read_matrix(tmp_path / "x.h5", "features").values.shape == (n, 3)
+
+
+def test_compressed_matrices_within_measure(tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(matlab, "UNPACKED_FREELY", 2**20)
+    zeros = np.zeros((150, 2**12))
+    scipy.io.savemat(tmp_path / "x.mat", {"x": zeros}, do_compression=True)
+    assert "times as many" in refused(read_array, tmp_path / "x.mat", "x")
+    np.savez_compressed(tmp_path / "x.npz", x=zeros)
+    assert "times as many" in refused(read_array, tmp_path / "x.npz", "x")
+    scipy.io.savemat(tmp_path / "y.mat", {"x": zeros[:, :500]}, do_compression=True)
+    assert read_array(tmp_path / "y.mat", "x").shape == (150, 500)
+
+
+@pytest.mark.mended("a zip file of 1.5 MB unpacked to 1.5 GB")
+def test_archives_within_measure(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zeros", bytes(2**22))
+    downloads.unpack(tmp_path / "x.zip", tmp_path / "fine")
+    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**20)
+    assert "refused" in refused(downloads.unpack, tmp_path / "x.zip", tmp_path / "out")
+    assert "refused" in refused(downloads.extract_member, tmp_path / "x.zip", "zeros", tmp_path / "zeros")
+    assert not (tmp_path / "out").exists()
+
+
+# Plain files, values, pictures ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.mended("a named pipe in the place of a file was waited for without end")
+def test_pipes_and_devices_are_no_files(tmp_path):
+    pipe = tmp_path / "x.npy"
+    os.mkfifo(pipe)
+    (tmp_path / "zero.npy").symlink_to("/dev/zero")
+    for file in (pipe, tmp_path / "zero.npy"):
+        for read in (file_hash, read_json, open_hdf5(file).__enter__, lambda f: read_array(f), Items.read, config.read):
+            refused(read) if read.__name__ == "__enter__" else refused(read, file)
+        with pytest.raises(BadContent):
+            read_rgb(file)
+        assert Hashes(tmp_path / "cache").of_all([file]) == [""]
+
+
+@pytest.mark.mended(
+    "Infinity, NaN or true as a figure was shown by `cmr summary`, or was a stack trace of `cmr report`"
+)
+@pytest.mark.parametrize("value", ["1e999", "NaN", "-Infinity", "true", '"0.5"', "null", "[1]", "9" * 5000])
+def test_figures_are_finite_numbers(tree, value, tmp_path):
+    file = tree / RUN / "metrics.json"
+    text = file.read_text()
+    start = text.index('"value": ') + len('"value": ')
+    file.write_text(text[:start] + value + text[text.index(",", start) :])
+    refused(lambda: load(tree).rows())
+    refused(build, tree, tmp_path / "page")
+    _, findings = verify(tree, Machine(device="cpu"))
+    assert ("damaged", str(file)) in [(finding.kind, finding.path) for finding in findings]
+
+
+@pytest.mark.mended("a picture that is EPS inside started Ghostscript")
+def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "holiday.jpg")
+    with pytest.raises(BadContent):
+        read_rgb(tmp_path / "holiday.jpg")
+    assert not (tmp_path / "started").exists()
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from cmr.pictures import read_rgb
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    print(read_rgb(Path(sys.argv[1])).size)
+except Exception as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def peak(file):
+    """What is said of a picture, and the MB that decoding it takes."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, file], capture_output=True, text=True, env=environment, check=True
+    )
+    said, megabytes = done.stdout.splitlines()[-2:]
+    return said, float(megabytes)
+
+
+@pytest.mark.mended("a PNG of 21 kB took 2.4 GB")
+@pytest.mark.long
+def test_pictures_within_a_budget(tmp_path):
+    Image.new("RGB", (13300, 13300)).save(tmp_path / "bomb.png")
+    said, megabytes = peak(tmp_path / "bomb.png")
+    assert "more than 120,000,000" in said
+    assert megabytes < 50
+    Image.new("RGB", (11000, 9000), "blue").save(tmp_path / "large.jpg")
+    Image.new("RGBA", (11000, 9000), (0, 0, 255, 255)).save(tmp_path / "large.png")
+    for name in ("large.jpg", "large.png"):
+        said, megabytes = peak(tmp_path / name)
+        assert said == "(5500, 4500)"
+        assert megabytes < 700
+
+
+def test_a_large_picture_is_halved(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (31, 40, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    whole = np.asarray(read_rgb(tmp_path / "x.png"), float)
+    monkeypatch.setattr("cmr.pictures.LARGE", 100)
+    half = np.asarray(read_rgb(tmp_path / "x.png"), float)
+    literal = [[whole[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean(axis=(0, 1)) for x in range(20)] for y in range(16)]
+    assert np.abs(half - np.array(literal)).max() <= 1
+
+
+# Configurations, tables, terminals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.mended("of a key that stands twice in a configuration the last was taken")
+@pytest.mark.parametrize("text", ["title: a\ntitle: b\n", "experiments:\n- {id: a, id: b}\n", "x: {a: 1, b: 2, a: 3}"])
+def test_no_key_twice(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    said = refused(config.read, tmp_path / "c.yaml")
+    assert "c.yaml" in said
+    assert "line" in said
+    assert "stands twice" in said
+
+
+@pytest.mark.mended("class names that are spreadsheet formulas were written into CSV as they are")
+def test_no_cell_is_a_formula(tmp_path):
+    frame = pd.DataFrame({"=1+1": ["@x", "-1+1/cmd", "-0.5"], "fine": [-1.5, 2, 3], "+": ["a", "=HYPERLINK()", "+3"]})
+    tables.write(tmp_path / "x.csv", frame)
+    assert (tmp_path / "x.csv").read_text().splitlines() == [
+        "'=1+1,fine,'+",
+        "'@x,-1.5,a",
+        "'-1+1/cmd,2.0,'=HYPERLINK()",
+        "-0.5,3.0,+3",
+    ]
+    assert [tables.escaped(text) for text in ("*star", "[1cm]x", "a*[b]")] == ["{}*star", "{}[1cm]x", "a*[b]"]
+
+
+@pytest.mark.mended("`cmr summary` was a stack trace in a terminal without the arrow")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_terminal(tree, encoding):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "PYTHONIOENCODING": encoding}
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-m", "cmr", "summary", str(tree), *more]
+        done = subprocess.run(command, capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert b"map@all" in done.stdout
+        if more:
+            json.loads(done.stdout.decode(encoding))
+        else:
+            assert b"\\u2192" in done.stdout
+
+
+@pytest.mark.parametrize("item", ["a\0", "a\rb", "a\n"])
+def test_ids_hold_no_control_characters(item, tmp_path):
+    table = pd.DataFrame({"id": ["a", item], "text": ["b", "c"], "labels": [["d"], ["d"]]})
+    assert "control character" in refused(Items(table, {"text": "text"}).write, tmp_path / "items.parquet")
