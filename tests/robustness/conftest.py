@@ -26,17 +26,14 @@ AREAS = {
     "test_lock": "The lock",
     "test_copies": "Copies, merges, clocks, profiles",
     "test_changed_data": "Data replaced, interruptions with other data or code",
-<<<<<<< HEAD
-    "test_mixing": "Runs of different code, features or data in one tree",
-    "test_accept": "`cmr accept`",
-    "test_mutations": "Edits of every module of the package",
-=======
     "test_mutations": "Edits of every module",
+    "test_mutation_table": "Edits of every module, by a table",
     "test_mixing": "Runs of other code, data or versions",
+    "test_comparable": "Runs that cannot be compared",
+    "test_accept_soundness": "What `cmr accept` must refuse",
     "test_strangers": "Results and files of strangers",
     "test_fuzz": "Results trees with something changed at random",
     "test_clones": "Clones in odd places",
->>>>>>> main
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 
