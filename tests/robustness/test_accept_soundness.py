@@ -11,67 +11,10 @@ from cmr.methods.cca import CCA
 from cmr.publish import read_json
 from cmr.reporting.collect import load
 from robustness.chains import accepted, findings, make, stale
-from robustness.test_mixing import MAP, numbers
-from robustness.toys import cmr, measured
+from robustness.test_comparable import MAP, numbers
 
-RENAMED = (
-    "methods/cca.py",
-    "(x, x_basis), (y, y_basis) = map(row_space, features)",
-    "(x, x_basis), (y, y_basis) = [row_space(f) for f in features]",
-)
-BETTER = ("methods/cca.py", "self.params.components)", "self.params.components - 1)")
 OF_CCA = {"fit": 1, "evaluate": 1, "collect": 1}
 COMPONENTS = {"id": "cca", "params": {"components": 2}}
-
-
-# By Snakemake, as it is typed -----------------------------------------------------------------------------------------
-
-
-def records(made):
-    """Every record, by path."""
-    return {str(file): file.read_bytes() for file in sorted((made.root / "results").rglob("*.json"))}
-
-
-def edit(made, name, old, new):
-    made.edit(f"workflow/cmr/{name}", old, new)
-
-
-@pytest.mark.mended("`cmr accept` left records that were younger than their runs, so that these were made again")
-def test_a_rename_costs_one_run(finished):
-    edit(finished, *RENAMED)
-    assert finished.planned("metrics") == OF_CCA
-    done = cmr(finished, "accept", "--directory", "again")
-    assert done.returncode == 0, done.stderr
-    run = "runs/toy/default/image+text/cca-0331c7/0"
-    lines = done.stdout.splitlines()
-    assert f"the same  {run}" in lines
-    assert lines[-1] == "2 results accepted for the present code, 0 stay as they are"
-    assert finished.planned("metrics") == {"collect": 1}  # the list of runs is made again at once
-    assert cmr(finished, "verify").returncode == 0
-    for name in ("fits/toy/default/image+text/cca-0331c7/0/fit.json", f"{run}/run-57af65.json"):
-        record = read_json(finished.root / "results" / name)
-        (accepted,) = record["accepted"]
-        assert accepted["compared"] == [run]
-        assert accepted["code"] != record["code"]
-        assert accepted["identity"] != record["identity"]
-
-
-@pytest.mark.long
-def test_an_edit_that_changes_figures_is_refused_and_nothing_is_rewritten(finished):
-    edit(finished, *BETTER)
-    before = records(finished)
-    done = cmr(finished, "accept", "--directory", "again")
-    assert done.returncode == 1
-    assert "differs   runs/toy/default/image+text/cca-0331c7/0" in done.stdout
-    assert "0 results accepted for the present code, 2 stay as they are" in done.stdout
-    assert records(finished) == before
-    assert finished.planned("metrics") == OF_CCA
-    finished.snakemake("metrics")
-    assert measured(finished)
-    assert finished.planned("metrics") == {}
-
-
-# In this process ------------------------------------------------------------------------------------------------------
 
 
 def configured(folder, *methods, data=("mine",), metrics=MAP):

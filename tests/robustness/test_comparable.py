@@ -1,4 +1,4 @@
-"""Runs of different code, features or data never enter one figure: those of what is here are shown, the others named."""
+"""Methods are compared only on the same items, split and features, and by the same code of all fits and of the evaluation."""
 
 import json
 import shutil
@@ -10,9 +10,7 @@ import pytest
 import yaml
 
 from cmr import code
-from cmr.methods.random import Random
 from cmr.reporting.collect import load
-from cmr.reporting.page import build
 from robustness.chains import findings, make, stale
 
 MAP = [{"id": "map@all", "metric": "mean_average_precision"}]
@@ -83,61 +81,6 @@ def value(run):
 
 def runs():
     return sorted(str(file.parent.relative_to("results")) for file in Path("results").glob("runs/**/run*.json"))
-
-
-@pytest.mark.mended("`cmr summary` averaged seeds of an edited method with those of the method before")
-def test_seeds_of_old_and_of_new_code_have_no_common_mean(project, edited, monkeypatch):
-    configured(project, "random", seeds=4)
-    make()
-    genuine = Random.embed
-    monkeypatch.setattr(Random, "embed", lambda method, modality, rows: genuine(method, modality, -rows))  # the edit
-    edited("fit", "evaluate", plugin="random")
-    configured(project, "random", seeds=2)
-    assert make() == {"fit": 4, "evaluate": 2, "collect": 1}  # random takes a modality at a time
-    found, notes = summary()
-    seeds = [run for run in runs() if run.endswith(("/0", "/1"))]
-    assert found["random"] == (pytest.approx(np.mean([value(run) for run in seeds])), 2)
-    (note,) = notes
-    assert "other code" in note
-    assert all(f"/{seed}" in note for seed in (2, 3))
-    with_old = np.mean([value(run) for run in runs()])
-    assert abs(with_old - found["random"][0]) > 1e-6  # which the summary said before
-
-
-@pytest.mark.mended("`cmr summary` put a run on changed data into one column with runs on the old data")
-def test_runs_on_old_and_on_new_data_have_no_common_column(project):
-    configured(project, CCA, RIDGE)
-    make()
-    numbers(project, seed=2)
-    configured(project, CCA)
-    make()
-    found, notes = summary()
-    assert set(found) == {"cca"}
-    (note,) = notes
-    assert "other data than are here" in note
-    assert "ridge_label" in note
-    configured(project, CCA, RIDGE)
-    make()
-    assert set(summary()[0]) == {"cca", "ridge_label"}
-    assert summary()[1] == ()
-
-
-@pytest.mark.mended("a data set that had shrunk was a stack trace in the report")
-def test_a_report_over_runs_of_a_data_set_that_has_shrunk(project):
-    numbers(project, seed=1, n=90)
-    configured(project, CCA, RIDGE)
-    make()
-    numbers(project, seed=1, n=60)
-    configured(project, CCA)
-    make()
-    found, notes = summary()
-    assert set(found) == {"cca"}
-    page = build(Path("results"), project / "page").read_text()
-    (note,) = notes
-    assert "ridge_label/0" in note
-    assert note.partition(":")[2].strip().split(" ")[-1].rpartition("/")[2] in page
-    assert "other data than are here" in page
-    assert "ridge_label" not in (project / "page/tables/results.csv").read_text()
 
 
 @pytest.mark.mended("a method on features of an edited extractor stood beside methods on the features before")

@@ -1,12 +1,11 @@
 """An edit of any module makes again what the module has a part in, and nothing else; a comment makes nothing again."""
 
-import ast
 from collections import Counter
 
 import pytest
 
 from cmr import code, registry
-from robustness.chains import chain, figures, forget
+from robustness.chains import chain, figures
 from robustness.toys import CONFIG, DLA, ROOT, clone, cmr
 
 CONFIGURATION = {
@@ -122,8 +121,6 @@ TELLING = {  # file → a text and what takes its place, so that something else 
     "methods/training.py": ("seed * 1_000_003 + epoch", "seed * 1_000_003 + epoch + 1"),
     "directions.py": ("lambda block: method", "lambda block: -method"),
 }
-SHORT = ["selection.py", "row_source.py", "evaluation.py", "metrics/ranking.py"]
-"""Those that Snakemake is asked about too in the short part."""
 SILENT = (
     ["methods/cca.py", '"""', '"""Well known. '],
     ["selection.py", "import logging", "# A remark.\n\nimport logging  # and another"],
@@ -199,26 +196,6 @@ def _file(name):
     return f"{name}.py" if (ROOT / f"workflow/cmr/{name}.py").exists() else f"{name}/__init__.py"
 
 
-@pytest.mark.parametrize("name", SHORT)
-def test_snakemake_plans_what_the_table_says(whole, results, tmp_path, name):
-    made = whole.copy(tmp_path / "clone")
-    made.edit(f"workflow/cmr/{name}", *TELLING[name])
-    stages, _ = expected(name, results)
-    assert made.planned() == {{"report": "page"}.get(stage, stage): count for stage, count in stages.items()}
-
-
-def test_verify_says_which_runs_are_of_other_code(whole, results, tmp_path):
-    made = whole.copy(tmp_path / "clone")
-    assert cmr(made, "verify").returncode == 0
-    made.edit("workflow/cmr/selection.py", *TELLING["selection.py"])
-    done = cmr(made, "verify")
-    assert done.returncode == 1
-    lines = [line for line in done.stdout.splitlines() if line.startswith("stale")]
-    fits = [record for record, stage, _, _ in results if stage == "fit"]
-    assert sorted(line.split()[1].removesuffix(":") for line in lines) == sorted(fits)
-    assert all("the code that fit runs with" in line for line in lines)
-
-
 @pytest.mark.long
 def test_an_edit_of_each_module_makes_again_what_it_has_a_part_in(whole, results, cases):
     names = [*files(), "datasets/toy.py", "features/numbers.py", "features/centred.py"]
@@ -282,27 +259,3 @@ def test_a_plugin_imports_nothing_of_the_package_but_its_code_and_what_is_left_o
     for (name, imported), modules in zip(imports.items(), own, strict=True):
         assert set(imported) - set(modules) - EXCEPTED == set(), name
     cases(len(imports))
-
-
-ARRAYS = {"numpy", "scipy", "torch", "torchvision", "sklearn", "pandas", "h5py", "pyarrow", "gensim", "transformers"}
-
-
-def test_what_is_left_out_cannot_change_a_figure():
-    """None of them can hold an array of rows: they import no package that has one, and of this one only each other.
-
-    What they hand on to modules that do are parameters, names and paths: parameters and what a result is made from are
-    data of its identity, whoever computes them, and a path to another file is one to other bytes, which are checked
-    against a record before they are read. The one other module is `cmr.params`, which checks parameters.
-    """
-    for module in code.LEFT_OUT:
-        forget()
-        tree = registry.parsed(code._file(module))
-        names = {
-            name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for name in code._named(node, module)
-        }
-        assert {name.partition(".")[0] for name in names} & ARRAYS == set(), module
-        of_the_package = {name for name in names if name.startswith("cmr.") and code._file(name)}
-        assert of_the_package - set(code.LEFT_OUT) <= {"cmr.params"}, module
