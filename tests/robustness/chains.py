@@ -1,19 +1,35 @@
 """The chain of stages without Snakemake, in the working directory: quick, and free to stop anywhere.
 
-python chains.py CONFIG [STAGE]: made in a process of its own, by the package on the path; prints what was made.
+python chains.py FUNCTION [ARGUMENT …]: by the package on the path; arguments and answer are JSON.
 """
 
 import importlib
 import json
+import os
+import subprocess
 import sys
+import traceback
 from collections import Counter
+from contextlib import chdir
 from pathlib import Path
 
-from cmr import config, expected, records, sharing
+import yaml
+
+# No module that counts as the code of a stage: a job's own imports are looked at.
+from cmr import code, config, records, registry
 from cmr.machine import Machine
 from cmr.plan import Plan
 
 STAGES = ("download", "prepare", "split", "weights", "extract", "encode", "fit", "evaluate", "collect", "report")
+
+
+def chain(clone, function="make", *arguments):
+    """A function of this file in a clone, by the clone's package, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(clone.root / "workflow")}
+    command = [sys.executable, __file__, function, *map(json.dumps, arguments)]
+    done = subprocess.run(command, cwd=clone.root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def planned(file="config.yaml"):
@@ -23,12 +39,16 @@ def planned(file="config.yaml"):
 
 def stale(file="config.yaml"):
     """The results that are there and would be others now, by stage."""
+    from cmr import expected
+
     plan, machine = planned(file)
     return dict(Counter(found.result.stage for found in expected.Expected(machine).stale(plan.results())))
 
 
 def chosen(file="config.yaml"):
     """What would be made: what is not there, what would be another now, and what is made from such results."""
+    from cmr import expected
+
     plan, machine = planned(file)
     others = {found.result.record for found in expected.Expected(machine).stale(plan.results())}
     ahead = {}
@@ -63,9 +83,131 @@ def figures(folder="results"):
 
 def findings(file="config.yaml"):
     """What `cmr verify` finds: kind and file."""
+    from cmr import sharing
+
     _, machine = planned(file)
     return [(finding.kind, finding.path) for finding in sharing.verify("results", machine)[1]]
 
 
+def again_here(run, directory, machine):
+    """As `cmr.rerun.rerun`, without Snakemake."""
+    from cmr.recorded import configuration_of, plan_of
+    from cmr.reporting.runs import Run
+    from cmr.rerun import compare
+
+    plan, again = plan_of(run.record, str(run.file("run.json")))
+    file = directory / "config.yaml"
+    text = yaml.safe_dump(configuration_of(run.record) | {"base": os.path.abspath(machine.base)})
+    assert not file.exists() or file.read_text() == text, "another configuration stands there"
+    directory.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    with chdir(directory):
+        make(until="evaluate")
+    return compare(run, Run.listed(directory / "results", again.folder, Path(plan.run_files(again)["metrics"]).name))
+
+
+def accepted(file="config.yaml", folder="again", sample=1):
+    """What `cmr accept` says: run → whether it came out the same, how many results are accepted, how many are not."""
+    from unittest import mock
+
+    from cmr import accept
+
+    _, machine = planned(file)
+    with mock.patch.object(accept, "rerun", again_here):
+        outcome = accept.accept(machine, Path(folder), sample)
+    return dict(outcome.compared), len(outcome.accepted), outcome.kept
+
+
+def edited(edits, file="config.yaml"):
+    """What the edits lead to, one at a time: results to be made again by stage, and findings of `cmr verify` by kind.
+
+    An edit is a name below the package, a text and what takes its place; without these a line is added.
+    """
+    assert registry.PACKAGE.is_relative_to(Path.cwd()), "only a clone is edited"
+    return [told(registry.PACKAGE / name, *texts, file=file) for name, *texts in edits]
+
+
+def listed(file="config.yaml"):
+    """Record, stage, names of the plug-ins and records of the sources of each result, sources first."""
+    plan, _ = planned(file)
+    results = plan.results()
+    return [(r.record, r.stage, [name for _, name in r.plugins], [s.record for s in r.made_from]) for r in results]
+
+
+def code_of(pairs):
+    """The modules of the code of each stage with its plug-ins."""
+    return [sorted(code.modules(stage, tuple(map(tuple, plugins)))) for stage, plugins in pairs]
+
+
+def imports(kind):
+    """Name of each plug-in of a kind that can be run → the package's modules that its import brings."""
+    runs = [
+        name for name in registry.names(kind) if getattr(registry.info(kind, name), "implementation", "") != "quoted"
+    ]
+    return {name: _in_a_fork(lambda name=name: _imported(kind, name)) for name in runs}
+
+
+def _imported(kind, name):
+    registry.module(kind, name)
+    return [name for name in sys.modules if name.partition(".")[0] == "cmr"]
+
+
+def told(path, old="", new="", file="config.yaml"):
+    source = path.read_text("utf-8")
+    assert old in source, f"{path}: {old}"
+    path.write_text(source.replace(old, new, 1) if old else f"{source}\nMUTATED = True\n", "utf-8")
+    try:
+        forget()
+        return stale(file), dict(Counter(kind for kind, _ in findings(file)))
+    finally:
+        path.write_text(source, "utf-8")
+
+
+def forget():
+    """Code is read anew, as by a new process."""
+    for module in (code, registry):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
+def reached(file="config.yaml"):
+    """Makes everything, each result in a process of its own; stage, plug-ins and the package's modules at its end.
+
+    Other packages are imported before, as that is the work of seconds.
+    """
+    for name in ("numpy", "scipy.linalg", "pandas", "pyarrow.parquet", "h5py", "torch", "gensim.models"):
+        importlib.import_module(name)
+    plan, machine = planned(file)
+    return [
+        (result.stage, result.plugins, _in_a_fork(lambda result=result: _made(result, machine)))
+        for result in plan.results()
+    ]
+
+
+def _made(result, machine):
+    importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
+    return sorted(name for name in sys.modules if name.partition(".")[0] == "cmr")
+
+
+def _in_a_fork(work):
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        try:
+            with os.fdopen(writing, "w") as file:
+                json.dump(work(), file)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        text = file.read()
+    assert os.waitpid(process, 0)[1] == 0
+    return json.loads(text)
+
+
 if __name__ == "__main__":
-    print(json.dumps(make(*sys.argv[1:])))
+    name, *arguments = sys.argv[1:]
+    print(json.dumps(globals()[name](*map(json.loads, arguments))))

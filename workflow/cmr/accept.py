@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cmr import paths, records
+from cmr import code, paths, records
 from cmr.errors import UserError
 from cmr.expected import Expected
 from cmr.machine import Machine
@@ -41,6 +41,11 @@ class Candidate:
     run: Run
     plan: Plan
     stale: tuple[Result, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's path; of an evaluation by other metrics than the default ones with the digest of its files."""
+        return paths.suffixed(self.run.path, self.run.digest)
 
     @property
     def kinds(self) -> set[Kind]:
@@ -70,9 +75,9 @@ def accept(machine: Machine, directory: Path, sample: int = 1) -> Outcome:
     if not candidates:
         raise UserError(f"{paths.RESULTS}: no result differs from what would be made now in nothing but code")
     made_in: dict[str, Path] = {}
-    compared = {c.run.path: _same(c, machine, directory / c.run.path, made_in) for c in _sampled(candidates, sample)}
-    proven = {kind for c in candidates if compared.get(c.run.path) for kind in c.kinds}
-    proven -= {kind for c in candidates if compared.get(c.run.path) is False for kind in c.kinds}
+    compared = {c.name: _same(c, machine, directory / c.name, made_in) for c in _sampled(candidates, sample)}
+    proven = {kind for c in candidates if compared.get(c.name) for kind in c.kinds}
+    proven -= {kind for c in candidates if compared.get(c.name) is False for kind in c.kinds}
     stale = {result.record: result for c in candidates for result in c.stale}
     accepted = _accepted(stale.values(), proven, expected)
     evidence = [run for run, same in compared.items() if same]
@@ -114,7 +119,9 @@ def _differs_in_code(result: Result, expected: Expected) -> bool:
 
 
 def _differs_otherwise(result: Result, expected: Expected) -> bool:
-    """Whether parameters or data are others too, so that equal figures would prove nothing."""
+    """Whether parameters or data are others too, or a source was made again since, so that equal figures would prove
+    nothing.
+    """
     then, now = records.read(result.record), expected.of(result)
     told = Origin(then.stage, then.code, result.identifying, then.made_from, then.own_files, then.contents)
     same_data = (then.own_files, then.contents, set(then.made_from)) == (
@@ -122,7 +129,14 @@ def _differs_otherwise(result: Result, expected: Expected) -> bool:
         now.contents,
         set(now.made_from),
     )
-    return told.identity != then.identity or not same_data
+    same_sources = all(then.made_from.get(source.record) in _identities(source) for source in result.made_from)
+    return told.identity != then.identity or not same_data or not same_sources
+
+
+def _identities(result: Result) -> set[str]:
+    """That of a result that is here, and those that it was accepted from."""
+    here = records.read(result.record)
+    return {here.identity, *(acceptance.identity for acceptance in here.accepted)}
 
 
 def _sampled(candidates: Iterable[Candidate], sample: int) -> list[Candidate]:
@@ -197,7 +211,10 @@ def _rewrite(result: Result, now: Origin, compared: list[str]) -> None:
     note = Acceptance(identity=then.identity, code=then.code, compared=compared, project=project())
     changes: dict[str, Any] = {"identity": now.identity, "code": now.code, "made_from": dict(now.made_from)}
     changes["accepted"] = [*(a.model_dump() for a in then.accepted), note.model_dump()]
+    if result.stage == "fit":
+        changes["fitted_by"] = code.without_method("fit", result.plugins)
     if result.stage == "evaluate":
+        changes["measured_by"] = code.without_method("evaluate", result.plugins)
         changes["fits"] = [read_json(fit.record) for fit in result.sources("fit")]
     write_json(result.record, read_json(result.record) | changes)
 

@@ -56,6 +56,11 @@ def of_stage(stage: str, plugins: tuple[tuple[str, str], ...]) -> str:
     return digest.hexdigest()[:12]
 
 
+def without_method(stage: str, plugins: Iterable[tuple[str, str]]) -> str:
+    """As `of_stage`, of what a stage runs for all methods alike: it must be the same where methods are compared."""
+    return of_stage(stage, tuple(plugin for plugin in plugins if plugin[0] != "methods"))
+
+
 @cache
 def modules(stage: str, plugins: tuple[tuple[str, str], ...]) -> frozenset[str]:
     """The modules that a stage's code consists of: what it and its plug-ins reach by imports, less `LEFT_OUT`."""

@@ -4,6 +4,7 @@ A result whose record says another identity is made again, whatever the times of
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,20 @@ class Expected:
                 code.of_stage(result.stage, result.plugins),
                 result.identifying,
                 {source.record: self.of(source).identity for source in result.made_from},
-                own_hashes(result, self.machine, self.hashes),
+                self.own_files(result),
                 self.contents(result),
             )
         return self.origins[result.record]
+
+    def own_files(self, result: Result) -> dict[str, str]:
+        """The hashes of the files that the configuration names; those that are not here count as recorded."""
+        here = own_hashes(result, self.machine, self.hashes)
+        if len(here) == len(result.own_files):
+            return here
+        with suppress(UserError, FileNotFoundError):
+            then = records.read(result.record).own_files
+            here |= {name: value for name, value in then.items() if name in result.own_files and name not in here}
+        return here
 
     def contents(self, result: Result) -> str:
         """The hash of the list of files that a stage found, as they are now; those that are not here count as found.

@@ -14,6 +14,8 @@ from cmr.reporting.runs import Run
 NUMERIC = ("python", "numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim")
 """Whose versions may change a figure; of Python's, the first two numbers."""
 
+DATA, FEATURES, CODES = (form.partition("{")[0] for form in (paths.DATA, paths.FEATURES, paths.CODES))
+
 Aspect = tuple[str, Hashable]
 """What is compared, in words, and its value."""
 Aspects = tuple[Aspect, ...]
@@ -25,7 +27,7 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     notes: list[str] = []
     kept: set[Run] = set()
     for members in _grouped(runs, lambda run: (run.protocol, run.digest)).values():
-        here = _of_present_data(members, notes)
+        here = _of_one_source(members, notes)
         comparable = _chosen(here, _ground, _ground_here, notes)
         for seeds in _grouped(comparable, lambda run: run.group).values():
             kept.update(_chosen(seeds, _making, _making_here, notes))
@@ -51,26 +53,38 @@ def _grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]
     return found
 
 
-def _of_present_data(runs: Sequence[Run], notes: list[str]) -> list[Run]:
-    """Those made from the items and the split that are here; all of them where these did not travel along."""
-    here = _data_here(runs[0])
-    others = [run for run in runs if any(h not in (None, made) for h, made in zip(here, _data(run), strict=True))]
-    if others:
-        notes.append(_note(others, "other data than are here"))
-    return [run for run in runs if run not in others]
+def _of_one_source(runs: Sequence[Run], notes: list[str]) -> list[Run]:
+    """Those made from the items, the split and the features that are here; where these did not travel along, from
+    those that most runs were made from.
+    """
+    kept, first = list(runs), runs[0]
+    for path in dict.fromkeys(path for run in runs for path in _sources(run)):
+        kept = _from_one(path, kept, records.recorded_identity(first.place(path)), notes)
+    return kept
 
 
-def _data_paths(run: Run) -> list[str]:
-    wildcards = {"data": run.data, "split": run.split}
-    return [paths.RECORDS[stage].format(**wildcards) for stage in ("prepare", "split")]
+def _from_one(path: str, runs: Sequence[Run], here: str | None, notes: list[str]) -> list[Run]:
+    """Of runs made from different results of one path, those of one; ``here``: the identity of the one that is here."""
+    made = _grouped((run for run in runs if path in _sources(run)), lambda run: _sources(run)[path])
+    chosen = here or max(made, key=lambda identity: len(made[identity]), default="")
+    what = "data" if path.startswith(DATA) else "features"
+    others = {identity: members for identity, members in made.items() if identity != chosen}
+    for members in others.values():
+        notes.append(_note(members, f"other {what} than {'are here' if here else 'most runs'}"))
+    return [run for run in runs if _sources(run).get(path) not in others]
 
 
-def _data(run: Run) -> list[str]:
-    return [run.record["made_from"].get(path, "") for path in _data_paths(run)]
-
-
-def _data_here(run: Run) -> list[str | None]:
-    return [records.recorded_identity(run.place(path)) for path in _data_paths(run)]
+def _sources(run: Run) -> dict[str, str]:
+    """Record of items, split, features and coefficients → the identity that a run was made from."""
+    made_from = run.record["made_from"]
+    found = {path: identity for path, identity in made_from.items() if path.startswith((DATA, FEATURES, CODES))}
+    for path in [path for path in found if path.startswith(CODES)]:
+        codes = read_json(place) if (place := run.place(path)).exists() else {}
+        if codes.get("identity") == found[path]:
+            found |= {
+                source: identity for source, identity in codes["made_from"].items() if source.startswith(FEATURES)
+            }
+    return found
 
 
 def _chosen(
@@ -96,13 +110,14 @@ def _note(runs: Sequence[Run], why: str) -> str:
 
 
 def _ground(run: Run) -> Aspects:
-    """What all runs of a table share: how they were evaluated."""
-    return (("code of the evaluation", run.record["measured_by"]),)
+    """What all runs of a table share: how they were evaluated, and what all fits do alike."""
+    fitted_by = tuple(dict.fromkeys(fit.get("fitted_by") for fit in run.fits))
+    return ("code of the evaluation", run.record["measured_by"]), ("code of the fits", fitted_by)
 
 
 def _ground_here(run: Run) -> Aspects:
     plugins = tuple(("metrics", metric["metric"]) for metric in run.record["metrics"])
-    return (("code of the evaluation", _code("evaluate", plugins)),)
+    return ("code of the evaluation", _code("evaluate", plugins)), ("code of the fits", (_code("fit", ()),))
 
 
 def _making(run: Run) -> Aspects:
@@ -143,7 +158,7 @@ def _features_here(run: Run, fit: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _of_inputs(run: Run, made_from: Iterable[tuple[str, str]]) -> Iterator[str]:
     for path, identity in made_from:
-        if not path.startswith(paths.CODES.partition("{")[0]):
+        if not path.startswith(CODES):
             yield identity
             continue
         place = run.place(path)

@@ -30,7 +30,7 @@ def make(result: Result, machine: Machine) -> None:
         _write_embeddings(embedded, embeddings, made.origin.identity)
         evaluation.write_curves(curves, evaluated)
         evaluation.write_metrics(metrics, evaluated)
-        measured_by = code.of_stage("evaluate", tuple(p for p in result.plugins if p[0] == "metrics"))
+        measured_by = code.without_method("evaluate", result.plugins)
         made.facts = {"fits": records, "test_part": TEST, "measured_by": measured_by}
 
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from cmr import create, paths, registry
+from cmr import code, create, paths, registry
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.publish import write_table
@@ -26,5 +26,6 @@ def make(result: Result, machine: Machine) -> None:
         method, history, selection = select_and_fit(create_method, entry["tune"], info.chooses, data, unlabelled)
         write_arrays(model, method.state())
         write_table(history_file, history.rows)
-        made.facts = {"modalities": list(data.train), "selection": selection}
+        fitted_by = code.without_method("fit", result.plugins)
+        made.facts = {"modalities": list(data.train), "selection": selection, "fitted_by": fitted_by}
     shutil.rmtree(partial, ignore_errors=True)
