@@ -8,6 +8,7 @@ from cmr import registry
 from cmr.reporting.collect import AVERAGE, Collection, Row
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.runs import choices_at_edge
 from cmr.reporting.significance import Evidence, column_of, weigh
 
 TIES_SHOWN_FROM = 1e-4
@@ -133,7 +134,10 @@ def _bounds(row: Row) -> tuple[float, float] | None:
 
 
 def badges(group: Group) -> tuple[str, ...]:
-    """``transductive`` methods see the test items; features that use labels have seen those of training items."""
+    """``transductive`` methods see the test items; features that use labels have seen those of training items.
+
+    ``… highest tried``: a choice at the end of what was tried; a better one may lie beyond.
+    """
     found = []
     method = group.shown.method["method"]
     if method in registry.names("methods") and registry.info("methods", method).transductive:
@@ -142,4 +146,4 @@ def badges(group: Group) -> tuple[str, ...]:
         known = feature["extractor"] in registry.names("extractors")
         if known and registry.info("extractors", feature["extractor"]).uses_labels:
             found.append(f"{feature['id']} uses labels")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*found, *choices_at_edge(group.runs)]))
