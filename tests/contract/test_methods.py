@@ -14,6 +14,7 @@ from cmr.store import read_arrays, write_arrays
 from synthetic import CLASSES, create, permuted, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
+NETWORKS = [name for name in NAMES if hasattr(registry.params("methods", name, {}), "precision")]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
 TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by default, and are not free of their unit
@@ -36,13 +37,13 @@ def groups(name: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [(m,) for m in modalities] if registry.info("methods", name).modalities == 1 else [modalities]
 
 
-def fit(name: str, train: Part | None = None, seed: int = 0) -> dict[str, Method]:
+def fit(name: str, train: Part | None = None, seed: int = 0, **params) -> dict[str, Method]:
     """Modality → the method fitted on it; one method for all where the method takes them together."""
     train = training(name) if train is None else train
     unlabelled = {m: view.without_labels() for m, view in held_back(name).items()}
     of_modality = {}
     for group in groups(name, tuple(train)):
-        method = create(name, group, seed, **small(name))
+        method = create(name, group, seed, **{**small(name), **params})
         method.fit(
             {m: train[m] for m in group}, None, unlabelled if registry.info("methods", name).transductive else None
         )
@@ -244,3 +245,14 @@ def test_unit_rows_of_the_shortest_and_the_longest_rows(dtype, largest):
     assert found.dtype == dtype
     wanted = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(found, wanted, atol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_train_in_bfloat16_where_it_is_asked_for_and_stay_float32(name):
+    full, half = fitted(name), fit(name, precision="bf16")
+    assert np.isfinite(scores(name, half)).all()
+    assert not np.array_equal(scores(name, half), scores(name, full))
+    for modality, method in half.items():
+        assert method.embed(modality, held_back(name)[modality].features).dtype == np.float32
+        kinds = {key: value.dtype for key, value in full[modality].state().items()}
+        assert {key: value.dtype for key, value in method.state().items()} == kinds
