@@ -15,7 +15,7 @@ from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
 FEW = 3
-FIELDS = {"methods": "method", "dictionaries": "dictionary"}
+FIELDS = {"methods": "method", "dictionaries": "dictionary", "extractors": "extractor"}
 
 
 @dataclass(frozen=True)
