@@ -50,6 +50,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=1,
     labels=True,
+    pairs=False,
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
