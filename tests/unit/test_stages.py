@@ -132,7 +132,9 @@ def test_without_validation_rows_the_best_is_fitted_again_on_all_training_rows(p
     fit = project.make(project.only("fit"))
     with h5py.File(project.only("encode").files[0]) as codes:
         assert {"image", "text"} == set(codes["selection"])
-    record = publish.read_json(fit.record)
+    record, coded = publish.read_json(fit.record), publish.read_json(project.only("encode").record)
+    assert record["codes"] == {"iterations": coded["iterations"], "converged": coded["converged"]}
+    assert (coded["iterations"], coded["converged"]) == (3, False)
     assert record["selection"]["on"].startswith("a tenth")
     history = pd.read_csv(f"{fit.folder}/history.csv")
     assert "validation" not in history  # the last fit had all training rows and a fixed number of epochs

@@ -17,14 +17,15 @@ common space of 100 dimensions (§3.4); they minimise
 Readings. Eq. 14 writes α for the triplets and β for the labels, §3.4 says the opposite: label weights of 100 and 200
 with triplet weights of 0.02 and 0.002 are taken. Eqs. 11 and 12 sum over i, j and k without saying how triplets are
 formed (``triplets``): one positive and one negative drawn for each anchor, or all of a batch, some 27,000 of 64 pairs
-of Wikipedia. The weighted gradient of all of them outweighs that of the labels, that of the drawn ones does not. λ
-stands in Algorithm 1 alone, which multiplies the modality classifier's step by it and lets the networks ascend L_adv
-itself; a gradient reversal layer, by which §3.3.4 trains, multiplies the networks' gradient (``reversal_scales``). Eq.
-9 has v_i where t_i belongs in its second term. Inputs are standardised (``scale``), which the paper does not say; of
-codes this gives rare atoms the weight of frequent ones. Retrieval compares by the cosine, not eq. 10's distance. The
-networks take one step for each of the classifier (k in Algorithm 1). §3.3.4 trains by stochastic gradient descent; Adam
-is used, and its step is chosen here (Algorithm 1 writes μ for it, the margin's letter). Not given either: the number of
-epochs (by validation), the activation inside the modality classifier (tanh).
+of Wikipedia. Drawn is the default, as it is ahead on held-out rows. The weighted gradient of all of them outweighs that
+of the labels, that of the drawn ones does not. λ stands in Algorithm 1 alone, which multiplies the modality
+classifier's step by it and lets the networks ascend L_adv itself; a gradient reversal layer, by which §3.3.4 trains,
+multiplies the networks' gradient (``reversal_scales``). Eq. 9 has v_i where t_i belongs in its second term. Inputs are
+standardised (``scale``), which the paper does not say; of codes this gives rare atoms the weight of frequent ones.
+Retrieval compares by the cosine, not eq. 10's distance. The networks take one step for each of the classifier (k in
+Algorithm 1). §3.3.4 trains by stochastic gradient descent; Adam is used, and its step is chosen here (Algorithm 1
+writes μ for it, the margin's letter). Not given either: the number of epochs (by validation), the activation inside the
+modality classifier (tanh).
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ INFO = MethodInfo(
 class Params(DeepParams):
     label_weight: float = Field(100.0, ge=0, description="weight of the label classifier's loss; 100 or 200 in §3.4")
     triplet_weight: float = Field(0.02, ge=0, description="weight of the triplet sums; 0.02 or 0.002 in §3.4")
-    triplets: Literal["all", "drawn"] = Field("all", description="all of a batch, or one drawn for each anchor")
+    triplets: Literal["drawn", "all"] = Field("drawn", description="one drawn for each anchor, or all of a batch")
     margin: float = Field(1e-4, ge=0, description="μ of the triplets; 1e-4, 0.01 or 0.02 in §3.4")
     norm_weight: float = Field(1.0, ge=0, description="weight of the sum of weight norms, 1 in eq. 14")
     reversal: float = Field(0.01, ge=0, description="λ of the modality classifier; 0: without it")
