@@ -137,11 +137,14 @@ def badges(group: Group) -> tuple[str, ...]:
     """``transductive`` methods see the test items; features that use labels have seen those of training items.
 
     ``… highest tried``: a choice at the end of what was tried; a better one may lie beyond.
+    Pairs that are drawn within a class tell a method the classes too.
     """
     found = []
     method = group.shown.method["method"]
     if method in registry.names("methods") and registry.info("methods", method).transductive:
         found.append("transductive")
+    if any(fit.get("drawn_pairs") for fit in group.shown.fits):
+        found.append("pairs drawn within a class")
     for feature in (feature for fit in group.shown.fits for feature in fit["features"]):
         known = feature["extractor"] in registry.names("extractors")
         if known and registry.info("extractors", feature["extractor"]).uses_labels:

@@ -149,6 +149,7 @@ def printed_beside_measured(table: Table) -> pd.DataFrame:
                 "measured std": line.row and line.row["std"],
                 "seeds": line.row and line.row["seeds"],
                 "measured features": line.features,
+                "same features": line.same_features if line.row else None,
                 "measured as": line.group.name if line.group else "",
                 "difference": line.difference,
                 "reason": line.reason,
