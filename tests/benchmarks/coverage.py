@@ -147,7 +147,7 @@ def elsewhere(draws: int) -> None:
     """CCA on made-up pairs: 200 test items, which are queries and gallery."""
     rng = np.random.default_rng(0)
     method, gallery = fitted(rng), items(rng, 200)
-    many_queries = items(rng, 20_000)
+    many_queries = items(rng, 200_000)
     true_here = precisions(method, many_queries, gallery).mean()
     tests = [items(rng, 200) for _ in range(draws)]
     true = np.mean([precisions(method, test, test).mean() for test in (items(rng, 200) for _ in range(draws))])

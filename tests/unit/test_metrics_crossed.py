@@ -75,7 +75,7 @@ def test_p_value_is_the_level_whose_interval_just_reaches_0(rng):
     for shift in np.linspace(-0.2, 0.2, 21):
         found = difference(Sample(crossed(rng) + shift), Sample(crossed(rng)))
         assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
-    a = Sample(np.zeros((1, 3)) + [0.1, 0.2, 0.3])
+    a = Sample(np.array([[0.1, 0.2, 0.3]]))
     assert difference(a, Sample(a.values + 1e6 + np.array([0, 1e-3, 0]))).p_value == SMALLEST_P
 
 
