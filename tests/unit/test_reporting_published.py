@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmr.reporting import page, published, tables
+from cmr.reporting import page, published, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
 from cmr.reporting.published import Line, Quote, Table
@@ -252,7 +252,8 @@ def test_notes_are_gathered(collection: Collection) -> None:
 
 def test_files_keep_printed_and_measured_apart(collection: Collection, tmp_path: Path) -> None:
     printed = compared(collection, quote(), quote(method="mdcr", value="0.287"))
-    tables.write_all(tmp_path, collection.united_rows(), [], [], printed)
+    rows = collection.united_rows()
+    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], [], printed)
     frame = pd.read_csv(tmp_path / "published--dla_cmr--table-2--openmoji--sift+lda.csv")
     mean = row_of(collection, "cca", 1)["mean"]
     assert list(frame["printed"]) == [0.369, 0.287]
