@@ -10,6 +10,7 @@ from cmr import registry
 from cmr.data import Part
 from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
+from cmr.pairing import paired_by_class
 from cmr.store import read_arrays, write_arrays
 from synthetic import CLASSES, create, permuted, separable, small
 
@@ -182,6 +183,34 @@ def test_rows_without_a_partner_are_used_or_left_out(name):
     """Modalities of an item may be missing: the image rows then start with ten that have no text."""
     train = {"image": training(name)["image"], "text": training(name)["text"].rows(np.arange(10, 60))}
     assert np.isfinite(scores(name, fit(name, train))).all()
+
+
+def unpaired(name: str) -> Part:
+    """Modalities without an item in common, one with half the rows of the other."""
+    image, text = training(name).values()
+    text = text.rows(np.arange(0, 60, 2))
+    return {"image": image, "text": replace(text, ids=np.char.add("other ", text.ids))}
+
+
+@every
+def test_pairs_are_needed_where_info_says_so_and_nowhere_else(name):
+    if registry.info("methods", name).pairs:
+        with pytest.raises(UserError, match="needs pairs, which pairing: class in its entry draws"):
+            fit(name, unpaired(name))
+    else:
+        assert np.isfinite(scores(name, fit(name, unpaired(name)))).all()
+
+
+@every
+def test_pairs_that_are_drawn_within_a_class_are_enough(name):
+    """What is drawn tells the classes, also to methods that take no labels."""
+    rows = unpaired(name)
+    of_item = {item: own for view in rows.values() for item, own in zip(view.ids, view.labels, strict=True)}
+    train = paired_by_class(rows, lambda ids: np.array([of_item[item] for item in ids]), 0)
+    methods = fit(name, train)
+    relevance = held_back(name)["image"].labels @ held_back(name)["text"].labels.T > 0
+    value = mean_average_precision(scores(name, methods), relevance)
+    assert value < 1 / CLASSES + 0.1 if name == "random" else value > 1 / CLASSES + 0.2, f"{value:.3f}"
 
 
 @every

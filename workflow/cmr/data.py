@@ -50,12 +50,14 @@ class TrainingData:
     """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
 
     ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
+    ``drawn_pairs``: how many pairs of ``train`` were drawn within a class.
     """
 
     train: Part
     selection_train: Part
     held_out: Part
     has_validation: bool
+    drawn_pairs: int = 0
 
 
 def paired(part: Part, modalities: Sequence[str]) -> list[View]:
@@ -65,7 +67,10 @@ def paired(part: Part, modalities: Sequence[str]) -> list[View]:
         return [first, *others]
     common = set(first.ids).intersection(*(other.ids for other in others))
     if not common:
-        raise UserError(f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs")
+        raise UserError(
+            f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs, which pairing: class "
+            "in its entry draws within a class"
+        )
     order = [i for i in first.ids if i in common]
     return [view.rows(pd.Index(view.ids).get_indexer(order)) for view in (first, *others)]
 

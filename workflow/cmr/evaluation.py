@@ -24,6 +24,7 @@ from cmr.data import View
 from cmr.errors import UserError
 from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
+from cmr.metrics import crossed
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
@@ -314,10 +315,20 @@ def _number(
     for key in ("chance", "pessimistic", "optimistic"):
         if metric.id in getattr(measured, key):
             entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
-    entry["ci95"] = list(bootstrap_interval(values, statistic=summary))
+    interval = _interval(values[known], summary if hasattr(metric.module, "summary") else None)
+    if interval:
+        entry["ci95"] = list(interval)
     members = {name: known & (labels[:, column] > 0) for column, name in enumerate(classes)}
     entry["per_class"] = {name: float(summary(values[of])) for name, of in members.items() if of.any()}
     return entry
+
+
+def _interval(values: np.ndarray, summary: Callable[[np.ndarray], np.ndarray] | None) -> tuple[float, float] | None:
+    """95 % over queries, of the mean where there is no other ``summary``."""
+    if summary is not None:
+        return bootstrap_interval(values, summary)
+    estimate = crossed.mean(crossed.Sample(values[None]))
+    return estimate.ci95 if estimate else None
 
 
 def write_metrics(path: str | Path, tasks: Sequence[Evaluation]) -> None:

@@ -131,6 +131,7 @@ def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:
         {
             "path": run.path,
             "chosen": _chosen(run),
+            "told": _told(run),
             "seconds": run.seconds,
             "memory": run.peak_memory_mb,
             "code": sorted({str(fit["code"]) for fit in run.fits}),
@@ -155,6 +156,17 @@ def _chosen(run: Run) -> str:
         )
         parts.append(f"{chosen} (on {selection['on']})" if chosen and "on" in selection else chosen)
     return "; ".join(filter(None, parts)) or "nothing"
+
+
+def _told(run: Run) -> list[str]:
+    """What one should know of how a run's fits were made."""
+    found = []
+    for fit in run.fits:
+        if fit.get("codes") and not fit["codes"]["converged"]:
+            found.append(f"dictionary: {fit['codes']['iterations']} iterations, its tolerance was not met")
+        if fit.get("drawn_pairs"):
+            found.append(f"{fit['drawn_pairs']} pairs drawn within a class")
+    return list(dict.fromkeys(found))
 
 
 # Credit ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def make(result: Result, machine: Machine) -> None:
             groups |= {f"{group}/{modality}": rows for modality, rows in codes.items()}
             if not group:
                 state = dictionary.state()
+                made.facts = {"iterations": len(state["objective"]) - 1, "converged": dictionary.converged}
         attributes = {"dictionary": entry["dictionary"], "params": dict(entry["params"]), "seed": seed}
         write_groups(result.files[0], "features", groups, attributes | {"identity": made.origin.identity}, state)
 
