@@ -243,7 +243,7 @@ def test_nan_is_told_or_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"labels": ""}, "features and labels are required"),
+        ({"features": {}}, "features are required"),
         ({"labels": "train.npz:y"}, "must be given for the same parts"),
         ({"labels": {"train": "train.npz:y", "dev": "train.npz:y"}}, "labels.dev: expected a part"),
         ({"labels": {"train": "train.npz:y", "validation": "train.npz:y"}}, "features.image.validation"),

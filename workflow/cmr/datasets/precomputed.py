@@ -9,6 +9,7 @@ which decides.
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -19,12 +20,12 @@ from pydantic import Field
 from cmr.data import PARTS, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import user_file
+from cmr.datasets.grouping import first_equal, with_labels_of_groups
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import (
     Group,
     Reference,
     check_one_order,
-    label_cells,
     not_finite,
     ready_items,
     ready_rows,
@@ -33,7 +34,7 @@ from cmr.datasets.matrices import (
 )
 from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
 from cmr.datasets.splitting import stratified
-from cmr.errors import UserError
+from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Modality
 from cmr.params import Params as BaseParams
@@ -65,7 +66,13 @@ class Params(BaseParams):
     labels: str | dict[str, str | dict[str, str]] = Field(
         "",
         description="reference, or part → reference: integers, names or one-hot, a row an item; for modalities "
-        "without pairs, modality → such a reference",
+        "without pairs, modality → such a reference; empty: no labels",
+    )
+    group: str | dict[Modality, str | dict[str, str]] = Field(
+        "",
+        description="which rows belong together, as the captions of a picture do: modality → reference (or part → "
+        "reference) of the row of the other modality that each of its rows belongs to, or of names for all modalities; "
+        "or the modality whose equal rows are one item beside several of the others",
     )
     separator: str | None = Field(
         None,
@@ -107,6 +114,7 @@ class Precomputed(Dataset):
         items = ready_items(
             groups, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
         )
+        items = self._grouped(groups, items)
         table = items.table.set_index("id", drop=False)
         problems = dict(not_finite(groups)) | dict(unlabelled(groups, items))
         if not strict:
@@ -143,7 +151,7 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
+        strata, groups = items.strata, list(self.groups(items))
         refuse_rare("params.labels", strata, groups, self.params.shares)
         return stratified(strata, self.params.shares, SEED, groups)
 
@@ -160,12 +168,15 @@ class Precomputed(Dataset):
         return items.table["id"].where(items.table[modality].notna()).map(keys)
 
     def _indexed(self, items: Items) -> np.ndarray:
-        if self._own_labels():
+        if self._own_labels() and len(self._owners()) != 1:
             raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
-        (group,) = self._groups()
+        group = next(g for g in self._groups() if not self._own_labels() or self._owners()[0] in g.matrices)
         check_one_order(group, "params.index")
-        row_of = {int(item.rpartition("-")[2]): row for row, item in enumerate(items.ids)}
-        n = len(label_cells(group.labels))
+        named = items.ids if not self._own_labels() else items.groups
+        row_of = defaultdict(list)
+        for row, item in enumerate(named):
+            row_of[int(item.rpartition("-")[2])].append(row)
+        n = group.size
         parts = np.full(len(items.table), "", dtype="U10")
         taken: dict[int, str] = {}
         for part, reference in self.params.index.items():
@@ -175,8 +186,7 @@ class Precomputed(Dataset):
                 if taken.setdefault(row, part) != part:
                     number = row + self.params.index_base
                     raise UserError(f"params.index: row {number} is in both {taken[row]} and {part}")
-                if row in row_of:  # else it was left out as bad
-                    parts[row_of[row]] = part
+                parts[row_of[row]] = part  # of no item where it was left out as bad
         return parts
 
     def _tell_unused(self, items: Items) -> None:
@@ -190,25 +200,80 @@ class Precomputed(Dataset):
     def _groups(self) -> list[Group]:
         """One group a part, or a part and modality where modalities have labels of their own."""
         features, labels = self.params.features, self.params.labels
-        if not features or not labels:
-            raise UserError("params: features and labels are required; see `python -m cmr list datasets`")
+        if not features:
+            raise UserError("params: features are required; see `python -m cmr list datasets`")
+        if not labels:
+            log.warning("params.labels: no labels: there will be figures by instance alone")
         for name in set(self.params.transposed) - {*features, "labels"}:
             raise UserError(f"params.transposed: {name!r} is neither a modality nor labels")
         own = self._own_labels()
         if not own:
             return self._by_part(features, labels, "")
-        return [group for m in features for group in self._by_part({m: features[m]}, own[m], m)]
+        return [group for m in features for group in self._by_part({m: features[m]}, own.get(m, ""), m)]
+
+    def _owners(self) -> list[str]:
+        """The modalities whose rows are what others belong to: those without a reference under ``group``."""
+        return [modality for modality in self.params.features if modality not in self.params.group]
+
+    def _grouped(self, groups: list[Group], items: Items) -> Items:
+        """The items with their groups, where the parameters name any; a group has the labels of all its items."""
+        group, table = self.params.group, items.table
+        if not group:
+            self._tell_repeated(groups)
+            return items
+        if isinstance(group, str):
+            if group not in self.params.features:
+                raise UserError(f"params.group: no modality {group!r}{nearest(group, self.params.features)}")
+            first = first_equal(ready_rows(groups, group))
+            table = table.assign(group=first)
+            table.loc[table["group"] != table["id"], group] = None
+        else:
+            table = table.assign(group=[name for block in groups for name in self._group_names(block, groups)])
+        return Items(with_labels_of_groups(table), items.kinds)
+
+    def _group_names(self, block: Group, blocks: list[Group]) -> list[str]:
+        """The group of each row of a block of one modality."""
+        (modality,) = block.matrices
+        reference = self.params.group.get(modality)
+        if reference is None:
+            return [f"{block.part}-{row}".lstrip("-") for row in range(block.size)]
+        key = ".".join(filter(None, ["group", modality, block.part]))
+        source = self._reference(reference[block.part] if isinstance(reference, Mapping) else reference, key)
+        names = source.read().ravel()
+        if len(names) != block.size:
+            raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
+        if not self._owners():
+            return [str(name) for name in names]
+        owner = next(b for b in blocks if b.part == block.part and self._owners()[0] in b.matrices)
+        rows = row_numbers(source, owner.size, self.params.index_base, repeated=True)
+        return [f"{block.part}-{row}".lstrip("-") for row in rows]
+
+    def _tell_repeated(self, groups: list[Group]) -> None:
+        """Warns of a modality whose rows repeat, as pictures beside several captions do."""
+        for modality in self.params.features if len(self.params.features) > 1 and not self._own_labels() else ():
+            first = first_equal(ready_rows(groups, modality))
+            if len(set(first)) <= len(first) / 2:
+                log.warning(
+                    "%s: %d rows hold %d different ones; if these are items beside several of the others, say "
+                    "group: %s, or figures by instance count only the row of the same number",
+                    modality, len(first), len(set(first)), modality,
+                )  # fmt: skip
 
     def _own_labels(self) -> Mapping[str, References]:
-        """The labels of each modality where they have labels of their own, else nothing."""
+        """The labels of each modality where its rows are items of their own, else nothing."""
         labels = self.params.labels
+        if isinstance(self.params.group, dict) and not (
+            isinstance(labels, Mapping) and set(labels) & set(self.params.features)
+        ):
+            return dict.fromkeys(self.params.group, "") | dict.fromkeys(self._owners(), labels)
         return labels if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
 
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
     ) -> list[Group]:
-        split = isinstance(labels, Mapping)
-        parts = list(labels) if split else [""]
+        first = labels or next(iter(features.values()))
+        split = isinstance(first, Mapping)
+        parts = list(first) if isinstance(first, Mapping) else [""]
         groups = []
         for part in parts:
             if part and part not in PARTS:
@@ -220,7 +285,9 @@ class Precomputed(Dataset):
                     raise UserError(f"params.{key}: features and labels must be given for the same parts")
                 matrices[name] = self._reference(value[part] if isinstance(value, Mapping) else value, key)
             label_key = ".".join(filter(None, ["labels", modality, part]))
-            own = self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key)
+            own = (
+                self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key) if labels else None
+            )
             groups.append(Group("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return groups
 
