@@ -84,7 +84,10 @@ def paired(part: Part, modalities: Sequence[str]) -> list[View]:
     for number, other in enumerate(others, start=1):
         rows = rows.merge(pd.DataFrame({"group": other.groups, number: np.arange(len(other))}), on="group")
     if rows.empty:
-        raise UserError(f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs")
+        raise UserError(
+            f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs (where captions "
+            "belong to pictures, the data set's parameter group says which)"
+        )
     return [view.rows(rows[number].to_numpy()) for number, view in enumerate((first, *others))]
 
 

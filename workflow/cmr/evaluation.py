@@ -25,7 +25,7 @@ from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.metrics.ranking import Ties, average_precision_of, own_columns, rank, row_blocks
+from cmr.metrics.ranking import Ties, average_precision_of, own_columns, paired_ranks, rank, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
@@ -356,6 +356,23 @@ def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
                 group[f"{key}/per_query"] = values
             for key, (x, y) in task.curves.items():
                 group[f"{key}/x"], group[f"{key}/y"] = x, y
+
+
+def best_pair_ranks(
+    score_block: ScoreBlock,
+    query_groups: np.ndarray,
+    gallery_groups: np.ndarray,
+    threads: int | None = None,
+    ties: Sequence[Ties] = ("fixed",),
+) -> dict[Ties, np.ndarray]:
+    """The best rank (q,), from 1, of the items of a query's group, by each way to resolve ties; 0 where it has none."""
+    own = own_columns(query_groups, gallery_groups)
+
+    def work(rows: slice, scores: Any) -> np.ndarray:
+        return np.stack([paired_ranks(scores, own[rows], name)[:, 0] for name in ties])
+
+    ranks = np.concatenate(over_blocks(score_block, len(query_groups), len(gallery_groups), work, threads), axis=1)
+    return dict(zip(ties, ranks, strict=True))
 
 
 def mean_average_precisions(

@@ -53,7 +53,7 @@ INFO = DatasetInfo(
     classes="the labels",
     licence="the user's",
     source=".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
-    files=("features", "labels", "index"),
+    files=("features", "labels", "index", "group"),
 )
 
 SEED = 0
@@ -68,11 +68,15 @@ class Params(BaseParams):
         description="reference, or part → reference: integers, names or one-hot, a row an item; for modalities "
         "without pairs, modality → such a reference; empty: no labels",
     )
-    group: str | dict[Modality, str | dict[str, str]] = Field(
-        "",
+    group: dict[Modality, str | dict[str, str]] = Field(
+        {},
         description="which rows belong together, as the captions of a picture do: modality → reference (or part → "
-        "reference) of the row of the other modality that each of its rows belongs to, or of names for all modalities; "
-        "or the modality whose equal rows are one item beside several of the others",
+        "reference) of the row of the other modality that each of its rows belongs to, or of names for all modalities",
+    )
+    repeated: str = Field(
+        "",
+        description="the modality whose equal rows are one item beside several of the others, as pictures whose "
+        "captions have a row each; empty: each row is an item of its own",
     )
     separator: str | None = Field(
         None,
@@ -114,6 +118,8 @@ class Precomputed(Dataset):
         items = ready_items(
             groups, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
         )
+        if not self.params.labels:
+            log.warning("params.labels: no labels: there will be figures by instance alone")
         items = self._grouped(groups, items)
         table = items.table.set_index("id", drop=False)
         problems = dict(not_finite(groups)) | dict(unlabelled(groups, items))
@@ -202,8 +208,6 @@ class Precomputed(Dataset):
         features, labels = self.params.features, self.params.labels
         if not features:
             raise UserError("params: features are required; see `python -m cmr list datasets`")
-        if not labels:
-            log.warning("params.labels: no labels: there will be figures by instance alone")
         for name in set(self.params.transposed) - {*features, "labels"}:
             raise UserError(f"params.transposed: {name!r} is neither a modality nor labels")
         own = self._own_labels()
@@ -212,23 +216,22 @@ class Precomputed(Dataset):
         return [group for m in features for group in self._by_part({m: features[m]}, own.get(m, ""), m)]
 
     def _owners(self) -> list[str]:
-        """The modalities whose rows are what others belong to: those without a reference under ``group``."""
+        """The modalities whose rows are what others belong to."""
         return [modality for modality in self.params.features if modality not in self.params.group]
 
     def _grouped(self, groups: list[Group], items: Items) -> Items:
         """The items with their groups, where the parameters name any; a group has the labels of all its items."""
-        group, table = self.params.group, items.table
-        if not group:
+        repeated, table = self.params.repeated, items.table
+        if self.params.group:
+            names = [name for block in groups for name in self._group_names(block, groups)]
+            return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
+        if not repeated:
             self._tell_repeated(groups)
             return items
-        if isinstance(group, str):
-            if group not in self.params.features:
-                raise UserError(f"params.group: no modality {group!r}{nearest(group, self.params.features)}")
-            first = first_equal(ready_rows(groups, group))
-            table = table.assign(group=first)
-            table.loc[table["group"] != table["id"], group] = None
-        else:
-            table = table.assign(group=[name for block in groups for name in self._group_names(block, groups)])
+        if repeated not in self.params.features:
+            raise UserError(f"params.repeated: no modality {repeated!r}{nearest(repeated, self.params.features)}")
+        table = table.assign(group=first_equal(ready_rows(groups, repeated)))
+        table.loc[table["group"] != table["id"], repeated] = None
         return Items(with_labels_of_groups(table), items.kinds)
 
     def _group_names(self, block: Group, blocks: list[Group]) -> list[str]:
@@ -255,17 +258,15 @@ class Precomputed(Dataset):
             if len(set(first)) <= len(first) / 2:
                 log.warning(
                     "%s: %d rows hold %d different ones; if these are items beside several of the others, say "
-                    "group: %s, or figures by instance count only the row of the same number",
+                    "repeated: %s, or figures by instance count only the row of the same number",
                     modality, len(first), len(set(first)), modality,
                 )  # fmt: skip
 
     def _own_labels(self) -> Mapping[str, References]:
         """The labels of each modality where its rows are items of their own, else nothing."""
         labels = self.params.labels
-        if isinstance(self.params.group, dict) and not (
-            isinstance(labels, Mapping) and set(labels) & set(self.params.features)
-        ):
-            return dict.fromkeys(self.params.group, "") | dict.fromkeys(self._owners(), labels)
+        if self.params.group and not (isinstance(labels, Mapping) and set(labels) & set(self.params.features)):
+            return {m: labels if m in self._owners() else "" for m in self.params.features}
         return labels if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
 
     def _by_part(

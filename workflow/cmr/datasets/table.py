@@ -229,7 +229,7 @@ class Table(Dataset):
             return [as_text(cell) for cell in column(table, getattr(self.params, modality), file)]
         if self._several_texts:
             return [as_text(cell) for cell in rows["text"]]
-        cells = column(table, *self._text_columns, file)
+        cells = column(table, self._text_columns[0], file)
         texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
         lists = sum(as_list(text) is not None for text in texts)
         if lists and lists == len(texts):
