@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -265,9 +266,11 @@ class Precomputed(Dataset):
     def _own_labels(self) -> Mapping[str, References]:
         """The labels of each modality where its rows are items of their own, else nothing."""
         labels = self.params.labels
-        if self.params.group and not (isinstance(labels, Mapping) and set(labels) & set(self.params.features)):
-            return {m: labels if m in self._owners() else "" for m in self.params.features}
-        return labels if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
+        named = isinstance(labels, Mapping) and set(labels) <= set(self.params.features)
+        own: dict[str, Any] = dict(labels) if isinstance(labels, Mapping) and named else {}
+        if self.params.group and not own:
+            own = dict.fromkeys(self._owners(), labels)
+        return dict.fromkeys(self.params.group, "") | own
 
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
