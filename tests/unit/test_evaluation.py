@@ -223,7 +223,7 @@ def test_a_paired_metric_without_any_pair_has_no_value_and_says_so():
     other = View(np.array([f"else{i}" for i in range(50)]), view(1, 50).features, view(1, 50).labels)
     found = evaluated(view(0), other).task["metrics"]
     assert set(found["rank"]) == {"metric", "params", "note"}
-    assert found["rank"]["note"] == "no query has its own pair in the gallery"
+    assert found["rank"]["note"] == "no query has a pair in the gallery"
     assert "value" in found["map@all"]
 
 

@@ -64,8 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
     measure.add_argument("a", type=Path, help="embeddings, one row an item")
-    measure.add_argument("b", type=Path, help="embeddings of the same items")
-    measure.add_argument("--labels", type=Path, required=True, help="labels of the items: npy, csv or txt")
+    measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
+    relevant = measure.add_mutually_exclusive_group(required=True)
+    relevant.add_argument("--labels", type=Path, help="labels of the items: figures by class")
+    relevant.add_argument(
+        "--owner", type=Path, help="the row of A, from 0, that each row of B belongs to: figures by instance"
+    )
     measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
@@ -200,9 +204,12 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def measure_files(options: argparse.Namespace) -> None:
-    from cmr.measure import metrics_of_files
+    from cmr.measure import metrics_of_files, recall_of_files
 
-    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+    if options.owner:
+        _print_json(recall_of_files(options.a, options.b, options.owner))
+    else:
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
 
 
 def build_report(options: argparse.Namespace) -> None:

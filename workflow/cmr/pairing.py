@@ -35,7 +35,7 @@ def paired_by_class(part: Part, labels: Labels, seed: int) -> Part:
     for block, chosen in zip(blocks, drawn, strict=True):
         index = np.concatenate(chosen) if chosen else np.empty(0, int)
         ids = np.array([f"pair {number}" for number in range(len(index))])
-        views |= {m: replace(view.rows(index), ids=ids) for m, view in block.items()}
+        views |= {m: replace(view.rows(index), ids=ids, groups=ids) for m, view in block.items()}
     return {m: views[m] for m in part}
 
 
@@ -44,7 +44,7 @@ def _blocks(part: Part) -> list[dict[str, View]]:
     blocks: list[dict[str, View]] = []
     for modality, view in part.items():
         for block in blocks:
-            if set(view.ids).intersection(next(iter(block.values())).ids):
+            if set(view.groups).intersection(next(iter(block.values())).groups):
                 rows = paired({**block, modality: view}, [*block, modality])
                 block.update(zip([*block, modality], rows, strict=True))
                 break
