@@ -106,12 +106,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def list_plugins(options: argparse.Namespace) -> None:
+    machine = machine_settings([options.config])
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
     found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
     if "datasets" in found:
-        cache = Path(machine_settings([options.config]).cache)
         for dataset in found["datasets"]:
-            dataset["here"] = _is_here(dataset["raw"], cache)
+            dataset["here"] = _is_here(dataset["raw"], Path(machine.cache))
     if options.json:
         for kind, plugins in found.items():
             for plugin in plugins:
@@ -163,8 +163,8 @@ def examine(options: argparse.Namespace) -> None:
     from cmr.create import extractor
     from cmr.device import resolve
 
-    configuration = config.load(options.config)
     machine = machine_settings([options.config])
+    configuration = config.load(options.config)
     findings = [_finding("configuration", True, options.config)]
     for entry in configuration.features:
         try:
@@ -249,7 +249,7 @@ def make_again(options: argparse.Namespace) -> None:
 def machine_settings(config_files: Sequence[str]) -> "Machine":
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
     from cmr.boundary import trusted_by
-    from cmr.config import Config, data_base, read
+    from cmr.config import Config, data_base, plugin_folder, read
     from cmr.machine import Machine
 
     files = [file for file in config_files if Path(file).exists()]
@@ -260,7 +260,11 @@ def machine_settings(config_files: Sequence[str]) -> "Machine":
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files), trusted=trusted_by(merged), configured=bool(files))
+    plugins = plugin_folder(files)
+    registry.use(plugins)
+    return Machine(
+        **settings, base=data_base(files), plugins=plugins, trusted=trusted_by(merged), configured=bool(files)
+    )
 
 
 def verify_results(options: argparse.Namespace) -> None:
@@ -289,6 +293,7 @@ def accept_results(options: argparse.Namespace) -> None:
 def prune_results(options: argparse.Namespace) -> None:
     from cmr.sharing import prune
 
+    machine_settings(options.config)  # the plug-ins of one's own
     pruned = prune(options.results, options.config, options.yes)
     found = pruned.found
     if options.json:

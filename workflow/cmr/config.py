@@ -201,6 +201,9 @@ class Config(Model):
     cache: str = Field(default=".cache", description="Folder of downloads and weights.")
     data_root: str | None = Field(default=None, description="The one folder that absolute data paths may lie in.")
     base: str | None = Field(default=None, description="Folder of relative data paths; null: that of the file.")
+    plugins: str | None = Field(
+        default=None, description="Folder of plug-ins of one's own; relative to the file that names it."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     datasets: list[DatasetEntry] = Field(default=[])
     features: list[FeatureEntry] = Field(default=[])
@@ -296,6 +299,21 @@ def data_base(files: Sequence[str]) -> str:
     """
     naming = [(file, value) for file in files if "datasets" in (value := read(file))]
     return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
+
+
+def plugin_folder(files: Sequence[str]) -> str | None:
+    """The folder of plug-ins that the last file with the key ``plugins`` names, which is relative to that file.
+
+    Relative to the working directory; None where no file names one. Raises `UserError` where there is no such folder.
+    """
+    naming = [(file, value["plugins"]) for file in files if "plugins" in (value := read(file))]
+    file, name = naming[-1] if naming else ("", None)
+    if name is None:
+        return None
+    folder = Path(file).parent / str(name)
+    if not folder.is_dir():
+        raise UserError(f"{file}: plugins: no such folder: {folder}; the path is relative to the configuration file")
+    return os.path.relpath(folder)
 
 
 def check_own_files(entry: DatasetEntry, base: str) -> None:
