@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmr import paths, process, registry
+from cmr import paths, process, registry, templates
 from cmr.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    begin = add("new", begin_plugin, "Begin a plug-in of one's own with a worked example.")
+    begin.add_argument("template", choices=list(templates.KINDS), help="what it is")
+    begin.add_argument("name", help="its name, which is the file's: letters, digits and '_'")
+    begin.add_argument("--to", type=Path, help="folder of plug-ins; default: the one that the configuration names")
+    begin.add_argument("--config", nargs="+", default=["config.yaml"], help="names the folder of plug-ins")
     listing = add("list", list_plugins, "List the plug-ins.")
     listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
@@ -103,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (listing, doctor, summary, verify, prune):
         command.add_argument("--json", action="store_true", help="for other programs")
     return parser
+
+
+def begin_plugin(options: argparse.Namespace) -> None:
+    folder = options.to or machine_settings(options.config).plugins
+    if folder is None:
+        raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
+    print(templates.new(options.template, options.name, Path(folder)))
 
 
 def list_plugins(options: argparse.Namespace) -> None:
