@@ -102,7 +102,7 @@ def transforms_of(name):
 def test_fully_connected_features_are_torchvisions_own(plugin, constructor, module, pictures, monkeypatch, tmp_path):
     pictures = pictures[:2]
     network = random_network(constructor)
-    monkeypatch.setattr(classic_networks, "read_weights", lambda file: network.state_dict())
+    monkeypatch.setattr(states, "read_weights", lambda file: network.state_dict())
     (tmp_path / "own.pth").touch()
     features = extractor(plugin, tmp_path, weights=str(tmp_path / "own.pth")).transform(pictures)
 
