@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,20 @@ IN_USE = ".in_use"
 
 class BoundaryError(ValueError):
     """What is wrong with a part of a file; whoever reads the file says which."""
+
+
+@contextmanager
+def reading(tree: str | Path) -> Iterator[None]:
+    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{tree}: its files do not fit together: `python -m cmr verify` names what is damaged; where it names nothing, "
+            f"this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 # Files and paths -------------------------------------------------------------------------------------------------

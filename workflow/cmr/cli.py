@@ -9,11 +9,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmr import paths, process, registry
+from cmr import boundary, paths, process, registry
 from cmr.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         _check_clone()
-        options.run(options)
+        with boundary.reading(tree) if (tree := _tree(options)) else nullcontext():
+            options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -35,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tree(options: argparse.Namespace) -> str | Path | None:
+    """The results, or the run in them, that a command reads."""
+    named: str | Path | None = getattr(options, "results", getattr(options, "folder", None))
+    return named
 
 
 def _check_clone() -> None:

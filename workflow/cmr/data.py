@@ -15,6 +15,7 @@ from cmr.store import Rows
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
+KINDS = ("image", "text", "audio", "ready")
 CONTROL = r"[\x00-\x1f\x7f]"
 
 
@@ -129,6 +130,8 @@ class Items:
 
     def check_form(self) -> None:
         """Raises ValueError unless ids, modalities and labels are what they should be."""
+        if not isinstance(self.kinds, dict) or not set(self.kinds.values()) <= set(KINDS):
+            raise ValueError(f"kinds of modalities that are none: {self.kinds!r}")
         missing = {"id", "labels", *self.kinds} - set(self.table)
         if missing:
             raise ValueError(f"no column {min(missing)}")

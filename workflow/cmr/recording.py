@@ -105,7 +105,7 @@ def _write(made: Recording, usage: dict[str, float]) -> None:
         stage=result.stage,
         identity=origin.identity,
         code=origin.code,
-        plugins=list(result.plugins),
+        plugins=list(result.plugins),  # type: ignore[arg-type]  # their kinds are checked there
         made_from=dict(origin.made_from),
         own_files=dict(origin.own_files),
         contents=origin.contents,
@@ -114,6 +114,6 @@ def _write(made: Recording, usage: dict[str, float]) -> None:
         project=made.machine.project,
         versions=provenance.versions(),
         hardware=provenance.hardware(),
-        usage=usage,
+        usage=records.Usage.model_validate(usage),
     )
     records.write(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})

@@ -20,8 +20,9 @@ from cmr.directions import scoring
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
-from cmr.publish import atomic, read_json
+from cmr.publish import atomic
 from cmr.recorded import check_trust
+from cmr.records import FeaturesRecord, as_it_stands
 from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
@@ -106,7 +107,7 @@ def _features(run: Run, modality: str, component: str, content: str | Path, mach
     if name == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
     place = run.features_record(component)
-    file, record = run.own(place.with_suffix(".h5")), read_json(place)
+    file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
     state = store.read_state(file)
     expected = record["weights"].get("sha256")
     extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
