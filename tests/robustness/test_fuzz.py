@@ -143,7 +143,9 @@ def in_json(file, rng):
         holder[key] = json.loads(json.dumps(other[place]))
     else:
         mappings = [found for found in holders(value) if isinstance(found, dict)]
-        rng.choice(mappings)[rng.choice(["trust", "params", "id", "pretrained", "file", "x", "../x"])] = rng.choice(HOSTILE)
+        rng.choice(mappings)[rng.choice(["trust", "params", "id", "pretrained", "file", "x", "../x"])] = rng.choice(
+            HOSTILE
+        )
     file.write_text(json.dumps(value))
 
 
@@ -292,7 +294,7 @@ def change(home, rng):
             ".yaml": [in_yaml, in_yaml],
         }
         way = rng.choice([*(ways.get(file.suffix, [in_bytes]) * 3), in_bytes, a_link, a_linked_folder])
-        if file.is_relative_to(results) and file.resolve().is_relative_to(home.resolve()) or way is in_yaml:
+        if (file.is_relative_to(results) and file.resolve().is_relative_to(home.resolve())) or way is in_yaml:
             with contextlib.suppress(ValueError, OSError, RecursionError, KeyError, IndexError, TypeError):
                 way(file, rng)  # what was changed before may be too damaged
             done.append(f"{way.__name__} {file.relative_to(home)}")
@@ -352,7 +354,8 @@ def warmed(home, todo):
             if not {"--image", "rerun", "--yes"} & set(command):
                 ended(command, io.StringIO())
     import cv2  # noqa: F401
-    import cmr.features.sift_bovw  # noqa: F401
+
+    import cmr.features.sift_bovw
     import cmr.stages.evaluate
     import cmr.stages.fit
     import cmr.stages.split  # noqa: F401

@@ -249,7 +249,7 @@ def make_again(options: argparse.Namespace) -> None:
 
 def machine_settings(config_files: Sequence[str]) -> "Machine":
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
-    from cmr.boundary import trusted_by
+    from cmr.boundary import files_named_by, trusted_by
     from cmr.config import Config, data_base, read
     from cmr.machine import Machine
 
@@ -261,7 +261,8 @@ def machine_settings(config_files: Sequence[str]) -> "Machine":
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files), trusted=trusted_by(merged), configured=bool(files))
+    own = {"trusted": trusted_by(merged), "named": files_named_by(merged), "configured": bool(files)}
+    return Machine(**settings, base=data_base(files), **own)
 
 
 def verify_results(options: argparse.Namespace) -> None:
@@ -290,7 +291,7 @@ def accept_results(options: argparse.Namespace) -> None:
 def prune_results(options: argparse.Namespace) -> None:
     from cmr.sharing import prune
 
-    pruned = prune(options.results, options.config, options.yes)
+    pruned = prune(options.results, options.config, options.yes, machine_settings(options.config).folders)
     found = pruned.found
     if options.json:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])

@@ -25,10 +25,17 @@ def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({canonical(entry): entry for entry in entries}.values())
 
 
-def check_trust(run: Mapping[str, Any], machine: Machine, source: str) -> None:
-    """Raises `UserError` where the record asks for trust that the user's own configuration does not give."""
-    entries = [entry for fit in run["fits"] for entry in (fit["data"], *fit["features"])]
-    boundary.check_trust(entries, machine.trusted, source)
+def check(run: Mapping[str, Any], machine: Machine, source: str) -> None:
+    """Raises `UserError` where the record asks for trust that the user's own configuration does not give, or names
+    files that lie outside of the user's folders and that the configuration does not name.
+    """
+    data = _distinct(fit["data"] for fit in run["fits"])
+    features = _distinct(feature for fit in run["fits"] for feature in fit["features"])
+    boundary.check_trust([*data, *features], machine.trusted, source)
+    for entry in (*map(config.DatasetEntry.model_validate, data), *map(config.FeatureEntry.model_validate, features)):
+        for name in entry.own_files():
+            if name not in machine.named:
+                boundary.check_own_file(name, machine.base, machine.folders, source)
 
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
-from cmr.recorded import check_trust
+from cmr.recorded import check
 from cmr.records import FeaturesRecord, as_it_stands
 from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.runs import CODES_RECORDS, Run, identity
@@ -81,7 +81,7 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
-    check_trust(run.record, machine, str(run.file("run.json")))
+    check(run.record, machine, str(run.file("run.json")))
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
     if modality not in component:
@@ -143,6 +143,7 @@ def _answer(
     space = run.file("embeddings")
     inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
     stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
+    items.check_known(stored.ids)
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
