@@ -261,8 +261,13 @@ def machine_settings(config_files: Sequence[str]) -> "Machine":
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    own = {"trusted": trusted_by(merged), "named": files_named_by(merged), "configured": bool(files)}
-    return Machine(**settings, base=data_base(files), **own)
+    return Machine(
+        **settings,
+        base=data_base(files),
+        trusted=trusted_by(merged),
+        named=files_named_by(merged),
+        configured=bool(files),
+    )
 
 
 def verify_results(options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from cmr import boundary, config
 from cmr.machine import Machine
 from cmr.params import canonical
@@ -32,10 +34,18 @@ def check(run: Mapping[str, Any], machine: Machine, source: str) -> None:
     data = _distinct(fit["data"] for fit in run["fits"])
     features = _distinct(feature for fit in run["fits"] for feature in fit["features"])
     boundary.check_trust([*data, *features], machine.trusted, source)
-    for entry in (*map(config.DatasetEntry.model_validate, data), *map(config.FeatureEntry.model_validate, features)):
-        for name in entry.own_files():
+    models = [(config.DatasetEntry, entry) for entry in data] + [(config.FeatureEntry, entry) for entry in features]
+    for model, entry in models:
+        for name in _own_files(model, entry):
             if name not in machine.named:
                 boundary.check_own_file(name, machine.base, machine.folders, source)
+
+
+def _own_files(model: type[config.Entry], entry: Mapping[str, Any]) -> list[str]:
+    try:
+        return model.model_validate(entry).own_files()
+    except ValidationError:  # no plug-in of this clone with such parameters: none that could read files
+        return []
 
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:
