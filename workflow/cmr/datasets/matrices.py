@@ -159,10 +159,11 @@ def _check_rows(reference: Reference, modality: str, labels: Reference, expected
     if rows == expected:
         return
     hint = "rows of one item must match (modalities without pairs need labels of their own)"
-    if columns == expected:
-        hint = f"if items are the columns of the former, say transposed: [{modality}]"
-    elif rows in labels.read().shape[1:]:
-        hint = "if items are the columns of the labels, say transposed: [labels]"
+    fitting = [
+        name for name, fits in ((modality, columns == expected), ("labels", rows in labels.read().shape[1:])) if fits
+    ]
+    if fitting:
+        hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = "leave out the first line of the labels if it is a header"
     raise UserError(f"{reference} has {rows} rows, {labels} has {expected} labels; {hint}")

@@ -23,8 +23,7 @@ from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.labels import LabelReader, as_list
-from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -54,7 +53,6 @@ PART_NAMES = {
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EXACT_FLOATS = 2.0**53
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SEED = 0
 
 
 class Params(BaseParams):
@@ -121,6 +119,8 @@ class Table(Dataset):
         rows = usable(rows, problems, list(rows["id"]), file, params.strict, self.folder / "skipped.csv")
         if params.split:
             _check_parts(rows["part"], file)
+        if params.text:
+            _tell_wordless(rows["text"].dropna(), f"{file}: {params.text}")
         extra = ["part"] if params.split else []
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
@@ -134,8 +134,7 @@ class Table(Dataset):
         if self.params.split:
             return items.table["part"].to_numpy(str)
         strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
-        refuse_rare(f"{self._file()}: {self.params.label}", strata, groups, SHARES)
-        return stratified(strata, SHARES, SEED, groups=groups)
+        return seeded_parts(f"{self._file()}: {self.params.label}", strata, SHARES, groups)
 
     def root(self) -> Path:
         """The table's folder."""
@@ -264,3 +263,10 @@ def _check_parts(parts: pd.Series, file: Path) -> None:
     for part in (TRAIN, TEST):
         if part not in set(parts):
             raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(set(parts)))}")
+
+
+def _tell_wordless(texts: pd.Series, where: str) -> None:
+    wordless = texts.index[[not any(map(str.isalnum, text)) for text in texts]]
+    if len(wordless):
+        told = "%s: %d of %d texts hold no letter or digit, the first on row %d"
+        log.warning(told, where, len(wordless), len(texts), wordless[0])
