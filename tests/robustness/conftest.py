@@ -28,7 +28,6 @@ AREAS = {
     "test_copies": "Copies, merges, clocks, profiles",
     "test_changed_data": "Data replaced, interruptions with other data or code",
     "test_mutations": "Edits of every module",
-    "test_mutation_table": "Edits of every module, by a table",
     "test_mixing": "Runs of other code, data or versions",
     "test_comparable": "Runs that cannot be compared",
     "test_accept_soundness": "What `cmr accept` must refuse",
