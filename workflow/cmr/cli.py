@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
     doctor.add_argument("--config", default="config.yaml", help="the configuration to look at")
+    check = add("check", check_data, "Look at a configuration and its data before a run; status 1 for errors.")
+    check.add_argument(
+        "configs", nargs="*", metavar="config", help="what --configfile would name; default: config.yaml"
+    )
     summary = add("summary", summarise, "Print the headline table of a results folder.")
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
@@ -96,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
     prune.add_argument("--yes", action="store_true", help="remove it")
     listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
-    for command in (listing, doctor, summary, verify, prune):
+    for command in (listing, doctor, check, summary, verify, prune):
         command.add_argument("--json", action="store_true", help="for other programs")
     return parser
 
@@ -184,6 +188,27 @@ def examine(options: argparse.Namespace) -> None:
 
 def _finding(what: str, there: bool, text: str) -> dict[str, Any]:
     return {"what": what, "there": there, "text": text}
+
+
+def check_data(options: argparse.Namespace) -> None:
+    """Status 1 where a run would stop, so that a script can ask."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
+    from cmr import config
+    from cmr.check import ERROR, check
+
+    files = [
+        file
+        for file in dict.fromkeys(["config.yaml", *options.configs])
+        if Path(file).exists() or file in options.configs
+    ]
+    configuration = config.validate(config.extended(files), ", ".join(files))
+    findings = check(configuration, machine_settings(files))
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+    sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
 
 
 def summarise(options: argparse.Namespace) -> None:

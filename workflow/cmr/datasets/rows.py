@@ -38,7 +38,8 @@ def usable(
         rows = [(row, name[row], problems[row]) for row in sorted(problems)]
         with atomic(skipped) as temporary:
             pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
-        log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
+        if rows:
+            log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
     if len(problems) == len(table):
         raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
     return table.drop(index=list(problems))
@@ -72,7 +73,7 @@ def seeded_parts(
 ) -> np.ndarray:
     """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
     refuse_rare(source, strata, groups, shares)
-    parts = stratified(strata, dict(shares), SEED, groups)
+    parts = stratified(strata, shares, SEED, groups)
     sizes = Counter(parts.tolist())
     if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
         found = ", ".join(f"{part} {sizes[part]}" for part in shares)
