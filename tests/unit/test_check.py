@@ -154,4 +154,6 @@ def test_it_extends_config_yaml_and_prints_json(folder, capsys):
     assert status == 0
     with pytest.raises(SystemExit):  # lists are replaced, as Snakemake does
         main(["check", "my/more.yaml"])
-    assert "config.yaml, my/more.yaml: experiments[0].inputs[0][1]: unknown extractor 'texts'" in capsys.readouterr().err
+    assert (
+        "config.yaml, my/more.yaml: experiments[0].inputs[0][1]: unknown extractor 'texts'" in capsys.readouterr().err
+    )

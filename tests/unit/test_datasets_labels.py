@@ -131,7 +131,9 @@ def test_lists_that_were_written_as_text(text, expected):
 def test_what_has_two_meanings_is_asked_and_a_parameter_answers(cells, question, parameter, answers):
     with pytest.raises(LabelQuestion) as asked:
         read(cells)
-    assert question in asked.value.seen
+    assert question in str(asked.value)
+    assert question in asked.value.at_command
+    assert f"--{parameter.partition(':')[0].replace('_', '-')} " in asked.value.at_command
     assert parameter in str(asked.value)
     for options, first in answers:
         assert read(cells, **options)[0] == first

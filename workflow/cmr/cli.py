@@ -19,6 +19,11 @@ from cmr.errors import UserError
 if TYPE_CHECKING:
     from cmr.machine import Machine
 
+LABELS = (
+    "labels of the items, FILE or FILE:KEY: numbers, names, lists, or 0 and 1 with a column a class; npy, npz, mat, "
+)
+LABELS += "h5, pt, csv, tsv or txt"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
@@ -66,10 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     summary = add("summary", summarise, "Print the headline table of a results folder.")
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
-    measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
-    measure.add_argument("a", type=Path, help="embeddings, one row an item")
+    measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
+    measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
     measure.add_argument("b", type=Path, help="embeddings of the same items")
-    measure.add_argument("--labels", type=Path, required=True, help="labels of the items: npy, csv or txt")
+    measure.add_argument("--labels", type=Path, required=True, help=LABELS)
+    measure.add_argument("--separator", help="what separates several labels in one text; '' if each is one label")
+    measure.add_argument(
+        "--no-label",
+        nargs="*",
+        metavar="LABEL",
+        help="labels that stand for none, besides empty ones; none is given: no others",
+    )
     measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
@@ -225,9 +237,11 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def measure_files(options: argparse.Namespace) -> None:
+    from cmr.datasets.labels import LabelReader
     from cmr.measure import metrics_of_files
 
-    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+    reader = LabelReader(options.separator, options.no_label)
+    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:

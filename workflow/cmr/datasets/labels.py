@@ -37,11 +37,11 @@ ITEM = re.compile(
 
 
 class LabelQuestion(UserError):
-    """Labels that have two meanings: ``seen`` is the message without the parameter that decides."""
+    """Labels that have two meanings. ``remedy`` names the parameter that decides, ``option`` that of a command."""
 
-    def __init__(self, seen: str, remedy: str):
+    def __init__(self, seen: str, remedy: str, option: str):
         super().__init__(f"{seen}; {remedy}")
-        self.seen = seen
+        self.at_command = f"{seen}; {option}"
 
 
 def as_list(text: str) -> list[Any] | None:
@@ -178,6 +178,7 @@ def _ask_whether_lists(texts: dict[int, str], some: bool, where: Callable[[int],
         raise LabelQuestion(
             f"{where(alike[0])}: the label {texts[alike[0]]!r} looks like a list, as {len(alike)} of {len(texts)} do",
             "write all of them as ['cat', 'dog'], or say separator: '' if each is one label",
+            "write all of them as ['cat', 'dog'], or give --separator '' if each is one label",
         )
 
 
@@ -195,7 +196,9 @@ def _ask_for_separator(texts: list[str], source: str) -> None:
         found = f"{source}: {len(several)} of {len(texts)} labels hold {character!r}, such as {several[0]!r}"
         if len(several) > SHARE * len(texts) and (character in CLEAR_SEPARATORS or combined):
             raise LabelQuestion(
-                found, f"say separator: '{character}' if they are several labels, separator: '' if each is one"
+                found,
+                f"say separator: '{character}' if they are several labels, separator: '' if each is one",
+                f"give --separator '{character}' if they are several labels, --separator '' if each is one",
             )
         if character in CLEAR_SEPARATORS:
             log.warning("%s; each is taken for one label", found)
@@ -211,6 +214,7 @@ def _ask_whether_missing(counts: Counter[str], source: str) -> None:
         raise LabelQuestion(
             f"{source}: {counts[name]} labels are {name!r}, which may be a class or stand for no label",
             f"say no_label: ['{name}'] if it stands for no label, no_label: [] if it is a class",
+            f"give --no-label {name} if it stands for no label, --no-label alone if it is a class",
         )
 
 
