@@ -3,6 +3,7 @@
 `CASES` are tried by test_inputs.py; ``python tests/benchmarks/inputs.py docs/inputs.md`` writes the table of all.
 """
 
+import gzip
 import json
 import warnings
 from collections import Counter
@@ -151,7 +152,7 @@ def read_table(folder: Path, name: str, **params: Any) -> str:
     made = Table(TableParams(**given), folder / "out", folder, folder)
     items = made.prepare()
     first = items.table.iloc[0]
-    content = first[next(iter(items.kinds))]
+    content = first[next(iter(items.kinds))].replace("\n", "\\n")
     found = f"{len(items.table)} items, {classes(list(items.table['labels']))}, the first {first['id']}: {content}"
     return f"{found}, {counted(items.table['part'])}" if "part" in items.table else found
 
@@ -502,4 +503,22 @@ CASES = [
     Case(FEATURES, "a dictionary in .npy", "refused, no remedy", TOLD, "say trust: true and give its sha256", features(lambda f: np.save(f / "x.npy", {"x": MATRIX}, allow_pickle=True), "x.npy")),
     Case(FEATURES, "items as columns", "refused, no hint", TOLD, "say transposed: [image]", features(lambda f: np.save(f / "x.npy", MATRIX.T), "x.npy")),
     Case(FEATURES, "items as columns, as many as rows", "chance, no word", WARNED, "say transposed: [image]", features(lambda f: np.save(f / "x.npy", MATRIX @ MATRIX.T), "x.npy")),
+    Case(REPORTS, "a line break in a quoted caption (img2dataset, pull request 283)", "the same", READ, "24 items, classes c0, c1, c2, the first i0: text\\n0", written(A_CSV.replace("text 0", '"text\n0"'))),
+    Case(REPORTS, "a comma in a caption without quotation marks (mindone, pull request 133)", "the same", TOLD, "row 2 has 4 cells, the header 3", written(A_CSV.replace("text 0", "a text, 0"))),
+    Case(REPORTS, "lines that end in a carriage return alone (datasets, issue 622)", "a stack trace", READ, "24 items", written(A_CSV.replace("\n", "\r"))),
+    Case(REPORTS, "Excel's first line sep=; (PowerShell, issue 7776; csvtk, issue 13)", "row 2 has 3 cells, the header 2", READ, "24 items, classes c0, c1, c2", written("sep=;\n" + A_CSV.replace(",", ";"))),
+    Case(REPORTS, "a JSON array in .jsonl (metadata-qa-api, issue 184)", "row 1: Expecting value", READ, "24 items, classes a, b", written(json.dumps([{"id": f"i{row}", "text": f"t {row}", "label": "ab"[row % 2]} for row in range(N)], indent=1), "my.jsonl")),
+    Case(REPORTS, "labels b'cat', as savetxt writes bytes (numpy, issues 8033 and 16429)", "classes b'cat', b'dog'", READ, "classes cat, dog", ready(lambda f: np.savetxt(f / "y.txt", np.array(repeated(b"cat", b"dog")), "%s"), "y.txt")),
+    Case(REPORTS, "a byte order mark inside, before a name (deepplantphenomics, issue 41)", "four classes", READ, "classes cat, dog", labels(repeated("cat", "\ufeffcat", "cat\u200b", "dog"))),
+    Case(REPORTS, "no-break blanks in names (spyder-docs, pull request 332)", "four classes", READ, "classes a car, dog", labels(repeated("a car", "a\u00a0car", "a  car", "dog"))),
+    Case(REPORTS, "parquet with pictures in it: bytes and path (croissant, issue 689; FAI-RL, pull request 81)", "no remedy", TOLD, "write the pictures to files", table({"image": [{"bytes": b"x", "path": "0.png"}] * N, "label": repeated("a", "b")}, "my.parquet", image="image")),
+    Case(REPORTS, "addresses of pictures (mindshub, issue 158)", "no such file", TOLD, "is an address; download it", written(PICTURES.replace("0.png", "https://example.org/0.png"), id="", image="image")),
+    Case(REPORTS, "a compressed table named .csv (NVTabular, issue 101)", "not UTF-8, say encoding: cp1252", TOLD, "is compressed; unpack it", written(gzip.compress(A_CSV.encode()))),
+    Case(REPORTS, ".csv.gz (img2dataset, pull request 57)", "expected one of .csv, .tsv, …", TOLD, "is compressed; unpack it", written(gzip.compress(A_CSV.encode()), "my.csv.gz")),
+    Case(REPORTS, "a workbook of Excel's named .csv (fast-excel, issue 327)", "no column 'id'", TOLD, "save the sheet as CSV", written(b"PK\x03\x04" + bytes(50))),
+    Case(REPORTS, "complex numbers, as an eigensolver gives them (GEM, issue 67)", "no remedy", TOLD, "found complex128; take the real part", features(lambda f: np.save(f / "x.npy", MATRIX.astype(complex)), "x.npy")),
+    Case(REPORTS, "ids with leading zeros (pandas, issue 54665)", "the same", READ, "the first 0000", written(A_CSV.replace("\ni", "\n000"))),
+    Case(REPORTS, "0.PNG for 0.png (anomalib, issue 3058)", "the same", TOLD, "did you mean '0.png'?", written(PICTURES.replace("0.png", "0.PNG"), id="", image="image")),
+    Case(REPORTS, "labels of -1 and 1, a column a class (HashNet, issue 42)", "refused", READ, "classes 0, 1, 2", labels(2 * np.eye(3, dtype=int)[np.arange(N) % 3] - 1)),
+    Case(REPORTS, "texts that are numbers (simpletransformers, issue 127)", "the same", READ, "the first i0: 1.5", table({"label": repeated("a", "b"), "text": repeated(1.5, 2.5)}, "my.parquet")),
 ]  # fmt: skip

@@ -51,6 +51,13 @@ def test_one_label_a_cell(cells, expected):
     assert read(cells) == [[name] for name in expected]
 
 
+def test_names_without_what_cannot_be_seen():
+    cells = ["a car", "a\u00a0car", " a  car\u200b", "\ufeffa car", "b'a car'", r"b'\x61 car'", "a\u3000car"]
+    assert read(cells) == [["a car"]] * len(cells)
+    assert read(["नमस्\u200dते", "b'", "b'it's'", "bob's"]) == [["नमस्\u200dते"], ["b'"], ["b'it's'"], ["bob's"]]
+    assert read(["a\tb", "c"], separator="\t") == [["a", "b"], ["c"]]
+
+
 @pytest.mark.parametrize(
     "nothing",
     [None, np.nan, float("inf"), -np.inf, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), "", "  ", "\0", b"",

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,16 @@ SEPARATORS = (",", ";", "\t", "|")
 SHOWN = {"\t": "tabs"}
 SAVE_AS_UTF8 = "save it as UTF-8"
 SOME_BYTES = 20
+COMPRESSED = "is compressed; unpack it"
+NO_TEXT = {
+    b"\x1f\x8b": COMPRESSED,
+    b"BZh": COMPRESSED,
+    b"\xfd7zXZ": COMPRESSED,
+    b"PK\x03\x04": "is a workbook or a zip file, whatever its name; save the sheet as CSV, or unpack it",
+}
+"""How files start that are no text → what they are."""
+DECLARED = re.compile(r"sep=(.)\r?\n")
+"""The first line by which Excel is told the separator."""
 
 csv.field_size_limit(2**31 - 1)  # a cell may be a whole article
 
@@ -28,6 +39,9 @@ def decoded(file: Path, encoding: str = "", remedy: str = SAVE_AS_UTF8) -> str:
     Raises `UserError` that names the line, what stands there, and the ``remedy``.
     """
     raw = plain(file).read_bytes()
+    for start, what in NO_TEXT.items():
+        if raw.startswith(start):
+            raise UserError(f"{file}: {what}")
     if not encoding and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         log.info("%s: UTF-16, by its byte order mark", file)
         encoding = "utf-16"
@@ -76,7 +90,11 @@ def read_cells(
     header has, and where quotation marks could be read in two ways.
     """
     text = decoded(file, encoding, f"{SAVE_AS_UTF8}, or say which encoding it has, such as encoding: cp1252 or gb18030")
-    separator = _separator(file, text, separator, set(wanted))
+    declared = DECLARED.match(text)
+    if declared:
+        separator, text = declared[1], "\n" + text[declared.end() :]  # the line counts
+    else:
+        separator = _separator(file, text, separator, set(wanted))
     rows = _rows(file, text, separator, quotes)
     if not rows:
         raise UserError(f"{file}: cannot be read: no header")
@@ -92,7 +110,7 @@ def read_cells(
 
 def _separator(file: Path, text: str, expected: str, wanted: set[str]) -> str:
     """The expected separator, unless the header holds another one alone, or only another gives the wanted columns."""
-    line = next((line for line in io.StringIO(text) if line.strip()), "")
+    line = next((line for line in io.StringIO(text, newline="") if line.strip()), "").rstrip("\r\n")
     names = {s: {name.strip() for name in next(csv.reader([line], delimiter=s))} for s in SEPARATORS}
     fitting = [s for s in SEPARATORS if wanted and wanted <= names[s]] or [s for s in SEPARATORS if len(names[s]) > 1]
     if not fitting or expected in fitting:

@@ -1,7 +1,8 @@
 """Class labels as people write them, read in the same way wherever they come from.
 
-Numbers are names: 1, 1.0 and '1.0' are the class '1'. Names are stripped of blanks and put into Unicode's composed form
-(NFC). A cell may hold several labels: a list, a list written as text, or a text with a separator.
+Numbers are names: 1, 1.0 and '1.0' are the class '1'. Names are stripped of blanks and invisible characters, put into
+Unicode's composed form (NFC), and have one blank where several stood. Bytes written as text, ``b'cat'``, are texts. A
+cell may hold several labels: a list, a list written as text, or a text with a separator.
 """
 
 import ast
@@ -28,6 +29,10 @@ CLEAR_SEPARATORS, PERHAPS_SEPARATORS = (";", "|"), (",",)
 SHARE = 0.1  # a character in fewer of the labels is a part of their names
 WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 SCALARS = (str, bool, int, float, np.generic, decimal.Decimal, datetime.date)
+
+BYTES = re.compile(r"b'(?:[ -&(-\[\]-~]|\\(?:x[0-9a-f]{2}|[nrt'\\]))*'")  # as Python and NumPy write them
+BLANKS = re.compile(r"[ \u00a0\u2007\u202f\u3000]+")
+INVISIBLE = "\0 \t\r\n\ufeff\u200b\u2060"  # at either end
 
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 ITEM = re.compile(
@@ -137,7 +142,7 @@ def _name(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value).rstrip("\0").strip()
+        return _tidy(value)
     if value is None or value is pd.NaT or value is pd.NA:
         return ""
     if not isinstance(value, SCALARS):
@@ -149,6 +154,13 @@ def _name(value: Any) -> str:
     if isinstance(value, datetime.datetime | np.datetime64):
         return pd.Timestamp(value).isoformat().removesuffix("T00:00:00")
     return str(value)
+
+
+def _tidy(text: str) -> str:
+    if BYTES.fullmatch(text):
+        text = ast.literal_eval(text).decode("utf-8", "backslashreplace")
+    visible = BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip(INVISIBLE)
+    return visible.strip()
 
 
 def _number(value: float | np.floating) -> str:

@@ -109,6 +109,8 @@ def matrix(reference: Reference) -> np.ndarray:
     array = reference.read()
     if array.dtype == object:
         array = _stacked(reference, array)
+    if array.dtype.kind == "c":
+        raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype}; take the real part")
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
     return array
@@ -278,13 +280,17 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 
 def label_cells(reference: Reference) -> list[Any]:
-    """The labels of each row as they stand; of a one- or multi-hot matrix the column numbers."""
+    """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers."""
     array = reference.read()
     if array.ndim < 2 or 1 in array.shape:
         return list(array.ravel())
-    if array.ndim > 2 or array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+    if (
+        array.ndim > 2
+        or array.dtype.kind not in "fiub"
+        or not (np.isin(array, (0, 1)).all() or np.isin(array, (-1, 1)).all())
+    ):
         raise UserError(
             f"{reference}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
             f"{array.shape}"
         )
-    return [[str(column) for column in np.flatnonzero(row)] for row in array]
+    return [[str(column) for column in np.flatnonzero(row > 0)] for row in array]
