@@ -76,6 +76,7 @@ class Record(BaseModel):
     versions: dict[str, str] = Field(description="of Python and the packages")
     hardware: dict[str, Any] = Field(description="processor, threads and GPU")
     usage: Usage = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb")
+    warnings: list[str] = Field(default=[], description="lines that the log has too")
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
 
 
@@ -112,11 +113,12 @@ class RecordedMetric(RecordedEntry):
 
 
 class Selection(BaseModel):
-    """What was chosen on held-out rows."""
+    """How a fit's parameters were chosen (`cmr.selection`)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     chosen: dict[str, Any]
+    at_edge: dict[str, Literal["lowest", "highest", "bound", "last allowed"]] = {}
 
 
 class FitRecord(Record):
@@ -187,6 +189,14 @@ def recorded_identity(path: str | Path) -> str | None:
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None
     return value.get("identity")
+
+
+def recorded_warnings(path: str | Path) -> list[str]:
+    """What a result's record warns of; nothing where there is no record of this schema."""
+    try:
+        return read(path).warnings
+    except (OSError, UserError):
+        return []
 
 
 @dataclass(frozen=True)
