@@ -203,7 +203,8 @@ def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
 
 def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
     modalities = dict(zip(inputs.split("+"), MODALITIES, strict=True))
-    features = [{"id": f, "extractor": EXTRACTOR.get(f, f), "modality": m, "params": {}} for f, m in modalities.items()]
+    extractors = {f: EXTRACTOR.get(f, f.partition("-")[0]) for f in modalities}
+    features = [{"id": f, "extractor": extractors[f], "modality": m, "params": {}} for f, m in modalities.items()]
     plugin = PLUGIN.get(method, "cca")
     origin = _origin("fit", ("methods", plugin), {"results/features/shapes/all/lite0.h5": "0" * 64}, data)
     return origin | {

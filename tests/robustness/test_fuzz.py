@@ -295,7 +295,9 @@ def change(home, rng):
         }
         way = rng.choice([*(ways.get(file.suffix, [in_bytes]) * 3), in_bytes, a_link, a_linked_folder])
         if (file.is_relative_to(results) and file.resolve().is_relative_to(home.resolve())) or way is in_yaml:
-            with contextlib.suppress(ValueError, OSError, RecursionError, KeyError, IndexError, TypeError):
+            with contextlib.suppress(
+                ValueError, OSError, RecursionError, KeyError, IndexError, TypeError, yaml.YAMLError
+            ):
                 way(file, rng)  # what was changed before may be too damaged
             done.append(f"{way.__name__} {file.relative_to(home)}")
     return ", ".join(done)
