@@ -17,6 +17,7 @@ AREAS = {
     "test_bad_matrices": "Ready features: .npy, .npz, .mat, .h5, pickles",
     "test_bad_images": "Pictures",
     "test_bad_texts": "Texts",
+    "test_inputs": "Files as people bring them (docs/inputs.md)",
     "test_bad_archives": "Archives and weights",
     "test_bad_results": "Damaged results",
     "test_leakage": "Leakage",

@@ -11,7 +11,7 @@ from cmr.methods.base import History, Method
 from cmr.params import Params
 from cmr.publish import read_json, write_json
 from cmr.records import FitRecord
-from cmr.reporting import collect, headline, origins, summary
+from cmr.reporting import collect, headline, origins, significance, summary
 from cmr.reporting.protocols import protocols
 from cmr.selection import select_and_fit
 from reporting_tree import write_tree
@@ -129,7 +129,8 @@ def test_rows_and_the_summary_tell_choices_at_an_edge(marked):
 
 
 def test_the_page_tells_choices_at_an_edge(marked):
-    blocks = headline.blocks(marked, protocols(marked), marked.united_rows())
+    rows = marked.united_rows()
+    blocks = headline.blocks(protocols(marked), rows, significance.weigh(marked, rows))
     badges = {line.name: line.badges for line in blocks[0].lines}
     assert (badges["dla"], badges["cca"]) == (TOLD, ())
     chosen = {row["path"].split("/", 4)[4]: row["chosen"] for row in origins.run_table(marked.runs)}

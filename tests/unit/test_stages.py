@@ -100,7 +100,7 @@ def test_modalities_without_pairs_are_paired_by_class_where_the_entry_says_so(tm
     params = {"epochs": 5} if method == "cmpm_cmpc" else {"components": 1}
     entry = {"id": method, "tune": tuned, "params": params}
     project = unpaired_project(tmp_path, entry)
-    with pytest.raises(UserError, match="pairing: class in its entry draws within a class"):
+    with pytest.raises(UserError, match="pairing: class in its entry draws them within a class"):
         project.make(project.only("fit"))
     paired = unpaired_project(tmp_path, entry | {"pairing": "class"})
     run = paired.make(paired.only("evaluate"))

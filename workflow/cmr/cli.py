@@ -19,6 +19,11 @@ from cmr.errors import UserError
 if TYPE_CHECKING:
     from cmr.machine import Machine
 
+LABELS = (
+    "labels of the items, FILE or FILE:KEY: numbers, names, lists, or 0 and 1 with a column a class; npy, npz, mat, "
+)
+LABELS += "h5, pt, csv, tsv or txt"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
@@ -60,15 +65,26 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
     doctor.add_argument("--config", default="config.yaml", help="the configuration to look at")
+    check = add("check", check_data, "Look at a configuration and its data before a run; status 1 for errors.")
+    check.add_argument(
+        "configs", nargs="*", metavar="config", help="what --configfile would name; default: config.yaml"
+    )
     summary = add("summary", summarise, "Print the headline table of a results folder.")
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
-    measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
-    measure.add_argument("a", type=Path, help="embeddings, one row an item")
+    measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
+    measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
     measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
     relevant = measure.add_mutually_exclusive_group(required=True)
-    relevant.add_argument("--labels", type=Path, help="labels of the items: figures by class")
+    relevant.add_argument("--labels", type=Path, help=f"{LABELS}: figures by class")
     relevant.add_argument(
         "--owner", type=Path, help="the row of A, from 0, that each row of B belongs to: figures by instance"
+    )
+    measure.add_argument("--separator", help="what separates several labels in one text; '' if each is one label")
+    measure.add_argument(
+        "--no-label",
+        nargs="*",
+        metavar="LABEL",
+        help="labels that stand for none, besides empty ones; none is given: no others",
     )
     measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
@@ -100,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
     prune.add_argument("--yes", action="store_true", help="remove it")
     listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
-    for command in (listing, doctor, summary, verify, prune):
+    for command in (listing, doctor, check, summary, verify, prune):
         command.add_argument("--json", action="store_true", help="for other programs")
     return parser
 
@@ -190,6 +206,27 @@ def _finding(what: str, there: bool, text: str) -> dict[str, Any]:
     return {"what": what, "there": there, "text": text}
 
 
+def check_data(options: argparse.Namespace) -> None:
+    """Status 1 where a run would stop, so that a script can ask."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
+    from cmr import config
+    from cmr.check import ERROR, check
+
+    files = [
+        file
+        for file in dict.fromkeys(["config.yaml", *options.configs])
+        if Path(file).exists() or file in options.configs
+    ]
+    configuration = config.validate(config.extended(files), ", ".join(files))
+    findings = check(configuration, machine_settings(files))
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+    sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
+
+
 def summarise(options: argparse.Namespace) -> None:
     from cmr.reporting.collect import load
     from cmr.reporting.summary import table
@@ -204,12 +241,14 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def measure_files(options: argparse.Namespace) -> None:
+    from cmr.datasets.labels import LabelReader
     from cmr.measure import metrics_of_files, recall_of_files
 
     if options.owner:
         _print_json(recall_of_files(options.a, options.b, options.owner))
     else:
-        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+        reader = LabelReader(options.separator, options.no_label)
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:

@@ -288,6 +288,23 @@ def read(path: str | Path) -> dict[str, Any]:
     return value or {}
 
 
+def extended(files: Sequence[str | Path]) -> dict[str, Any]:
+    """One configuration of several files: mappings are merged and lists replaced, as Snakemake's --configfile does."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _merged(merged, read(file))
+    return merged
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {key: _merged(first[key], value) for key, value in second.items() if _are_mappings(first.get(key), value)}
+    return {**first, **second, **inner}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
 def data_base(files: Sequence[str]) -> str:
     """The folder that relative data paths resolve against: that of the last file that configures data sets.
 

@@ -88,7 +88,7 @@ def paired(part: Part, modalities: Sequence[str]) -> list[View]:
     if rows.empty:
         raise UserError(
             f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs: the data set's "
-            "parameter group says which rows belong together, or pairing: class in the method's entry draws them within "
+            "parameter group says which rows belong together, or pairing: class in its entry draws them within "
             "a class"
         )
     return [view.rows(rows[number].to_numpy()) for number, view in enumerate((first, *others))]

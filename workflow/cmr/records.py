@@ -65,6 +65,7 @@ class Record(BaseModel):
     usage: dict[str, Annotated[float, Field(strict=True, allow_inf_nan=False)]] = Field(
         description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb"
     )
+    warnings: list[str] = Field(default=[], description="lines that the log has too")
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
 
 
@@ -143,6 +144,14 @@ def recorded_identity(path: str | Path) -> str | None:
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None
     return value.get("identity")
+
+
+def recorded_warnings(path: str | Path) -> list[str]:
+    """What a result's record warns of; nothing where there is no record of this schema."""
+    try:
+        return read(path).warnings
+    except (OSError, UserError):
+        return []
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ class RowSource:
         """With pairs by class where the method's entry asks for them and ids make none."""
         if self.fit.settings["method"]["pairing"] == "ids":
             return part
+        if not self.items.has_classes:
+            raise UserError("pairing: class draws pairs within a class, and the data have no labels; leave it out")
         return paired_by_class(part, self.items.labels, self.fit.settings["seed"])
 
     def _read(self, group: str = "") -> dict[str, Rows]:

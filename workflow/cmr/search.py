@@ -116,6 +116,8 @@ def _features(run: Run, modality: str, component: str, content: str | Path, mach
     _warn_of_other_code(record, name)
     if state:
         extractor.load_state(state)
+    for gap in extractor.gaps([content]).values():
+        log.warning("the query: %s", gap)
     return np.asarray(extractor.transform([content]), np.float32)
 
 

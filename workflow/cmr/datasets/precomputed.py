@@ -33,8 +33,7 @@ from cmr.datasets.matrices import (
     row_numbers,
     unlabelled,
 )
-from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Modality
@@ -56,8 +55,6 @@ INFO = DatasetInfo(
     source=".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
     files=("features", "labels", "index", "group"),
 )
-
-SEED = 0
 
 
 class Params(BaseParams):
@@ -158,9 +155,7 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        strata, groups = items.strata, list(self.groups(items))
-        refuse_rare("params.labels", strata, groups, self.params.shares)
-        return stratified(strata, self.params.shares, SEED, groups)
+        return seeded_parts("params.labels", items.strata, self.params.shares, list(self.groups(items)))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions.

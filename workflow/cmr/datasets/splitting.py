@@ -3,7 +3,7 @@
 import unicodedata
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ HELD_OUT_SEED = 0
 
 
 def stratified(
-    strata: Sequence[str], shares: dict[str, float], seed: int, groups: Sequence[str] | None = None
+    strata: Sequence[str], shares: Mapping[str, float], seed: int, groups: Sequence[Hashable] | None = None
 ) -> np.ndarray:
     """Assigns each row a part by drawing, within each stratum, whole groups at random.
 

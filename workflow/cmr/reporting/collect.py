@@ -14,7 +14,7 @@ from cmr import boundary
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.publish import read_json
-from cmr.reporting.agreement import agreeing, separated_notes
+from cmr.reporting.agreement import agreeing, warning_notes
 from cmr.reporting.runs import Run, choices_at_edge, identity
 
 AVERAGE = "average"
@@ -45,7 +45,7 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: what a reader must know of the runs as a whole: which are left out, and what splits separate."""
+    """``notes``: what a reader must know of the runs as a whole: which are left out, and what jobs warned of."""
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
@@ -110,7 +110,7 @@ def load(
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, (*notes, *separated_notes(shown)))
+    return Collection(results, experiments_shown, (*notes, *warning_notes(shown)))
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:
