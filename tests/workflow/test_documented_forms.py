@@ -69,6 +69,7 @@ DATASETS = [
             "image": "picture",
             "text": "caption",
             "label": "class",
+            "group": "picture",
             "split": "part",
             "strict": False,
         },

@@ -73,8 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
     measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
-    measure.add_argument("b", type=Path, help="embeddings of the same items")
-    measure.add_argument("--labels", type=Path, required=True, help=LABELS)
+    measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
+    relevant = measure.add_mutually_exclusive_group(required=True)
+    relevant.add_argument("--labels", type=Path, help=f"{LABELS}: figures by class")
+    relevant.add_argument(
+        "--owner", type=Path, help="the row of A, from 0, that each row of B belongs to: figures by instance"
+    )
     measure.add_argument("--separator", help="what separates several labels in one text; '' if each is one label")
     measure.add_argument(
         "--no-label",
@@ -238,10 +242,13 @@ def summarise(options: argparse.Namespace) -> None:
 
 def measure_files(options: argparse.Namespace) -> None:
     from cmr.datasets.labels import LabelReader
-    from cmr.measure import metrics_of_files
+    from cmr.measure import metrics_of_files, recall_of_files
 
-    reader = LabelReader(options.separator, options.no_label)
-    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
+    if options.owner:
+        _print_json(recall_of_files(options.a, options.b, options.owner))
+    else:
+        reader = LabelReader(options.separator, options.no_label)
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:

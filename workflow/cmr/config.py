@@ -134,6 +134,11 @@ class MethodEntry(Entry):
     KIND, FIELD = "methods", "method"
     method: str = Field(description="Method plug-in; default: the id.")
     dictionary: str | None = Field(default=None, description="Dictionary whose coefficients replace the features.")
+    pairing: Literal["ids", "class"] = Field(
+        default="ids",
+        description="What makes a pair of training rows: their ids, or, where modalities have no items in common, a "
+        "draw within a class.",
+    )
     tune: dict[str, Annotated[list, Field(min_length=1)]] = Field(
         default={}, description="Parameter → values, chosen among on held-out rows inside one fit."
     )
@@ -149,9 +154,17 @@ class MethodEntry(Entry):
                     raise mistake(f"{name}.{key}", "stands in params too; keep one")
                 for value in values:
                     check_params(self.KIND, self.method, self.params | {key: value}, key=name)
+        if self.pairing == "class":
+            self._check_pairing()
         if self.info.implementation == "quoted":
             raise mistake("method", f"{self.method!r} is quoted from papers and cannot be run: {self.info.reason}")
         return self
+
+    def _check_pairing(self) -> None:
+        if not self.info.pairs:
+            raise mistake("pairing", f"{self.method!r} needs no pairs; leave it out")
+        if self.dictionary is not None:
+            raise mistake("pairing", "a dictionary is learned from pairs by ids; take one of the two")
 
     def points(self) -> list["MethodEntry"]:
         """One entry a point of the sweep; the entry itself where there is none."""

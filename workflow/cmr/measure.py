@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cmr.datasets.labels import LabelQuestion, LabelReader
-from cmr.datasets.matrices import Reference, label_cells, matrix
+from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
-from cmr.evaluation import ALL_TIES, mean_average_precisions, scorer
+from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,43 @@ def metrics_of_files(
     without = len(known.unlabelled)
     counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
     return fixed | bounds | counts
+
+
+RECALL_AT = (1, 5, 10)
+
+
+def recall_of_files(a: str | Path, b: str | Path, owner: str | Path, threads: int | None = None) -> dict[str, Any]:
+    """Figures by instance, by cosine, of embeddings of which each row of ``b`` belongs to one row of ``a``.
+
+    ``owner``: the row of ``a``, from 0, of each row of ``b``, as the picture of each caption. Gives ``recall@1|5|10``
+    and ``median_rank``, each with ``a_to_b``, ``b_to_a`` and ``average``, and ``rsum``, the sum of the six recalls in
+    percent; where ties leave them open, the same under ``pessimistic`` and ``optimistic``; and the numbers of rows, and
+    of rows of ``a`` that nothing belongs to, which are no queries.
+    """
+    (first, _), (second, _) = read_embeddings(a), read_embeddings(b)
+    rows = np.array(row_numbers(_reference(owner), len(first), 0, repeated=True))
+    if len(rows) != len(second):
+        raise UserError(f"{owner} has {len(rows)} numbers, {b} has {len(second)} rows; one a row is needed")
+    owners = np.arange(len(first))
+    forward = best_pair_ranks(scorer(first, second), owners, rows, threads, ALL_TIES)
+    backward = best_pair_ranks(scorer(second, first), rows, owners, threads, ALL_TIES)
+    found = {ties: _by_instance(forward[ties][forward[ties] > 0], backward[ties]) for ties in ALL_TIES}
+    fixed = found.pop("fixed")
+    bounds = found if found["pessimistic"] != found["optimistic"] else {}
+    alone = int(np.count_nonzero(forward["fixed"] == 0))
+    return fixed | bounds | {"rows_a": len(first), "rows_b": len(second), "rows_a_alone": alone}
+
+
+def _by_instance(forward: np.ndarray, backward: np.ndarray) -> dict[str, Any]:
+    """Recalls, median rank and rsum of the best ranks of both directions."""
+    figures = {f"recall@{k}": [float(np.mean(ranks <= k)) for ranks in (forward, backward)] for k in RECALL_AT}
+    rsum = 100 * sum(map(sum, figures.values()))
+    figures["median_rank"] = [float(np.median(ranks)) for ranks in (forward, backward)]
+    named = {
+        name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+        for name, (there, back) in figures.items()
+    }
+    return named | {"rsum": rsum}
 
 
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:

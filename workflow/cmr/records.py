@@ -7,7 +7,7 @@ and of the inputs that were read. Planning compares it with what the present cod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,6 +78,15 @@ class RecordedEntry(BaseModel):
     params: dict[str, Any]
 
 
+class Selection(BaseModel):
+    """How a fit's parameters were chosen (`cmr.selection`)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    chosen: dict[str, Any]
+    at_edge: dict[str, Literal["lowest", "highest", "bound", "last allowed"]] = {}
+
+
 class FitRecord(Record):
     """``fit.json``, as far as its readers rely on it."""
 
@@ -87,7 +96,7 @@ class FitRecord(Record):
     dictionary: RecordedEntry | None
     method: RecordedEntry
     seed: int = Field(strict=True, ge=0)
-    selection: dict[str, Any]
+    selection: Selection
 
 
 class RunRecord(Record):

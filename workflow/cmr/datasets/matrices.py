@@ -57,13 +57,23 @@ class Group:
     """Items that have the same modalities: row i of each matrix and of the labels is one item.
 
     ``part``: train, validation, test, or '' where the file does not say. ``labels``: integers or names (n,), or one-
-    or multi-hot (n, c). ``name`` starts the items' ids.
+    or multi-hot (n, c); None where there are none. ``name`` starts the items' ids.
     """
 
     name: str
     part: str
-    labels: Reference
+    labels: Reference | None
     matrices: dict[str, Reference]
+
+    @property
+    def first(self) -> Reference:
+        """What tells the number of rows."""
+        return self.labels or next(iter(self.matrices.values()))
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(label_cells(self.labels)) if self.labels else len(matrix(self.first))
 
     def ids(self, n: int) -> list[str]:
         return [f"{self.name}-{row:05d}" for row in range(n)]
@@ -81,7 +91,7 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: Labe
         for modality in modalities:
             reference = group.matrices.get(modality)
             if reference:
-                _check_rows(reference, modality, group.labels, len(labels))
+                _check_rows(reference, modality, group, len(labels))
                 rows = _orders(group).get(modality, range(len(labels)))
                 table[modality] = [f"{reference.file.name}:{reference.key}[{row}]" for row in rows]
             else:
@@ -144,14 +154,15 @@ def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
 
 def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str]]:
     """Item → what is wrong, for every item of the groups that has no label."""
-    references = {group.name: group.labels for group in groups}
+    references = {group.name: group.labels for group in groups if group.labels}
     for item, labels in zip(items.ids, items.table["labels"], strict=True):
-        if not labels:
+        if not labels and references:
             name, _, row = item.rpartition("-")
             yield item, f"{references[name]}: row {int(row)} has no label"
 
 
-def _check_rows(reference: Reference, modality: str, labels: Reference, expected: int) -> None:
+def _check_rows(reference: Reference, modality: str, group: Group, expected: int) -> None:
+    labels = group.first
     rows, columns = matrix(reference).shape
     if rows == columns and rows == expected and not reference.transposed:
         log.warning(
@@ -160,15 +171,17 @@ def _check_rows(reference: Reference, modality: str, labels: Reference, expected
         )  # fmt: skip
     if rows == expected:
         return
-    hint = "rows of one item must match (modalities without pairs need labels of their own)"
-    fitting = [
-        name for name, fits in ((modality, columns == expected), ("labels", rows in labels.read().shape[1:])) if fits
-    ]
+    hint = (
+        "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
+    )
+    of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
+    fitting = [name for name, fits in ((modality, columns == expected), ("labels", of_labels)) if fits]
     if fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = "leave out the first line of the labels if it is a header"
-    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} labels; {hint}")
+    what = "labels" if group.labels else "rows"
+    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} {what}; {hint}")
 
 
 # Order of rows ----------------------------------------------------------------------------------------------------
@@ -186,15 +199,15 @@ def _orders(group: Group) -> dict[str, np.ndarray]:
     Raises `UserError` where ids name different items, or where labels have none that could tell the order.
     """
     own = {modality: ids for modality, reference in group.matrices.items() if (ids := reference.ids()) is not None}
-    of_labels = group.labels.ids()
+    of_labels = group.labels.ids() if group.labels else None
     known = [*own.values()] if of_labels is None else [of_labels, *own.values()]
     if all(np.array_equal(known[0], ids) for ids in known):
         return {}
-    first = group.labels if of_labels is not None else group.matrices[next(iter(own))]
+    first = group.labels if group.labels and of_labels is not None else group.matrices[next(iter(own))]
     orders = {}
     for modality, ids in own.items():
         rows = _rows_of(known[0], ids, first, group.matrices[modality])
-        if of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
+        if group.labels and of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
             raise UserError(
                 f"{first} and {group.matrices[modality]} hold the same ids in different orders, and {group.labels} has "
                 "no ids to tell which is its own; store the labels with ids, or bring the rows into one order"
@@ -229,11 +242,14 @@ def check_one_order(group: Group, key: str) -> None:
         )
 
 
-def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
-    """The rows, from 0, that an index file names: by numbers from ``base``, or by a mask of all ``n`` rows."""
+def row_numbers(reference: Reference, n: int, base: int, repeated: bool = False) -> list[int]:
+    """The rows, from 0, that an index file names: by numbers from ``base``, or by a mask of all ``n`` rows.
+
+    ``repeated``: numbers that may stand more than once, and no mask.
+    """
     array = reference.read().ravel()
-    is_mask = array.dtype.kind == "b" or (
-        len(array) == n > 2 and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()
+    is_mask = not repeated and (
+        array.dtype.kind == "b" or (len(array) == n > 2 and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all())
     )
     if is_mask:
         if len(array) != n:
@@ -252,7 +268,7 @@ def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
         hint = "; if numbers start at 1, say index_base: 1" if (number, base) == (n, 0) else "; is index_base right?"
         raise UserError(f"{reference}: row {number} does not exist{hint}")
     rows = (array.astype(int) - base).tolist()
-    if len(set(rows)) < len(rows):
+    if len(set(rows)) < len(rows) and not repeated:
         log.warning("%s: %d row numbers stand more than once", reference, len(rows) - len(set(rows)))
     return rows
 
@@ -262,7 +278,9 @@ def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
 
 def _labels(groups: Sequence[Group], reader: LabelReader) -> list[list[list[str]]]:
     """The class names of each row of each group, read together, so that what is odd is seen over all of them."""
-    cells = [label_cells(group.labels) for group in groups]
+    cells = [label_cells(group.labels) if group.labels else [None] * group.size for group in groups]
+    if not any(group.labels for group in groups):
+        return [[[] for _ in own] for own in cells]
     ends = list(accumulate(len(own) for own in cells))
 
     def where(position: int) -> str:

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def without_place(
         left = rows.drop(index=list(problems))
         if left.empty:
             return problems
-        first = left["labels"].map(itemgetter(0))
+        first = left["labels"].map(lambda labels: labels[0] if labels else "")
         rare = rare_classes(list(first), groups(left), shares)
         found = {row: f"class {name!r} has only {_distinct(rare[name])}" for row, name in first.items() if name in rare}
         found = found or dict(untrained(left, parts(left)))

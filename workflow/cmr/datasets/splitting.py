@@ -174,4 +174,4 @@ def _check_trained(items: Items, parts: np.ndarray) -> None:
 def _strata(items: Items) -> list[str]:
     """First class and modalities of each item."""
     has = items.table[list(items.kinds)].notna().to_numpy()
-    return [f"{labels[0]} {row.astype(int)}" for labels, row in zip(items.table["labels"], has, strict=True)]
+    return [f"{stratum} {row.astype(int)}" for stratum, row in zip(items.strata, has, strict=True)]

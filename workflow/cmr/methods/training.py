@@ -119,9 +119,8 @@ def _train_epoch(
     finite_steps: dict[str, Tensor] = {}
     for batch in batches:
         for update in updates:
-            with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
-                terms = update.terms(batch)
-                loss = torch.stack([term.float() for term in terms.values()]).sum()
+            terms = update.terms(batch)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
             update.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             update.optimizer.step()

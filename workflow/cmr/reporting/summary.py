@@ -10,7 +10,8 @@ PROTOCOL = ("dataset", "split", "inputs", "metric")
 def table(rows: Iterable[Row]) -> str:
     """Methods × directions, mean ± standard deviation over seeds, with chance beside; one block a protocol.
 
-    Beside them the wall time of a seed's fits, choosing included, and the greatest peak memory of a fit.
+    Beside them the wall time of a seed's fits, choosing included, and the greatest peak memory of a fit. Below them the
+    choices that lie at the end of what was tried.
 
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
@@ -51,7 +52,8 @@ def _block(key: tuple, rows: list[Row]) -> str:
     lines += [["chance", *(_chance(rows, d) for d in directions), "", ""]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([" · ".join(key), *text])
+    at_edge = {row["group"]: f"at edge: {name_of[row['group']]}: {row['at_edge']}" for row in rows if row["at_edge"]}
+    return "\n".join([" · ".join(key), *text, *at_edge.values()])
 
 
 def _chance(rows: list[Row], wanted: str) -> str:
