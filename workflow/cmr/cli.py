@@ -9,11 +9,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmr import paths, process, registry
+from cmr import boundary, paths, process, registry
 from cmr.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         _check_clone()
-        options.run(options)
+        with boundary.reading(tree) if (tree := _tree(options)) else nullcontext():
+            options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -40,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tree(options: argparse.Namespace) -> str | Path | None:
+    """The results, or the run in them, that a command reads."""
+    named: str | Path | None = getattr(options, "results", getattr(options, "folder", None))
+    return named
 
 
 def _check_clone() -> None:
@@ -287,7 +295,7 @@ def make_again(options: argparse.Namespace) -> None:
 
 def machine_settings(config_files: Sequence[str]) -> "Machine":
     """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
-    from cmr.boundary import trusted_by
+    from cmr.boundary import files_named_by, trusted_by
     from cmr.config import Config, data_base, read
     from cmr.machine import Machine
 
@@ -299,7 +307,13 @@ def machine_settings(config_files: Sequence[str]) -> "Machine":
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files), trusted=trusted_by(merged), configured=bool(files))
+    return Machine(
+        **settings,
+        base=data_base(files),
+        trusted=trusted_by(merged),
+        named=files_named_by(merged),
+        configured=bool(files),
+    )
 
 
 def verify_results(options: argparse.Namespace) -> None:
@@ -328,7 +342,7 @@ def accept_results(options: argparse.Namespace) -> None:
 def prune_results(options: argparse.Namespace) -> None:
     from cmr.sharing import prune
 
-    pruned = prune(options.results, options.config, options.yes)
+    pruned = prune(options.results, options.config, options.yes, machine_settings(options.config).folders)
     found = pruned.found
     if options.json:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])

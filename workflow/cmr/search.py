@@ -20,8 +20,9 @@ from cmr.directions import scoring
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
-from cmr.publish import atomic, read_json
-from cmr.recorded import check_trust
+from cmr.publish import atomic
+from cmr.recorded import check
+from cmr.records import FeaturesRecord, as_it_stands
 from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
@@ -80,7 +81,7 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
-    check_trust(run.record, machine, str(run.file("run.json")))
+    check(run.record, machine, str(run.file("run.json")))
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
     if modality not in component:
@@ -106,7 +107,7 @@ def _features(run: Run, modality: str, component: str, content: str | Path, mach
     if name == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
     place = run.features_record(component)
-    file, record = run.own(place.with_suffix(".h5")), read_json(place)
+    file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
     state = store.read_state(file)
     expected = record["weights"].get("sha256")
     extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
@@ -144,6 +145,7 @@ def _answer(
     space = run.file("embeddings")
     inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
     stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
+    items.check_known(stored.ids)
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
