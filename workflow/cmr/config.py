@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -79,6 +79,9 @@ class Entry(Model):
         params = self.parameters()
         named = [leaf for key in getattr(self.info, "files", ()) for leaf in _leaves(getattr(params, key))]
         return sorted({reference.partition(":")[0] for reference in named if reference})
+
+
+E = TypeVar("E", bound=Entry)
 
 
 def mistake(key: str, message: str) -> PydanticCustomError:
@@ -248,6 +251,15 @@ def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> A
     if name in plugins:
         return kind.model_validate(name)
     raise mistake(where, f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
+
+
+def checked_entry(kind: type[E], value: Any, source: str) -> E:
+    """One checked entry that stands in no configuration. Raises `UserError` with one line for each mistake."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(details) for details in error.errors())
+        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
 def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:

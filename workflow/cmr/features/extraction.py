@@ -83,6 +83,13 @@ def extract(
     return resolved
 
 
+def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray:
+    """Features (n, d) float32 in memory, of the same chunks as `extract` takes."""
+    size = CHUNK[extractor.device]
+    starts = range(0, len(contents), size)
+    return np.concatenate([extractor.transform(contents[start : start + size]) for start in starts])
+
+
 @contextmanager
 def _computed(task: Task, path: str | Path, partial: str, key: str, chunk: int | None) -> Iterator[h5py.File]:
     """The file of unfinished work with all features of a task in it; it goes when the block ends without an error."""

@@ -27,5 +27,11 @@ def make(result: Result, machine: Machine) -> None:
         write_arrays(model, method.state())
         write_table(history_file, history.rows)
         fitted_by = code.without_method("fit", result.plugins)
-        made.facts = {"modalities": list(data.train), "selection": selection, "fitted_by": fitted_by}
+        made.facts = {
+            "modalities": list(data.train),
+            "dimensions": {modality: view.features.shape[1] for modality, view in data.train.items()},
+            "classes": source.items.classes,
+            "selection": selection,
+            "fitted_by": fitted_by,
+        }
     shutil.rmtree(partial, ignore_errors=True)
