@@ -345,7 +345,7 @@ def _labelled(given: Given, view: View) -> View:
 def _figure(entry: Mapping[str, Any], per_query: np.ndarray | None, metric: ConfiguredMetric) -> Figure:
     if "value" not in entry:
         raise UserError(f"metric {metric.id!r}: {entry['note']}")
-    interval = tuple(entry["ci95"]) if "ci95" in entry else None
+    interval = tuple(entry["ci95"]) if entry.get("ci95") else None
     more = {} if per_query is None else {"per_query": per_query}
     return Figure(entry["value"], interval, entry.get("chance"), entry.get("per_class", {}), **more)
 

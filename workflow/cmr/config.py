@@ -1,6 +1,7 @@
 """The configuration a user writes: its schema, and errors that name the key, what was expected and the nearest name."""
 
 import os
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -14,7 +15,7 @@ from yaml import YAMLError
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
-from cmr.params import Identifier, Params
+from cmr.params import ID_PATTERN, Identifier, Params
 
 MAX_SEEDS = 10_000
 
@@ -340,5 +341,8 @@ def _message(details: ErrorDetails, known: Iterable[str]) -> str:
         return "required, but missing"
     if kind == "mistake":
         return message
+    if kind == "string_pattern_mismatch" and details["ctx"]["pattern"] == ID_PATTERN:
+        allowed = re.sub(r"[^A-Za-z0-9._@]", "_", str(details["input"])).lstrip("._@")
+        return f"expected letters, digits, '.', '_' and '@', found {details['input']!r}; write {allowed!r}, say"
     message = message.removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     return f"expected {message}, found {shortened.repr(details['input'])}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr import create, new_items, search, settings
+from cmr import create, new_items, records, search, settings
 from cmr.api import Fit, Model
 from cmr.data import Items
 from cmr.errors import UserError
@@ -86,6 +86,8 @@ def _order(folders: list[Path]) -> list[Path]:
 
 def _fit(folder: Path, machine: Machine) -> Fit:
     method, record = create.fitted_method(folder, machine)
+    if "dimensions" not in record:
+        raise UserError(f"{folder / FIT_FILE}: {records.OLD}")
     if record["dictionary"]:
         raise UserError(f"{folder}: the fit takes coefficients of a dictionary; load its run, {search.FORM}")
     return Fit(method, record)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cmr import boundary, code, config, content, job, paths, provenance, records
+from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -195,7 +195,9 @@ class Pruned:
 
 
 def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = False) -> Pruned:
-    """What neither an experiment in the tree nor one of the configurations refers to; removed where ``remove``.
+    """What neither an experiment in the tree nor a configuration refers to; removed where ``remove``.
+
+    ``configs``: files that extend ``config.yaml``, alone or together.
 
     Links are never followed: one that nothing refers to is removed itself, and what lies behind others stays. Where a
     run with ``--configfile`` was interrupted, what it had made is kept. Raises `UserError` while Snakemake works in the
@@ -209,7 +211,7 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
     locks += [results] if boundary.is_in_use(results) else []
     if remove and locks:
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
-    given = {str(file): Plan(config.load(file)) for file in configs}
+    given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
     recorded = list(_recorded_plans(results))
     kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
@@ -222,6 +224,17 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
     ]
     indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
     return Pruned(found, [*given, *unfinished, *indices])
+
+
+def _combined(configs: list[str]) -> Iterator[list[str]]:
+    """``config.yaml`` alone, with each of the files that extend it, and with all of them."""
+    for given in ([], *([file] for file in configs), configs):
+        if files := settings.files_of(given):
+            yield files
+
+
+def _plan(files: list[str]) -> Plan:
+    return Plan(config.validate(settings.merged(files), ", ".join(files)))
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmr import registry
 from cmr.metrics.bootstrap import bootstrap_interval, paired_difference
-from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
@@ -72,11 +71,6 @@ def _alike(best: PerQuery | None, other: PerQuery | None) -> bool:
     if best is None or other is None or not np.array_equal(best[0], other[0]):
         return False
     return paired_difference(best[1], other[1], SEED).p_value >= LEVEL
-
-
-def higher_is_better(row: Row) -> bool:
-    known = row["plugin"] in registry.names("metrics")
-    return registry.info("metrics", row["plugin"]).higher_is_better if known else True
 
 
 def per_query(row: Row, runs: Iterable[Run]) -> PerQuery | None:
