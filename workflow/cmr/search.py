@@ -7,11 +7,10 @@ the method against the embedded test items of every other modality.
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Template
 
 from cmr import create, new_items, paths, registry, store
 from cmr.data import Items
@@ -21,7 +20,6 @@ from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
 from cmr.recorded import check_trust
-from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.runs import Run, identity
 
 log = logging.getLogger(__name__)
@@ -79,11 +77,12 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
+    machine = replace(machine, device="cpu", threads=1)  # one item gains nothing by more
     check_trust(run.record, machine, str(run.file("run.json")))
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     new_items.check_modality(run, modality, items.kinds)
-    made, _ = new_items.extractor(run, modality, machine)  # one thread: one item gains by no more
-    features = np.asarray(made.transform([content]), np.float32)
+    made, _ = new_items.extractor(run, modality, machine)
+    features = made.query(content)[None]
     others = [other for other in new_items.components(run) if other != modality]
     return [_answer(run, modality, features, gallery, items, k, machine) for gallery in others]
 
@@ -157,6 +156,10 @@ small { color: #595959; display: block; }
 
 def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer], machine: Machine) -> None:
     """One self-contained page with thumbnails of the query and of what was found."""
+    from jinja2 import Template
+
+    from cmr.reporting.gallery import Catalogue, thumbnail
+
     folder = run.results / "data" / run.data
     try:
         root = create.dataset(run.fits[0]["data"], str(folder), machine).root()

@@ -2,6 +2,8 @@
 
 Batches of texts of like lengths compute little on padding. On a CPU they are small, which loses nothing there and
 keeps the lengths in a batch close together.
+
+The libraries of networks are imported when one is built: a query may do without.
 """
 
 import unicodedata
@@ -9,17 +11,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
 
 from cmr.device import set_threads
 from cmr.features.base import Content, Extractor, Gap
-from cmr.features.networks import batch_size, computing, prepare
 from cmr.features.pretrained import check_complete, describe_model, model_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 CPU_BATCH = 16
 TEXTS_AT_ONCE = 4096  # whose tokens are counted together
@@ -43,6 +45,10 @@ class Pretrained(Extractor[Content]):
 
         Weights may be missing only where their names start as one of ``unused``.
         """
+        import torch
+        from transformers import AutoModel
+        from transformers.utils.logging import disable_progress_bar
+
         disable_progress_bar()  # of the weights, which is gone before one reads it
         network, loaded = AutoModel.from_pretrained(
             self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
@@ -67,21 +73,29 @@ class TextNetwork(Pretrained[str]):
         """The network with its weights, as `load` gives it or around it."""
 
     @abstractmethod
-    def embed(self, batch: Any) -> torch.Tensor:
+    def embed(self, batch: Any) -> "torch.Tensor":
         """Features (b, d) of the tokenizer's output for b texts."""
 
     @cached_property
     def network(self) -> Any:
+        from cmr.features.networks import prepare
+
         return prepare(self.build(), self.device, self.params.precision)
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
+        import torch
+
+        from cmr.features.networks import batch_size, computing
+
         set_threads(self.threads)
         size = batch_size(self.device, CPU_BATCH, self.max_length * TOKEN_BYTES)
         order = np.argsort([-len(ids) for ids in self.tokens(contents)["input_ids"]], kind="stable")
