@@ -175,14 +175,18 @@ def index_tables(kind: str) -> list[str]:
         ]
         return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
     return [
-        f"## {group.capitalize()}\n\n{table(['name', 'title', 'labels', 'modalities', 'stochastic', 'paper'], rows)}"
+        f"## {group.capitalize()}\n\n{table(METHOD_COLUMNS, rows)}"
         for group, rows in grouped_methods(method_row).items()
     ]
 
 
+METHOD_COLUMNS = ["name", "title", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
+
+
 def method_row(name: str, info: Any) -> list[str]:
-    labels, stochastic = in_words(info.labels), in_words(info.stochastic)
-    return [link("methods", name), info.title, labels, str(info.modalities), stochastic, info.paper]
+    pairs = in_words(info.pairs) if info.implementation != "quoted" else "–"  # not known of what is quoted
+    needs = [pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
+    return [link("methods", name), info.title, *needs, info.paper]
 
 
 def link(kind: str, name: str) -> str:

@@ -10,10 +10,12 @@ from cmr import registry
 from cmr.data import Part
 from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
+from cmr.pairing import paired_by_class
 from cmr.store import read_arrays, write_arrays
 from synthetic import CLASSES, create, permuted, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
+NETWORKS = [name for name in NAMES if hasattr(registry.params("methods", name, {}), "precision")]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
 TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by default, and are not free of their unit
@@ -36,13 +38,13 @@ def groups(name: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [(m,) for m in modalities] if registry.info("methods", name).modalities == 1 else [modalities]
 
 
-def fit(name: str, train: Part | None = None, seed: int = 0) -> dict[str, Method]:
+def fit(name: str, train: Part | None = None, seed: int = 0, **params) -> dict[str, Method]:
     """Modality → the method fitted on it; one method for all where the method takes them together."""
     train = training(name) if train is None else train
     unlabelled = {m: view.without_labels() for m, view in held_back(name).items()}
     of_modality = {}
     for group in groups(name, tuple(train)):
-        method = create(name, group, seed, **small(name))
+        method = create(name, group, seed, **{**small(name), **params})
         method.fit(
             {m: train[m] for m in group}, None, unlabelled if registry.info("methods", name).transductive else None
         )
@@ -183,6 +185,34 @@ def test_rows_without_a_partner_are_used_or_left_out(name):
     assert np.isfinite(scores(name, fit(name, train))).all()
 
 
+def unpaired(name: str) -> Part:
+    """Modalities without an item in common, one with half the rows of the other."""
+    image, text = training(name).values()
+    text = text.rows(np.arange(0, 60, 2))
+    return {"image": image, "text": replace(text, ids=np.char.add("other ", text.ids))}
+
+
+@every
+def test_pairs_are_needed_where_info_says_so_and_nowhere_else(name):
+    if registry.info("methods", name).pairs:
+        with pytest.raises(UserError, match="needs pairs, which pairing: class in its entry draws"):
+            fit(name, unpaired(name))
+    else:
+        assert np.isfinite(scores(name, fit(name, unpaired(name)))).all()
+
+
+@every
+def test_pairs_that_are_drawn_within_a_class_are_enough(name):
+    """What is drawn tells the classes, also to methods that take no labels."""
+    rows = unpaired(name)
+    of_item = {item: own for view in rows.values() for item, own in zip(view.ids, view.labels, strict=True)}
+    train = paired_by_class(rows, lambda ids: np.array([of_item[item] for item in ids]), 0)
+    methods = fit(name, train)
+    relevance = held_back(name)["image"].labels @ held_back(name)["text"].labels.T > 0
+    value = mean_average_precision(scores(name, methods), relevance)
+    assert value < 1 / CLASSES + 0.1 if name == "random" else value > 1 / CLASSES + 0.2, f"{value:.3f}"
+
+
 @every
 @pytest.mark.parametrize("value", [0, 0.3, 1e9])
 @pytest.mark.parametrize("modalities", [("text",), ("image", "text")])
@@ -244,3 +274,14 @@ def test_unit_rows_of_the_shortest_and_the_longest_rows(dtype, largest):
     assert found.dtype == dtype
     wanted = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(found, wanted, atol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_train_in_bfloat16_where_it_is_asked_for_and_stay_float32(name):
+    full, half = fitted(name), fit(name, precision="bf16")
+    assert np.isfinite(scores(name, half)).all()
+    assert not np.array_equal(scores(name, half), scores(name, full))
+    for modality, method in half.items():
+        assert method.embed(modality, held_back(name)[modality].features).dtype == np.float32
+        kinds = {key: value.dtype for key, value in full[modality].state().items()}
+        assert {key: value.dtype for key, value in method.state().items()} == kinds

@@ -69,7 +69,7 @@ class Visit:
         """The numbers in one column of the headline table, from top to bottom."""
         names = [name.strip() for name in self.page.locator("#headline thead th").all_inner_texts()]
         cells = self.page.locator(f"#headline tbody tr > :nth-child({names.index(column) + 1})")
-        return [float(text.split()[0].rstrip("†t")) for text in cells.all_inner_texts()]
+        return [float(text.split()[0].rstrip("†§‡")) for text in cells.all_inner_texts()]
 
 
 @pytest.fixture(scope="module")

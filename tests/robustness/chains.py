@@ -8,15 +8,13 @@ import json
 import os
 import subprocess
 import sys
-import traceback
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
 
 import yaml
 
-# No module that counts as the code of a stage: a job's own imports are looked at.
-from cmr import code, config, records, registry
+from cmr import config, records
 from cmr.machine import Machine
 from cmr.plan import Plan
 
@@ -116,96 +114,6 @@ def accepted(file="config.yaml", folder="again", sample=1):
     with mock.patch.object(accept, "rerun", again_here):
         outcome = accept.accept(machine, Path(folder), sample)
     return dict(outcome.compared), len(outcome.accepted), outcome.kept
-
-
-def edited(edits, file="config.yaml"):
-    """What the edits lead to, one at a time: results to be made again by stage, and findings of `cmr verify` by kind.
-
-    An edit is a name below the package, a text and what takes its place; without these a line is added.
-    """
-    assert registry.PACKAGE.is_relative_to(Path.cwd()), "only a clone is edited"
-    return [told(registry.PACKAGE / name, *texts, file=file) for name, *texts in edits]
-
-
-def listed(file="config.yaml"):
-    """Record, stage, names of the plug-ins and records of the sources of each result, sources first."""
-    plan, _ = planned(file)
-    results = plan.results()
-    return [(r.record, r.stage, [name for _, name in r.plugins], [s.record for s in r.made_from]) for r in results]
-
-
-def code_of(pairs):
-    """The modules of the code of each stage with its plug-ins."""
-    return [sorted(code.modules(stage, tuple(map(tuple, plugins)))) for stage, plugins in pairs]
-
-
-def imports(kind):
-    """Name of each plug-in of a kind that can be run → the package's modules that its import brings."""
-    runs = [
-        name for name in registry.names(kind) if getattr(registry.info(kind, name), "implementation", "") != "quoted"
-    ]
-    return {name: _in_a_fork(lambda name=name: _imported(kind, name)) for name in runs}
-
-
-def _imported(kind, name):
-    registry.module(kind, name)
-    return [name for name in sys.modules if name.partition(".")[0] == "cmr"]
-
-
-def told(path, old="", new="", file="config.yaml"):
-    source = path.read_text("utf-8")
-    assert old in source, f"{path}: {old}"
-    path.write_text(source.replace(old, new, 1) if old else f"{source}\nMUTATED = True\n", "utf-8")
-    try:
-        forget()
-        return stale(file), dict(Counter(kind for kind, _ in findings(file)))
-    finally:
-        path.write_text(source, "utf-8")
-
-
-def forget():
-    """Code is read anew, as by a new process."""
-    for module in (code, registry):
-        for value in vars(module).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
-
-
-def reached(file="config.yaml"):
-    """Makes everything, each result in a process of its own; stage, plug-ins and the package's modules at its end.
-
-    Other packages are imported before, as that is the work of seconds.
-    """
-    for name in ("numpy", "scipy.linalg", "pandas", "pyarrow.parquet", "h5py", "torch", "gensim.models"):
-        importlib.import_module(name)
-    plan, machine = planned(file)
-    return [
-        (result.stage, result.plugins, _in_a_fork(lambda result=result: _made(result, machine)))
-        for result in plan.results()
-    ]
-
-
-def _made(result, machine):
-    importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
-    return sorted(name for name in sys.modules if name.partition(".")[0] == "cmr")
-
-
-def _in_a_fork(work):
-    reading, writing = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            with os.fdopen(writing, "w") as file:
-                json.dump(work(), file)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        text = file.read()
-    assert os.waitpid(process, 0)[1] == 0
-    return json.loads(text)
 
 
 if __name__ == "__main__":

@@ -146,12 +146,14 @@ def test_another_default_of_a_parameter_is_not_accepted(project, edited, monkeyp
     configured(project, "ridge_label")
     make()
     edited("fit", "evaluate")
-    genuine = registry.params_model("methods", "ridge_label")
+    genuine = registry.params_model
 
-    class Params(genuine):
+    class Params(genuine("methods", "ridge_label")):
         alpha: float = 2.0
 
-    monkeypatch.setattr(registry, "params_model", lambda kind, name: Params if name == "ridge_label" else genuine)
+    monkeypatch.setattr(
+        registry, "params_model", lambda kind, name: Params if name == "ridge_label" else genuine(kind, name)
+    )
     with pytest.raises(UserError, match="no result differs"):
         accepted()
 

@@ -12,7 +12,7 @@ from cmr.cli import main
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.reporting import headline, published, tables
+from cmr.reporting import headline, published, significance, tables
 from cmr.reporting.collect import load
 from cmr.reporting.protocols import protocols
 from cmr.reporting.summary import table
@@ -88,7 +88,7 @@ def test_the_summary_has_a_block_a_protocol_and_metric(mixed):
 
 def test_the_reports_blocks(mixed):
     rows = mixed.united_rows()
-    found = headline.blocks(mixed, protocols(mixed), rows)
+    found = headline.blocks(protocols(mixed), rows, significance.weigh(mixed, rows))
     titles = [(block.protocol.label, block.metric) for block in found]
     assert len(titles) == len(set(titles)) == 8 * 2 + 3
     assert len({block.slug for block in found}) == len(found)
@@ -195,7 +195,8 @@ def test_results_of_something_else(tree, what):
 
 
 def test_results_csv_names_what_differs(mixed, tmp_path):
-    tables.write_all(tmp_path, mixed.united_rows(), [], [], [])
+    rows = mixed.united_rows()
+    tables.write_all(tmp_path, rows, significance.weigh(mixed, rows), [], [], [])
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(

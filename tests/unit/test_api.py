@@ -154,11 +154,13 @@ def test_several_labels_a_row_are_relevant_where_one_is_shared():
     assert found["image→text"]["map@all"].per_query.tolist() == pytest.approx([(1 + 2 / 3) / 2, 1, 1])
 
 
-def test_without_labels_an_items_own_pair_alone_is_relevant():
-    text = np.array([[1, 2, 0], [0, 1, 0], [0, 0, 1]])  # text 0 is nearest to image 1, text 1 next
-    found = cmr.evaluate({"image": np.eye(3), "text": text}, metrics=["map@all", "recall@1"])
+def test_without_labels_an_items_own_pair_is_asked_for():
+    text = np.array([[1, 2, 0], [0, 1, 0], [0, 0, 1]])  # text 0 is nearest to image 1, then to its own
+    found = cmr.evaluate({"image": np.eye(3), "text": text})
     assert found["text→image"]["recall@1"].per_query.tolist() == [0, 1, 1]
-    assert found["text→image"]["map@all"].per_query.tolist() == [0.5, 1, 1]
+    assert found["text→image"]["recall@5"].value == 1
+    with pytest.raises(cmr.UserError, match="metric 'map@all': it is by class: pass labels="):
+        cmr.evaluate({"image": np.eye(3), "text": text}, metrics=["recall@1", "map@all"])
 
 
 def test_embeddings_are_compared_in_their_own_precision():
@@ -216,7 +218,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.evaluate(VALUES, labels=NAMES), "embeddings of 7 and 5 dimensions cannot be compared"),
         (lambda: cmr.evaluate(cmr.fit("cca", VALUES), {"image": WRONG}), "evaluate: expected views of image, text"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["mapp@all"]), "metric 'mapp@all': unknown; did you mean 'map'?"),
-        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@0"]), "metric 'map@0': parameter at: expected greater than"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["precision_recall"]), "a curve, not a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["median_rank@5"]), "metric 'median_rank@5': expected"),

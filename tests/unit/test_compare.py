@@ -41,9 +41,9 @@ def test_differences_are_those_of_a_loop_over_the_queries(tree):
             gaps[item] = first[row] - (second[0][row] + second[1][row]) / 2
             for name in labels[item]:
                 of_class.setdefault(name, []).append(gaps[item])
-        assert one.difference.mean == pytest.approx(np.mean(list(gaps.values())))
-        assert one.a - one.b == pytest.approx(one.difference.mean)
-        assert one.difference.ci95[0] <= one.difference.mean <= one.difference.ci95[1]
+        assert one.difference.value == pytest.approx(np.mean(list(gaps.values())))
+        assert one.a - one.b == pytest.approx(one.difference.value)
+        assert one.difference.ci95[0] <= one.difference.value <= one.difference.ci95[1]
         assert dict(one.per_class) == pytest.approx({name: np.mean(own) for name, own in of_class.items()})
         largest = sorted((abs(gap) for gap in gaps.values()), reverse=True)[:3]
         assert [abs(query.a - query.b) for query in one.queries] == pytest.approx(largest)
@@ -53,7 +53,7 @@ def test_differences_are_those_of_a_loop_over_the_queries(tree):
 def test_a_method_with_itself_differs_nowhere(tree):
     own = compare.seeds(tree / "runs/shapes/default/lite0+bert/dla")
     for one in compare.compare(own, own):
-        assert (one.difference.mean, one.queries) == (0, [])
+        assert (one.difference.value, one.difference.p_value, one.queries) == (0, 1, [])
 
 
 def test_the_command_prints_lines_and_json(tree, capsys):

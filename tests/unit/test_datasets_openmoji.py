@@ -1,11 +1,14 @@
-"""OpenMoji: the text tells nothing of the class by name, equal texts share a part, rendering resumes."""
+"""OpenMoji: the text tells nothing of the class by name, equal texts and pictures share a part, rendering resumes."""
 
 import re
+from collections import Counter
+from hashlib import sha256
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cmr.content import write_list
 from cmr.datasets import openmoji
 from cmr.errors import UserError
 
@@ -57,6 +60,20 @@ def test_split_is_stratified_and_keeps_equal_texts_together(all_items, tmp_path)
         for name, share in openmoji.SHARES.items():
             assert abs((rows["part"] == name).sum() - share * len(rows)) <= 3
     assert split.held_out == split.ids("validation")
+
+
+def test_no_picture_lies_in_two_parts(tmp_path):
+    """Some emoji are drawn alike (a prince and a person with a crown): by their bytes they are one picture."""
+    made = dataset(tmp_path)
+    items = made.prepare()
+    drawn = {name: sha256((tmp_path / name).read_bytes()).hexdigest() for name in items.table["image"]}
+    write_list(tmp_path / "contents.sha256", sorted(drawn.items()))
+    parts = made.parts(items, "default")
+    drawing = items.table["image"].map(drawn)
+    assert drawing.duplicated().any()
+    parts_of_drawing = {(name, part) for name, part in zip(drawing, parts, strict=True)}
+    assert max(Counter(name for name, _ in parts_of_drawing).values()) == 1
+    assert Counter(parts) == {"train": 978, "validation": 328, "test": 323}
 
 
 def test_rendering_resumes_and_repeats_nothing(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import scipy.io
 from PIL import Image
 
 from cmr import registry
+from cmr.content import write_list
 from cmr.datasets import (
     inria_websearch,
     ms_coco,
@@ -131,6 +132,24 @@ def test_pascal_sentences_are_joined_and_split_by_class(unchecked):
     }
 
 
+def test_equal_sentences_or_pictures_of_pascal_lie_in_one_part(unchecked):
+    captions = {
+        f"2008_{c}{i:03}.jpg": {"category": c, "captions": [f"One {c} & {i // 2}."]}
+        for c in ("cat", "bus")
+        for i in range(50)
+    }
+    made = pascal(unchecked, captions)
+    items = made.prepare()
+    alike = [items.table["image"][0], items.table["image"][2]]  # two pictures, whose texts differ
+    hashes = {name: f"{0 if name in alike else row:064}" for row, name in enumerate(items.table["image"], 1)}
+    made.folder.mkdir(parents=True, exist_ok=True)
+    write_list(made.folder / "contents.sha256", hashes.items())
+    for name in ("800_100_100", "600_400"):
+        parts = made.parts(items, name)
+        assert len(set(parts[:4])) == 1
+        assert (parts[::2] == parts[1::2]).all()
+
+
 @pytest.mark.skipif(not PASCAL, reason="CMR_PASCAL does not name the folder of the real captions")
 def test_the_real_captions_survive_the_page(unchecked):
     found = Path(PASCAL)
@@ -237,7 +256,7 @@ def test_nus_wide_10k_draws_the_same_pictures_of_each_class(unchecked, monkeypat
         for _ in range(14)
     ]
     rows[0]["other"] = 1  # not exclusive
-    nus_files(unchecked, pd.DataFrame(rows), ["tag"] * 139 + [""])
+    nus_files(unchecked, pd.DataFrame(rows), [f"tag{i}" for i in range(139)] + [""])
     monkeypatch.setattr(nus_wide_10k, "PER_CLASS", 10)
     made = dataset("nus_wide_10k", unchecked)
     assert made.raw == dataset("nus_wide", unchecked).raw
@@ -248,6 +267,11 @@ def test_nus_wide_10k_draws_the_same_pictures_of_each_class(unchecked, monkeypat
     assert list(made.prepare().ids) == list(items.ids)
     parts = made.parts(items, "8000_1000_1000")
     assert Counter(parts) == {"train": 80, "validation": 10, "test": 10}
+    items.table.loc[:1, "text"] = "the same tags"
+    items.table.loc[10:14, "text"] = "others"
+    parts = made.parts(items, "8000_1000_1000")
+    assert parts[0] == parts[1]
+    assert len(set(parts[10:15])) == 1
     monkeypatch.setattr(nus_wide_10k, "PER_CLASS", 14)
     with pytest.raises(UserError, match="fewer than 14 exclusive pictures"):
         made.prepare()

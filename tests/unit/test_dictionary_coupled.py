@@ -101,6 +101,19 @@ def test_objective_is_the_literal_sum_and_never_rises():
     assert objective[-1] == pytest.approx(literal, rel=1e-5)  # codes are stored in float32
 
 
+def test_what_ends_the_iterations_is_told(caplog):
+    met = CoupledDictionaries(P.model_copy(update={"tolerance": 0.5, "iterations": 50}), ("image", "text"))
+    met.fit(part())
+    assert met.converged
+    assert len(met.objective) < 51
+    assert not caplog.text
+    cut = CoupledDictionaries(P.model_copy(update={"tolerance": 1e-9, "iterations": 2}), ("image", "text"))
+    cut.fit(part())
+    assert not cut.converged
+    assert len(cut.objective) == 3
+    assert "after 2 iterations the objective still falls by" in caplog.text
+
+
 def test_fewer_columns_give_the_same_dictionaries(monkeypatch):
     train = part(n=40)
     reduced = CoupledDictionaries(P, ("image", "text"), seed=5)

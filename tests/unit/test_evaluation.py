@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score
 
@@ -16,7 +17,7 @@ from cmr.data import View
 from cmr.errors import UserError
 from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer, write_curves, write_metrics
 from cmr.measure import metrics_of_files
-from cmr.metrics import ranking
+from cmr.metrics import crossed, ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.publish import read_json
 
@@ -93,7 +94,7 @@ def test_numbers_are_those_of_loops_over_queries(views):
             for c, name in enumerate(CLASSES)
         }
     )
-    assert entry["ci95"] == pytest.approx(bootstrap_interval(np.array(per_query)))
+    assert entry["ci95"] == pytest.approx(crossed.mean(crossed.Sample(np.array([per_query]))).ci95)
     assert found.task["metrics"]["map@5"]["value"] == pytest.approx(
         np.mean(literal.average_precisions(scores, shared > 0, at=5))
     )
@@ -101,6 +102,8 @@ def test_numbers_are_those_of_loops_over_queries(views):
     ranks = [list(row).index(i) + 1 for i, row in enumerate(order)]
     assert found.per_query["rank"].tolist() == ranks
     assert found.task["metrics"]["rank"]["value"] == np.median(ranks)
+    of_medians = bootstrap_interval(np.array(ranks, float), lambda draws: np.median(draws, axis=-1))
+    assert found.task["metrics"]["rank"]["ci95"] == list(of_medians)
     assert found.task["metrics"]["recall"]["value"] == np.mean(np.array(ranks) <= 5)
     assert found.top.tolist() == order[:, :10].tolist()
     assert found.ids.tolist() == query.ids.tolist()
@@ -212,6 +215,8 @@ def test_queries_without_a_pair_are_left_out_of_paired_metrics():
     ranks = [(scores[i] > scores[i, place[item]]).sum() + 1 for i, item in enumerate(query.ids) if item in place]
     assert np.isnan(found.per_query["rank"][:10]).all()
     assert found.task["metrics"]["rank"]["value"] == np.median(ranks)
+    of_medians = bootstrap_interval(np.array(ranks, float), lambda draws: np.median(draws, axis=-1))
+    assert found.task["metrics"]["rank"]["ci95"] == list(of_medians)
     assert found.task["metrics"]["recall"]["chance"] == pytest.approx(5 / 40)
 
 
@@ -219,7 +224,7 @@ def test_a_paired_metric_without_any_pair_has_no_value_and_says_so():
     other = View(np.array([f"else{i}" for i in range(50)]), view(1, 50).features, view(1, 50).labels)
     found = evaluated(view(0), other).task["metrics"]
     assert set(found["rank"]) == {"metric", "params", "note"}
-    assert found["rank"]["note"] == "no query has its own pair in the gallery"
+    assert found["rank"]["note"] == "no query has a pair in the gallery"
     assert "value" in found["map@all"]
 
 
@@ -341,12 +346,15 @@ BAD = {
     "strings": (lambda f, t: {"a": saved(t / "s.npy", np.full((40, 2), "x"))}, r"s\.npy: expected a matrix"),
     "pickle": (
         lambda f, t: {"a": saved(t / "p.npy", np.array([{}], object), allow_pickle=True)},
-        r"p\.npy: not a readable",
+        r"p\.npy: holds Python objects, and loading a pickle can execute code",
     ),
-    "no npy": (lambda f, t: {"a": written(t / "text.npy", "hello")}, r"text\.npy: not a readable"),
+    "no npy": (
+        lambda f, t: {"a": written(t / "text.npy", "hello")},
+        r"text\.npy: cannot be read: not a file of np\.save",
+    ),
     "missing": (lambda f, t: {"a": t / "none.npy"}, r"none\.npy: no such file"),
     "missing labels": (lambda f, t: {"labels": t / "none.csv"}, r"none\.csv: no such file"),
-    "suffix": (lambda f, t: {"a": t / "a.mat"}, r"a\.mat: embeddings are read from"),
+    "suffix": (lambda f, t: {"a": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "no HDF5": (lambda f, t: {"a": written(t / "a.h5", "hello")}, r"a\.h5: .*not an HDF5"),
     "two columns": (lambda f, t: {"labels": written(t / "two.csv", "1,cat\n" * 40)}, "line 1 holds 2 values"),
@@ -372,11 +380,21 @@ def test_files_whose_ids_differ_are_refused(tmp_path, files):
         metrics_of_files(tmp_path / "x.h5", tmp_path / "y.h5", files["labels.npy"])
 
 
-def test_an_hdf5_file_without_embeddings_is_refused(tmp_path, files):
-    with h5py.File(tmp_path / "empty.h5", "w") as file:
-        file["other"] = np.ones((40, 6))
-    with pytest.raises(UserError, match="neither /embeddings nor /features"):
-        metrics_of_files(tmp_path / "empty.h5", files["b.npy"], files["labels.npy"])
+def test_embeddings_are_named_where_a_file_has_several_arrays(tmp_path, files):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["group/a"], file["group/b"] = np.load(files["a.npy"]), np.load(files["b.npy"])
+    with pytest.raises(UserError, match=r"two\.h5: holds 2 arrays; name one as two\.h5:KEY"):
+        metrics_of_files(tmp_path / "two.h5", files["b.npy"], files["labels.npy"])
+    named = [f"{tmp_path}/two.h5:group/{name}" for name in "ab"]
+    assert metrics_of_files(*named, files["labels.npy"]) == metrics_of_files(
+        files["a.npy"], files["b.npy"], files["labels.npy"]
+    )
+
+
+def test_embeddings_in_a_struct_of_matlab(tmp_path, files):
+    scipy.io.savemat(tmp_path / "d.mat", {"s": {name: np.load(files[f"{name}.npy"]) for name in "ab"}})
+    found = metrics_of_files(f"{tmp_path}/d.mat:s.a", f"{tmp_path}/d.mat:s.b", files["labels.npy"])
+    assert found == metrics_of_files(files["a.npy"], files["b.npy"], files["labels.npy"])
 
 
 # Real features.

@@ -405,3 +405,34 @@ def test_training_lowers_the_loss_and_validation_picks_an_epoch(name):
     assert method.validation_score(separable(30, seed=4)) == pytest.approx(
         max(row["validation"] for row in history.rows), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_is_that_of_the_networks_in_training_alone(precision):
+    method = create("dscmr", hidden=5, dimension=4, epochs=1, batch_size=20, precision=precision)
+    outputs, losses, terms = [], [], method.terms
+
+    def watched(inputs, labels):
+        found = terms(inputs, labels)
+        losses.extend(term.dtype for term in found.values())
+        return found
+
+    method.terms = watched
+    build = method.build
+
+    def hooked(dimensions, classes):
+        network = build(dimensions, classes)
+        network.embed["image"].register_forward_hook(lambda *call: outputs.append((network.training, call[2].dtype)))
+        return network
+
+    method.build = hooked
+    method.fit(TRAIN, TRAIN)
+    in_training = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert set(outputs) == {(True, in_training), (False, torch.float32)}
+    assert set(losses) == {torch.float32}
+    assert {weights.dtype for weights in method.network.parameters()} == {torch.float32}
+
+
+def test_the_default_precision_leaves_paths_as_they_are():
+    assert "precision" not in create("dscmr", epochs=3).params.changed()
+    assert create("dscmr", precision="bf16").params.changed() == {"precision": "bf16"}

@@ -7,7 +7,16 @@ from torch import nn
 
 from cmr.data import View
 from cmr.methods import dla_cmr
-from cmr.methods.dla_cmr import DLACMR, Params, label_loss, modality_loss, triplet_sum, weight_norms
+from cmr.methods.dla_cmr import (
+    DLACMR,
+    Params,
+    drawn_triplet_sum,
+    drawn_triplets,
+    label_loss,
+    modality_loss,
+    triplet_sum,
+    weight_norms,
+)
 
 SMALL = {"first_layers": (8, 6), "second_layers": (6,), "batch_size": 8, "epochs": 3, "learning_rate": 1e-2}
 
@@ -44,8 +53,63 @@ def test_triplets_are_the_sum_of_equation_11():
     assert float(triplet_sum(torch.cdist(u, v), relevant, 0.3)) == pytest.approx(expected)
 
 
-def test_triplets_of_a_batch_without_negatives_are_zero():
-    assert float(triplet_sum(torch.rand(4, 4), torch.ones(4, 4, dtype=torch.bool), 1.0)) == 0
+@pytest.mark.parametrize("of_batch", [triplet_sum, drawn_triplet_sum])
+def test_triplets_of_a_batch_without_negatives_are_zero(of_batch):
+    distance = torch.rand(4, 4, requires_grad=True)
+    loss = of_batch(distance, torch.ones(4, 4, dtype=torch.bool), 1.0)
+    assert float(loss.detach()) == 0
+    loss.backward()
+    assert not distance.grad.any()
+
+
+def test_drawn_triplets_are_one_a_row_and_of_its_labels():
+    """Over many draws every relevant and every irrelevant row comes up, as often as the others."""
+    classes = torch.tensor([0, 0, 1, 2, 1, 0, 0])
+    relevant = classes[:, None] == classes
+    torch.manual_seed(0)
+    drawn = [drawn_triplets(relevant) for _ in range(3000)]
+    counts = torch.zeros(2, 7, 7)
+    for anchor, positive, negative in drawn:
+        assert anchor.tolist() == list(range(7))
+        for i, j, k in zip(anchor.tolist(), positive.tolist(), negative.tolist(), strict=True):
+            assert classes[i] == classes[j]
+            assert classes[i] != classes[k]
+            counts[0, i, j] += 1
+            counts[1, i, k] += 1
+    for count, mask in zip(counts, (relevant, ~relevant), strict=True):
+        expected = 3000 * mask / mask.sum(1, keepdim=True)
+        assert ((count - expected).abs() <= 4 * expected.sqrt()).all()  # four deviations
+
+
+def test_drawn_triplets_are_equation_11_with_its_gradient():
+    u, v = (torch.randn(6, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    classes = torch.tensor([0, 0, 1, 2, 1, 0])
+    relevant = classes[:, None] == classes
+    torch.manual_seed(3)
+    loss = drawn_triplet_sum(torch.cdist(u, v), relevant, 0.3)
+    torch.manual_seed(3)
+    expected, gradient_u, gradient_v = 0.0, torch.zeros(6, 3), torch.zeros(6, 3)
+    for i, j, k in zip(*(rows.tolist() for rows in drawn_triplets(relevant)), strict=True):
+        positive, negative = u[i] - v[j], u[i] - v[k]
+        violation = float(positive.norm() - negative.norm()) + 0.3
+        if violation > 0:
+            towards, away = positive / positive.norm(), negative / negative.norm()
+            expected += violation
+            gradient_u[i] += (towards - away).detach()
+            gradient_v[j] -= towards.detach()
+            gradient_v[k] += away.detach()
+    assert float(loss) == pytest.approx(expected)
+    assert expected > 0
+    for found, wanted in zip(torch.autograd.grad(loss, (u, v)), (gradient_u, gradient_v), strict=True):
+        assert torch.allclose(found.float(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("triplets", ["all", "drawn"])
+def test_a_fit_with_either_form_of_triplets_repeats_itself(triplets):
+    fits = [DLACMR(Params(**SMALL, triplets=triplets, margin=1), ("image", "text")) for _ in range(2)]
+    terms = [[row["triplet"] for row in fit.fit(part(), None).rows] for fit in fits]
+    assert terms[0] == terms[1]
+    assert min(terms[0]) > 0
 
 
 def test_label_loss_is_equation_15():
@@ -99,12 +163,37 @@ def test_each_parameter_changes_exactly_its_term(change, term):
     assert set(before) == {"label", "triplet", "norm", "modality"}
 
 
-def test_without_reversal_the_modality_classifier_does_not_reach_the_embedding():
-    model = DLACMR(Params(**SMALL, reversal=0), ("image", "text"))
+@pytest.mark.parametrize("scales", ["embeddings", "classifier"])
+def test_without_reversal_the_modality_classifier_does_not_reach_the_embedding(scales):
+    model = DLACMR(Params(**SMALL, reversal=0, reversal_scales=scales), ("image", "text"))
     model.network = model.build({"image": 5, "text": 4}, 3)
     model.terms(*batch())["modality"].backward()
     assert all(p.grad is None or not p.grad.any() for p in model.network.embed.parameters())
     assert any(p.grad.any() for p in model.network.modality.parameters())
+
+
+@pytest.mark.parametrize(
+    ("scales", "of_embeddings", "of_classifier"), [("embeddings", 0.01, 1.0), ("classifier", 1.0, 0.01)]
+)
+def test_lambda_scales_the_networks_gradient_or_the_classifiers_step(scales, of_embeddings, of_classifier):
+    """Of Algorithm 1's gradients of −L_adv: what the networks descend, and the rate at which the classifier ascends."""
+    model = DLACMR(Params(**SMALL, reversal=0.01, reversal_scales=scales), ("image", "text"))
+    torch.manual_seed(0)
+    model.network = model.build({"image": 5, "text": 4}, 3)
+    inputs, labels = batch()
+    weights = list(model.network.embed.parameters())
+    u, v = (model.network.embed[m](x) for m, x in zip(("image", "text"), inputs, strict=True))
+    first, second = (torch.softmax(model.network.modality(rows), 1) for rows in (u, v))
+    adversarial = -(first[:, 0].log() + second[:, 1].log()).mean()
+    descended = torch.autograd.grad(model.terms(inputs, labels)["modality"], weights)
+    for found, plain in zip(descended, torch.autograd.grad(-adversarial, weights), strict=True):
+        assert torch.allclose(found, of_embeddings * plain, atol=1e-8)
+    (update,) = model.updates()
+    rate_of = {w: group["lr"] for group in update.optimizer.param_groups for w in group["params"]}
+    assert set(rate_of) == set(model.network.parameters())
+    for name, weight in model.network.named_parameters():
+        expected = of_classifier if name.startswith("modality") else 1.0
+        assert rate_of[weight] == pytest.approx(expected * SMALL["learning_rate"])
 
 
 def test_the_papers_layers_are_the_defaults():

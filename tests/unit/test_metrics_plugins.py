@@ -25,11 +25,11 @@ def compute(name: str, ranking: Ranking, **params):
     return module.compute(ranking, options)
 
 
-def ranked(rows: list[list[int]], pair_rank: list[int] | None = None) -> Ranking:
+def ranked(rows: list[list[int]], pair_ranks: list | None = None) -> Ranking:
     """A ranking whose gains, best first, are ``rows``."""
     gains = np.array(rows, np.uint32)
     top = np.tile(np.arange(min(10, gains.shape[1])), (len(gains), 1))
-    pairs = None if pair_rank is None else np.array(pair_rank)
+    pairs = None if pair_ranks is None else np.array(pair_ranks).reshape(len(gains), -1)
     return Ranking(gains, np.zeros(len(gains), bool), top, pairs)
 
 
@@ -130,7 +130,7 @@ def test_scopes_are_numbers_of_results(scopes):
 
 
 def test_recall_and_median_rank_of_pairs():
-    rows = ranked([[0] * 20] * 4, pair_rank=[1, 10, 11, 0])
+    rows = ranked([[0] * 20] * 4, pair_ranks=[1, 10, 11, 0])
     assert compute("recall_at_k", rows).tolist() == pytest.approx([1, 1, 0, np.nan], nan_ok=True)
     assert compute("recall_at_k", rows, k=1).tolist() == pytest.approx([1, 0, 0, np.nan], nan_ok=True)
     assert compute("median_rank", rows).tolist() == pytest.approx([1, 10, 11, np.nan], nan_ok=True)
@@ -138,12 +138,37 @@ def test_recall_and_median_rank_of_pairs():
     assert median.summary(np.array([[1.0, 10, 11, 12], [1, 1, 1, 9]]), 20).tolist() == [10.5, 1]
 
 
-def test_chance_of_paired_metrics_is_the_mean_over_all_ranks():
-    rows = ranked([[0] * 20] * 20, pair_rank=list(range(1, 21)))
-    for name, params in (("recall_at_k", {"k": 3}), ("recall_at_k", {"k": 30}), ("median_rank", {})):
-        module, options = metric(name, **params)
-        assert module.chance(rows, options) == pytest.approx(np.full(20, module.compute(rows, options).mean()))
-    assert metric("recall_at_k")[0].note(metric("recall_at_k", k=30)[1], 20)
+BY_INSTANCE = [
+    ("recall_at_k", {"k": 1}),
+    ("recall_at_k", {"k": 3}),
+    ("recall_at_k", {"k": 30}),
+    ("recall_sum", {"ks": [1, 3]}),
+    ("median_rank", {}),
+    ("mean_rank", {}),
+    ("map_at_r", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), BY_INSTANCE)
+@pytest.mark.parametrize("pairs", [1, 2, 3])
+@pytest.mark.parametrize("size", [7, 8])
+def test_chance_by_instance_is_the_mean_or_median_over_all_places_of_the_pairs(name, params, pairs, size):
+    places = [list(ranks) for ranks in combinations(range(1, size + 1), pairs)]
+    rows = ranked([[0] * size] * len(places), pair_ranks=places)
+    module, options = metric(name, **params)
+    summary = np.median if name == "median_rank" else np.mean
+    assert module.chance(rows, options) == pytest.approx(np.full(len(places), summary(module.compute(rows, options))))
+
+
+def test_what_papers_print_of_five_captions():
+    """A picture whose captions rank 1, 2, 7, 8, 20, one whose best is 6, and a caption whose picture ranks third."""
+    rows = ranked([[0] * 30] * 3, pair_ranks=[[1, 2, 7, 8, 20], [6, 7, 8, 9, 10], [3, 0, 0, 0, 0]])
+    assert compute("recall_at_k", rows, k=1).tolist() == [1, 0, 0]
+    assert compute("recall_at_k", rows, k=5).tolist() == [1, 0, 1]
+    assert compute("recall_sum", rows).tolist() == [300, 100, 200]
+    assert compute("mean_rank", rows).tolist() == compute("median_rank", rows).tolist() == [1, 6, 3]
+    assert compute("map_at_r", rows).tolist() == [(1 / 1 + 2 / 2) / 5, 0, 0]
+    assert metric("recall_at_k")[0].note(metric("recall_at_k", k=31)[1], 30)
 
 
 @pytest.mark.parametrize("at", [None, 5, 100])

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 import literal
 from cmr.errors import UserError
 from cmr.metrics import ranking
-from cmr.metrics.ranking import average_precision, paired_ranks, rank, row_blocks, tie_order
+from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, rank, row_blocks, tie_order
 
 CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
 
@@ -76,7 +76,7 @@ def test_gains_pairs_and_top_follow_the_scores(random, dtype):
     assert ranked.relevant.tolist() == (gains > 0).sum(axis=1).tolist()
     assert not ranked.tied.any()
     wanted = [list(row).index(item) + 1 if item >= 0 else 0 for row, item in zip(order, own, strict=True)]
-    assert ranked.pair_rank.tolist() == paired_ranks(scores, own).tolist() == wanted
+    assert ranked.pair_rank.tolist() == paired_ranks(scores, own)[:, 0].tolist() == wanted
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -125,7 +125,7 @@ def test_both_paths_resolve_ties_alike(kind):
     gains, own = rng.integers(0, 3, (20, 50)), rng.integers(-1, 50, 20)
     for ties in ("fixed", "pessimistic", "optimistic"):
         packed, exact = (rank(scores.astype(t), gains, own, ties=ties) for t in (np.float32, np.float64))
-        for part in ("gains", "relevant", "tied", "top", "pair_rank"):
+        for part in ("gains", "relevant", "tied", "top", "pair_ranks"):
             assert getattr(packed, part).tolist() == getattr(exact, part).tolist()
 
 
@@ -146,10 +146,37 @@ def test_tied_marks_only_queries_that_ties_leave_open():
 def test_ranks_of_tied_pairs():
     scores = np.array([[5, 3, 3, 3, 1]], np.float32)
     own = np.array([2])
-    assert paired_ranks(scores, own, "optimistic").tolist() == [2]
-    assert paired_ranks(scores, own, "pessimistic").tolist() == [4]
+    assert paired_ranks(scores, own, "optimistic").tolist() == [[2]]
+    assert paired_ranks(scores, own, "pessimistic").tolist() == [[4]]
     place = sorted([1, 2, 3], key=lambda item: tie_order(5)[item]).index(2)
-    assert paired_ranks(scores, own).tolist() == [2 + place]
+    assert paired_ranks(scores, own).tolist() == [[2 + place]]
+
+
+def literal_ranks(scores, own, ties):
+    """Ranks of a query's pairs, by an order of the whole gallery: pairs first or last among equals, or in its order."""
+    wanted = set(own[own >= 0].tolist())
+    last = {"optimistic": lambda item: item not in wanted, "pessimistic": lambda item: item in wanted}
+    places = last.get(ties, lambda item: tie_order(len(scores))[item])
+    order = sorted(range(len(scores)), key=lambda item: (-scores[item], places(item)))
+    ranks = [order.index(item) + 1 for item in wanted]
+    return sorted(ranks) + [0] * (len(own) - len(wanted))
+
+
+@pytest.mark.parametrize("ties", ["fixed", "pessimistic", "optimistic"])
+@pytest.mark.parametrize("levels", [1, 4, 1000])
+def test_ranks_of_several_pairs_equal_a_literal_order(ties, levels):
+    rng = np.random.default_rng(5)
+    groups = rng.integers(0, 8, 40).astype(str)
+    queries = rng.integers(0, 10, 25).astype(str)  # 8 and 9 have no pair
+    own = own_columns(queries, groups)
+    assert [set(row[row >= 0]) for row in own] == [set(np.flatnonzero(groups == query)) for query in queries]
+    scores = rng.integers(0, levels, (25, 40)).astype(np.float32)
+    found = rank(scores, np.zeros((25, 40), bool), own, ties=ties)
+    assert found.pair_ranks.tolist() == [literal_ranks(s, o, ties) for s, o in zip(scores, own, strict=True)]
+    open_ = [
+        any(s[item] in s[o[o >= 0]] for item in range(40) if item not in o) for s, o in zip(scores, own, strict=True)
+    ]
+    assert found.tied.tolist() == open_
 
 
 def test_half_and_integer_scores_are_ranked():
@@ -185,7 +212,7 @@ def test_more_shared_labels_than_a_byte_holds(dtype, ties):
     scores, gains, own = coarse_scores()
     few, many = (rank(scores.astype(dtype), g, own, ties=ties) for g in (gains, gains * 255))
     assert np.array_equal(many.gains, few.gains.astype(int) * 255)
-    assert all(np.array_equal(getattr(many, part), getattr(few, part)) for part in ("tied", "top", "pair_rank"))
+    assert all(np.array_equal(getattr(many, part), getattr(few, part)) for part in ("tied", "top", "pair_ranks"))
     shared = np.array([[0, 70_000, 256]])
     assert rank(np.array([[3.0, 1.0, 2.0]], dtype), shared, ties=ties).gains.tolist() == [[0, 256, 70_000]]
 
@@ -231,5 +258,5 @@ def test_tensors_are_ranked_as_arrays_are(device, dtype, times):
     gains *= times
     of_tensor = rank(torch.tensor(scores, dtype=getattr(torch, dtype), device=device), gains, own)
     of_array = rank(scores.astype(dtype), gains, own)
-    for part in ("gains", "relevant", "tied", "top", "pair_rank"):
+    for part in ("gains", "relevant", "tied", "top", "pair_ranks"):
         assert getattr(of_tensor, part).tolist() == getattr(of_array, part).tolist()

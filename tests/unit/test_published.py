@@ -86,11 +86,23 @@ def test_numbers_name_plugins_splits_and_parameters_that_exist(paper: str) -> No
         plugin = published.plugin_of(quote)
         assert quote["split"] in registry.info("datasets", quote["dataset"]).splits
         assert plugin in registry.names("methods")
-        params = published.params_of(quote)
-        assert params.pop("dictionary", None) in (None, *registry.names("dictionaries"))
-        registry.params_model("methods", plugin)(**params)
+        for params in published.readings_of(quote):
+            assert params.pop("dictionary", None) in (None, *registry.names("dictionaries"))
+            registry.params_model("methods", plugin)(**params)
         modalities = {*registry.info("datasets", quote["dataset"]).modalities, "average", ""}
         assert {quote["query"], quote["gallery"]} <= modalities
+
+
+def test_printed_features_are_known_by_what_they_are() -> None:
+    """Plug-ins, names that `published` explains, or those of ready features alone."""
+    names = {name for quote in QUOTES if quote["gallery"] for name in quote["features"].split("+")}
+    assert names - {*registry.names("extractors"), *published.FEATURES} == {"cnn", "sift", "lightfield", "c3d"}
+    for plugin, params in published.FEATURES.values():
+        if plugin in registry.names("extractors"):
+            for key, values in params.items():
+                assert all(registry.params_model("extractors", plugin)(**{key: value}) for value in values)
+        else:
+            assert (plugin, params) == ("vgg", {})
 
 
 def test_every_contradiction_is_flagged_and_every_flag_is_one() -> None:

@@ -12,9 +12,11 @@ import yaml
 from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan
-from cmr.reporting import gallery, page
+from cmr.reporting import gallery, headline, origins, page
 from cmr.reporting.collect import load
 from cmr.reporting.page import build
+from cmr.reporting.protocols import Group
+from cmr.reporting.runs import Run
 from reporting_tree import write_experiment, write_tree
 
 TITLE = "Title with <b>markup</b> & more"
@@ -153,3 +155,24 @@ def test_missing_runs_are_named(tmp_path: Path) -> None:
     write_experiment(tmp_path, "main-aaaaaa", ["runs/shapes/default/lite0+bert/cca/0"])
     with pytest.raises(UserError, match=r"cca/0/run\.json|cca/0/metrics\.json"):
         build(tmp_path, tmp_path / "out", None, TITLE)
+
+
+@pytest.mark.parametrize(
+    ("fit", "badges", "told"),
+    [
+        ({}, (), []),
+        ({"codes": {}, "drawn_pairs": 0}, (), []),
+        ({"codes": {"iterations": 9, "converged": True}}, (), []),
+        (
+            {"codes": {"iterations": 9, "converged": False}},
+            (),
+            ["dictionary: 9 iterations, its tolerance was not met"],
+        ),
+        ({"drawn_pairs": 28}, ("pairs drawn within a class",), ["28 pairs drawn within a class"]),
+    ],
+)
+def test_drawn_pairs_and_a_dictionary_that_was_cut_are_told(fit, badges, told):
+    run = Run(Path(), "runs/d/s/i/m/0", "")
+    run.__dict__["record"] = {"fits": [{"method": {"method": "cca"}, "features": [], **fit}]}
+    assert headline.badges(Group("", "cca", 0, (run,))) == badges
+    assert origins._told(run) == told

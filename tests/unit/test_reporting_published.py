@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmr.reporting import page, published, tables
+from cmr.reporting import page, published, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
 from cmr.reporting.published import Line, Quote, Table
@@ -42,6 +42,62 @@ def lines_of(collection: Collection, *quotes: Quote) -> list[Line]:
     return [line for table in compared(collection, *quotes) for line in table.lines]
 
 
+def with_features(*features: dict) -> Run:
+    run = Run(Path(), "runs/d/s/i/m/0", "")
+    run.__dict__["record"] = {"fits": [{"features": list(features)}]}
+    return run
+
+
+def feature(modality: str, extractor: str, identity: str = "mine", **params: object) -> dict:
+    return {"id": identity, "modality": modality, "extractor": extractor, "params": params}
+
+
+VGG, DOC = feature("image", "vgg19_fc7"), feature("text", "doc2vec")
+
+
+@pytest.mark.parametrize(
+    ("run", "printed", "same"),
+    [
+        (with_features(VGG, DOC), "vgg19_fc7+doc2vec", True),
+        (with_features(DOC, VGG), "vgg19_fc7+doc2vec", True),  # the order of a run's inputs is the user's
+        (with_features(VGG, feature("text", "doc2vec", dimensions=100)), "vgg19_fc7+doc2vec", False),
+        (with_features(VGG, DOC), "vgg19_finetuned+doc2vec", False),
+        (with_features(VGG), "vgg19_fc7+doc2vec", False),
+        (with_features(VGG, VGG, DOC), "vgg19_fc7+doc2vec", True),  # one a modality, whatever the fits
+        (with_features(VGG, DOC, feature("audio", "mfcc")), "vgg19_fc7+doc2vec", False),
+        (
+            with_features(feature("image", "vgg19_finetuned"), feature("text", "word2vec_cnn")),
+            "vgg19_finetuned+word2vec_cnn",
+            True,
+        ),
+        (with_features(VGG, feature("text", "bert", model="bert-large-uncased")), "vgg19_fc7+bert_large", True),
+        (with_features(VGG, feature("text", "bert")), "vgg19_fc7+bert_large", False),
+        (
+            with_features(feature("image", "ready", name="sift"), feature("text", "ready", "lda10", name="lda")),
+            "sift+lda",
+            True,
+        ),
+        (with_features(feature("image", "ready", "sift"), feature("text", "ready", "lda")), "sift+lda", True),
+        (with_features(feature("image", "ready", "sift"), feature("text", "lda")), "sift+lda", False),
+        (with_features(feature("image", "ready", name="cnn"), feature("text", "ready", name="lda")), "cnn+lda_1000", True),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "ready", name="bow")), "vgg_fc7+bow_5000", True),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_fc7+bow_5000", True),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_fc7+bow_6500", False),
+        (
+            with_features(
+                feature("text", "ready", name="bow"),
+                *(feature(m, "ready", name=n) for m, n in (("image", "cnn"), ("audio", "mfcc"), ("3d", "lightfield"))),
+                feature("video", "ready", name="c3d"),
+            ),
+            "cnn+bow_3000+mfcc+lightfield+c3d",
+            True,
+        ),
+    ],
+)  # fmt: skip
+def test_features_are_compared_by_what_they_are(run: Run, printed: str, same: bool) -> None:
+    assert published.same_features(run, printed) is same
+
+
 def row_of(collection: Collection, identity: str, seeds: int, query: str = "image") -> dict:
     wanted = ("map@all", identity, seeds, query)
     (row,) = (r for r in collection.united_rows() if (r["metric"], r["id"], r["seeds"], r["query"]) == wanted)
@@ -57,6 +113,29 @@ def test_same_method_and_direction_stand_side_by_side(collection: Collection) ->
     assert (there.features, there.same_features) == ("EfficientNet-Lite0+BERT", False)
     assert (there.direction, there.method, there.reason) == ("image→text", "CCA", "")
     assert average.row == row_of(collection, "cca", 1, "average")
+
+
+def test_like_for_like_is_told_wherever_the_two_stand_side_by_side(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page a difference between other features is grey, in the CSV file a column says it."""
+    like, unlike = quote(features="efficientnet_lite0+bert"), quote(features="sift+lda", table="Table 3")
+    assert [line.same_features for line in lines_of(collection, like, unlike)] == [True, False]
+    monkeypatch.setattr(published, "read", lambda: [like, unlike])
+    text = page.build(collection.results, tmp_path / "out").read_text("utf-8")
+    section = text.partition('id="published"')[2]
+    assert len(re.findall(r'<td class="number">[+−-]0\.\d{3}</td>', section)) == 1
+    assert len(re.findall(r'<td class="number apart">[+−-]0\.\d{3}</td>', section)) == 1
+    files = sorted((tmp_path / "out/tables").glob("published--*.csv"))
+    assert [pd.read_csv(file)["same features"][0] for file in files] == [True, False]
+
+
+@pytest.mark.parametrize(("alpha", "beta", "meant"), [(1, 1, True), (0.1, 0.1, True), (0.1, 1, False), (10, 10, False)])
+def test_one_of_the_readings_of_a_printed_variant_is_enough(alpha: float, beta: float, meant: bool) -> None:
+    run = recorded({"alpha": alpha, "beta": beta})
+    run.method["method"] = "smcr"
+    printed = quote(method="smcr", params="alpha: 1, beta: 1 | alpha: 0.1, beta: 0.1")
+    assert published._agrees(run, printed, {"alpha", "beta"}) is meant
 
 
 def test_a_variant_stands_beside_its_own_numbers_alone(collection: Collection) -> None:
@@ -173,7 +252,8 @@ def test_notes_are_gathered(collection: Collection) -> None:
 
 def test_files_keep_printed_and_measured_apart(collection: Collection, tmp_path: Path) -> None:
     printed = compared(collection, quote(), quote(method="mdcr", value="0.287"))
-    tables.write_all(tmp_path, collection.united_rows(), [], [], printed)
+    rows = collection.united_rows()
+    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], [], printed)
     frame = pd.read_csv(tmp_path / "published--dla_cmr--table-2--openmoji--sift+lda.csv")
     mean = row_of(collection, "cca", 1)["mean"]
     assert list(frame["printed"]) == [0.369, 0.287]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr.metrics.bootstrap import paired_difference
+from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS, Sample, difference, holm
 from cmr.reporting import headline, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
@@ -17,7 +17,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 
 def blocks_of(collection: Collection) -> list[headline.Block]:
-    return headline.blocks(collection, protocols(collection), collection.united_rows())
+    rows = collection.united_rows()
+    return headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))
 
 
 def line_of(block: headline.Block, name: str) -> headline.Line:
@@ -25,25 +26,64 @@ def line_of(block: headline.Block, name: str) -> headline.Line:
     return found
 
 
-def test_best_is_marked_and_the_test_pairs_means_over_seeds(collection: Collection) -> None:
+def of_column(collection: Collection) -> tuple[list, dict[str, significance.Evidence]]:
+    """The rows of image→text, best first, and the evidence by method."""
     rows = [r for r in collection.united_rows() if (r["metric"], r["query"]) == ("map@all", "image")]
     evidence = significance.weigh(collection, rows)
-    best = max(rows, key=lambda row: row["mean"])
-    values = {}
+    rows.sort(key=lambda row: -row["mean"])
+    return rows, {row["id"]: evidence[significance.column_of(row), row["group"]] for row in rows}
+
+
+def test_best_is_marked_and_others_are_tested_over_queries_and_seeds(collection: Collection) -> None:
+    rows, evidence = of_column(collection)
+    assert [row["id"] for row in rows] == ["ridge", "dla", "cca"]
+    samples = {}
     for row in rows:
-        runs = [run for run in collection.runs if run.group == row["group"]]
-        values[row["group"]] = sum(run.tasks["image", "text"].per_query["map@all"] for run in runs) / len(runs)
-    for row in rows:
-        mark = evidence[significance.column_of(row), row["group"]].mark
-        p_value = paired_difference(values[best["group"]], values[row["group"]], significance.SEED).p_value
-        expected = significance.BEST if row is best else significance.NOT_WORSE if p_value >= 0.05 else ""
-        assert mark == expected
-    assert {"", significance.BEST} <= {e.mark for e in evidence.values()}
+        runs = sorted((r for r in collection.runs if r.group == row["group"]), key=lambda run: run.seed)
+        samples[row["id"]] = Sample(np.array([run.tasks["image", "text"].per_query["map@all"] for run in runs]))
+    assert [samples[name].seeds for name in ("ridge", "dla", "cca")] == [1, 3, 1]
+    pairs = [("dla", "ridge"), ("cca", "ridge"), ("dla", "cca")]
+    p_holm = holm([difference(samples[a], samples[b]).p_value for a, b in pairs])
+    assert evidence["ridge"].mark == significance.BEST
+    assert evidence["ridge"].difference is None
+    for name, p in zip(("dla", "cca"), p_holm, strict=False):
+        assert evidence[name].p_holm == pytest.approx(p)
+        assert evidence[name].mark == (significance.NOT_WORSE if p >= 0.05 else significance.WORSE)
+        found, wanted = evidence[name].difference, difference(samples[name], samples["ridge"])
+        assert (found.value, found.p_value) == pytest.approx((wanted.value, wanted.p_value))
+        assert found.ci95 == pytest.approx(wanted.ci95)
+    assert evidence["cca"].mark == significance.WORSE
+    assert evidence["cca"].difference.covers == evidence["cca"].mean.covers == QUERIES
+    assert evidence["dla"].difference.covers == evidence["dla"].mean.covers == QUERIES_AND_SEEDS
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_are_not_tested_and_one_is_said_to_be_alone(tmp_path: Path, seeds: int) -> None:
+    collection = load(write_tree(tmp_path / "results", seeds=seeds))
+    _, evidence = of_column(collection)
+    assert evidence["dla"].mark == significance.UNTESTED
+    assert (evidence["dla"].difference, evidence["dla"].p_holm) == (None, None)
+    assert evidence["dla"].one_seed == (seeds == 1)
+    assert evidence["dla"].mean.covers == (QUERIES if seeds == 1 else QUERIES_AND_SEEDS)
+    assert evidence["cca"].mark == significance.WORSE, "a method without randomness needs no seeds"
+    cell = line_of(blocks_of(collection)[0], "dla").cells["image→text"]
+    assert ("over queries alone, one seed:" in cell.details) == (seeds == 1)
+
+
+def test_a_method_that_this_version_lacks_counts_as_stochastic(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
+    for file in [*results.rglob("fit.json"), *results.rglob("run.json")]:
+        file.write_text(file.read_text().replace('"method": "ridge_label"', '"method": "somebodys"'))
+    _, evidence = of_column(load(results))
+    assert {name: e.mark for name, e in evidence.items()} == {
+        "ridge": significance.BEST,
+        "cca": significance.UNTESTED,
+    }
 
 
 def test_equal_methods_are_not_significantly_worse(tmp_path: Path) -> None:
     items = write_items(tmp_path, "shapes", 48)
-    runs = [write_run(tmp_path, items, "shapes", "lite0+bert", "dla", 0, params={"margin": m}) for m in (0.1, 1.0)]
+    runs = [write_run(tmp_path, items, "shapes", "lite0+bert", "cca", 0, params={"components": c}) for c in (1, 2)]
     write_experiment(tmp_path, "main-a", runs)
     collection = load(tmp_path)
     marks = sorted(e.mark for e in significance.weigh(collection, collection.united_rows()).values())
@@ -55,17 +95,17 @@ def test_average_takes_each_items_mean_over_directions(collection: Collection) -
         r for r in collection.united_rows() if (r["metric"], r["query"], r["id"]) == ("map@all", "average", "cca")
     )
     (run,) = (run for run in collection.runs if run.group == row["group"])
-    ids, values = significance.per_query(row, [run])
+    found = significance.measured(row, [run])
     there, back = (run.tasks[d].per_query["map@all"] for d in (("image", "text"), ("text", "image")))
-    assert values == pytest.approx([(a + b) / 2 for a, b in zip(there, back, strict=True)])
-    assert list(ids) == list(run.tasks["image", "text"].ids)
+    assert found.sample.values.tolist() == [pytest.approx([(a + b) / 2 for a, b in zip(there, back, strict=True)])]
+    assert list(found.ids) == list(run.tasks["image", "text"].ids)
 
 
 def test_a_value_that_is_no_mean_over_queries_is_not_tested(collection: Collection) -> None:
     (row,) = (r for r in collection.united_rows() if (r["metric"], r["query"], r["id"]) == ("map@all", "image", "cca"))
     runs = [run for run in collection.runs if run.group == row["group"]]
-    assert significance.per_query(row, runs) is not None
-    assert significance.per_query(row | {"mean": row["mean"] + 0.01}, runs) is None
+    assert significance.measured(row, runs) is not None
+    assert significance.measured(row | {"mean": row["mean"] + 0.01}, runs) is None
 
 
 def test_chance_stands_beside(collection: Collection) -> None:
@@ -74,7 +114,7 @@ def test_chance_stands_beside(collection: Collection) -> None:
 
 def test_tied_scores_show_their_bounds(collection: Collection) -> None:
     rows = [row | {"pessimistic": row["mean"] - 0.01, "optimistic": row["mean"]} for row in collection.united_rows()]
-    block = headline.blocks(collection, protocols(collection), rows)[0]
+    block = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))[0]
     cell = line_of(block, "cca").cells["image→text"]
     assert cell.bounds == (pytest.approx(cell.mean - 0.01), cell.mean)
     assert "ties: between" in cell.details
@@ -83,10 +123,22 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
 
 def test_files_hold_the_rows(collection: Collection, tmp_path: Path) -> None:
     rows = collection.united_rows()
-    tables.write_all(tmp_path, rows, blocks_of(collection), [], [])
+    evidence = significance.weigh(collection, rows)
+    tables.write_all(tmp_path, rows, evidence, blocks_of(collection), [], [])
     frame = pd.read_csv(tmp_path / "results.csv")
     assert len(frame) == len(rows)
     assert frame["mean"].to_numpy() == pytest.approx([row["mean"] for row in rows])
+    for row, (_, written) in zip(rows, frame.iterrows(), strict=True):
+        found = evidence[significance.column_of(row), row["group"]]
+        assert (written["mark"], written["ci95 covers"]) == (found.mark, found.mean.covers)
+        assert (written["ci95 low"], written["ci95 high"]) == pytest.approx(found.mean.ci95)
+        if found.difference:
+            against = ["difference", "p", "p_holm", "difference ci95 low", "difference ci95 high"]
+            wanted = [found.difference.value, found.difference.p_value, found.p_holm, *found.difference.ci95]
+            assert list(written[against]) == pytest.approx(wanted)
+            assert written["difference covers"] == found.difference.covers
+        else:
+            assert np.isnan(written["p_holm"])
     wide = pd.read_csv(tmp_path / "shapes--default--lite0+bert--map@all.csv").set_index("method")
     (row,) = (r for r in rows if (r["metric"], r["query"], r["id"]) == ("map@all", "average", "dla"))
     assert wide.loc["dla", "average mean"] == pytest.approx(row["mean"])
@@ -113,6 +165,6 @@ def test_latex_escapes_what_it_would_read() -> None:
 
 def test_interval_holds_the_mean(collection: Collection) -> None:
     cell = line_of(blocks_of(collection)[0], "dla").cells["average"]
-    low, high = cell.evidence.ci95
+    low, high = cell.evidence.mean.ci95
     assert low < cell.mean < high
     assert np.isfinite([low, high]).all()

@@ -33,11 +33,6 @@ def test_files_extend_the_own_one_as_snakemake_extends_it(given):
     assert settings.machine(given).cache == expected["cache"]
 
 
-def test_mappings_are_merged_and_lists_replaced():
-    merged = settings._extended({"a": {"b": 1, "c": [1, 2]}, "d": [1]}, {"a": {"c": [3]}, "d": []})
-    assert merged == {"a": {"b": 1, "c": [3]}, "d": []}
-
-
 def test_a_file_that_is_not_there_is_told():
     with pytest.raises(UserError, match=r"my/none\.yaml: cannot be read"):
         settings.machine(["my/none.yaml"])

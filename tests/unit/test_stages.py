@@ -17,6 +17,7 @@ from cmr.methods.cca import CCA
 from toy_plan import Project, experiment, ids, written_features
 
 CCA_ENTRY = {"id": "cca", "method": "cca", "params": {"components": 3}, "tune": {}, "dictionary": None, "sweep": {}}
+CCA_ENTRY |= {"pairing": "ids"}
 DLA_ENTRY = {
     "id": "dla",
     "method": "dla_cmr",
@@ -73,6 +74,44 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
     assert set(embedded.ids) == split_of(project).ids("test")
 
 
+def unpaired_project(folder, method):
+    """Forty images and twenty sounds of two classes that separate, none of one item."""
+    rng = np.random.default_rng(0)
+    sizes = {"image": (20, 6), "audio": (10, 5)}
+    params = {"features": {}, "labels": {}, "shares": WITHOUT}
+    for modality, (n, d) in sizes.items():
+        classes = np.repeat([0, 1], n)
+        np.save(folder / f"{modality}.npy", 4 * rng.normal(size=(2, d))[classes] + rng.normal(size=(2 * n, d)))
+        np.save(folder / f"{modality}_labels.npy", classes)
+        params["features"][modality] = f"{modality}.npy"
+        params["labels"][modality] = f"{modality}_labels.npy"
+    data = {
+        "datasets": [{"id": "made", "dataset": "precomputed", "params": params}],
+        "features": [{"id": m, "modality": m, "extractor": "ready"} for m in sizes],
+        "metrics": [{"id": "map@all", "metric": "mean_average_precision"}],
+    }
+    return Project(folder, {**data, **experiment(list(sizes), method)})
+
+
+@pytest.mark.parametrize("method", ["cca", "cmpm_cmpc"])  # without labels, and with them
+def test_modalities_without_pairs_are_paired_by_class_where_the_entry_says_so(tmp_path, monkeypatch, method):
+    monkeypatch.chdir(tmp_path)
+    tuned = {"cca": {"regularisation": [0.1, 1.0]}, "cmpm_cmpc": {"learning_rate": [0.01, 0.001]}}[method]
+    params = {"epochs": 5} if method == "cmpm_cmpc" else {"components": 1}
+    entry = {"id": method, "tune": tuned, "params": params}
+    project = unpaired_project(tmp_path, entry)
+    with pytest.raises(UserError, match="pairing: class in its entry draws them within a class"):
+        project.make(project.only("fit"))
+    paired = unpaired_project(tmp_path, entry | {"pairing": "class"})
+    run = paired.make(paired.only("evaluate"))
+    assert paired.only("fit").folder != project.only("fit").folder
+    record = publish.read_json(run.record)["fits"][0]
+    assert record["drawn_pairs"] == 28  # the training images; each of 14 sounds is in two pairs
+    assert record["method"]["pairing"] == "class"
+    for task in publish.read_json(run.files[0])["tasks"]:
+        assert task["metrics"]["map@all"]["value"] > 0.75 > task["metrics"]["map@all"]["chance"]
+
+
 def test_dla_on_codes_is_tuned_on_validation_rows_and_repeatable(project):
     project = project(DLA_ENTRY)
     fit, run = project.only("fit"), project.make(project.only("evaluate"))
@@ -93,7 +132,9 @@ def test_without_validation_rows_the_best_is_fitted_again_on_all_training_rows(p
     fit = project.make(project.only("fit"))
     with h5py.File(project.only("encode").files[0]) as codes:
         assert {"image", "text"} == set(codes["selection"])
-    record = publish.read_json(fit.record)
+    record, coded = publish.read_json(fit.record), publish.read_json(project.only("encode").record)
+    assert record["codes"] == {"iterations": coded["iterations"], "converged": coded["converged"]}
+    assert (coded["iterations"], coded["converged"]) == (3, False)
     assert record["selection"]["on"].startswith("a tenth")
     history = pd.read_csv(f"{fit.folder}/history.csv")
     assert "validation" not in history  # the last fit had all training rows and a fixed number of epochs

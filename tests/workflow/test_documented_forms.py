@@ -69,6 +69,7 @@ DATASETS = [
             "image": "picture",
             "text": "caption",
             "label": "class",
+            "group": "picture",
             "split": "part",
             "strict": False,
         },
@@ -172,8 +173,13 @@ def test_every_key_of_every_record_is_met_in_one_of_them(tree):
 
 def key_of(name, known):
     """The documented key, in which names stand in braces; the name itself where there is none."""
-    plain = name in known
-    return name if plain else next((key for key in known if re.fullmatch(form_of(key), name)), name)
+    fitting = [key for key in known if re.fullmatch(form_of(key), name)]
+    return name if name in known else max(fitting, key=literal, default=name)
+
+
+def literal(key):
+    """How much of a key is not a name: of two that fit, the longer one is meant."""
+    return len(re.sub(r"\{\w+\}", "", key))
 
 
 def form_of(key):
@@ -186,12 +192,12 @@ def of_json(file, known):
 
 def walked(value, name, known, file):
     """The documented keys of a JSON value: entries of a mapping or list count where keys below it are documented."""
-    key = key_of(name, known)
+    key = key_of(name, {*known, *parents(known)})
     if key in known:
         assert isinstance(value, TYPES[known[key]]), f"{file}: {name}: {value!r} is no {known[key]}"
         assert not (isinstance(value, bool) and "number" in known[key]), f"{file}: {name}"
         yield key
-    below = any(other.startswith((f"{key}.", f"{key}[]")) for other in known)
+    below = key in parents(known)
     if isinstance(value, dict) and (not name or below):
         for inner, entry in value.items():
             yield from walked(entry, f"{name}.{inner}".lstrip("."), known, file)
@@ -200,6 +206,13 @@ def walked(value, name, known, file):
             yield from walked(entry, f"{name}[]", known, file)
     elif key not in known:
         yield name
+
+
+def parents(known):
+    """What documented keys lie in: of ``a.{b}[].c`` these are ``a``, ``a.{b}`` and ``a.{b}[]``."""
+    return {key[: mark.start()] for key in known for mark in re.finditer(r"\.|\[\]", key)} | {
+        key[: mark.end()] for key in known for mark in re.finditer(r"\[\]", key)
+    }
 
 
 def of_hdf5(file, known):

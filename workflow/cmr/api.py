@@ -19,7 +19,7 @@ from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
 from cmr.data import Part, TrainingData, View
 from cmr.directions import Embedded, ScoreBlock, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer
+from cmr.evaluation import ConfiguredMetric, evaluate_task, measurable, scorer
 from cmr.features.extraction import transformed
 from cmr.machine import Machine
 from cmr.methods.base import Method
@@ -30,7 +30,8 @@ from cmr.store import write_arrays
 SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}
 CUTS = ("at", "k")
 """Names that metrics give the number of results that count."""
-METRICS = ("map@all", "map@50")
+BY_CLASS = ("map@all", "map@50")
+BY_INSTANCE = ("recall@1", "recall@5", "recall@10")
 
 
 # Models ------------------------------------------------------------------------------------------------------------
@@ -285,18 +286,20 @@ def evaluate(
     views: Mapping[str, Any] | None = None,
     /,
     labels: Any = None,
-    metrics: Sequence[str | Mapping[str, Any]] = METRICS,
+    metrics: Sequence[str | Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Figure]]:
     """Ranks every row of each modality against those of every other: direction → metric → `Figure`.
 
     ``evaluate(model, views, labels)`` embeds new rows first; ``evaluate(embeddings, labels=...)`` takes embeddings
     (n, k) by modality, which are compared by the cosine. Row i of every modality is the same item. ``labels`` as in
-    `fit`: items that share one are relevant to each other. Without labels an item's own pair alone is relevant.
+    `fit`: items that share one are relevant to each other by class. Metrics by instance ask for an item's own pair.
 
     ``metrics``: names with a cut, such as map@all, map@50, recall@10, ndcg@10; names of plug-ins; or entries as in a
-    configuration, ``{"id": ..., "metric": ..., "params": {...}}``. Raises `UserError` for unknown ones and for curves.
+    configuration, ``{"id": ..., "metric": ..., "params": {...}}``. By default map@all and map@50; without labels
+    recall@1, recall@5 and recall@10. Raises `UserError` for unknown ones, for curves, and for those by class where
+    there are no labels.
     """
-    configured = [configured_metric(metric) for metric in metrics]
+    configured = _configured(metrics, labels is not None)
     if isinstance(model, Model):
         given = Given.of(_of_model(model, views), labels)
         directions = tasks([_embedded(one, given) for one in model.fits])
@@ -315,6 +318,15 @@ def evaluate(
             metric.id: _figure(evaluated.task["metrics"][metric.id], evaluated.per_query.get(metric.id), metric)
             for metric in configured
         }
+    return found
+
+
+def _configured(metrics: Sequence[str | Mapping[str, Any]] | None, labelled: bool) -> list[ConfiguredMetric]:
+    wanted = metrics if metrics is not None else BY_CLASS if labelled else BY_INSTANCE
+    found = [configured_metric(metric) for metric in wanted]
+    left_out = [metric.id for metric in found if metric not in measurable(found, labelled)]
+    if left_out:
+        raise UserError(f"metric {left_out[0]!r}: it is by class: pass labels=")
     return found
 
 
@@ -337,9 +349,8 @@ def _by_cosine(given: Given) -> Iterator[tuple[tuple[str, str], View, View, Scor
 
 
 def _labelled(given: Given, view: View) -> View:
-    """With labels (n, c); where there are none, with a number (n,) of its own for each item."""
-    labels = np.arange(len(given.ids)) if given.names is None else given.multi_hot(given.classes)
-    return View(view.ids, view.features, labels)
+    """With labels (n, c), where there are any."""
+    return View(view.ids, view.features, None if given.names is None else given.multi_hot(given.classes))
 
 
 def _figure(entry: Mapping[str, Any], per_query: np.ndarray | None, metric: ConfiguredMetric) -> Figure:

@@ -142,7 +142,7 @@ def _check_alike(given: Given, other: Given) -> None:
 
 def held_out_rows(given: Given) -> np.ndarray:
     """A mask (n,) of the rows that a split without validation rows would hold out."""
-    names = given.names or [[""]] * len(given.ids)
+    names = given.names or [[]] * len(given.ids)
     columns = dict.fromkeys(given.matrices, given.ids)
     items = Items(pd.DataFrame({"id": given.ids, **columns, "labels": names}), dict.fromkeys(columns, READY))
     keys = [vector_keys(Rows(given.ids, rows), len(given.classes), name) for name, rows in given.matrices.items()]

@@ -21,6 +21,11 @@ FORMS = ("npz", "npy", "mat", "csv")
 GLOBS = {"data": "dataset", "inputs": "inputs", "method": "id", "metric": "metric", "experiment": "experiment"}
 """Filter of `summary` → the key of its rows."""
 
+LABELS = (
+    "labels of the items, FILE or FILE:KEY: numbers, names, lists, or 0 and 1 with a column a class; npy, npz, mat, "
+)
+LABELS += "h5, pt, csv, tsv or txt"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
@@ -77,6 +82,9 @@ def _add_what_there_is(add: Add) -> None:
     for command in (listing, doctor):
         _add_config(command)
         _add_json(command)
+    check = add("check", check_data, "Look at a configuration and its data before a run; status 1 for errors.")
+    check.add_argument("config", nargs="*", help="what --configfile would name: files that extend config.yaml")
+    _add_json(check)
     completion = add("completion", complete, "Print a script that lets a shell complete commands and options.")
     completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell")
 
@@ -96,10 +104,21 @@ def _add_looking(add: Add) -> None:
     versus.add_argument("--metric", default="*", metavar="PATTERN", help="only metrics that match, such as 'map@*'")
     versus.add_argument("-k", type=int, default=5, help="number of queries that differ most to show; default: 5")
     _add_json(versus)
-    measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
-    measure.add_argument("a", type=Path, help="embeddings, one row an item")
-    measure.add_argument("b", type=Path, help="embeddings of the same items")
-    measure.add_argument("--labels", type=Path, required=True, help="labels of the items: npy, csv or txt")
+    measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
+    measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
+    measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
+    relevant = measure.add_mutually_exclusive_group(required=True)
+    relevant.add_argument("--labels", type=Path, help=f"{LABELS}: figures by class")
+    relevant.add_argument(
+        "--owner", type=Path, help="the row of A, from 0, that each row of B belongs to: figures by instance"
+    )
+    measure.add_argument("--separator", help="what separates several labels in one text; '' if each is one label")
+    measure.add_argument(
+        "--no-label",
+        nargs="*",
+        metavar="LABEL",
+        help="labels that stand for none, besides empty ones; none is given: no others",
+    )
     measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
@@ -184,6 +203,23 @@ def complete(options: argparse.Namespace) -> None:
     print(shtab.complete(parser(), options.shell))
 
 
+def check_data(options: argparse.Namespace) -> None:
+    """Status 1 where a run would stop, so that a script can ask."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
+    from cmr import config, settings
+    from cmr.check import ERROR, check
+
+    files = settings.files_of(options.config)
+    configuration = config.validate(settings.merged(options.config), ", ".join(files))
+    findings = check(configuration, settings.machine(options.config))
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+    sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
+
+
 def summarise(options: argparse.Namespace) -> None:
     from cmr.reporting import choice, summary
     from cmr.reporting.unfinished import with_unfinished
@@ -213,9 +249,14 @@ def compare_runs(options: argparse.Namespace) -> None:
 
 
 def measure_files(options: argparse.Namespace) -> None:
-    from cmr.measure import metrics_of_files
+    from cmr.datasets.labels import LabelReader
+    from cmr.measure import metrics_of_files, recall_of_files
 
-    _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+    if options.owner:
+        _print_json(recall_of_files(options.a, options.b, options.owner))
+    else:
+        reader = LabelReader(options.separator, options.no_label)
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:

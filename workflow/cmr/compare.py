@@ -10,7 +10,7 @@ import numpy as np
 from cmr import search
 from cmr.data import Items
 from cmr.errors import UserError, nearest
-from cmr.metrics.bootstrap import Difference, paired_difference
+from cmr.metrics.crossed import Difference, Sample, difference
 from cmr.paths import DATA, ITEMS
 from cmr.reporting.runs import Run
 
@@ -31,7 +31,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric in one direction. ``a``, ``b``: means over queries and seeds; ``difference``: of a - b.
+    """One metric in one direction. ``a``, ``b``: means over queries and seeds; ``difference``: of a - b, None where
+    equal values say nothing of its error.
 
     ``per_class``: class → mean difference over its queries. ``queries``: those that differ most, greatest first.
     """
@@ -41,7 +42,7 @@ class Comparison:
     gallery: str
     a: float
     b: float
-    difference: Difference
+    difference: Difference | None
     per_class: Mapping[str, float]
     queries: Sequence[Query]
 
@@ -148,7 +149,7 @@ def _compared(
         *direction,
         float(np.nanmean(of_a)),
         float(np.nanmean(of_b)),
-        paired_difference(a, b),
+        difference(Sample(a[:, known]), Sample(b[:, known])),
         per_class,
         queries,
     )
@@ -157,15 +158,22 @@ def _compared(
 def described(comparisons: Sequence[Comparison], a: Sequence[Run], b: Sequence[Run]) -> str:
     """What is printed: a line a metric and direction; classes and queries of the first metric."""
     head = [f"{letter}  {_named(runs)}" for letter, runs in (("A", a), ("B", b))]
-    rows = [("metric", "direction", "A", "B", "A - B", "95 % interval", "p")]
-    for found in comparisons:
-        low, high = found.difference.ci95
-        numbers = (f"{found.a:.3f}", f"{found.b:.3f}", f"{found.difference.mean:+.3f}")
-        interval, p = f"{low:+.3f} to {high:+.3f}", f"{found.difference.p_value:.4f}"
-        rows.append((found.metric, f"{found.query}→{found.gallery}", *numbers, interval, p))
+    rows = [("metric", "direction", "A", "B", "A - B", "95 % interval", "p", "covers")]
+    rows += [
+        (one.metric, f"{one.query}→{one.gallery}", f"{one.a:.3f}", f"{one.b:.3f}", *_tested(one)) for one in comparisons
+    ]
     first = [found for found in comparisons if found.metric == comparisons[0].metric]
     blocks = [head, aligned(rows), _classes(first), *(_queries(found) for found in first if found.queries)]
     return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _tested(one: Comparison) -> tuple[str, str, str, str]:
+    """Difference, interval, p and what they cover."""
+    found = one.difference
+    if found is None:
+        return f"{one.a - one.b:+.3f}", "–", "–", "–"
+    low, high = found.ci95
+    return f"{found.value:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{found.p_value:.2g}", found.covers
 
 
 def _named(runs: Sequence[Run]) -> str:

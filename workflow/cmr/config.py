@@ -138,6 +138,11 @@ class MethodEntry(Entry):
     KIND, FIELD = "methods", "method"
     method: str = Field(description="Method plug-in; default: the id.")
     dictionary: str | None = Field(default=None, description="Dictionary whose coefficients replace the features.")
+    pairing: Literal["ids", "class"] = Field(
+        default="ids",
+        description="What makes a pair of training rows: their ids, or, where modalities have no items in common, a "
+        "draw within a class.",
+    )
     tune: dict[str, Annotated[list, Field(min_length=1)]] = Field(
         default={}, description="Parameter → values, chosen among on held-out rows inside one fit."
     )
@@ -153,9 +158,17 @@ class MethodEntry(Entry):
                     raise mistake(f"{name}.{key}", "stands in params too; keep one")
                 for value in values:
                     check_params(self.KIND, self.method, self.params | {key: value}, key=name)
+        if self.pairing == "class":
+            self._check_pairing()
         if self.info.implementation == "quoted":
             raise mistake("method", f"{self.method!r} is quoted from papers and cannot be run: {self.info.reason}")
         return self
+
+    def _check_pairing(self) -> None:
+        if not self.info.pairs:
+            raise mistake("pairing", f"{self.method!r} needs no pairs; leave it out")
+        if self.dictionary is not None:
+            raise mistake("pairing", "a dictionary is learned from pairs by ids; take one of the two")
 
     def points(self) -> list["MethodEntry"]:
         """One entry a point of the sweep; the entry itself where there is none."""
@@ -286,6 +299,23 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
     return value or {}
+
+
+def extended(files: Sequence[str | Path]) -> dict[str, Any]:
+    """One configuration of several files: mappings are merged and lists replaced, as Snakemake's --configfile does."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _merged(merged, read(file))
+    return merged
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {key: _merged(first[key], value) for key, value in second.items() if _are_mappings(first.get(key), value)}
+    return {**first, **second, **inner}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def data_base(files: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Items, splits and the views of them that methods see."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,25 +24,38 @@ def _is_list_of_texts(cell: object) -> bool:
 
 @dataclass(frozen=True)
 class View:
-    """Rows of one modality: ``ids`` (n,), ``features`` (n, d) float32, ``labels`` (n, c) 0/1 or None."""
+    """Rows of one modality: ``ids`` (n,), ``features`` (n, d) float32, ``labels`` (n, c) 0/1 or None.
+
+    ``groups`` (n,): rows of two modalities are a pair where their groups are equal; the ids unless others are given.
+    """
 
     ids: np.ndarray
     features: np.ndarray
     labels: np.ndarray | None = None
+    groups: np.ndarray = None  # type: ignore[assignment]  # always there once the view is made
+
+    def __post_init__(self) -> None:
+        if self.groups is None:
+            object.__setattr__(self, "groups", self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def rows(self, index: np.ndarray) -> "View":
         """The same view of some rows: ``index`` is a mask or row numbers."""
-        return View(self.ids[index], self.features[index], None if self.labels is None else self.labels[index])
+        labels = None if self.labels is None else self.labels[index]
+        return View(self.ids[index], self.features[index], labels, self.groups[index])
 
     def without_labels(self) -> "View":
-        return View(self.ids, self.features)
+        return View(self.ids, self.features, groups=self.groups)
+
+    def embedded(self, embeddings: np.ndarray) -> "View":
+        """The same rows with embeddings (n, e) in the place of features."""
+        return View(self.ids, embeddings, self.labels, self.groups)
 
 
 Part = Mapping[str, View]
-"""One part of a split: modality → its rows. Row i of two modalities is a pair only if their ids say so."""
+"""One part of a split: modality → its rows. Row i of two modalities is a pair only if their groups say so."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +63,35 @@ class TrainingData:
     """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
 
     ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
+    ``drawn_pairs``: how many pairs of ``train`` were drawn within a class.
     """
 
     train: Part
     selection_train: Part
     held_out: Part
     has_validation: bool
+    drawn_pairs: int = 0
 
 
 def paired(part: Part, modalities: Sequence[str]) -> list[View]:
-    """The rows that all ``modalities`` have, in the order of the first one's ids: row i of each is one item."""
+    """The pairs: row i of each view is of one group, in the order of the first modality's rows.
+
+    A group with several rows of a modality, a picture with five captions say, gives each combination of its rows.
+    """
     first, *others = (part[m] for m in modalities)
-    if all(np.array_equal(first.ids, other.ids) for other in others):
+    same = all(np.array_equal(first.groups, other.groups) for other in others)
+    if same and pd.Index(first.groups).is_unique:
         return [first, *others]
-    common = set(first.ids).intersection(*(other.ids for other in others))
-    if not common:
-        raise UserError(f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs")
-    order = [i for i in first.ids if i in common]
-    return [view.rows(pd.Index(view.ids).get_indexer(order)) for view in (first, *others)]
+    rows = pd.DataFrame({"group": first.groups, 0: np.arange(len(first))})
+    for number, other in enumerate(others, start=1):
+        rows = rows.merge(pd.DataFrame({"group": other.groups, number: np.arange(len(other))}), on="group")
+    if rows.empty:
+        raise UserError(
+            f"no item has all of the modalities {', '.join(modalities)}; this method needs pairs: the data set's "
+            "parameter group says which rows belong together, or pairing: class in its entry draws them within "
+            "a class"
+        )
+    return [view.rows(rows[number].to_numpy()) for number, view in enumerate((first, *others))]
 
 
 @dataclass(frozen=True)
@@ -75,8 +99,10 @@ class Items:
     """The items table of a data set.
 
     ``table`` has the columns id, one per modality (a path relative to the data set's folder, or a text; null
-    where the item lacks the modality) and labels (a list of class names). ``kinds`` says what a modality's column
-    holds: image, text, audio, or ready (features that come with the data set).
+    where the item lacks the modality) and labels (a list of class names; empty for all items where the data have no
+    classes). Where a picture has several captions, say, each of them is an item, and a column group tells which belong
+    together. ``kinds`` says what a modality's column holds: image, text, audio, or ready (features that come with the
+    data set).
     """
 
     table: pd.DataFrame
@@ -87,8 +113,27 @@ class Items:
         return self.table["id"].to_numpy(str)
 
     @property
+    def has_classes(self) -> bool:
+        """Whether the items have labels; either all of them have, or none."""
+        return bool(len(self.table)) and len(self.table["labels"].iloc[0]) > 0
+
+    @property
+    def strata(self) -> list[str]:
+        """What splits are stratified by: the first label (n,) of each item, '' where there are no classes."""
+        return [labels[0] if len(labels) else "" for labels in self.table["labels"]]
+
+    @property
     def classes(self) -> list[str]:
         return sorted({label for labels in self.table["labels"] for label in labels})
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The group (n,) of each item: items of one group belong together. Its id where there is no such column."""
+        return self.table["group"].to_numpy(str) if "group" in self.table else self.ids
+
+    def groups_of(self, ids: np.ndarray) -> np.ndarray:
+        """The groups (n,) of the items ``ids``."""
+        return self.groups[pd.Index(self.ids).get_indexer(ids)] if "group" in self.table else ids
 
     def labels(self, ids: Iterable[str]) -> np.ndarray:
         """Multi-hot labels (n, c) uint8 of the items ``ids``, columns in the order of `classes`."""
@@ -134,14 +179,15 @@ class Items:
             raise ValueError(f"no column {min(missing)}")
         for modality in self.kinds:
             check_name(modality)
-        for label in (self.table["id"], *(self.table[m].dropna() for m in self.kinds)):
+        texts = [self.table[name] for name in ("id", "group") if name in self.table]
+        for label in (*texts, *(self.table[m].dropna() for m in self.kinds)):
             if not label.map(lambda cell: isinstance(cell, str)).all():
                 raise ValueError(f"a cell of {label.name} is no text")
         if not self.table["labels"].map(_is_list_of_texts).all():
             raise ValueError("labels are not lists of texts")
 
     def check(self, source: str | Path) -> None:
-        """Raises `UserError` for what no later stage should meet: duplicate ids, items without a class."""
+        """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
         duplicated = self.table["id"][self.table["id"].duplicated()]
         if len(duplicated):
             raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row")
@@ -149,7 +195,7 @@ class Items:
         if len(controls):
             raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")
         unlabelled = self.table["id"][self.table["labels"].map(len) == 0]
-        if len(unlabelled):
+        if 0 < len(unlabelled) < len(self.table):
             raise UserError(f"{source}: item {unlabelled.iloc[0]!r} has no class")
 
 
@@ -195,11 +241,17 @@ class Split:
         return cls(table)
 
 
+def among(ids: np.ndarray, wanted: Collection[str]) -> np.ndarray:
+    """A mask (n,) of the ids that are wanted, by one look-up an id: `numpy.isin` compares all with all."""
+    return pd.Index(ids).isin(list(wanted))
+
+
 def rows_of(matrix: Rows, wanted: set[str], items: Items, with_labels: bool = True) -> View:
-    """The rows of a feature matrix whose ids are ``wanted``, in the matrix's order, with their labels."""
-    index = np.flatnonzero(np.isin(matrix.ids, list(wanted)))
+    """The rows of a feature matrix whose ids are ``wanted``, in its order, with their labels where there are any."""
+    index = np.flatnonzero(among(matrix.ids, wanted))
     ids = matrix.ids[index]
-    return View(ids, matrix.values[index], items.labels(ids) if with_labels else None)
+    labels = items.labels(ids) if with_labels and items.has_classes else None
+    return View(ids, matrix.values[index], labels, items.groups_of(ids))
 
 
 def check_ids(path: str | Path, matrix: Rows, expected: Sequence[str]) -> None:

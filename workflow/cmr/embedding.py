@@ -1,5 +1,6 @@
 """New items into one file of embeddings, by a finished run: from a folder or list of pictures, or a file of texts."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ from cmr.content import Hashes
 from cmr.data import Items
 from cmr.datasets.delimited import decoded
 from cmr.errors import UserError
-from cmr.features.extraction import Task, computed, tell_gaps
+from cmr.features.extraction import Task, computed
 from cmr.machine import Machine
 from cmr.params import canonical_hash
 from cmr.paths import ITEMS
 from cmr.pictures import FORMATS
 from cmr.recorded import check_trust
 from cmr.reporting.runs import Run
+
+log = logging.getLogger(__name__)
 
 IMAGE, TEXT = "image", "text"
 ROWS_AT_ONCE = 4096
@@ -96,7 +99,8 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
         }
         attributes = {"modality": items.modality, "run": run.path, "run_identity": run.record["identity"]}
         store.write_groups(out, "embeddings", groups, attributes)
-    tell_gaps(extractor, items.contents, out)
+    for gap in extractor.gaps(items.contents).values():
+        log.warning("%s: %s", out, gap)
     return len(ids), next(iter(groups.values())).values.shape[1]
 
 

@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cmr import registry
@@ -24,9 +23,10 @@ from cmr.data import View
 from cmr.errors import UserError
 from cmr.info import MetricInfo
 from cmr.methods.base import unit_rows
+from cmr.metrics import crossed
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.metrics.ranking import Ties, average_precision_of, rank, row_blocks
+from cmr.metrics.ranking import Ties, average_precision_of, own_columns, paired_ranks, rank, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
@@ -106,15 +106,15 @@ def evaluate_task(
 ) -> Evaluation:
     """All metrics of one direction, in one pass over blocks of queries.
 
-    Query and gallery item are relevant to each other where they share a label; they are a pair where their ids are
-    equal. ``classes`` names the columns of the labels. ``threads``: the job's cores, all there are by default.
+    Query and gallery item are relevant to each other by class where they share a label, and by instance, as a pair,
+    where their groups are equal. Without labels the metrics by class are left out. ``classes`` names the columns of the
+    labels. ``threads``: the job's cores, all there are by default.
     """
     if not len(query) or not len(gallery):
         raise UserError(f"{modalities[0]}→{modalities[1]}: no query or no gallery item to evaluate on")
-    assert query.labels is not None
-    assert gallery.labels is not None
-    gains = shared_labels(query.labels, gallery.labels)
-    own = pd.Index(gallery.ids).get_indexer(query.ids) if any(m.info.paired for m in metrics) else None
+    metrics = measurable(metrics, query.labels is not None)
+    own = own_columns(query.groups, gallery.groups) if any(m.info.paired for m in metrics) else None
+    gains, labels = _gains(query, gallery), np.zeros((len(query), 0)) if query.labels is None else query.labels
 
     def work(rows: slice, scores: Any) -> _Measured:
         return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
@@ -125,11 +125,26 @@ def evaluate_task(
         "gallery": modalities[1],
         "queries": len(query),
         "gallery_size": len(gallery),
-        "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)),
-        "metrics": {m.id: _entry(m, measured, query.labels, len(gallery), classes) for m in metrics},
+        "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)) if classes else 0,
+        "metrics": {m.id: _entry(m, measured, labels, len(gallery), classes) for m in metrics},
     }
     numbers = {m.id: measured.values[m.id] for m in metrics if m.info.gives == "number"}
     return Evaluation(task, query.ids, measured.top, numbers, measured.curves)
+
+
+def measurable(metrics: Sequence[ConfiguredMetric], labelled: bool) -> list[ConfiguredMetric]:
+    """The metrics that data give: without labels, only those that are not by class. Raises `UserError` for none."""
+    kept = [m for m in metrics if labelled or m.info.paired or m.info.gives == "gallery"]
+    if not kept:
+        raise UserError("the data have no labels and no metric is by instance; add one, recall_at_k say")
+    return kept
+
+
+def _gains(query: View, gallery: View) -> Callable[[slice], np.ndarray]:
+    """As `shared_labels`; zeros where there are no labels."""
+    if query.labels is None or gallery.labels is None:
+        return lambda rows: np.zeros((rows.stop - rows.start, len(gallery)), bool)
+    return shared_labels(query.labels, gallery.labels)
 
 
 def over_blocks(
@@ -304,7 +319,7 @@ def _number(
     values = measured.values[metric.id]
     known = ~np.isnan(values)
     if not known.any():
-        return {"note": "no query has its own pair in the gallery"}
+        return {"note": "no query has a pair in the gallery"}
 
     def summary(of: np.ndarray) -> np.ndarray:
         summarise = getattr(metric.module, "summary", None)
@@ -314,10 +329,20 @@ def _number(
     for key in ("chance", "pessimistic", "optimistic"):
         if metric.id in getattr(measured, key):
             entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
-    entry["ci95"] = list(bootstrap_interval(values, statistic=summary))
+    interval = _interval(values[known], summary if hasattr(metric.module, "summary") else None)
+    if interval:
+        entry["ci95"] = list(interval)
     members = {name: known & (labels[:, column] > 0) for column, name in enumerate(classes)}
     entry["per_class"] = {name: float(summary(values[of])) for name, of in members.items() if of.any()}
     return entry
+
+
+def _interval(values: np.ndarray, summary: Callable[[np.ndarray], np.ndarray] | None) -> tuple[float, float] | None:
+    """95 % over queries, of the mean where there is no other ``summary``."""
+    if summary is not None:
+        return bootstrap_interval(values, summary)
+    estimate = crossed.mean(crossed.Sample(values[None]))
+    return estimate.ci95 if estimate else None
 
 
 def write_metrics(path: str | Path, tasks: Sequence[Evaluation]) -> None:
@@ -342,6 +367,23 @@ def write_curves(path: str | Path, tasks: Sequence[Evaluation]) -> None:
                 group[f"{key}/per_query"] = values
             for key, (x, y) in task.curves.items():
                 group[f"{key}/x"], group[f"{key}/y"] = x, y
+
+
+def best_pair_ranks(
+    score_block: ScoreBlock,
+    query_groups: np.ndarray,
+    gallery_groups: np.ndarray,
+    threads: int | None = None,
+    ties: Sequence[Ties] = ("fixed",),
+) -> dict[Ties, np.ndarray]:
+    """The best rank (q,), from 1, of the items of a query's group, by each way to resolve ties; 0 where it has none."""
+    own = own_columns(query_groups, gallery_groups)
+
+    def work(rows: slice, scores: Any) -> np.ndarray:
+        return np.stack([paired_ranks(scores, own[rows], name)[:, 0] for name in ties])
+
+    ranks = np.concatenate(over_blocks(score_block, len(query_groups), len(gallery_groups), work, threads), axis=1)
+    return dict(zip(ties, ranks, strict=True))
 
 
 def mean_average_precisions(

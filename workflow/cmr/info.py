@@ -57,12 +57,14 @@ class DictionaryInfo(Info):
 class MethodInfo(Info):
     """``implementation``: where the code is from; a quoted method cannot be run, for the ``reason``.
 
+    ``pairs``: whether row i of each modality has to be one item; else each modality has rows of its own.
     ``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
 
     implementation: Literal["library", "own", "quoted"]
     reason: str = ""
     modalities: Literal[1, 2, "any"]
     labels: bool
+    pairs: bool = True
     stochastic: bool
     transductive: bool = False
     gpu: bool = False

@@ -151,6 +151,8 @@ class Plan:
         changed: dict[str, Any] = entry.parameters().changed()
         if entry.tune:
             changed = changed | {"tune": entry.tune}
+        if entry.pairing != "ids":
+            changed = changed | {"pairing": entry.pairing}
         if entry.dictionary:
             changed = changed | {"dictionary": self._dictionary(self.config.dictionary(entry.dictionary))}
         return self._register(self.methods, component(entry.id, changed), entry)

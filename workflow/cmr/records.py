@@ -7,7 +7,7 @@ and of the inputs that were read. Planning compares it with what the present cod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,6 +65,7 @@ class Record(BaseModel):
     usage: dict[str, Annotated[float, Field(strict=True, allow_inf_nan=False)]] = Field(
         description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb"
     )
+    warnings: list[str] = Field(default=[], description="lines that the log has too")
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
 
 
@@ -77,6 +78,15 @@ class RecordedEntry(BaseModel):
     params: dict[str, Any]
 
 
+class Selection(BaseModel):
+    """How a fit's parameters were chosen (`cmr.selection`)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    chosen: dict[str, Any]
+    at_edge: dict[str, Literal["lowest", "highest", "bound", "last allowed"]] = {}
+
+
 class FitRecord(Record):
     """``fit.json``, as far as its readers rely on it."""
 
@@ -86,7 +96,7 @@ class FitRecord(Record):
     dictionary: RecordedEntry | None
     method: RecordedEntry
     seed: int = Field(strict=True, ge=0)
-    selection: dict[str, Any]
+    selection: Selection
 
 
 class RunRecord(Record):
@@ -134,6 +144,14 @@ def recorded_identity(path: str | Path) -> str | None:
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None
     return value.get("identity")
+
+
+def recorded_warnings(path: str | Path) -> list[str]:
+    """What a result's record warns of; nothing where there is no record of this schema."""
+    try:
+        return read(path).warnings
+    except (OSError, UserError):
+        return []
 
 
 @dataclass(frozen=True)

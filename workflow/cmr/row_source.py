@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cmr.create import learns_from_labels
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, check_ids, rows_of
 from cmr.errors import UserError
+from cmr.pairing import paired_by_class
 from cmr.plan import Result
 from cmr.store import Rows, read_matrix
 
@@ -55,18 +56,32 @@ class RowSource:
 
         Where the split has no validation rows, held-out rows and those to choose with are what the dictionary, or an
         extractor that learns from labels, makes of rows that it has not seen, as test rows will be.
+
+        ``pairing: class`` in the method's entry draws pairs where modalities have no items in common, of training rows
+        among themselves. Held-out rows are scored by their labels; they need pairs where the method takes no labels.
         """
         final, split = self._read(), self.split
         choosing = final if split.has_validation else self._read(CHOOSING)
+        train = self._part(final, split.ids(TRAIN), with_labels)
+        pairs, held_out = self._in_pairs(train), self._part(choosing, split.held_out, with_labels)
         return TrainingData(
-            train=self._part(final, split.ids(TRAIN), with_labels),
-            selection_train=self._part(choosing, split.selection_train, with_labels),
-            held_out=self._part(choosing, split.held_out, with_labels),
+            train=pairs,
+            selection_train=self._in_pairs(self._part(choosing, split.selection_train, with_labels)),
+            held_out=held_out if with_labels else self._in_pairs(held_out),
             has_validation=split.has_validation,
+            drawn_pairs=0 if pairs is train else len(next(iter(pairs.values()))),
         )
 
     def test_rows(self, with_labels: bool) -> Part:
         return self._part(self._read(), self.split.ids(TEST), with_labels)
+
+    def _in_pairs(self, part: Part) -> Part:
+        """With pairs by class where the method's entry asks for them and ids make none."""
+        if self.fit.settings["method"]["pairing"] == "ids":
+            return part
+        if not self.items.has_classes:
+            raise UserError("pairing: class draws pairs within a class, and the data have no labels; leave it out")
+        return paired_by_class(part, self.items.labels, self.fit.settings["seed"])
 
     def _read(self, group: str = "") -> dict[str, Rows]:
         """All rows by modality: coefficients where the fit takes them, else features."""

@@ -82,6 +82,8 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     new_items.check_modality(run, modality, items.kinds)
     made, _ = new_items.extractor(run, modality, machine)
+    for gap in made.gaps([content]).values():
+        log.warning("the query: %s", gap)
     features = made.query(content)[None]
     others = [other for other in new_items.components(run) if other != modality]
     return [_answer(run, modality, features, gallery, items, k, machine) for gallery in others]

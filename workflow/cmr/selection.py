@@ -6,15 +6,18 @@ split holds out; then the best is fitted again on all training rows. Test rows h
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from cmr.data import Part, TrainingData
 from cmr.errors import UserError
 from cmr.methods.base import History, Method
+from cmr.params import Params
 
 log = logging.getLogger(__name__)
+
+LOWEST, HIGHEST, BOUND, LAST_ALLOWED = "lowest", "highest", "bound", "last allowed"
 
 
 def candidates(tune: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -47,21 +50,27 @@ def select_and_fit(
             "validation part, or leave out tune"
         )
     tried = []
+    params: list[Params] = []
     best: tuple[float, Method, History, dict[str, Any]] | None = None
     for number, point in enumerate(points):
         method = create(point, f"candidate{number}")
         history = method.fit(data.selection_train, data.held_out, unlabelled)
         score = method.validation_score(data.held_out)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)
+        params.append(method.params)
         tried.append({"parameters": point | history.chosen, "validation_score": round(score, 6)})
         if best is None or score > best[0]:
             best = (score, method, history, point | history.chosen)
     assert best is not None  # there is one candidate at least
     _, method, history, chosen = best
+    edges = at_edge(tune, params, method.params, history.chosen)
+    for name, where in edges.items():
+        log.info("%s: the choice %s is at the end of what was tried: %s", name, chosen[name], where)
     record = {
         "chosen": chosen,
         "candidates": tried,
         "on": "validation" if data.has_validation else "a tenth of the training rows, then fitted again on all",
+        "at_edge": edges,
         "held_out_rows": {modality: len(view) for modality, view in data.held_out.items()},
     }
     if not data.has_validation:
@@ -69,3 +78,36 @@ def select_and_fit(
         final = method.fit(data.train, None, unlabelled)
         history = History(rows=history.rows, chosen=history.chosen) if not final.rows else final
     return method, history, record
+
+
+def at_edge(tuned: Iterable[str], tried: Sequence[Params], kept: Params, fitted: Mapping[str, Any]) -> dict[str, str]:
+    """Where a choice lies at the end of what was tried, so that a better one may lie beyond.
+
+    ``tuned``: the parameters that the candidates differ in. ``tried``: the parameters of each candidate; ``kept``:
+    those of the best. ``fitted``: what its fit chose itself.
+    Returns parameter → ``lowest`` or ``highest`` of two or more numbers, ``bound`` where the parameter allows no value
+    beyond, or ``last allowed`` of epochs.
+    """
+    ends = {name: _end(name, tried, kept) for name in tuned if name not in fitted}
+    found = {name: end for name, end in ends.items() if end}
+    if "epochs" in fitted and fitted["epochs"] == getattr(kept, "epochs", None):
+        found["epochs"] = LAST_ALLOWED
+    return found
+
+
+def _end(name: str, tried: Sequence[Params], kept: Params) -> str:
+    """Empty where the value lies inside, or the values are not two or more numbers."""
+    values = [getattr(params, name) for params in tried]
+    value = getattr(kept, name)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if not numbers or min(values) < value < max(values) or min(values) == max(values):
+        return ""
+    if value in _bounds(kept, name):
+        return BOUND
+    return LOWEST if value == min(values) else HIGHEST
+
+
+def _bounds(params: Params, name: str) -> list[Any]:
+    """The least and the greatest value that a parameter allows, where it has them."""
+    limits = type(params).model_fields[name].metadata
+    return [getattr(limit, end) for limit in limits for end in ("ge", "le") if hasattr(limit, end)]

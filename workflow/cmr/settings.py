@@ -1,11 +1,11 @@
 """What configuration files say, put together as `snakemake --configfile` does it: later files extend earlier ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cmr.boundary import trusted_by
-from cmr.config import Config, data_base, read
+from cmr.config import Config, data_base, extended
 from cmr.errors import UserError
 from cmr.machine import Machine
 
@@ -24,15 +24,7 @@ def _same(file: str, other: str) -> bool:
 
 def merged(given: Sequence[str]) -> dict[str, Any]:
     """Keys and values of ``config.yaml`` and the files that extend it: mappings are merged, lists are replaced."""
-    found: dict[str, Any] = {}
-    for file in files_of(given):
-        found = _extended(found, read(file))
-    return found
-
-
-def _extended(value: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    both = {key for key in value if isinstance(value[key], Mapping) and isinstance(other.get(key), Mapping)}
-    return {**value, **other, **{key: _extended(value[key], other[key]) for key in both}}
+    return extended(files_of(given))
 
 
 def machine(given: Sequence[str]) -> Machine:

@@ -83,8 +83,9 @@ class Dataset(ABC):
         return with_held_out(items, self.parts(items, name), self.groups(items))
 
     def groups(self, items: Items) -> np.ndarray:
-        """Numbers (n,) of groups of items that share a content, which a split that is drawn here keeps together."""
-        return same_content([self.content_keys(items, modality) for modality in items.kinds])
+        """Numbers (n,) of what a split that is drawn here keeps together: items that share a content or a group."""
+        groups = pd.Series(items.groups, items.table.index)
+        return same_content([groups, *(self.content_keys(items, modality) for modality in items.kinds)])
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """What tells the contents of a modality apart, (n,): equal texts, equal files by their bytes.

@@ -14,6 +14,7 @@ import pandas as pd
 from cmr.data import Items
 from cmr.datasets.formats import read_array, read_ids
 from cmr.datasets.labels import LabelReader
+from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.store import Rows
@@ -56,13 +57,23 @@ class Group:
     """Items that have the same modalities: row i of each matrix and of the labels is one item.
 
     ``part``: train, validation, test, or '' where the file does not say. ``labels``: integers or names (n,), or one-
-    or multi-hot (n, c). ``name`` starts the items' ids.
+    or multi-hot (n, c); None where there are none. ``name`` starts the items' ids.
     """
 
     name: str
     part: str
-    labels: Reference
+    labels: Reference | None
     matrices: dict[str, Reference]
+
+    @property
+    def first(self) -> Reference:
+        """What tells the number of rows."""
+        return self.labels or next(iter(self.matrices.values()))
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(label_cells(self.labels)) if self.labels else len(matrix(self.first))
 
     def ids(self, n: int) -> list[str]:
         return [f"{self.name}-{row:05d}" for row in range(n)]
@@ -80,7 +91,7 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: Labe
         for modality in modalities:
             reference = group.matrices.get(modality)
             if reference:
-                _check_rows(reference, modality, group.labels, len(labels))
+                _check_rows(reference, modality, group, len(labels))
                 rows = _orders(group).get(modality, range(len(labels)))
                 table[modality] = [f"{reference.file.name}:{reference.key}[{row}]" for row in rows]
             else:
@@ -92,7 +103,7 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: Labe
 
 
 def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
-    """The features of one modality of all groups that have it."""
+    """The features of one modality of all groups that have it, float32 as `as_float32` makes them."""
     found = [(group, _values(group, modality)) for group in groups if modality in group.matrices]
     if not found:
         raise UserError(f"no features of the modality {modality!r}")
@@ -100,20 +111,19 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
     ids = [item for group, values in found for item in group.ids(len(values))]
-    return Rows(np.array(ids), np.concatenate([values for _, values in found]))
+    return Rows(np.array(ids), as_float32(np.concatenate([values for _, values in found]), modality))
 
 
 def matrix(reference: Reference) -> np.ndarray:
-    """Features (n, d) float32. Raises `UserError` for what is not a matrix of numbers."""
+    """Features (n, d) in the type of the file. Raises `UserError` for what is not a matrix of numbers."""
     array = reference.read()
     if array.dtype == object:
         array = _stacked(reference, array)
+    if array.dtype.kind == "c":
+        raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype}; take the real part")
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
-    try:
-        return array.astype(np.float32)
-    except MemoryError as error:
-        raise UserError(f"{reference}: does not fit into memory: {error}") from None
+    return array
 
 
 def _stacked(reference: Reference, array: np.ndarray) -> np.ndarray:
@@ -136,20 +146,23 @@ def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
         for modality, reference in group.matrices.items():
             values = _values(group, modality)
             rows = _orders(group).get(modality, range(len(values)))
-            for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+            with np.errstate(over="ignore"):  # what float32 cannot hold counts as infinite
+                finite = np.isfinite(values.astype(np.float32)).all(axis=1)
+            for row in np.flatnonzero(~finite):
                 yield group.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
 
 
 def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str]]:
     """Item → what is wrong, for every item of the groups that has no label."""
-    references = {group.name: group.labels for group in groups}
+    references = {group.name: group.labels for group in groups if group.labels}
     for item, labels in zip(items.ids, items.table["labels"], strict=True):
-        if not labels:
+        if not labels and references:
             name, _, row = item.rpartition("-")
             yield item, f"{references[name]}: row {int(row)} has no label"
 
 
-def _check_rows(reference: Reference, modality: str, labels: Reference, expected: int) -> None:
+def _check_rows(reference: Reference, modality: str, group: Group, expected: int) -> None:
+    labels = group.first
     rows, columns = matrix(reference).shape
     if rows == columns and rows == expected and not reference.transposed:
         log.warning(
@@ -158,14 +171,17 @@ def _check_rows(reference: Reference, modality: str, labels: Reference, expected
         )  # fmt: skip
     if rows == expected:
         return
-    hint = "rows of one item must match (modalities without pairs need labels of their own)"
-    if columns == expected:
-        hint = f"if items are the columns of the former, say transposed: [{modality}]"
-    elif rows in labels.read().shape[1:]:
-        hint = "if items are the columns of the labels, say transposed: [labels]"
+    hint = (
+        "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
+    )
+    of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
+    fitting = [name for name, fits in ((modality, columns == expected), ("labels", of_labels)) if fits]
+    if fitting:
+        hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = "leave out the first line of the labels if it is a header"
-    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} labels; {hint}")
+    what = "labels" if group.labels else "rows"
+    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} {what}; {hint}")
 
 
 # Order of rows ----------------------------------------------------------------------------------------------------
@@ -183,15 +199,15 @@ def _orders(group: Group) -> dict[str, np.ndarray]:
     Raises `UserError` where ids name different items, or where labels have none that could tell the order.
     """
     own = {modality: ids for modality, reference in group.matrices.items() if (ids := reference.ids()) is not None}
-    of_labels = group.labels.ids()
+    of_labels = group.labels.ids() if group.labels else None
     known = [*own.values()] if of_labels is None else [of_labels, *own.values()]
     if all(np.array_equal(known[0], ids) for ids in known):
         return {}
-    first = group.labels if of_labels is not None else group.matrices[next(iter(own))]
+    first = group.labels if group.labels and of_labels is not None else group.matrices[next(iter(own))]
     orders = {}
     for modality, ids in own.items():
         rows = _rows_of(known[0], ids, first, group.matrices[modality])
-        if of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
+        if group.labels and of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
             raise UserError(
                 f"{first} and {group.matrices[modality]} hold the same ids in different orders, and {group.labels} has "
                 "no ids to tell which is its own; store the labels with ids, or bring the rows into one order"
@@ -226,11 +242,14 @@ def check_one_order(group: Group, key: str) -> None:
         )
 
 
-def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
-    """The rows, from 0, that an index file names: by numbers from ``base``, or by a mask of all ``n`` rows."""
+def row_numbers(reference: Reference, n: int, base: int, repeated: bool = False) -> list[int]:
+    """The rows, from 0, that an index file names: by numbers from ``base``, or by a mask of all ``n`` rows.
+
+    ``repeated``: numbers that may stand more than once, and no mask.
+    """
     array = reference.read().ravel()
-    is_mask = array.dtype.kind == "b" or (
-        len(array) == n > 2 and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()
+    is_mask = not repeated and (
+        array.dtype.kind == "b" or (len(array) == n > 2 and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all())
     )
     if is_mask:
         if len(array) != n:
@@ -249,7 +268,7 @@ def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
         hint = "; if numbers start at 1, say index_base: 1" if (number, base) == (n, 0) else "; is index_base right?"
         raise UserError(f"{reference}: row {number} does not exist{hint}")
     rows = (array.astype(int) - base).tolist()
-    if len(set(rows)) < len(rows):
+    if len(set(rows)) < len(rows) and not repeated:
         log.warning("%s: %d row numbers stand more than once", reference, len(rows) - len(set(rows)))
     return rows
 
@@ -259,7 +278,9 @@ def row_numbers(reference: Reference, n: int, base: int) -> list[int]:
 
 def _labels(groups: Sequence[Group], reader: LabelReader) -> list[list[list[str]]]:
     """The class names of each row of each group, read together, so that what is odd is seen over all of them."""
-    cells = [label_cells(group.labels) for group in groups]
+    cells = [label_cells(group.labels) if group.labels else [None] * group.size for group in groups]
+    if not any(group.labels for group in groups):
+        return [[[] for _ in own] for own in cells]
     ends = list(accumulate(len(own) for own in cells))
 
     def where(position: int) -> str:
@@ -277,7 +298,7 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 
 def label_cells(reference: Reference) -> list[Any]:
-    """The labels of each row as they stand; of a one- or multi-hot matrix the column numbers."""
+    """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers."""
     return cells_of(reference.read(), str(reference))
 
 
@@ -285,9 +306,13 @@ def cells_of(array: np.ndarray, source: str) -> list[Any]:
     """As `label_cells`, of an array from ``source``."""
     if array.ndim < 2 or 1 in array.shape:
         return list(array.ravel())
-    if array.ndim > 2 or array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+    if (
+        array.ndim > 2
+        or array.dtype.kind not in "fiub"
+        or not (np.isin(array, (0, 1)).all() or np.isin(array, (-1, 1)).all())
+    ):
         raise UserError(
             f"{source}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
             f"{array.shape}"
         )
-    return [[str(column) for column in np.flatnonzero(row)] for row in array]
+    return [[str(column) for column in np.flatnonzero(row > 0)] for row in array]

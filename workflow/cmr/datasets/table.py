@@ -4,6 +4,10 @@ What has one meaning is read, and the log of the job says so where it is unusual
 UTF-16, lists that were written as text (``['cat', 'dog']``), quotation marks that close no cell, backslashes in paths,
 accents in the other Unicode form, val and dev for validation. What has two meanings stops with a line that names the
 parameter which decides.
+
+A picture with several captions is a row a caption with ``group``, or a row a picture with ``texts: each`` or several
+text columns. The rows of a group belong together, and each content stands in one of them. Figures by instance take any
+of a query's group as its pair. Without labels there are figures by instance alone.
 """
 
 import logging
@@ -12,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,9 +26,9 @@ from tqdm import tqdm
 from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, user_file
+from cmr.datasets.grouping import each_content_once
 from cmr.datasets.labels import LabelReader, as_list
-from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -53,17 +57,31 @@ PART_NAMES = {
 }
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EXACT_FLOATS = 2.0**53
+LABEL = "label"
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SEED = 0
 
 
 class Params(BaseParams):
     file: str = Field("", description="the table: .csv, .tsv, .jsonl or .parquet, relative to the configuration file")
     id: str = Field("", description="column of unique ids; empty: the row numbers")
     image: str = Field("", description="column of picture files, relative to the table's folder")
-    text: str = Field("", description="column of texts; a list of sentences is joined into one text")
+    text: str | list[str] = Field(
+        "", description="column of texts, or several columns whose texts are items of their own, of one group"
+    )
+    texts: Literal["joined", "each"] = Field(
+        "joined", description="what a list of sentences in one cell is: joined into one text, or each a text of its own"
+    )
     audio: str = Field("", description="column of sound files, relative to the table's folder")
-    label: str = Field("label", description="column of class names, one or several a row")
+    group: str = Field(
+        "",
+        description="column that tells which rows belong together, as the captions of one picture do (the column of "
+        "pictures itself may be named); empty: each row alone",
+    )
+    label: str | None = Field(
+        None,
+        description="column of class names, one or several a row; null: the column label where there is one; '': no "
+        "labels",
+    )
     separator: str | None = Field(
         None,
         description="what separates several labels in one cell; '': each cell is one label; null: one label, and a "
@@ -101,27 +119,34 @@ class Table(Dataset):
         or leaves the table's folder, empty text, no label, unknown part, label without a training row.
         """
         params, file, kinds = self.params, self._file(), self._kinds()
-        wanted = [
-            name for name in (params.id, *(getattr(params, m) for m in kinds), params.label, params.split) if name
-        ]
-        table = read_rows(file, wanted, params.encoding, params.quotes)
-        rows = pd.DataFrame(index=table.index)
+        table = read_rows(file, self._wanted(kinds), params.encoding, params.quotes)
         ids = column(table, params.id, file) if params.id else list(table.index)
-        rows["id"] = [as_text(cell) for cell in ids]
+        rows = pd.DataFrame({"id": [as_text(cell) for cell in ids]}, table.index)
         rows["labels"] = pd.Series(self._labels(table, file), table.index, object)
+        problems = dict(_inexact(table.index, ids))
+        if self._grouped:
+            groups = column(table, params.group, file) if params.group else rows["id"]
+            rows["group"] = [as_text(cell) for cell in groups]
+        if self._several_texts:
+            rows = _a_row_a_text(rows, [column(table, name, file) for name in self._text_columns])
+            table = table.loc[rows.index]
         if params.split:
             rows["part"] = _parts([as_text(c) for c in column(table, params.split, file)], f"{file}: {params.split}")
-        problems = dict(_inexact(table.index, ids))
         for modality in kinds:
-            cells = self._cells(column(table, getattr(params, modality), file), modality, file)
+            cells = self._cells(table, rows, modality, file)
             rows[modality], found = self._content(modality, cells, rows.index, file.parent)
             problems = found | problems
-        problems = dict(_bad_rows(rows, list(kinds))) | problems
+        problems = dict(_bad_rows(rows, list(kinds), labelled=bool(self._label(table)))) | problems
+        if self._grouped:
+            rows = each_content_once(rows, list(kinds))
+            problems = {row: problem for row, problem in problems.items() if row in rows.index}
         problems = self._without_place(rows.drop(index=list(problems)), kinds) | problems
         rows = usable(rows, problems, list(rows["id"]), file, params.strict, self.folder / "skipped.csv")
         if params.split:
             _check_parts(rows["part"], file)
-        extra = ["part"] if params.split else []
+        if params.text:
+            _tell_wordless(rows["text"].dropna(), f"{file}: {params.text}")
+        extra = [name for name in ("part", "group") if name in rows]
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
     def split(self, items: Items, name: str) -> Split:
@@ -133,9 +158,8 @@ class Table(Dataset):
         """What the split column says, or the seeded split."""
         if self.params.split:
             return items.table["part"].to_numpy(str)
-        strata, groups = [labels[0] for labels in items.table["labels"]], list(self.groups(items))
-        refuse_rare(f"{self._file()}: {self.params.label}", strata, groups, SHARES)
-        return stratified(strata, SHARES, SEED, groups=groups)
+        where = f"{self._file()}: {self.params.label or LABEL}"
+        return seeded_parts(where, items.strata, SHARES, list(self.groups(items)))
 
     def root(self) -> Path:
         """The table's folder."""
@@ -164,15 +188,47 @@ class Table(Dataset):
             rows, lambda some: list(self.groups(items(some))), lambda some: self.parts(items(some), ""), SHARES
         )
 
+    @property
+    def _several_texts(self) -> bool:
+        """Whether a row may hold several texts that are items of their own."""
+        return self.params.texts == "each" or isinstance(self.params.text, list)
+
+    @property
+    def _grouped(self) -> bool:
+        """Whether several items belong together, as the captions of a picture do."""
+        return bool(self.params.group) or self._several_texts
+
+    @property
+    def _text_columns(self) -> list[str]:
+        text = self.params.text
+        return text if isinstance(text, list) else [text] if text else []
+
+    def _wanted(self, kinds: dict[str, str]) -> list[str]:
+        """The columns that the parameters name."""
+        params = self.params
+        named = [params.id, params.group, params.label, params.split, *self._text_columns]
+        return [name for name in (*named, *(getattr(params, m) for m in kinds if m != "text")) if name]
+
+    def _label(self, table: pd.DataFrame) -> str:
+        """The column of labels; '' where there is none."""
+        label = self.params.label
+        return (LABEL if LABEL in table else "") if label is None else label
+
     def _labels(self, table: pd.DataFrame, file: Path) -> list[list[str]]:
-        name, reader = self.params.label, LabelReader(self.params.separator, self.params.no_label)
+        name, reader = self._label(table), LabelReader(self.params.separator, self.params.no_label)
+        if not name:
+            log.warning("%s: no labels: there will be figures by instance alone; label names their column", file)
+            return [[] for _ in range(len(table))]
         cells = column(table, name, file)
         return reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
 
-    def _cells(self, cells: list[Any], modality: str, file: Path) -> list[str]:
+    def _cells(self, table: pd.DataFrame, rows: pd.DataFrame, modality: str, file: Path) -> list[str]:
         """The cells of a modality as text; lists of sentences that were written as text are lists again."""
         if modality != "text":
-            return [as_text(cell) for cell in cells]
+            return [as_text(cell) for cell in column(table, getattr(self.params, modality), file)]
+        if self._several_texts:
+            return [as_text(cell) for cell in rows["text"]]
+        cells = column(table, self._text_columns[0], file)
         texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
         lists = sum(as_list(text) is not None for text in texts)
         if lists and lists == len(texts):
@@ -216,6 +272,24 @@ class Table(Dataset):
         return content, problem
 
 
+def _a_row_a_text(rows: pd.DataFrame, columns: list[list[Any]]) -> pd.DataFrame:
+    """A row for each text of a row, with the text; the ids of a row's second and further texts have a number."""
+    texts = [_texts(cells) for cells in zip(*columns, strict=True)]
+    found = rows.assign(text=pd.Series(texts, rows.index, object)).explode("text")
+    nth = found.groupby(level=0, sort=False).cumcount()
+    return found.assign(id=[f"{item}-{n + 1}" if n else item for item, n in zip(found["id"], nth, strict=True)])
+
+
+def _texts(cells: tuple[Any, ...]) -> list[Any]:
+    """The texts of a row, of cells that hold a text or a list of texts each; [''] for none."""
+    found: list[Any] = []
+    for cell in cells:
+        written = as_list(cell.strip()) if isinstance(cell, str) else None
+        several = written if written is not None else cell
+        found += list(several) if isinstance(several, list | tuple | np.ndarray) else [several]
+    return [text for text in found if as_text(text)] or [""]
+
+
 def undecodable(picture: Path) -> str:
     """Why a picture cannot be decoded, by the extractors' own decoder; '' where it can."""
     try:
@@ -232,18 +306,21 @@ def _inexact(index: pd.Index, ids: list[Any]) -> Iterator[tuple[int, str]]:
             yield row, f"id {item:.0f} is a float beyond 2^53, where numbers run into one another; save ids as text"
 
 
-def _bad_rows(rows: pd.DataFrame, modalities: list[str]) -> Iterator[tuple[int, str]]:
+def _bad_rows(rows: pd.DataFrame, modalities: list[str], labelled: bool) -> Iterator[tuple[int, str]]:
     """Row → what is wrong with its id, labels, part or modalities as a whole."""
     first_row: dict[str, int] = {}
-    for row, item, labels in zip(rows.index, rows["id"], rows["labels"], strict=True):
+    groups = rows["group"] if "group" in rows else rows["id"]
+    for row, item, labels, group in zip(rows.index, rows["id"], rows["labels"], groups, strict=True):
         if not item:
             yield row, "empty id"
         elif CONTROL.search(item):
             yield row, f"id {item!r} holds a control character"
         elif first_row.setdefault(item, row) != row:
             yield row, f"id {item!r} stands on row {first_row[item]} too"
-        elif not labels:
+        elif labelled and not labels:
             yield row, "no label"
+        elif not group:
+            yield row, "empty group"
     for row in rows.index[rows[modalities].isna().all(axis=1)]:
         yield row, f"nothing in any of the columns of {', '.join(modalities)}"
     if "part" in rows:
@@ -264,3 +341,10 @@ def _check_parts(parts: pd.Series, file: Path) -> None:
     for part in (TRAIN, TEST):
         if part not in set(parts):
             raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(set(parts)))}")
+
+
+def _tell_wordless(texts: pd.Series, where: str) -> None:
+    wordless = texts.index[[not any(map(str.isalnum, text)) for text in texts]]
+    if len(wordless):
+        told = "%s: %d of %d texts hold no letter or digit, the first on row %d"
+        log.warning(told, where, len(wordless), len(texts), wordless[0])

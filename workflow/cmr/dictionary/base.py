@@ -14,7 +14,12 @@ from cmr.params import Params
 
 
 class Dictionary(ABC):
-    """``modalities``: the modalities it couples, in the order of the inputs."""
+    """``modalities``: the modalities it couples, in the order of the inputs.
+
+    ``converged``: set by `fit`, whether it ended because its objective hardly fell any more.
+    """
+
+    converged: bool
 
     def __init__(self, params: Params, modalities: tuple[str, ...], seed: int = 0):
         self.params = params

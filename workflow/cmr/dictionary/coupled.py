@@ -22,10 +22,12 @@ induction the rows of A lie in the row space of [X; Y]. With an orthonormal basi
 most d_v + d_t, the problem in XRᵀ, YRᵀ and ARᵀ is the same problem with r columns. P is kept in factors of rank r, and
 A is solved for in the span of [Dᵀ, A] (d + r dimensions) where that is smaller than the number of atoms.
 
-The paper takes λ₁ to λ₃ from an earlier one and does not give c, the number of iterations or when to stop; the
-defaults here are this project's.
+The paper takes λ₁ to λ₃ from an earlier one and does not give c; the defaults here are this project's. It repeats
+'until convergence': here until the objective falls by less than ``tolerance``, but ``iterations`` times at most. Where
+the tolerance is not met by then, the log, the record and the page say so.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +41,8 @@ from cmr.data import Part, paired
 from cmr.dictionary.base import Dictionary
 from cmr.info import DictionaryInfo
 from cmr.params import Params as BaseParams
+
+log = logging.getLogger(__name__)
 
 INFO = DictionaryInfo(
     title="Coupled dictionaries",
@@ -112,6 +116,13 @@ class CoupledDictionaries(Dictionary):
         reduced = columns if basis is None else [x @ basis.T for x in columns]
         sides = [self._start(x, k, generator) for x, k in zip(reduced, self.params.atoms, strict=True)]
         self.objective = self._descend(*sides)
+        self.converged = self._has_converged(self.objective)
+        if not self.converged:
+            log.warning(
+                "after %d iterations the objective still falls by %.1e of itself, the tolerance is %.0e: raise "
+                "iterations, or the tolerance",
+                len(self.objective) - 1, 1 - self.objective[-1] / self.objective[-2], self.params.tolerance,
+            )  # fmt: skip
         self.atoms = {m: side.atoms for m, side in zip(self.modalities, sides, strict=True)}
         if self.params.training_codes == "transformed":
             return {m: self.transform(m, view.features) for m, view in zip(self.modalities, views, strict=True)}
@@ -170,9 +181,12 @@ class CoupledDictionaries(Dictionary):
                 side.atoms = descend_atoms(side.x, side.codes, side.atoms, p.norm, p.atom_steps)
             to_first, to_second = projections(first.codes, second.codes, p.lambda3 / p.lambda2)
             objective.append(self._objective(first, second, to_first, to_second))
-            if objective[-2] - objective[-1] <= p.tolerance * objective[-2]:
+            if self._has_converged(objective):
                 break
         return objective
+
+    def _has_converged(self, objective: list[float]) -> bool:
+        return objective[-2] - objective[-1] <= self.params.tolerance * objective[-2]
 
     def _coupled_codes(self, own: Side, other: Side, to_own: Projection, to_other: Projection) -> Tensor:
         """The minimiser over ``own.codes``: (DᵀD + (λ₁+λ₂)I + λ₂P₂ᵀP₂) A = DᵀX + λ₂(P₁ + P₂ᵀ) A_other."""

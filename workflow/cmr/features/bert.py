@@ -7,13 +7,14 @@ PyPI package (384-d), so nothing is downloaded. It knows English only; the log s
 tokens or single letters to a model, and how many are cut.
 """
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from cmr.errors import UserError
-from cmr.features.bert_query import QueryBert
+from cmr.features.bert_query import BareTokenizer, QueryBert
 from cmr.features.text_networks import TextNetwork
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
@@ -73,6 +74,11 @@ class Bert(TextNetwork):
             return states[:, 0]
         mask = batch["attention_mask"].unsqueeze(2).float()  # 0 on padding
         return (states * mask).sum(1) / mask.sum(1)
+
+    @cached_property
+    def counting_tokenizer(self) -> Any:
+        """Of a plain BERT without transformers, which a query need not import."""
+        return BareTokenizer(self.folder) if QueryBert.fits(self.folder) else self.tokenizer
 
     def query(self, content: str) -> np.ndarray:
         """In float32, without torch and transformers where the model is a plain BERT."""

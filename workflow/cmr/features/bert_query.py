@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from cmr.store import read_arrays
 
-WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
+WEIGHTS, TOKENIZER, UNKNOWN = "model.safetensors", "tokenizer.json", "[UNK]"
 
 
 class QueryBert:
@@ -24,9 +24,8 @@ class QueryBert:
         self.config = _config(folder)
         arrays = read_arrays(folder / WEIGHTS)
         self.weights = {name.removeprefix("bert."): array.astype(np.float32) for name, array in arrays.items()}
-        self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self.tokenizer = _tokenizer(folder)
         self.tokenizer.enable_truncation(max_length)
-        self.tokenizer.no_padding()
 
     @staticmethod
     def fits(folder: Path) -> bool:
@@ -74,6 +73,34 @@ class QueryBert:
 
     def _array(self, name: str, kind: str = "weight") -> np.ndarray:
         return self.weights[f"{name}.{kind}"]
+
+
+class BareTokenizer:
+    """What `cmr.features.text_networks.TextNetwork.gaps` asks of a tokenizer of the transformers library."""
+
+    def __init__(self, folder: Path):
+        self.tokenizer = _tokenizer(folder)
+        self.tokenizer.no_truncation()
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        """Tokens of whole texts, without [CLS] and [SEP]."""
+        return {"input_ids": [found.ids for found in self.tokenizer.encode_batch(texts, add_special_tokens=False)]}
+
+    def num_special_tokens_to_add(self) -> int:
+        return self.tokenizer.num_special_tokens_to_add(is_pair=False)
+
+    def decode(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=False)
+
+    @property
+    def unk_token_id(self) -> int | None:
+        return self.tokenizer.token_to_id(UNKNOWN)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    found = Tokenizer.from_file(str(folder / TOKENIZER))
+    found.no_padding()
+    return found
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

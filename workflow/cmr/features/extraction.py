@@ -76,7 +76,7 @@ def extract(
             group: unfinished.enter_context(computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
             for group, one in tasks.items()
         }
-        resolved = task.extractor.resolved() | tell_gaps(task.extractor, task.contents, path)
+        resolved = task.extractor.resolved() | gaps_of(task.extractor, task.contents)
         rows = {group: store.Rows(np.asarray(tasks[group].ids, str), file["features"]) for group, file in files.items()}
         attributes = {**attributes, "resolved": resolved}
         store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
@@ -149,11 +149,11 @@ def _transform(
             bar.update(rows.stop - rows.start)
 
 
-def tell_gaps(extractor: Extractor[Content], contents: Sequence[Content], path: str | Path) -> dict[str, Any]:
+def gaps_of(extractor: Extractor[Content], contents: Sequence[Content]) -> dict[str, Any]:
     """What the features leave out, for the file; the log says it too."""
     gaps = extractor.gaps(contents)
     for gap in gaps.values():
-        log.warning("%s: %s", path, gap)
+        log.warning("%s", gap)
     return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 

@@ -107,13 +107,18 @@ class TextNetwork(Pretrained[str]):
         features = torch.cat(found).numpy()
         return features[np.argsort(order)]
 
+    @cached_property
+    def counting_tokenizer(self) -> Any:
+        """What `gaps` counts tokens with."""
+        return self.tokenizer
+
     def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
         """How many texts are cut, and how many are mostly unknown tokens or single letters to the model."""
         cut = unknown = 0
-        room = self.max_length - self.tokenizer.num_special_tokens_to_add()
+        room = self.max_length - self.counting_tokenizer.num_special_tokens_to_add()
         for start in range(0, len(contents), TEXTS_AT_ONCE):
             texts = list(contents[start : start + TEXTS_AT_ONCE])
-            rows = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            rows = self.counting_tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
             tells = {token: self._tells(token) for token in set().union(*rows)}
             cut += sum(len(row) > room for row in rows)
             unknown += sum(2 * sum(tells[token] for token in row) < len(row) for row in rows)
@@ -129,10 +134,10 @@ class TextNetwork(Pretrained[str]):
 
     def _tells(self, token: int) -> bool:
         """Whether a token is known and more than a letter: texts in a language that a model knows are mostly that."""
-        text = str(self.tokenizer.decode([token])).strip(" #")
+        text = str(self.counting_tokenizer.decode([token])).strip(" #")
         part_of_letter = "\N{REPLACEMENT CHARACTER}" in text  # where tokens are bytes
         letter = len(text) == 1 and text.isalpha() and "CJK" not in unicodedata.name(text, "")  # these can be words
-        return not (token == self.tokenizer.unk_token_id or part_of_letter or letter)
+        return not (token == self.counting_tokenizer.unk_token_id or part_of_letter or letter)
 
     def resolved(self) -> dict[str, Any]:
         return {"precision": self.params.precision}

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cmr.data import Part, paired
+from cmr.data import Part
 from cmr.errors import UserError
-from cmr.metrics.ranking import average_precision, paired_ranks
+from cmr.metrics.ranking import average_precision, own_columns, paired_ranks
 from cmr.params import Params
 
 RECALL_AT = 10
@@ -105,10 +105,11 @@ class Method(ABC):
         query_labels, gallery_labels = validation[query].labels, validation[gallery].labels
         if query_labels is not None and gallery_labels is not None:
             return float(average_precision(scores, query_labels.astype(int) @ gallery_labels.T.astype(int) > 0).mean())
-        paired(validation, (query, gallery))  # raises where no item has both
-        pair = {item: row for row, item in enumerate(validation[gallery].ids)}
-        own = np.array([pair.get(item, -1) for item in validation[query].ids])
-        return float((paired_ranks(scores[own >= 0], own[own >= 0]) <= RECALL_AT).mean())
+        own = own_columns(validation[query].groups, validation[gallery].groups)
+        has = own[:, 0] >= 0
+        if not has.any():
+            raise UserError(f"{query}→{gallery}: no held-out item has both; this method needs pairs to choose on")
+        return float((paired_ranks(scores[has], own[has])[:, 0] <= RECALL_AT).mean())
 
 
 def unit_rows(matrix: np.ndarray) -> np.ndarray:

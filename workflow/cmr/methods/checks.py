@@ -11,15 +11,15 @@ from cmr.info import MethodInfo
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 
 
-def training_views(info: MethodInfo, modalities: Sequence[str], train: Part, pairs: bool = True) -> list[View]:
+def training_views(info: MethodInfo, modalities: Sequence[str], train: Part) -> list[View]:
     """The training rows of each modality, in order, checked against the method's ``INFO``.
 
-    With ``pairs``, row i of every view is the same item; otherwise each modality has all of its own rows.
+    Where it says ``pairs``, row i of every view is the same item; otherwise each modality has all of its own rows.
     Raises `UserError` for a number of modalities that the method cannot take, for features that are the same in all
     rows and, where it needs labels, for missing labels and for rows of one class only.
     """
     check_modalities(info, modalities)
-    views = paired(train, modalities) if pairs else [train[m] for m in modalities]
+    views = paired(train, modalities) if info.pairs else [train[m] for m in modalities]
     for modality, view in zip(modalities, views, strict=True):
         check_features(info, modality, view.features)
         if info.labels:

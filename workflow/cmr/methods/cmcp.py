@@ -46,6 +46,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=2,
     labels=True,
+    pairs=False,
     stochastic=False,
     transductive=True,
 )
@@ -71,7 +72,7 @@ class CMCP(Method):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train, pairs=False)
+        views = training_views(INFO, self.modalities, train)
         self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
         self.rows: dict[str, np.ndarray] = {}
         self.degrees: dict[str, np.ndarray] = {}

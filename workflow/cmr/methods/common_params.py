@@ -23,6 +23,9 @@ class DeepParams(Params):
     epochs: int = Field(100, ge=1, description="epochs at most; the best is chosen on held-out rows")
     patience: int = Field(20, ge=0, description="stop after so many epochs without a better one; 0: never")
     scale: Literal["standardise", "centre", "none"] = Field("standardise", description="scaling of the inputs")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the networks' products in training; weights and losses are float32"
+    )
 
 
 class CorrelationParams(DeepParams):

@@ -80,9 +80,8 @@ class DeepMethod(Method):
         return [Update(optimizer, self.batch_terms)]
 
     def batch_terms(self, rows: Tensor) -> Terms:
-        """The terms of some rows. Losses are formed in float32, whatever precision the networks run in."""
-        with torch.autocast(self.inputs[0].device.type, enabled=False):
-            return self.terms([x[rows] for x in self.inputs], self.labels[rows])
+        """The terms of some rows."""
+        return self.terms([x[rows] for x in self.inputs], self.labels[rows])
 
     def each_epoch(self, epoch: int) -> None:
         """Called before an epoch starts, with its number from 1."""
@@ -105,9 +104,9 @@ class DeepMethod(Method):
         return [decode(code) - x for decode, code, x in zip(decoders, codes, inputs, strict=True)]
 
     def mixed_precision(self) -> torch.autocast:
-        """Within it, networks compute in bfloat16 on a GPU."""
+        """Within it, networks compute in bfloat16 where ``precision`` says so. Losses are formed outside of it."""
         device = torch.device(self.device).type
-        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+        return torch.autocast(device, torch.bfloat16, enabled=self.params.precision == "bf16")
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)

@@ -43,6 +43,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities="any",
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 
@@ -59,7 +60,7 @@ class GMLDA(EigenMethod):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train, pairs=False)
+        views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views], *map(labels_of, views))
         return self.history()
 

@@ -46,6 +46,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=2,
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 
@@ -65,7 +66,7 @@ class JFSSL(LinearMethod):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train, pairs=False)
+        views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views], *map(labels_of, views))
         return History([{"iteration": i, "objective": value} for i, value in enumerate(self.objectives, 1)])
 

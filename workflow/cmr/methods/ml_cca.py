@@ -43,6 +43,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=2,
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 
@@ -61,7 +62,7 @@ class MlCCA(LinearMethod):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train, pairs=False)
+        views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views], *map(labels_of, views))
         return History([{"component": i, "correlation": float(r)} for i, r in enumerate(self.correlations, 1)])
 

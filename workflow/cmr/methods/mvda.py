@@ -38,6 +38,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities="any",
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 
@@ -53,7 +54,7 @@ class MvDA(EigenMethod):
     params: Params
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train, pairs=False)
+        views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views], *map(labels_of, views))
         return self.history()
 

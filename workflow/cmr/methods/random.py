@@ -21,6 +21,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=1,
     labels=False,
+    pairs=False,
     stochastic=True,
 )
 

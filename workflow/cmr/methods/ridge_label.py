@@ -32,6 +32,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=1,
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 

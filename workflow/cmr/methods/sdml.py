@@ -14,7 +14,9 @@ Readings. From the authors' code (github.com/penghu-cs/SDML), where the paper is
 after the last layer of the decoder (§3.3 has one on every layer but the middle one; Doc2Vec features have negative
 values); h and x̂ scaled to unit length (`unit_length`); the norms of eq. 1 are not squared, as it is printed and as the
 levels of Fig. 6 ask for (`norm`); Adam's step 1e-4 for images and 2e-4 for other modalities, β = (0.5, 0.999);
-the epoch with the lowest label loss ‖Pᵀh − y‖₂ on validation rows. Labels that are several are not scaled.
+the epoch with the lowest label loss ‖Pᵀh − y‖₂ on validation rows; inputs as they are (``scale``: none), where the
+other networks here standardise them. The code leaves out the last, smaller batch of an epoch; here it takes a step too.
+Labels that are several are not scaled.
 """
 
 from collections.abc import Mapping
@@ -48,6 +50,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=1,
     labels=True,
+    pairs=False,
     stochastic=True,
     gpu=True,
     chooses=("epochs",),

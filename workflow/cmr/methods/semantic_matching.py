@@ -34,6 +34,7 @@ INFO = MethodInfo(
     implementation="library",
     modalities=1,
     labels=True,
+    pairs=False,
     stochastic=False,
 )
 ABSENT = -1e30  # log-odds of a class without training rows: its posterior is 0

@@ -31,6 +31,7 @@ INFO = MethodInfo(
     implementation="own",
     modalities=1,
     labels=False,
+    pairs=False,
     stochastic=False,
 )
 

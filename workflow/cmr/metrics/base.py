@@ -21,6 +21,7 @@ The docstring gives formula, shapes, range and tie rule. A `Ranking` is made onc
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,16 @@ class Ranking:
 
     ``gains`` (q, n) of unsigned integers: number of labels that query and item at each rank share; relevant where
     above 0.
-    ``tied`` (q,) bool: whether ties leave the values open, that is, whether items of different gain, or the own pair
-    and another item, have the same score.
-    ``top`` (q, k): gallery rows that rank first. ``pair_rank`` (q,): rank, from 1, of the query's own pair, 0 where
-    it has none; None where no pairs were given.
+    ``tied`` (q,) bool: whether ties leave the values open, that is, whether items of different gain, or a pair and an
+    item that is none, have the same score.
+    ``top`` (q, k): gallery rows that rank first. ``pair_ranks`` (q, p): ranks, from 1 and rising, of the items that the
+    query is paired with, five captions of a picture say; 0 beyond their number. None where no pairs were given.
     """
 
     gains: np.ndarray
     tied: np.ndarray
     top: np.ndarray
-    pair_rank: np.ndarray | None = None
+    pair_ranks: np.ndarray | None = None
 
     @property
     def relevance(self) -> np.ndarray:
@@ -49,6 +50,27 @@ class Ranking:
     def relevant(self) -> np.ndarray:
         """(q,): number of relevant items in the gallery."""
         return np.count_nonzero(self.gains, axis=1)
+
+    @property
+    def pair_rank(self) -> np.ndarray:
+        """(q,): the best rank of a query's pairs; 0 where it has none."""
+        assert self.pair_ranks is not None  # as INFO of a metric by pairs says that it needs them
+        return self.pair_ranks[:, 0]
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """(q,): number of items in the gallery that the query is paired with."""
+        assert self.pair_ranks is not None
+        return np.count_nonzero(self.pair_ranks, axis=1)
+
+
+def chance_of_none(relevant: np.ndarray, size: int, cut: int) -> np.ndarray:
+    """Probability (q,) that none of the relevant items is among the first ``cut`` of a random order of ``size`` items:
+    C(N-R, C) / C(N, C).
+    """
+    rest = size - relevant
+    ways = gammaln(rest + 1) - gammaln(np.maximum(rest - cut, 0) + 1)
+    return np.where(rest < cut, 0, np.exp(ways - gammaln(size + 1) + gammaln(size - cut + 1)))
 
 
 def cut_note(at: int | None, gallery_size: int) -> str:

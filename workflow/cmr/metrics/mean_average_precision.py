@@ -8,10 +8,9 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.special import gammaln
 
 from cmr.info import MetricInfo
-from cmr.metrics.base import Ranking, cut_note
+from cmr.metrics.base import Ranking, chance_of_none, cut_note
 from cmr.metrics.ranking import average_precision_of
 from cmr.params import Params as Base
 
@@ -48,16 +47,9 @@ def chance(ranking: Ranking, params: Params) -> np.ndarray:
     harmonic = np.sum(1 / np.arange(1, cut + 1))
     if params.normalise == "relevant":
         return (relevant > 0) / size * (harmonic + (relevant - 1) / max(size - 1, 1) * (cut - harmonic))
-    some = 1 - _nothing_inside(relevant, size, cut)
+    some = 1 - chance_of_none(relevant, size, cut)
     beyond_first = cut * relevant / size - some
     return (some * harmonic + beyond_first / max(cut - 1, 1) * (cut - harmonic)) / cut
-
-
-def _nothing_inside(relevant: np.ndarray, size: int, cut: int) -> np.ndarray:
-    """Probability (q,) that none of the relevant items is among the first ``cut``: C(N-R, C) / C(N, C)."""
-    rest = size - relevant
-    ways = gammaln(rest + 1) - gammaln(np.maximum(rest - cut, 0) + 1)
-    return np.where(rest < cut, 0, np.exp(ways - gammaln(size + 1) + gammaln(size - cut + 1)))
 
 
 def note(params: Params, gallery_size: int) -> str:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from cmr.errors import UserError
 from cmr.metrics.base import Ranking
@@ -36,7 +37,7 @@ def rank(
     """Ranks the gallery for a block of queries.
 
     ``scores`` (q, n), higher is better: numpy, or a torch tensor, which is sorted where it lies. ``gains`` (q, n):
-    bool, or the number of shared labels. ``own`` (q,): the column of each query's own pair, -1 for none.
+    bool, or the number of shared labels. ``own`` (q,) or (q, p): the columns of each query's pairs, -1 for none.
     `Ranking.top` is empty for the two bounds. Raises `UserError` for NaN scores, gains below 0 and galleries of
     more than 2²⁴ items, ValueError for shapes that do not match.
     """
@@ -46,15 +47,15 @@ def rank(
     if gains.shape[1] > MAX_GALLERY:
         raise UserError(f"a gallery of {gains.shape[1]} items; at most {MAX_GALLERY} can be ranked")
     ordered, tied, places = _sorter(scores, gains, top)(scores, gains, _places(gains, ties), top)
-    pair_rank = None
+    pair_ranks = None
     if own is not None:
-        pair_rank, pair_tied = _pair_ranks(scores, own, ties)
+        pair_ranks, pair_tied = _pair_ranks(scores, own, ties)
         tied |= pair_tied
     return Ranking(
         gains=ordered,
         tied=tied,
         top=_columns(gains.shape[1])[places] if ties == "fixed" else places[:, :0],
-        pair_rank=pair_rank,
+        pair_ranks=pair_ranks,
     )
 
 
@@ -90,23 +91,47 @@ def average_precision_of(ranking: Ranking, at: int | None = None, normalise: Nor
     return total / np.maximum(found if normalise == "retrieved" else ranking.relevant, 1)
 
 
+def own_columns(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Columns (q, p) of the gallery's items whose group (n,) is the query's (q,), in their order; -1 for none."""
+    index, _ = pd.factorize(np.concatenate([gallery, query]))
+    of_gallery, of_query = index[: len(gallery)], index[len(gallery) :]
+    order = np.argsort(of_gallery, kind="stable")
+    counts = np.bincount(of_gallery, minlength=index.max(initial=-1) + 1)
+    starts = np.cumsum(counts) - counts
+    nth = np.arange(max(counts[of_query].max(initial=0), 1))
+    places = np.minimum(starts[of_query, None] + nth, len(gallery) - 1)
+    return np.where(nth < counts[of_query, None], order[places], -1)
+
+
 def paired_ranks(scores: Any, own: np.ndarray, ties: Ties = "fixed") -> np.ndarray:
-    """Rank (q,), from 1, of column ``own[i]`` in row i of ``scores`` (q, n); 0 where ``own[i]`` is -1."""
+    """Ranks (q, p), from 1 and rising, of columns ``own[i]`` (q, p) in row i of ``scores`` (q, n); 0 for -1."""
     return _pair_ranks(_as_scores(scores), np.asarray(own), ties)[0]
 
 
 def _pair_ranks(scores: Any, own: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray]:
-    """The ranks, and whether the own item's score is another item's too."""
-    mine = scores[np.arange(len(own)), own][:, None]
-    better, equal = _on_host((scores > mine).sum(1)), _on_host(scores == mine)
-    among = np.count_nonzero(equal, axis=1)
-    tied = (among > 1) & (own >= 0)
-    if ties == "optimistic":
-        among = np.minimum(among, 1)
-    elif ties == "fixed":
-        order = tie_order(equal.shape[1])
-        among[tied] = np.count_nonzero(equal[tied] & (order <= order[own[tied], None]), axis=1)
-    return np.where(own < 0, 0, better + among), tied
+    """The ranks, and whether a pair's score is also that of an item that is none."""
+    own = own.reshape(len(own), -1)
+    rows = np.arange(len(own))
+    mine = np.stack([_on_host(scores[rows, column]) for column in own.T], axis=1)
+    ranks, tied = np.zeros(own.shape, np.int64), np.zeros(len(own), bool)
+    for nth, column in enumerate(own.T):
+        threshold = scores[rows, column][:, None]
+        better, equal = _on_host((scores > threshold).sum(1)), _on_host(scores == threshold)
+        alike = (mine == mine[:, nth, None]) & (own >= 0)
+        others = np.count_nonzero(equal, axis=1) - np.count_nonzero(alike, axis=1)
+        among = np.count_nonzero(alike[:, : nth + 1], axis=1)
+        open_ = (others > 0) & (column >= 0)
+        if ties == "pessimistic":
+            among = among + others
+        elif ties == "fixed":
+            order = tie_order(equal.shape[1])
+            several = np.flatnonzero(np.count_nonzero(equal, axis=1) > 1)
+            among[several] = np.count_nonzero(equal[several] & (order <= order[column[several], None]), axis=1)
+        ranks[:, nth] = np.where(column < 0, 0, better + among)
+        tied |= open_
+    missing = np.iinfo(ranks.dtype).max
+    ranks = np.sort(np.where(ranks == 0, missing, ranks), axis=1)
+    return np.where(ranks == missing, 0, ranks), tied
 
 
 @lru_cache(maxsize=8)

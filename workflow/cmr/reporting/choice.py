@@ -11,7 +11,7 @@ from cmr.reporting.summary import block_rows, blocks
 
 COLUMNS = (
     "dataset", "split", "inputs", "experiment", "method", "id", "metric", "query", "gallery",
-    "mean", "std", "seeds", "chance", "pessimistic", "optimistic", "seconds", "peak_memory_mb",
+    "mean", "std", "seeds", "chance", "pessimistic", "optimistic", "seconds", "peak_memory_mb", "at_edge",
 )  # fmt: skip
 
 

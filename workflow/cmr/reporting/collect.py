@@ -14,8 +14,8 @@ from cmr import boundary, registry
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.publish import read_json
-from cmr.reporting.agreement import agreeing, separated_notes
-from cmr.reporting.runs import Run, identity
+from cmr.reporting.agreement import agreeing, warning_notes
+from cmr.reporting.runs import Run, choices_at_edge, identity
 
 AVERAGE = "average"
 ASIDE = ("chance", "pessimistic", "optimistic")
@@ -45,7 +45,7 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: what a reader must know of the runs as a whole: which are left out, and what splits separate."""
+    """``notes``: what a reader must know of the runs as a whole: which are left out, and what jobs warned of."""
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
@@ -62,10 +62,10 @@ class Collection:
         Keys: dataset, split, inputs, experiment, method (the plug-in), id (the entry), metric, query, gallery
         (both ``average`` for the mean over directions), mean, std (sample standard deviation over seeds, None for
         one seed), seeds (their number), chance, pessimistic and optimistic (None where not known), seconds (of a
-        seed's fits, mean over seeds) and peak_memory_mb (of a fit, the greatest); and, for code that goes on from here,
-        plugin and params (the metric's), key (the metric's name in the runs' files) and group (the
-        runs' path without the seed). Seeds are put together only where data set, split, inputs, method, all their
-        parameters and the metric's options agree.
+        seed's fits, mean over seeds), peak_memory_mb (of a fit, the greatest) and at_edge (the choices that lie at the
+        end of what was tried, in words); and, for code that goes on from here, plugin and params (the metric's), key
+        (the metric's name in the runs' files) and group (the runs' path without the seed). Seeds are put together
+        only where data set, split, inputs, method, all their parameters and the metric's options agree.
         """
         rows = [row | {"experiment": e.id} for e in self.experiments for row in _rows(e.runs)]
         _tell_options_apart(rows)
@@ -122,7 +122,7 @@ def load(
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, (*notes, *separated_notes(shown)))
+    return Collection(results, experiments_shown, (*notes, *warning_notes(shown)))
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:
@@ -161,14 +161,17 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
     found: dict[Key, dict[int, dict[str, Any]]] = defaultdict(dict)
     first: dict[Key, Run] = {}
     costs: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
+    members: dict[str, dict[int, Run]] = defaultdict(dict)
     for run in runs:
         for key, numbers in checked_numbers(run):
             first.setdefault(key, run)
             found[key][run.seed] = numbers
         with _damage_told(run.file("run.json"), "what an evaluation writes"):
             costs[run.group][run.seed] = run.seconds, run.peak_memory_mb
+            members[run.group][run.seed] = run
             if not all(map(boundary.is_number, costs[run.group][run.seed])):
                 raise TypeError("seconds or memory that are no finite numbers")
+    edges = {group: choices_at_edge(by_seed.values()) for group, by_seed in members.items()}
     for key, by_seed in found.items():
         group, metric, plugin, options, query, gallery = key
         run, seeds = first[key], list(by_seed.values())
@@ -190,6 +193,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             **{name: _mean_or_none(numbers[name] for numbers in seeds) for name in ASIDE},
             "seconds": mean(seconds),
             "peak_memory_mb": max(memory),
+            "at_edge": "; ".join(edges[group]),
             "plugin": plugin,
             "params": json.loads(options),
             "key": metric,

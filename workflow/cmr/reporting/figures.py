@@ -71,8 +71,9 @@ def of_protocol(protocol: Protocol, rows: Iterable[Row]) -> Iterator[Figure]:
     """All figures of one protocol but its maps; ``rows`` are the collection's united rows."""
     own = [row for row in rows if row["group"].startswith(f"{protocol.key}/")]
     yield from curves(protocol)
-    yield from per_class(protocol)
-    yield from confusion(protocol)
+    if protocol.items.has_classes:
+        yield from per_class(protocol)
+        yield from confusion(protocol)
     yield from cost(protocol, own)
     yield from convergence(protocol)
     yield from grids(protocol, own)

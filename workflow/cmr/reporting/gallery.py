@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr import boundary
+from cmr import boundary, registry
 from cmr.data import Items
 from cmr.errors import BadContent, UserError
 from cmr.pictures import read_rgb
@@ -52,12 +52,13 @@ class Catalogue:
         return self.items.table.set_index("id").loc[list(self.numbers)]
 
     def columns(self) -> dict[str, Any]:
-        """Ids, classes and texts of the items, as the page's script reads them."""
+        """Ids, groups, classes and texts of the items, as the page's script reads them."""
         table, classes = self.table, self.items.classes
         texts = [modality for modality, kind in self.items.kinds.items() if kind == "text"]
         return {
             "ids": list(self.numbers),
             "classes": classes,
+            "groups": pd.factorize(self.items.groups_of(np.asarray(list(self.numbers), str)))[0].tolist(),
             "labels": [[classes.index(name) for name in names] for names in table["labels"]],
             "texts": {modality: [_clipped(text) for text in table[modality]] for modality in texts},
         }
@@ -107,8 +108,15 @@ def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
     return {
         "methods": [group.name for group in protocol.with_headline],
         "metric": protocol.headline_metric,
+        "by": "instance" if _by_instance(protocol) else "class",
         "directions": [_direction(protocol, direction, catalogue) for direction in protocol.directions],
     }
+
+
+def _by_instance(protocol: Protocol) -> bool:
+    """Whether the headline metric is about a query's pairs, so that these are what counts as found."""
+    plugin = protocol.with_headline[0].shown.metrics["tasks"][0]["metrics"][protocol.headline_metric]["metric"]
+    return plugin in registry.names("metrics") and registry.info("metrics", plugin).paired
 
 
 def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -> dict[str, Any]:

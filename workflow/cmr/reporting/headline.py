@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cmr import registry
-from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.collect import AVERAGE, Row
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol
-from cmr.reporting.significance import Evidence, column_of, weigh
+from cmr.reporting.runs import choices_at_edge
+from cmr.reporting.significance import NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
 TIES_SHOWN_FROM = 1e-4
+SIGNS = {NOT_WORSE: "†", UNTESTED: "§"}
+"""Marks that a cell shows with a sign; the best is bold."""
 
 MEASURED, CHANCE = "measured", "chance"
 
@@ -32,8 +35,13 @@ class Cell:
     def details(self) -> str:
         """What a table has no room for."""
         parts = []
-        if self.evidence.ci95:
-            parts.append("95 % interval over queries {:.3f} to {:.3f}".format(*self.evidence.ci95))
+        if self.evidence.mean:
+            covers = "queries alone, one seed" if self.evidence.one_seed else self.evidence.mean.covers
+            parts.append("95 % interval over {}: {:.3f} to {:.3f}".format(covers, *self.evidence.mean.ci95))
+        if self.evidence.difference:
+            low, high = self.evidence.difference.ci95
+            difference = f"{self.evidence.difference.value:+.3f} ({low:+.3f} to {high:+.3f})"
+            parts.append(f"difference to the best: {difference}, corrected p {self.evidence.p_holm:.3g}")
         if self.bounds:
             parts.append("ties: between {:.3f} and {:.3f}".format(*self.bounds))
         return "; ".join(parts)
@@ -68,9 +76,10 @@ class Block:
         return f"{self.protocol.slug}--{metric}"
 
 
-def blocks(collection: Collection, protocols: Iterable[Protocol], rows: Sequence[Row]) -> list[Block]:
-    """The blocks of all protocols; ``rows`` are united rows."""
-    evidence = weigh(collection, rows)
+def blocks(
+    protocols: Iterable[Protocol], rows: Sequence[Row], evidence: Mapping[tuple[Column, str], Evidence]
+) -> list[Block]:
+    """The blocks of all protocols; ``rows`` are united rows, with the ``evidence`` that `significance.weigh` finds."""
     found = []
     for protocol in protocols:
         groups = {group.key: group for group in protocol.groups}
@@ -84,7 +93,7 @@ def _block(
     protocol: Protocol,
     groups: Mapping[str, Group],
     rows: Sequence[Row],
-    evidence: Mapping[tuple, Evidence],
+    evidence: Mapping[tuple[Column, str], Evidence],
 ) -> Block:
     by_group: dict[str, list[Row]] = {}
     for row in rows:
@@ -119,7 +128,7 @@ def direction(row: Mapping[str, str]) -> str:
     return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
 
 
-def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple, Evidence]) -> Line:
+def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str], Evidence]) -> Line:
     cells = {
         direction(row): Cell(row["mean"], row["std"], evidence[column_of(row), row["group"]], _bounds(row))
         for row in rows
@@ -133,13 +142,19 @@ def _bounds(row: Row) -> tuple[float, float] | None:
 
 
 def badges(group: Group) -> tuple[str, ...]:
-    """``transductive`` methods see the test items; features that use labels have seen those of training items."""
+    """``transductive`` methods see the test items; features that use labels have seen those of training items.
+
+    ``… highest tried``: a choice at the end of what was tried; a better one may lie beyond.
+    Pairs that are drawn within a class tell a method the classes too.
+    """
     found = []
     method = group.shown.method["method"]
     if method in registry.names("methods") and registry.info("methods", method).transductive:
         found.append("transductive")
+    if any(fit.get("drawn_pairs") for fit in group.shown.fits):
+        found.append("pairs drawn within a class")
     for feature in (feature for fit in group.shown.fits for feature in fit["features"]):
         known = feature["extractor"] in registry.names("extractors")
         if known and registry.info("extractors", feature["extractor"]).uses_labels:
             found.append(f"{feature['id']} uses labels")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*found, *choices_at_edge(group.runs)]))

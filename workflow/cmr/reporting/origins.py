@@ -14,7 +14,7 @@ from cmr.reporting.collect import AVERAGE, Collection, Index
 from cmr.reporting.figures import title_of
 from cmr.reporting.headline import CHANCE, Block
 from cmr.reporting.protocols import Protocol
-from cmr.reporting.runs import Run, identity
+from cmr.reporting.runs import Run, edges_in_words, identity
 from cmr.reporting.significance import BEST
 
 VERBATIM = ("params", "tune", "sweep")
@@ -131,6 +131,7 @@ def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:
         {
             "path": run.path,
             "chosen": _chosen(run),
+            "told": _told(run),
             "seconds": run.seconds,
             "memory": run.peak_memory_mb,
             "code": sorted({str(fit["code"]) for fit in run.fits}),
@@ -146,10 +147,26 @@ def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:
 def _chosen(run: Run) -> str:
     """``regularisation 0.1 (validation)``: a run's choices, one part a fit."""
     parts = []
-    for selection in (fit["selection"] for fit in run.fits):
-        chosen = ", ".join(f"{key} {value}" for key, value in selection["chosen"].items())
+    for fit in run.fits:
+        selection = fit["selection"]
+        edges = edges_in_words(fit)
+        chosen = ", ".join(
+            f"{key} {value}" + (f" ({edges[key]})" if key in edges else "")
+            for key, value in selection["chosen"].items()
+        )
         parts.append(f"{chosen} (on {selection['on']})" if chosen and "on" in selection else chosen)
     return "; ".join(filter(None, parts)) or "nothing"
+
+
+def _told(run: Run) -> list[str]:
+    """What one should know of how a run's fits were made."""
+    found = []
+    for fit in run.fits:
+        if fit.get("codes") and not fit["codes"]["converged"]:
+            found.append(f"dictionary: {fit['codes']['iterations']} iterations, its tolerance was not met")
+        if fit.get("drawn_pairs"):
+            found.append(f"{fit['drawn_pairs']} pairs drawn within a class")
+    return list(dict.fromkeys(found))
 
 
 # Credit ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import drawing, gallery, headline, origins, published, tables
+from cmr.reporting import drawing, gallery, headline, origins, published, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
@@ -56,18 +56,20 @@ def build(
     collection = load(results, experiments, folders)
     compared = protocols(collection)
     rows = collection.united_rows()
-    blocks = headline.blocks(collection, compared, rows)
+    evidence = significance.weigh(collection, rows)
+    blocks = headline.blocks(compared, rows, evidence)
     printed = published.compare(published.read(), compared, rows)
     figures = {p.key: [*of_protocol(p, rows), *maps(p)] for p in compared}
     everything = [figure for of_one in figures.values() for figure in of_one]
     pictures = draw_all(out / "figures", everything)
-    tables.write_all(out / "tables", rows, blocks, everything, printed)
+    tables.write_all(out / "tables", rows, evidence, blocks, everything, printed)
     context = {
         "title": title,
         "notes": collection.notes,
         "protocols": compared,
         "overview": origins.overview(compared, blocks),
         "blocks": blocks,
+        "signs": headline.SIGNS,
         "directions": list(dict.fromkeys(d for block in blocks for d in block.directions)),
         "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in everything)},
         "metric_options": headline.metric_options(blocks),

@@ -15,7 +15,7 @@ from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
 FEW = 3
-FIELDS = {"methods": "method", "dictionaries": "dictionary"}
+FIELDS = {"methods": "method", "dictionaries": "dictionary", "extractors": "extractor"}
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def _settings(fit: Mapping[str, Any]) -> dict[str, Any]:
     """What identifies a method's variant besides its id: its parameters, and those of its dictionary."""
     method, dictionary = fit["method"], fit["dictionary"]
     found = parameters("methods", method) | ({"tune": method["tune"]} if method["tune"] else {})
+    found |= {"pairing": method.get("pairing", "ids")}
     if not dictionary:
         return found | {"dictionary": None}
     coded = parameters("dictionaries", dictionary)

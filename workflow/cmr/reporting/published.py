@@ -2,13 +2,16 @@
 
 ``resources/published`` has a file a paper, named after its method, with a row a printed number: paper, table, dataset,
 split, features, method, params, query, gallery, metric, value, note. ``method`` is a plug-in, with what the paper
-changed in words; ``params`` says the same in the plug-in's parameters (and ``dictionary``). A note that begins with
-``misprint`` marks a number that contradicts another of its paper. No printed number enters a choice or a measurement.
+changed in words; ``params`` says the same in the plug-in's parameters (and ``dictionary``), with ``|`` between the
+values that a paper may mean. ``features`` joins plug-ins, ready features and the names in `FEATURES` by ``+``. A note
+that begins with ``misprint`` marks a number that contradicts another of its paper. No printed number enters a choice or
+a measurement.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,23 @@ COLUMNS = [
 
 MISPRINT, QUOTED = "misprint", "quoted"
 
+FEATURES: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
+    "bert_large": (
+        "bert",
+        {"model": tuple(f"{owner}bert-large-{c}cased" for owner in ("", "google-bert/") for c in ("", "un"))},
+    ),
+    "bow_3000": ("bow", {"vocabulary": (3000,)}),
+    "bow_5000": ("bow", {"vocabulary": (5000,)}),
+    "bow_6500": ("bow", {"vocabulary": (6500,)}),
+    "doc2vec": ("doc2vec", {"dimensions": (300,)}),
+    "lda": ("lda", {"topics": (10,)}),
+    "lda_100": ("lda", {"topics": (100,)}),
+    "lda_1000": ("lda", {"topics": (1000,)}),
+    "vgg_fc7": ("vgg", {}),
+}
+"""Printed features that a plug-in's name does not say all of → the extractor, or the ready features' name, and what an
+extractor's parameters may be. SMCR does not say which VGG its fc7 is of, so no extractor is the same."""
+
 Quote = dict[str, str]
 
 
@@ -51,9 +71,9 @@ def read(folder: Path = FOLDER) -> list[Quote]:
     return [quote for file in files for quote in project.rows(file, COLUMNS)]
 
 
-def params_of(quote: Quote) -> dict[str, Any]:
-    """``triplet_weight: 0, dictionary: coupled`` as a dictionary."""
-    return yaml.safe_load(f"{{{quote['params']}}}")
+def readings_of(quote: Quote) -> list[dict[str, Any]]:
+    """``alpha: 1 | alpha: 0.1`` as dictionaries, one for each of the values that may be meant."""
+    return [yaml.safe_load(f"{{{reading}}}") for reading in quote["params"].split("|")]
 
 
 def plugin_of(quote: Quote) -> str:
@@ -94,7 +114,7 @@ class Line:
 
     @property
     def same_features(self) -> bool:
-        return self.features == self.quote["features"]
+        return self.group is not None and same_features(self.group.shown, self.quote["features"])
 
     @property
     def misprint(self) -> bool:
@@ -196,7 +216,7 @@ def _telling_keys(quotes: Iterable[Quote]) -> dict[str, set[str]]:
     """Plug-in → the parameters that any printed number of it names."""
     keys: dict[str, set[str]] = {}
     for quote in quotes:
-        keys.setdefault(plugin_of(quote), set()).update(params_of(quote))
+        keys.setdefault(plugin_of(quote), set()).update(*readings_of(quote))
     return keys
 
 
@@ -234,13 +254,13 @@ def _agrees(run: Run, quote: Quote, telling: Iterable[str]) -> bool:
     """Whether a run is of the printed variant.
 
     Each of the ``telling`` parameters has the printed value, or the plug-in's default where the row does not name it.
-    For a parameter that is tuned, that value is among those chosen from.
+    For a parameter that is tuned, that value is among those chosen from. One of the row's readings is enough.
     """
     method, dictionary = run.method, run.fits[0]["dictionary"]
     values = parameters("methods", method) | {"dictionary": dictionary and dictionary["dictionary"]}
     defaults = parameters("methods", method | {"params": {}}) | {"dictionary": None}
-    wanted = defaults | params_of(quote)
-    return all(wanted[key] in method["tune"].get(key, [values[key]]) for key in telling)
+    readings = [defaults | reading for reading in readings_of(quote)]
+    return any(all(r[key] in method["tune"].get(key, [values[key]]) for key in telling) for r in readings)
 
 
 def _same_number(row: Row, quote: Quote) -> bool:
@@ -253,8 +273,31 @@ def _same_number(row: Row, quote: Quote) -> bool:
 
 def inputs_of(run: Run) -> str:
     """``sift+lda``: ready features by their names, others by their extractors' titles."""
-    features = {f["modality"]: f for fit in run.fits for f in fit["features"]}
     return "+".join(
-        f["params"].get("name") or f["id"] if f["extractor"] == "ready" else title_of("extractors", f["extractor"])
-        for f in features.values()
+        _ready_name(f) if f["extractor"] == "ready" else title_of("extractors", f["extractor"]) for f in _features(run)
     )
+
+
+def same_features(run: Run, printed: str) -> bool:
+    """Whether a run has taken the ``printed`` features, in whatever order: one of its own is each of them."""
+    features, names = _features(run), printed.split("+")
+    orders = permutations(features) if len(features) == len(names) else ()
+    return any(all(map(_is_printed, order, names)) for order in orders)
+
+
+def _is_printed(feature: Mapping[str, Any], name: str) -> bool:
+    """Ready features are what their name says; those of an extractor what plug-in and parameters say."""
+    plugin, wanted = FEATURES.get(name, (name, {}))
+    if feature["extractor"] == "ready":
+        return _ready_name(feature) in (name, plugin)
+    values = parameters("extractors", feature)
+    return feature["extractor"] == plugin and all(values[key] in allowed for key, allowed in wanted.items())
+
+
+def _features(run: Run) -> list[Mapping[str, Any]]:
+    """The configured features of all fits, one a modality."""
+    return list({f["modality"]: f for fit in run.fits for f in fit["features"]}.values())
+
+
+def _ready_name(feature: Mapping[str, Any]) -> str:
+    return feature["params"].get("name") or feature["id"]

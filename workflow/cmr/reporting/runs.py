@@ -1,6 +1,7 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,9 @@ from cmr.records import read_run
 from cmr.store import Rows, open_hdf5, read_matrix
 
 FIT_RECORDS, CODES_RECORDS, FEATURES_RECORDS = (form.partition("{")[0] for form in (FIT, CODES, FEATURES))
+
+AT_EDGE = {"lowest": "lowest tried", "highest": "highest tried", "last allowed": "last allowed"}
+"""How a choice lies at the end of what was tried → in words. At a parameter's own bound there is nothing beyond."""
 
 IS_RUN = re.compile(rf"(?:{RESULTS}/)?runs(?:/[A-Za-z0-9][A-Za-z0-9._@+-]*){{4}}/\d+")
 
@@ -189,6 +193,18 @@ class Run:
             if set(wanted) <= set(files):
                 return {modality: read_matrix(files[modality], "embeddings") for modality in wanted}
         raise UserError(f"{self.file('embeddings')}: no embeddings of {' and '.join(wanted)}; run again")
+
+
+def choices_at_edge(runs: Iterable[Run]) -> list[str]:
+    """``alpha highest tried in 2 of 5 fits``: the choices of some runs that lie at the end of what was tried."""
+    fits = [fit for run in runs for fit in run.fits]
+    found = Counter(f"{name} {words}" for fit in fits for name, words in edges_in_words(fit).items())
+    return [f"{choice} in {count} of {len(fits)} fits" for choice, count in found.items()]
+
+
+def edges_in_words(fit: Mapping[str, Any]) -> dict[str, str]:
+    """Parameter → ``highest tried``: of one fit's record, those choices that lie at the end of what was tried."""
+    return {name: AT_EDGE[where] for name, where in fit["selection"].get("at_edge", {}).items() if where in AT_EDGE}
 
 
 def _task(group: Any) -> Task:

@@ -1,30 +1,55 @@
-"""Which method is best, and which cannot be told from it: paired bootstrap over queries."""
+"""Which method is best, and which cannot be told from it over queries and seeds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from cmr.metrics.bootstrap import bootstrap_interval, paired_difference
+from cmr import registry
+from cmr.metrics.crossed import Difference, Estimate, Sample, difference, holm, mean
 from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
-SEED = 0
 ROUNDING = 1e-6
+SEEDS_NEEDED = 3
+"""Of a stochastic method, for a test: with two, errors reach twice the level (``tests/benchmarks/coverage.py``)."""
 
-BEST, NOT_WORSE = "best", "not significantly worse"
+BEST, NOT_WORSE, WORSE = "best", "not significantly worse than the best", "significantly worse than the best"
+UNTESTED = "not tested against the best"
 Column = tuple[str, str, str, str]
 """Protocol, metric, query, gallery: what is compared."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """``mark``: `BEST`, `NOT_WORSE` or nothing; ``ci95``: the interval of the row's mean over queries, where known."""
+    """How sure a row's mean is, and how it stands to the best of its column.
+
+    ``mark``: `BEST`, `NOT_WORSE`, `WORSE` or `UNTESTED`. ``mean``: None where the values a query are not known or all
+    equal. ``difference``: the row's mean less that of the best, where tested; ``p_holm``: its p-value, corrected.
+    ``one_seed``: the method is stochastic and its interval is of one seed alone.
+    """
 
     mark: str = ""
-    ci95: tuple[float, float] | None = None
+    mean: Estimate | None = None
+    difference: Difference | None = None
+    p_holm: float | None = None
+    one_seed: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row's values: ids of the queries that have one (q,), and a sample (seeds, q); ``stochastic``: seeds matter."""
+
+    ids: np.ndarray
+    sample: Sample
+    stochastic: bool
+
+    def compares_with(self, other: "Measured") -> bool:
+        enough = all(not m.stochastic or m.sample.seeds >= SEEDS_NEEDED for m in (self, other))
+        return enough and np.array_equal(self.ids, other.ids)
 
 
 def column_of(row: Row) -> Column:
@@ -34,11 +59,12 @@ def column_of(row: Row) -> Column:
 def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str], Evidence]:
     """(column, group) → how sure a united row's value is.
 
-    The best has the best mean over seeds; another is not significantly worse where the paired bootstrap over queries
-    gives p ≥ 0.05 for the difference. Methods are paired on queries, with each query's mean over a method's seeds; an
-    average over directions takes an item's mean over directions. There is no interval and no test where the runs do
-    not hold a value a query whose mean is the row's (a median, say), or where the methods' queries differ. Nothing is
-    corrected for the number of methods.
+    The best has the best mean over seeds. Another is not significantly worse where the difference over queries and
+    seeds (`cmr.metrics.crossed`) has p ≥ 0.05, corrected by Holm's method for all pairs of the column: the best is
+    chosen by the same figures, so its differences are extremes of all pairs. An average over directions takes an
+    item's mean over directions. There is no interval and no test where the runs do not hold a value a query whose
+    mean is the row's (a median, say), and no test where queries differ or a stochastic method has fewer than three
+    seeds.
     """
     runs = defaultdict(list)
     for run in collection.runs:
@@ -54,33 +80,56 @@ def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str
 
 def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evidence]:
     sign = 1 if higher_is_better(rows[0]) else -1
-    best = max(rows, key=lambda row: sign * row["mean"])
-    values = {row["group"]: per_query(row, runs[row["group"]]) for row in rows}
-    found = {}
-    for group, own in values.items():
-        mark = BEST if group == best["group"] else NOT_WORSE if _alike(values[best["group"]], own) else ""
-        found[group] = Evidence(mark, bootstrap_interval(own[1], SEED) if own else None)
-    return found
+    best = max(rows, key=lambda row: sign * row["mean"])["group"]
+    found = {row["group"]: measured(row, runs[row["group"]]) for row in rows}
+    to_best = _differences_to(best, {group: own for group, own in found.items() if own})
+    evidence = {}
+    for group, own in found.items():
+        against, p_holm = to_best.get(group, (None, None))
+        evidence[group] = Evidence(
+            mark=BEST if group == best else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE,
+            mean=mean(own.sample) if own else None,
+            difference=against,
+            p_holm=p_holm,
+            one_seed=own is not None and own.stochastic and own.sample.seeds == 1,
+        )
+    return evidence
 
 
-PerQuery = tuple[np.ndarray, np.ndarray]
-"""Ids of queries (q,) and their values (q,)."""
+def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple[Difference, float]]:
+    """Group → its mean less that of ``best``, and the p-value corrected for all pairs that can be tested."""
+    pairs = {
+        (a, b): tested
+        for a, b in combinations(sorted(found, key=lambda group: group == best), 2)  # the best is second in its pairs
+        if found[a].compares_with(found[b]) and (tested := difference(found[a].sample, found[b].sample))
+    }
+    corrected = holm([tested.p_value for tested in pairs.values()])
+    return {a: (tested, p) for ((a, b), tested), p in zip(pairs.items(), corrected, strict=True) if b == best}
 
 
-def _alike(best: PerQuery | None, other: PerQuery | None) -> bool:
-    if best is None or other is None or not np.array_equal(best[0], other[0]):
-        return False
-    return paired_difference(best[1], other[1], SEED).p_value >= LEVEL
-
-
-def per_query(row: Row, runs: Iterable[Run]) -> PerQuery | None:
-    """The values behind a row, means over seeds; None where the files do not hold them."""
-    of_seed = {run.seed: _of_run(run, row) for run in runs if _measures(run, row)}
-    found = [values for values in of_seed.values() if values is not None]
+def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
+    """The values behind a row; None where the files do not hold them."""
+    of_seed = {run.seed: (run, _of_run(run, row)) for run in runs if _measures(run, row)}
+    found = [values for _, values in of_seed.values() if values is not None]
     if not found or len(found) < len(of_seed) or any(not np.array_equal(ids, found[0][0]) for ids, _ in found):
         return None
-    values = np.mean([v for _, v in found], axis=0)
-    return (found[0][0], values) if abs(np.nanmean(values) - row["mean"]) < ROUNDING else None
+    values = np.stack([v for _, v in found])
+    known = ~np.isnan(values).any(axis=0)
+    if not known.any() or abs(values[:, known].mean() - row["mean"]) >= ROUNDING:
+        return None
+    return Measured(found[0][0][known], Sample(values[:, known]), any(_stochastic(run) for run, _ in of_seed.values()))
+
+
+def _stochastic(run: Run) -> bool:
+    """Whether another seed may give another run; yes for a plug-in that this version does not have."""
+    methods = {fit["method"]["method"] for fit in run.fits}
+    dictionaries = {fit["dictionary"]["dictionary"] for fit in run.fits if fit["dictionary"]}
+    return (
+        not methods <= set(registry.names("methods"))
+        or not dictionaries <= set(registry.names("dictionaries"))
+        or any(registry.info("methods", name).stochastic for name in methods)
+        or any(registry.info("dictionaries", name).stochastic for name in dictionaries)
+    )
 
 
 def _measures(run: Run, row: Row) -> bool:
@@ -89,7 +138,8 @@ def _measures(run: Run, row: Row) -> bool:
     return entry is not None and entry["params"] == row["params"]
 
 
-def _of_run(run: Run, row: Row) -> PerQuery | None:
+def _of_run(run: Run, row: Row) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ids of queries (q,) and their values (q,)."""
     directions = list(run.tasks) if row["query"] == AVERAGE else [(row["query"], row["gallery"])]
     tasks = [run.tasks[direction] for direction in directions]
     complete = all(row["key"] in t.per_query and np.array_equal(t.ids, tasks[0].ids) for t in tasks)

@@ -16,19 +16,17 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
     """A map a method: principal components of unit embeddings, colours for classes, markers for modalities."""
     for group in protocol.shown:
         ids, points, explained, shares = _projected(group)
-        labels = {
-            item: names[0] for item, names in zip(protocol.items.ids, protocol.items.table["labels"], strict=True)
-        }
+        labels = dict(zip(protocol.items.ids, protocol.items.strata, strict=True))
         series = [
             Series(
-                f"{name}, {modality}",
+                f"{name}, {modality}" if name else modality,
                 x=short(points[modality][chosen, 0]),
                 y=short(points[modality][chosen, 1]),
                 style=number,
                 marker=marker,
                 items=list(ids[modality][chosen]),
             )
-            for number, name in enumerate(protocol.items.classes)
+            for number, name in enumerate(protocol.items.classes or [""])
             for marker, modality in enumerate(points)
             if (chosen := np.array([labels[item] == name for item in ids[modality]])).any()
         ]

@@ -11,7 +11,8 @@ def table(rows: Iterable[Row]) -> str:
     """Methods × directions, mean ± standard deviation over seeds, with chance below; one block a protocol.
 
     The best average comes first, and a star marks the best of each column. Beside them the wall time of a seed's fits,
-    choosing included, and the greatest peak memory of a fit.
+    choosing included, and the greatest peak memory of a fit. Below them the choices that lie at the end of what was
+    tried.
 
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
@@ -50,7 +51,9 @@ def _block(key: tuple[str, ...], rows: list[Row]) -> str:
     lines = block_rows(rows, "{}*".format)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([" · ".join(key), *text])
+    name_of = labels(rows)
+    at_edge = {row["group"]: f"at edge: {name_of[row['group']]}: {row['at_edge']}" for row in rows if row["at_edge"]}
+    return "\n".join([" · ".join(key), *text, *at_edge.values()])
 
 
 def block_rows(rows: list[Row], best: Callable[[str], str]) -> list[list[str]]:

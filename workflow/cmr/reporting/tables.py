@@ -12,7 +12,7 @@ from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
 from cmr.reporting.published import Table
-from cmr.reporting.significance import BEST, NOT_WORSE
+from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
 LATEX = str.maketrans(
     {
@@ -36,7 +36,10 @@ LATEX = str.maketrans(
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 PRINTED_KEY = r"\textit{Printed}: quoted from the paper, not measured here."
-KEY = r"Bold: best mean. $^{\dagger}$: not significantly worse (paired bootstrap over queries, $p \ge 0.05$)."
+KEY = (
+    r"Bold: best mean. $^{\dagger}$: not significantly worse (over queries and seeds, $p \ge 0.05$ corrected for all "
+    r"pairs of methods). $^{\S}$: not tested."
+)
 
 
 def escaped(text: str) -> str:
@@ -60,10 +63,17 @@ def _is_number(text: str) -> bool:
 
 
 def write_all(
-    folder: Path, rows: Sequence[Row], blocks: Iterable[Block], figures: Iterable[Figure], printed: Sequence[Table]
+    folder: Path,
+    rows: Sequence[Row],
+    evidence: Mapping[tuple[Column, str], Evidence],
+    blocks: Iterable[Block],
+    figures: Iterable[Figure],
+    printed: Sequence[Table],
 ) -> None:
     """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and a printed table."""
-    readable = [row | {"params": canonical(row["params"])} for row in rows]
+    readable = [
+        row | {"params": canonical(row["params"])} | _weighed(evidence[column_of(row), row["group"]]) for row in rows
+    ]
     write(folder / "results.csv", pd.DataFrame(readable).drop(columns=["key", "group"]))
     for block in blocks:
         write(folder / f"{block.slug}.csv", numbers(block))
@@ -93,6 +103,25 @@ def write_latex(path: Path, frame: pd.DataFrame, caption: str, key: str = "") ->
         temporary.write_text(text, "utf-8")
 
 
+def _weighed(evidence: Evidence) -> dict[str, object]:
+    """The columns of ``results.csv`` on how sure a row is."""
+    low, high = evidence.mean.ci95 if evidence.mean else (None, None)
+    against = evidence.difference
+    against_low, against_high = against.ci95 if against else (None, None)
+    return {
+        "ci95 low": low,
+        "ci95 high": high,
+        "ci95 covers": evidence.mean.covers if evidence.mean else "",
+        "mark": evidence.mark,
+        "difference": against.value if against else None,
+        "difference ci95 low": against_low,
+        "difference ci95 high": against_high,
+        "difference covers": against.covers if against else "",
+        "p": against.p_value if against else None,
+        "p_holm": evidence.p_holm,
+    }
+
+
 def numbers(block: Block) -> pd.DataFrame:
     """One row a line of the headline table, a column a number."""
     return pd.DataFrame([_numbers(line, block.directions) for line in block.lines])
@@ -107,7 +136,7 @@ def _numbers(line: Line, directions: Iterable[str]) -> dict[str, object]:
     }
     for direction in directions:
         cell = line.cells.get(direction)
-        low, high = (cell.evidence.ci95 if cell else None) or (None, None)
+        low, high = cell.evidence.mean.ci95 if cell and cell.evidence.mean else (None, None)
         row |= {
             f"{direction} mean": cell.mean if cell else None,
             f"{direction} std": cell.std if cell else None,
@@ -134,7 +163,11 @@ def _latex_cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
     text = escaped(cell.text)
-    marked: Mapping[str, str] = {BEST: rf"\textbf{{{text}}}", NOT_WORSE: rf"{text}$^{{\dagger}}$"}
+    marked: Mapping[str, str] = {
+        BEST: rf"\textbf{{{text}}}",
+        NOT_WORSE: rf"{text}$^{{\dagger}}$",
+        UNTESTED: rf"{text}$^{{\S}}$",
+    }
     return marked.get(cell.evidence.mark, text)
 
 
@@ -149,6 +182,7 @@ def printed_beside_measured(table: Table) -> pd.DataFrame:
                 "measured std": line.row and line.row["std"],
                 "seeds": line.row and line.row["seeds"],
                 "measured features": line.features,
+                "same features": line.same_features if line.row else None,
                 "measured as": line.group.name if line.group else "",
                 "difference": line.difference,
                 "reason": line.reason,

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cmr import create
-from cmr.data import TRAIN, Items, Split, View, paired
+from cmr.data import TRAIN, Items, Split, View, among, paired
 from cmr.dictionary.base import Dictionary
+from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
@@ -23,23 +22,31 @@ def make(result: Result, machine: Machine) -> None:
         for group, training in trainings.items():
             matrices = read_features(result.sources("extract"), items, group)
             dictionary = create.dictionary(entry, tuple(matrices), seed)
-            codes = encode_rows(dictionary, matrices, training)
+            codes = encode_rows(dictionary, matrices, training, items)
             groups |= {f"{group}/{modality}": rows for modality, rows in codes.items()}
             if not group:
                 state = dictionary.state()
+                made.facts = {"iterations": len(state["objective"]) - 1, "converged": dictionary.converged}
         attributes = {"dictionary": entry["dictionary"], "params": dict(entry["params"]), "seed": seed}
         write_groups(result.files[0], "features", groups, attributes | {"identity": made.origin.identity}, state)
 
 
-def encode_rows(dictionary: Dictionary, matrices: Mapping[str, Rows], training: set[str]) -> dict[str, Rows]:
+def encode_rows(
+    dictionary: Dictionary, matrices: Mapping[str, Rows], training: set[str], items: Items
+) -> dict[str, Rows]:
     """Fits a dictionary on the training rows; coefficients of all rows by modality, in the matrices' order."""
-    everything = {modality: View(matrix.ids, matrix.values) for modality, matrix in matrices.items()}
-    train = {m: view.rows(np.isin(view.ids, list(training))) for m, view in everything.items()}
+    everything = {m: View(x.ids, x.values, groups=items.groups_of(x.ids)) for m, x in matrices.items()}
+    train = {m: view.rows(among(view.ids, training)) for m, view in everything.items()}
+    for modality, view in train.items():
+        if len(set(view.groups)) < len(view):
+            raise UserError(
+                f"a dictionary takes one {modality} an item, and some items have several; leave the dictionary out"
+            )
     views = paired(train, dictionary.modalities)
     fitted = dictionary.fit(dict(zip(dictionary.modalities, views, strict=True)))
     coded = {}
-    for modality, view in everything.items():
-        row_of = {item: row for row, item in enumerate(views[0].ids)}
+    for modality, pairs in zip(dictionary.modalities, views, strict=True):
+        view, row_of = everything[modality], {item: row for row, item in enumerate(pairs.ids)}
         codes = dictionary.transform(modality, view.features)
         for row, item in enumerate(view.ids):
             if item in row_of:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cmr import content, create, paths, provenance
-from cmr.data import TRAIN, Items, Split
+from cmr.data import TRAIN, Items, Split, among
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
@@ -73,7 +73,7 @@ class _Contents:
         return cls(items, ids, contents, hashes, create.learns_from_labels(result.settings["feature"]))
 
     def task(self, extractor: Extractor, fitted_on: set[str] | None) -> Task:
-        training = None if fitted_on is None else np.isin(self.ids, list(fitted_on))
+        training = None if fitted_on is None else among(self.ids, fitted_on)
         labels = self.items.labels(self.ids[training]) if self.labelled and training is not None else None
         return Task(extractor, self.contents, self.ids, training, labels, self.hashes)
 

@@ -2,11 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from cmr import code, create, paths, registry
 from cmr.machine import Machine
 from cmr.plan import Result
-from cmr.publish import write_table
+from cmr.publish import read_json, write_table
 from cmr.recording import recording
 from cmr.row_source import RowSource
 from cmr.selection import select_and_fit
@@ -27,11 +28,15 @@ def make(result: Result, machine: Machine) -> None:
         write_arrays(model, method.state())
         write_table(history_file, history.rows)
         fitted_by = code.without_method("fit", result.plugins)
-        made.facts = {
-            "modalities": list(data.train),
-            "dimensions": {modality: view.features.shape[1] for modality, view in data.train.items()},
-            "classes": source.items.classes,
-            "selection": selection,
-            "fitted_by": fitted_by,
-        }
+        made.facts = {"modalities": list(data.train), "drawn_pairs": data.drawn_pairs}
+        made.facts |= {"codes": _codes(result), "selection": selection, "fitted_by": fitted_by}
+        dimensions = {modality: view.features.shape[1] for modality, view in data.train.items()}
+        made.facts |= {"dimensions": dimensions, "classes": source.items.classes}
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _codes(result: Result) -> dict[str, Any]:
+    """What the record of the codes says of how their dictionary was learned; empty where features are taken."""
+    return {
+        key: read_json(codes.record)[key] for codes in result.sources("encode") for key in ("iterations", "converged")
+    }

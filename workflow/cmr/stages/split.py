@@ -22,6 +22,5 @@ def make(result: Result, machine: Machine) -> None:
         parts = split.table.set_index("id")["part"].reindex(items.ids, fill_value="")
         made.facts = {"separated": separated(dataset.groups(items), parts.to_numpy(str))}
         for pair, count in made.facts["separated"].items():
-            log.warning(
-                "%s: %d items of the second part share a picture, a text or a vector with the first", pair, count
-            )
+            first, second = pair.split(", ")
+            log.warning("%d %s items share a picture, a text or a vector with %s items", count, second, first)

@@ -233,8 +233,11 @@ const browse = {
 
   results(name, method, row) {
     const {top, scores, gallery, queries} = this.direction;
-    const labels = new Set(items[this.data].labels[queries[row]]);
-    const isHit = (number) => items[this.data].labels[number].some((label) => labels.has(label));
+    const {labels, groups} = items[this.data];
+    const wanted = new Set(labels[queries[row]]);
+    const isHit = this.gallery.by === "instance"
+      ? (number) => groups[number] === groups[queries[row]]
+      : (number) => labels[number].some((label) => wanted.has(label));
     const found = top[method][row];
     const title = element("h4", {textContent: `${name} `},
       element("span", {textContent: `${found.filter(isHit).length} of ${found.length} hits · ${this.gallery.metric} ${scores[method][row].toFixed(3)}`}));

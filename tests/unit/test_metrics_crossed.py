@@ -1,0 +1,152 @@
+"""Means and differences over queries and seeds: against loops, textbook formulas, and figures of known origin."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.coverage import called_different, covered, figures
+from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS, SMALLEST_P, Sample, difference, holm, mean
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def crossed(rng, seeds=4, queries=30, deviation=0.05):
+    easy, good = 0.2 * rng.standard_normal(queries), deviation * rng.standard_normal((seeds, 1))
+    return easy + good + 0.1 * rng.standard_normal((seeds, queries))
+
+
+def loops(*samples):
+    """Variance of the mean of the first less the second, of queries and of what seeds add, and Satterthwaite's f."""
+    signs = [1, -1][: len(samples)]
+    queries = len(samples[0][0])
+    per_query = [
+        sum(s * np.mean([row[i] for row in y]) for s, y in zip(signs, samples, strict=True)) for i in range(queries)
+    ]
+    of_queries = stats.tvar(per_query) / queries
+    added, squares, total = 0.0, 0.0, 0.0
+    for y in samples:
+        seeds, grand = len(y), np.mean(y)
+        mse = 0.0
+        for s in range(seeds):
+            for i in range(queries):
+                mse += (y[s][i] - np.mean(y[s]) - np.mean([row[i] for row in y]) + grand) ** 2
+        mse /= (seeds - 1) * (queries - 1)
+        of_seeds = stats.tvar([np.mean(row) for row in y]) / seeds
+        added += max(0, of_seeds - mse / (seeds * queries))
+        squares, total = squares + of_seeds**2 / (seeds - 1), total + of_seeds
+    return np.mean(per_query), of_queries, added, total**2 / squares
+
+
+@pytest.mark.parametrize("deviation", [0, 0.05, 0.5])
+def test_interval_is_that_of_loops(rng, deviation):
+    for samples in ([crossed(rng, deviation=deviation)], [crossed(rng, deviation=deviation), crossed(rng, 3)]):
+        value, of_queries, added, freedom = loops(*samples)
+        variance = of_queries + added
+        quantile = (of_queries * stats.t.ppf(0.975, 29) + added * stats.t.ppf(0.975, freedom)) / variance
+        found = (mean if len(samples) == 1 else difference)(*map(Sample, samples))
+        reach = quantile * np.sqrt(variance)
+        assert found.value == pytest.approx(value)
+        assert found.ci95 == pytest.approx((value - reach, value + reach))
+        assert found.covers == QUERIES_AND_SEEDS
+
+
+def test_of_one_fit_each_it_is_students_t(rng):
+    a, b = rng.random((2, 1, 40))
+    assert mean(Sample(a)).ci95 == pytest.approx(stats.t.interval(0.95, 39, a.mean(), stats.sem(a[0])))
+    found = difference(Sample(a), Sample(b))
+    assert found.p_value == pytest.approx(stats.ttest_rel(a[0], b[0]).pvalue)
+    assert found.covers == mean(Sample(a)).covers == QUERIES
+
+
+def test_where_queries_say_nothing_it_is_welchs_t(rng):
+    a, b = 0.1 * rng.standard_normal((4, 1)), 0.3 + 0.2 * rng.standard_normal((6, 1))
+    noise = 1e-7 * rng.standard_normal(50)
+    found = difference(Sample(a + noise), Sample(b - noise))
+    # Welch's degrees of freedom are Satterthwaite's
+    assert found.p_value == pytest.approx(stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False).pvalue, rel=1e-4)
+
+
+def test_p_value_is_the_level_whose_interval_just_reaches_0(rng):
+    for shift in np.linspace(-0.2, 0.2, 21):
+        found = difference(Sample(crossed(rng) + shift), Sample(crossed(rng)))
+        assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
+    a = Sample(np.array([[0.1, 0.2, 0.3]]))
+    assert difference(a, Sample(a.values + 1e6 + np.array([0, 1e-3, 0]))).p_value == SMALLEST_P
+
+
+def test_difference_turns_its_sign_with_its_arguments(rng):
+    a, b = Sample(crossed(rng) + 0.02), Sample(crossed(rng, seeds=2))
+    there, back = difference(a, b), difference(b, a)
+    assert there.value == pytest.approx(-back.value)
+    assert there.ci95 == pytest.approx((-back.ci95[1], -back.ci95[0]))
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+def test_pairing_finds_a_small_difference_that_intervals_hide(rng):
+    values = rng.random((1, 400))
+    better = values + 0.005 + 0.001 * rng.standard_normal(400)
+    assert mean(Sample(better)).ci95[0] < mean(Sample(values)).ci95[1]
+    found = difference(Sample(better), Sample(values))
+    assert 0.0045 < found.ci95[0] < found.value < found.ci95[1] < 0.0055
+
+
+def test_seeds_that_move_alone_hide_a_difference_that_queries_show(rng):
+    ((first, second),) = figures(rng, 1, 400, [(3, 0.02), (3, 0.02)])
+    a, b = first.values - first.values.mean() + 0.02, second.values - second.values.mean()
+    assert difference(Sample(a.mean(axis=0)[None]), Sample(b.mean(axis=0)[None])).p_value < 0.05
+    assert difference(Sample(a), Sample(b)).p_value > 0.05
+
+
+def test_nothing_is_said_where_values_say_nothing():
+    assert mean(Sample(np.array([[0.5]]))) is None
+    assert mean(Sample(np.full((3, 7), 0.1))) is None
+    assert difference(Sample(np.full((1, 7), 0.3)), Sample(np.full((1, 7), 0.1))) is None
+    equal = difference(Sample(np.ones((1, 7))), Sample(np.ones((1, 7))))
+    assert (equal.value, equal.ci95, equal.p_value) == (0, (0, 0), 1)
+    with pytest.raises(ValueError, match="3 and 4 queries"):
+        difference(Sample(np.ones((1, 3))), Sample(np.ones((1, 4))))
+
+
+def test_holm_steps_down(rng):
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    p = rng.random(30) ** 3
+    corrected = np.array(holm(p))[np.argsort(p)]
+    literal, largest = [], 0.0
+    for rank, value in enumerate(sorted(p)):
+        largest = max(largest, min(1, value * (30 - rank)))
+        literal.append(largest)
+    assert corrected == pytest.approx(literal)
+    assert all(a <= b for a, b in pairwise(corrected))
+
+
+NONE = (1, None)
+REGIMES = [(queries, (seeds, deviation)) for queries in (10, 462) for seeds in (3, 5) for deviation in (0.0001, 0.02)]
+
+
+@pytest.mark.parametrize(("queries", "method"), [(10, NONE), (462, NONE), *REGIMES])
+def test_95_of_100_intervals_hold_the_mean_and_5_of_100_equal_methods_differ(queries, method):
+    rng = np.random.default_rng(0)
+    assert 0.93 <= covered(figures(rng, 2000, queries, [method])) <= 0.97
+    assert 0.03 <= called_different(figures(rng, 2000, queries, [method, method])) <= 0.07
+    assert 0.03 <= called_different(figures(rng, 2000, queries, [method, NONE])) <= 0.07
+
+
+def test_of_two_seeds_the_interval_still_holds_the_mean():
+    rng = np.random.default_rng(0)
+    assert covered(figures(rng, 2000, 462, [(2, 0.02)])) >= 0.93
+
+
+def test_one_of_many_equal_methods_is_rarely_called_worse_than_the_best():
+    rng, called = np.random.default_rng(0), 0
+    for samples in figures(rng, 300, 100, [NONE] * 6):
+        best = int(np.argmax([sample.values.mean() for sample in samples]))
+        pairs = [(a, b) for a in range(6) for b in range(a)]
+        corrected = holm([difference(samples[a], samples[b]).p_value for a, b in pairs])
+        called += any(p < 0.05 for pair, p in zip(pairs, corrected, strict=True) if best in pair)
+    assert called / 300 <= 0.07

@@ -1,0 +1,148 @@
+"""Choosing on held-out rows: choices at the end of what was tried are told, in records and where they are shown."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import Field, ValidationError
+
+from cmr.data import TrainingData, View
+from cmr.methods.base import History, Method
+from cmr.params import Params
+from cmr.publish import read_json, write_json
+from cmr.records import FitRecord
+from cmr.reporting import collect, headline, origins, significance, summary
+from cmr.reporting.protocols import protocols
+from cmr.selection import select_and_fit
+from reporting_tree import write_tree
+
+
+class Knobs(Params):
+    weight: float = Field(0.0, ge=0, description="of something")
+    share: float = Field(0.5, gt=0, le=1, description="of something")
+    scale: str = Field("none", description="of the inputs")
+    exact: bool = Field(True, description="whether it is")
+    epochs: int = Field(20, ge=1, description="at most")
+
+
+BEST = {"weight": 3.0, "share": 0.5, "scale": "none", "exact": True, "epochs": 20}
+
+
+class Peaked(Method):
+    """Its score falls with the distance of the parameters from the best ones; it stops at the best epoch."""
+
+    best: dict = BEST
+    chooses: tuple = ()
+
+    def fit(self, train, validation=None, unlabelled=None):
+        return History(chosen={name: min(self.best[name], getattr(self.params, name)) for name in self.chooses})
+
+    def validation_score(self, validation):
+        own = self.params.model_dump()
+        far = abs(own["weight"] - self.best["weight"]) + abs(own["share"] - self.best["share"])
+        return -far - (own["scale"] != self.best["scale"]) - (own["exact"] != self.best["exact"])
+
+    def embed(self, modality, features):
+        raise NotImplementedError
+
+    state = load_state = embed
+
+
+def selected(tune, chooses=(), **best):
+    view = View(np.array(["a", "b"]), np.zeros((2, 1), np.float32), np.ones((2, 1)))
+    data = TrainingData({"image": view}, {"image": view}, {"image": view}, has_validation=True)
+
+    def create(parameters, name):
+        method = Peaked(Knobs(**parameters), ("image",))
+        method.best, method.chooses = BEST | best, chooses
+        return method
+
+    return select_and_fit(create, tune, chooses, data)[2]
+
+
+@pytest.mark.parametrize(
+    ("tune", "expected"),
+    [
+        ({"weight": [1, 3, 10]}, {}),
+        ({"weight": [3, 10]}, {"weight": "lowest"}),
+        ({"weight": [10, 1, 3, 0.1, 2.9]}, {}),
+        ({"weight": [0.1, 2, 1]}, {"weight": "highest"}),
+        ({"weight": ["1e-1", "2e0"]}, {"weight": "highest"}),
+        ({"weight": [3], "exact": [True, False]}, {}),
+        ({"weight": [3, 3.0]}, {}),
+        ({"weight": [1, 3, 10], "share": [0.1, 0.5]}, {"share": "highest"}),
+        ({"scale": ["none", "standardise"], "exact": [True, False]}, {}),
+    ],
+)
+def test_a_choice_is_at_an_edge_where_the_best_number_is_the_least_or_the_greatest(tune, expected):
+    assert selected(tune)["at_edge"] == expected
+
+
+@pytest.mark.parametrize(("share", "where"), [(1.0, "bound"), (0.9, "highest"), (0.1, "lowest")])
+def test_an_end_that_the_parameter_itself_sets_is_a_bound(share, where):
+    assert selected({"share": sorted({0.3, 0.4, share})}, share=share)["at_edge"] == {"share": where}
+    assert selected({"weight": [0, 1, 2]}, weight=0)["at_edge"] == {"weight": "bound"}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(7, {}), (19, {}), (20, {"epochs": "last allowed"}), (99, {"epochs": "last allowed"})]
+)
+def test_the_last_epoch_allowed_is_told(epochs, expected):
+    assert selected({}, ("epochs",), epochs=epochs)["at_edge"] == expected
+
+
+def test_an_epoch_is_the_last_of_its_own_candidate():
+    record = selected({"epochs": [10, 30]}, ("epochs",), epochs=10)
+    assert (record["chosen"], record["at_edge"]) == ({"epochs": 10}, {"epochs": "last allowed"})
+
+
+def test_nothing_is_said_where_nothing_was_chosen():
+    assert selected({}) == {"chosen": {}, "candidates": []}
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> collect.Collection:
+    """Two of three seeds of dla chose at an edge, one of them at a bound too; cca at a bound."""
+    results = write_tree(tmp_path / "results", seeds=3)
+    at_edge = {
+        "dla/0": {"margin": "highest", "epochs": "last allowed"},
+        "dla/2": {"margin": "highest", "label_weight": "bound"},
+    }
+    for run, edges in {**at_edge, "cca/0": {"regularisation": "bound"}}.items():
+        file = results / "runs/shapes/default/lite0+bert" / run / "run.json"
+        record = read_json(file)
+        chosen = dict.fromkeys(edges, 7)
+        record["fits"][0]["selection"] = {"chosen": chosen, "candidates": [], "on": "validation", "at_edge": edges}
+        write_json(file, record)
+    return collect.load(results)
+
+
+TOLD = ("margin highest tried in 2 of 3 fits", "epochs last allowed in 1 of 3 fits")
+
+
+def test_rows_and_the_summary_tell_choices_at_an_edge(marked):
+    rows = marked.united_rows()
+    told = {row["id"]: row["at_edge"] for row in rows}
+    assert (told["dla"], told["cca"]) == ("; ".join(TOLD), "")
+    lines = summary.table(rows).splitlines()
+    assert [line for line in lines if line.startswith("at edge")] == [f"at edge: dla: {'; '.join(TOLD)}"] * 2
+
+
+def test_the_page_tells_choices_at_an_edge(marked):
+    rows = marked.united_rows()
+    blocks = headline.blocks(protocols(marked), rows, significance.weigh(marked, rows))
+    badges = {line.name: line.badges for line in blocks[0].lines}
+    assert (badges["dla"], badges["cca"]) == (TOLD, ())
+    chosen = {row["path"].split("/", 4)[4]: row["chosen"] for row in origins.run_table(marked.runs)}
+    assert chosen["dla/0"] == "margin 7 (highest tried), epochs 7 (last allowed) (on validation)"
+    assert chosen["dla/2"] == "margin 7 (highest tried), label_weight 7 (on validation)"
+    assert chosen["cca/0"] == "regularisation 7 (on validation)"
+
+
+def test_a_record_says_how_a_choice_lies_in_the_documented_words(tmp_path):
+    fit = read_json(next((write_tree(tmp_path / "results") / "fits").rglob("fit.json")))
+    fit["selection"] |= {"at_edge": {"alpha": "bound"}}
+    assert FitRecord.model_validate(fit).selection.at_edge == {"alpha": "bound"}
+    fit["selection"]["at_edge"] = {"alpha": "far out"}
+    with pytest.raises(ValidationError, match=r"selection\.at_edge"):
+        FitRecord.model_validate(fit)
