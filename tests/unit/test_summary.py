@@ -40,6 +40,7 @@ def test_the_lowest_is_best_where_the_metric_says_so():
     row = {
         "dataset": "d", "split": "s", "inputs": "i", "metric": "median_rank", "plugin": "median_rank", "std": None,
         "query": "image", "gallery": "text", "seconds": 1.0, "peak_memory_mb": 1.0, "chance": None,
+        "at_edge": "",
     }  # fmt: skip
     found = [{**row, "group": f"d/s/i/{name}", "id": name, "mean": mean} for name, mean in (("a", 9.0), ("b", 2.0))]
     text = summary.table(found)
