@@ -46,11 +46,11 @@ def dictionary(entry: Mapping[str, Any], modalities: tuple[str, ...], seed: int)
 
 
 def methods(
-    configuration: Mapping[str, Any], modalities: tuple[str, ...], machine: Machine, partial: Path
+    configuration: Mapping[str, Any], modalities: tuple[str, ...], machine: Machine, partial: Path | None
 ) -> Callable[[dict[str, Any], str], Any]:
     """Makes an unfitted method, with some parameters changed; it resumes from ``partial``/``name``.pt.
 
-    ``configuration`` has ``method`` (an entry) and ``seed``.
+    ``configuration`` has ``method`` (an entry) and ``seed``. ``partial``: None for a fit that leaves nothing behind.
     """
     entry = configuration["method"]
     plugin = registry.load("methods", entry["method"])
@@ -58,7 +58,8 @@ def methods(
 
     def create(parameters: dict[str, Any], name: str) -> Any:
         params = registry.params("methods", entry["method"], {**entry["params"], **parameters})
-        return plugin(params, modalities, configuration["seed"], device, partial / f"{name}.pt")
+        checkpoint = partial and partial / f"{name}.pt"
+        return plugin(params, modalities, configuration["seed"], device, checkpoint)
 
     return create
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cmr import project
+from cmr.config import check_own_files
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.publish import atomic
@@ -45,6 +46,11 @@ def rerun(run: Run, directory: Path, machine: Machine) -> Comparison:
         raise UserError(f"{run.file('run.json')}: not a run's record, it has no fits")
     plan, again = plan_of(record, str(run.file("run.json")))
     check(record, machine, str(run.file("run.json")))
+    try:
+        for entry in plan.datasets.values():
+            check_own_files(entry, machine.base)
+    except UserError as error:
+        raise UserError(f"{error}; --config names the configuration that the run was made with") from None
     _configure(directory, configuration_of(record) | {"title": run.path} | _settings(machine, directory))
     files = plan.run_files(again)
     command = ["--snakefile", str(SNAKEFILE), "--directory", str(directory), files["run"]]

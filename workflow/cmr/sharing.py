@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cmr import boundary, code, config, content, job, paths, provenance, records
+from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -197,7 +197,9 @@ class Pruned:
 def prune(
     results: str | Path, configs: Iterable[str | Path], remove: bool = False, folders: tuple[str, ...] = ()
 ) -> Pruned:
-    """What neither an experiment in the tree nor one of the configurations refers to; removed where ``remove``.
+    """What neither an experiment in the tree nor a configuration refers to; removed where ``remove``.
+
+    ``configs``: files that extend ``config.yaml``, alone or together.
 
     ``folders``: those of the user's own that links to indices and records may lead to.
 
@@ -213,7 +215,7 @@ def prune(
     locks += [results] if boundary.is_in_use(results) else []
     if remove and locks:
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
-    given = {str(file): Plan(config.load(file)) for file in configs}
+    given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
     recorded = list(_recorded_plans(results, folders))
     kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
@@ -226,6 +228,17 @@ def prune(
     ]
     indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
     return Pruned(found, [*given, *unfinished, *indices])
+
+
+def _combined(configs: list[str]) -> Iterator[list[str]]:
+    """``config.yaml`` alone, with each of the files that extend it, and with all of them."""
+    for given in ([], *([file] for file in configs), configs):
+        if files := settings.files_of(given):
+            yield files
+
+
+def _plan(files: list[str]) -> Plan:
+    return Plan(config.validate(settings.merged(files), ", ".join(files)))
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:

@@ -299,7 +299,11 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 def label_cells(reference: Reference) -> list[Any]:
     """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers."""
-    array = reference.read()
+    return cells_of(reference.read(), str(reference))
+
+
+def cells_of(array: np.ndarray, source: str) -> list[Any]:
+    """As `label_cells`, of an array from ``source``."""
     if array.ndim < 2 or 1 in array.shape:
         return list(array.ravel())
     if (
@@ -308,7 +312,7 @@ def label_cells(reference: Reference) -> list[Any]:
         or not (np.isin(array, (0, 1)).all() or np.isin(array, (-1, 1)).all())
     ):
         raise UserError(
-            f"{reference}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
+            f"{source}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
             f"{array.shape}"
         )
     return [[str(column) for column in np.flatnonzero(row > 0)] for row in array]

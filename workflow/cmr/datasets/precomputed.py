@@ -11,7 +11,6 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from cmr.datasets.matrices import (
     unlabelled,
 )
 from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
+from cmr.datasets.splitting import vector_keys
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Modality
@@ -158,15 +158,8 @@ class Precomputed(Dataset):
         return seeded_parts("params.labels", items.strata, self.params.shares, list(self.groups(items)))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
-        """Equal rows of features are one content, such as a picture that stands beside each of its captions.
-
-        Not where there are hardly more different rows than classes: they name the class, then, and no item.
-        """
-        rows = self.features(modality, "")
-        keys = {item: blake2b(row.tobytes()).digest() for item, row in zip(rows.ids, rows.values, strict=True)}
-        if len(set(keys.values())) <= 2 * len(items.classes):
-            log.warning("%s: its rows name classes rather than items; equal ones may lie in several parts", modality)
-            keys = {}
+        """Equal rows of features are one content, such as a picture that stands beside each of its captions."""
+        keys = vector_keys(self.features(modality, ""), len(items.classes), modality)
         return items.table["id"].where(items.table[modality].notna()).map(keys)
 
     def _indexed(self, items: Items) -> np.ndarray:
