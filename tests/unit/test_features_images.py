@@ -11,7 +11,7 @@ from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
 
 from cmr import registry
 from cmr.errors import BadContent
-from cmr.features import classic_networks, images
+from cmr.features import images, states
 from cmr.features.images import Preprocessing, batches, cropped
 from cmr.pictures import read_rgb
 

@@ -12,7 +12,8 @@ class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
     against. ``data_root``: the one folder that absolute ones may lie in. ``plugins``: that of the user's own plug-ins.
     ``project``: the code that runs. ``trusted``: the entries whose files the user trusts, by
-    `cmr.boundary.trusted_by`. ``configured``: whether a configuration of the user's says all this.
+    `cmr.boundary.trusted_by`. ``named``: the files that the user's entries name. ``configured``: whether a
+    configuration of the user's says all this.
     """
 
     cache: str = ".cache"
@@ -22,6 +23,7 @@ class Machine:
     plugins: str | None = None
     threads: int = 1
     trusted: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     configured: bool = True
     project: Project = field(default=Project(version=""))
 

@@ -59,8 +59,8 @@ def use(folder: str | Path | None) -> None:
     plug-in's name cannot be one, and where the package has a plug-in of that name.
     """
     own.__path__ = [] if folder is None else [os.path.abspath(folder)]
-    names.cache_clear()
-    own_plugins.cache_clear()
+    for remembered in (names, own_plugins, _info, params_model):
+        remembered.cache_clear()
     importlib.invalidate_caches()  # the folder may be newer than what Python remembers of it
     if folder is not None and not any((Path(folder) / kind).is_dir() for kind in FOLDERS):
         raise UserError(f"plugins: {folder}: none of the folders {', '.join(FOLDERS)} is in it")
@@ -155,9 +155,13 @@ def info(kind: Literal["methods"], name: str) -> MethodInfo: ...
 def info(kind: Literal["metrics"], name: str) -> MetricInfo: ...
 @overload
 def info(kind: str, name: str) -> Info: ...
-@cache
 def info(kind: str, name: str) -> Info:
     """The plug-in's ``INFO``, checked against its kind's schema."""
+    return _info(kind, name)
+
+
+@cache
+def _info(kind: str, name: str) -> Info:
     check(kind, name)
     file = path(kind, name)
     try:
@@ -197,9 +201,13 @@ def params_model(kind: str, name: str) -> type[Params]:
 
 
 def params(kind: str, name: str, values: Mapping[str, Any]) -> Params:
-    """The parameters that a plug-in is given, of its own class."""
+    """The parameters that a plug-in is given, of its own class. Raises `UserError` for those of other code."""
     model: type[Params] = getattr(module(kind, name), "Params", Params)
-    return model(**values)
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{name}: parameter {'.'.join(map(str, first['loc']))}: {first['msg']}; run again") from None
 
 
 def module(kind: str, name: str) -> ModuleType:
