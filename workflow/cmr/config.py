@@ -327,8 +327,39 @@ def data_base(files: Sequence[str]) -> str:
     Where that file has the key ``base``, the folder that it names. Relative to the folder of the results, so that the
     two can be moved together and nothing is made again.
     """
-    naming = [(file, value) for file in files if "datasets" in (value := read(file))]
+    return _folder_of("datasets", files)
+
+
+def _folder_of(key: str, files: Sequence[str]) -> str:
+    """The folder that paths below ``key`` start at: of the last file with the key, or the one its ``base`` names."""
+    naming = [(file, value) for file in files if key in (value := read(file))]
     return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
+
+
+def with_located_features(value: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """The configuration, in which the files that features name are relative to `data_base`, as those of data sets are.
+
+    As they are written, they are relative to the last file that configures features. What is not there, such as a
+    name on a hub, stays.
+    """
+    base, folder, entries = data_base(files), _folder_of("features", files), value.get("features")
+    if base == folder or not isinstance(entries, list):
+        return dict(value)
+    return {**value, "features": [_relocated(entry, folder, base) for entry in entries]}
+
+
+def _relocated(entry: Any, folder: str, base: str) -> Any:
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    plugin = entry.get("extractor", entry.get("id")) if isinstance(entry, Mapping) else None
+    if not isinstance(params, Mapping) or plugin not in registry.names("extractors"):
+        return entry  # whatever is wrong with it is said where it is checked
+    named = {key: params.get(key) for key in registry.info("extractors", plugin).files}
+    own = {
+        key: os.path.relpath(place, base)
+        for key, name in named.items()
+        if isinstance(name, str) and name and os.path.exists(place := os.path.join(folder, name))
+    }
+    return {**entry, "params": {**params, **own}}
 
 
 def plugin_folder(files: Sequence[str]) -> str | None:

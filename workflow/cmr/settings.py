@@ -6,7 +6,7 @@ from typing import Any
 
 from cmr import registry
 from cmr.boundary import files_named_by, trusted_by
-from cmr.config import Config, data_base, extended, plugin_folder
+from cmr.config import Config, data_base, extended, plugin_folder, with_located_features
 from cmr.errors import UserError
 from cmr.machine import Machine
 
@@ -30,7 +30,7 @@ def merged(given: Sequence[str]) -> dict[str, Any]:
     """
     files = files_of(given)
     registry.use(plugin_folder(files))
-    return extended(files)
+    return with_located_features(extended(files), files)
 
 
 def machine(given: Sequence[str]) -> Machine:

@@ -32,7 +32,8 @@ try:
     BASE = configuration.data_base(CONFIG_FILES)
     PLUGINS = configuration.plugin_folder(CONFIG_FILES)
     registry.use(PLUGINS)
-    CONFIG = configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration")
+    located = configuration.with_located_features(config, CONFIG_FILES)
+    CONFIG = configuration.validate(located, ", ".join(map(str, CONFIG_FILES)) or "configuration")
     PLAN = Plan(CONFIG)
     if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity:
         # Other results than those of config.yaml alone: a page of their own.
