@@ -34,6 +34,7 @@ AREAS = {
     "test_strangers": "Results and files of strangers",
     "test_fuzz": "Results trees with something changed at random",
     "test_clones": "Clones in odd places",
+    "test_machines": "Odd machines: homes, limits, locales, disks",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 

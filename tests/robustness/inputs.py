@@ -387,6 +387,22 @@ def placeholders(folder: Path) -> str:
     return f"equal pictures are in {min(same.nunique(), other.nunique())} part"
 
 
+def no_test_text(folder: Path) -> str:
+    """What the split says of a table whose test rows have no text."""
+    for row in range(N):
+        Image.new("RGB", (8, 8), (10 * row, 0, 0)).save(folder / f"{row}.png")
+    parts = ["train" if row < 16 else "test" for row in range(N)]
+    frame = pd.DataFrame({"image": [f"{row}.png" for row in range(N)], "label": repeated("a", "b"), "part": parts})
+    frame.assign(text=[f"t {row}" if row < 16 else "" for row in range(N)]).to_csv(folder / "my.csv", index=False)
+    params = {"file": "my.csv", "image": "image", "text": "text", "split": "part", "unpaired": True}
+    project = Project(folder, {
+        "datasets": [{"id": "made", "dataset": "table", "params": params}],
+        "features": [{"id": "sift", "extractor": "sift_bovw"}],
+        **experiment(["sift"], "random"),
+    })  # fmt: skip
+    return counted(pd.read_csv(project.path(project.make(project.only("split")).files[0]))["part"])
+
+
 LABELS = "Labels of ready features"
 TABLES = "Tables"
 SPLITS = "Splits"
@@ -454,10 +470,12 @@ CASES = [
     Case(TABLES, "pictures in a folder beside the table's: ../0.png", "leaves the folder, no remedy", TOLD, "put the table into a folder above its files", written(PICTURES.replace("0.png", "../0.png"), id="", image="image")),
     Case(TABLES, "equal placeholder pictures", "spread over all parts", WARNED, "equal pictures are in 1 part", placeholders),
     Case(TABLES, "texts of punctuation alone", "read, no word", WARNED, "hold no letter or digit", table({"label": repeated("a", "b"), "text": [*repeated("one")[2:], "…", "!!!"]})),
+    Case(TABLES, "a workbook of Excel's named .csv", "no column 'id'", TOLD, "save the sheet as CSV", written(b"PK\x03\x04" + bytes(50))),
     Case(SPLITS, "fractional row numbers", "rounded", TOLD, "is no row number", index(np.arange(16) + 0.5, np.arange(16, 24))),
     Case(SPLITS, "numbers from 1 read as from 0", "shifted by one row, no word", WARNED, "if the numbers start at 1, say index_base: 1", index(np.arange(1, 17), np.arange(17, 24))),
     Case(SPLITS, "half of the rows in no part", "no word", WARNED, "12 of 24 rows are in no part", index(np.arange(6), np.arange(6, 12))),
     Case(SPLITS, "masks in the place of numbers", "rows 0 and 1", READ, "test 8, train 16", index(np.arange(N) < 16, np.arange(N) >= 16)),
+    Case(SPLITS, "unpaired: no test row has a text", "told after the fits", WARNED, "no test item has the modality text", no_test_text),
     Case(SPLITS, "70 % of the rows share one of two texts", "train 50, validation 6, test 4", WARNED, "the parts have sizes far from their shares: train 50, validation 6, test 4", split_sizes([f"c{row % 3}" for row in range(60)], [f"text {min(row, 2) if row < 42 else row}" for row in range(60)])),
     Case(SPLITS, "the same table sorted otherwise", "45 % of the items in the same part", READ, "100 %", sorted_otherwise),
     Case(SPLITS, "100 classes of 2 training rows: what is held out", "50 %", READ, "held out 10%", held_out(2)),
@@ -506,7 +524,7 @@ CASES = [
     Case(REPORTS, "a line break in a quoted caption (img2dataset, pull request 283)", "the same", READ, "24 items, classes c0, c1, c2, the first i0: text\\n0", written(A_CSV.replace("text 0", '"text\n0"'))),
     Case(REPORTS, "a comma in a caption without quotation marks (mindone, pull request 133)", "the same", TOLD, "row 2 has 4 cells, the header 3", written(A_CSV.replace("text 0", "a text, 0"))),
     Case(REPORTS, "lines that end in a carriage return alone (datasets, issue 622)", "a stack trace", READ, "24 items", written(A_CSV.replace("\n", "\r"))),
-    Case(REPORTS, "Excel's first line sep=; (PowerShell, issue 7776; csvtk, issue 13)", "row 2 has 3 cells, the header 2", READ, "24 items, classes c0, c1, c2", written("sep=;\n" + A_CSV.replace(",", ";"))),
+    Case(REPORTS, "Excel's first line sep=; (PowerShell, issue 7776; csvtk, issue 13; fast-excel, issue 327)", "row 2 has 3 cells, the header 2", READ, "24 items, classes c0, c1, c2", written("sep=;\n" + A_CSV.replace(",", ";"))),
     Case(REPORTS, "a JSON array in .jsonl (metadata-qa-api, issue 184)", "row 1: Expecting value", READ, "24 items, classes a, b", written(json.dumps([{"id": f"i{row}", "text": f"t {row}", "label": "ab"[row % 2]} for row in range(N)], indent=1), "my.jsonl")),
     Case(REPORTS, "labels b'cat', as savetxt writes bytes (numpy, issues 8033 and 16429)", "classes b'cat', b'dog'", READ, "classes cat, dog", ready(lambda f: np.savetxt(f / "y.txt", np.array(repeated(b"cat", b"dog")), "%s"), "y.txt")),
     Case(REPORTS, "a byte order mark inside, before a name (deepplantphenomics, issue 41)", "four classes", READ, "classes cat, dog", labels(repeated("cat", "\ufeffcat", "cat\u200b", "dog"))),
@@ -515,7 +533,6 @@ CASES = [
     Case(REPORTS, "addresses of pictures (mindshub, issue 158)", "no such file", TOLD, "is an address; download it", written(PICTURES.replace("0.png", "https://example.org/0.png"), id="", image="image")),
     Case(REPORTS, "a compressed table named .csv (NVTabular, issue 101)", "not UTF-8, say encoding: cp1252", TOLD, "is compressed; unpack it", written(gzip.compress(A_CSV.encode()))),
     Case(REPORTS, ".csv.gz (img2dataset, pull request 57)", "expected one of .csv, .tsv, …", TOLD, "is compressed; unpack it", written(gzip.compress(A_CSV.encode()), "my.csv.gz")),
-    Case(REPORTS, "a workbook of Excel's named .csv (fast-excel, issue 327)", "no column 'id'", TOLD, "save the sheet as CSV", written(b"PK\x03\x04" + bytes(50))),
     Case(REPORTS, "complex numbers, as an eigensolver gives them (GEM, issue 67)", "no remedy", TOLD, "found complex128; take the real part", features(lambda f: np.save(f / "x.npy", MATRIX.astype(complex)), "x.npy")),
     Case(REPORTS, "ids with leading zeros (pandas, issue 54665)", "the same", READ, "the first 0000", written(A_CSV.replace("\ni", "\n000"))),
     Case(REPORTS, "0.PNG for 0.png (anomalib, issue 3058)", "the same", TOLD, "did you mean '0.png'?", written(PICTURES.replace("0.png", "0.PNG"), id="", image="image")),

@@ -184,7 +184,7 @@ def _fit(
     make = create.methods(settings, modalities, Machine(device=device), None)
     with provenance.used() as usage:
         method, history, selection = select_and_fit(make, entry.tune, entry.info.chooses, data, unlabelled)
-    record = _record(settings, given, modalities) | {"selection": selection, "usage": usage}
+    record = _record(settings, given, modalities, usage) | {"selection": selection}
     return Fit(method, record, tuple(history.rows))
 
 
@@ -227,10 +227,12 @@ def _taken(given: tuple[str, ...], entry: MethodEntry) -> list[tuple[str, ...]]:
     return list(combinations(given, size))
 
 
-def _record(settings: Mapping[str, Any], given: Given, modalities: tuple[str, ...]) -> dict[str, Any]:
+def _record(
+    settings: Mapping[str, Any], given: Given, modalities: tuple[str, ...], usage: Mapping[str, float]
+) -> dict[str, Any]:
     """As a fit of the workflow is recorded, but for the names of data set, split and features, which there are not."""
-    plugins = (("methods", settings["method"]["method"]),)
-    own_code = code.of_stage("fit", plugins)
+    name = settings["method"]["method"]
+    own_code = code.of_stage("fit", (("methods", name),))
     contents = {m: sha256(given.matrices[m].tobytes()).hexdigest() for m in modalities}
     origin = records.Origin("fit", own_code, dict(settings), {}, contents)
     record = records.Record(
@@ -238,7 +240,7 @@ def _record(settings: Mapping[str, Any], given: Given, modalities: tuple[str, ..
         stage="fit",
         identity=origin.identity,
         code=own_code,
-        plugins=list(plugins),
+        plugins=[("methods", name)],
         made_from={},
         own_files={},
         contents="",
@@ -247,7 +249,7 @@ def _record(settings: Mapping[str, Any], given: Given, modalities: tuple[str, ..
         project=provenance.project(),
         versions=provenance.versions(),
         hardware=provenance.hardware(),
-        usage={},
+        usage=records.Usage.model_validate(usage),
     )
     facts = {
         "modalities": list(modalities),

@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cmr import __version__, paths, process, registry
+from cmr import __version__, boundary, paths, process, registry
 from cmr.errors import UserError
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     try:
         _check_clone()
-        options.run(options)
+        with boundary.reading(tree) if (tree := _tree(options)) else nullcontext():
+            options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -42,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tree(options: argparse.Namespace) -> str | Path | None:
+    """The results, or the run in them, that a command reads."""
+    named: str | Path | None = getattr(options, "results", getattr(options, "folder", None))
+    return named
 
 
 def _check_clone() -> None:
@@ -339,9 +347,10 @@ def accept_results(options: argparse.Namespace) -> None:
 
 
 def prune_results(options: argparse.Namespace) -> None:
+    from cmr import settings
     from cmr.sharing import prune
 
-    pruned = prune(options.results, options.config, options.yes)
+    pruned = prune(options.results, options.config, options.yes, settings.machine(options.config).folders)
     found = pruned.found
     if options.json:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])

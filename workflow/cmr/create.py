@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cmr import paths, registry
+from cmr import paths, records, registry
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.publish import read_json
 
 
 def dataset(entry: Mapping[str, Any], folder: str | Path, machine: Machine) -> Any:
@@ -69,7 +68,7 @@ def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, 
     """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     from cmr.store import read_arrays
 
-    record = read_json(Path(folder) / "fit.json")
+    record = records.as_it_stands(Path(folder) / "fit.json", records.ModelRecord)
     create = methods(record, tuple(record["modalities"]), machine, Path(folder))
     method = create(record["selection"]["chosen"], "final")
     model = Path(folder) / "model.safetensors"

@@ -20,7 +20,7 @@ from cmr.machine import Machine
 from cmr.params import canonical_hash
 from cmr.paths import ITEMS
 from cmr.pictures import FORMATS
-from cmr.recorded import check_trust
+from cmr.recorded import check
 from cmr.reporting.runs import Run
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
     extracted chunk after chunk into a file beside ``out``: a killed command goes on after the last chunk. Raises
     `UserError` for content that cannot be decoded.
     """
-    check_trust(run.record, machine, str(run.file("run.json")))
+    check(run.record, machine, str(run.file("run.json")))
     new_items.check_modality(run, items.modality, Items.read(run.place(ITEMS.format(data=run.data))).kinds)
     extractor, record = new_items.extractor(run, items.modality, machine)
     plugins = tuple((kind, name) for kind, name in record["plugins"])

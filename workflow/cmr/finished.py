@@ -15,7 +15,7 @@ from cmr.features.extraction import transformed
 from cmr.machine import Machine
 from cmr.paths import ITEMS
 from cmr.publish import read_json
-from cmr.recorded import check_trust
+from cmr.recorded import check
 from cmr.reporting.runs import Run
 
 FIT_FILE = "fit.json"
@@ -39,7 +39,7 @@ class FinishedRun:
 
     def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray:
         """Features (n, d) float32 of new contents, by the run's extractor as it was saved: texts, or paths of files."""
-        check_trust(self.run.record, self.machine, str(self.run.file("run.json")))
+        check(self.run.record, self.machine, str(self.run.file("run.json")))
         kinds = Items.read(self.run.place(ITEMS.format(data=self.run.data))).kinds
         new_items.check_modality(self.run, modality, kinds)
         extractor, _ = new_items.extractor(self.run, modality, self.machine)

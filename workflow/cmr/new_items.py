@@ -13,7 +13,7 @@ from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.methods.base import Method
-from cmr.publish import read_json
+from cmr.records import FeaturesRecord, as_it_stands
 from cmr.reporting.runs import CODES_RECORDS, Run
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def extractor(run: Run, modality: str, machine: Machine) -> tuple[Extractor[Any]
     if entry["extractor"] == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
     place = run.features_record(components(run)[modality])
-    file, record = run.own(place.with_suffix(".h5")), read_json(place)
+    file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
     state = store.read_state(file)
     expected = record["weights"].get("sha256")
     made = create.extractor(entry, machine)

@@ -114,7 +114,7 @@ def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
         stage=result.stage,
         identity=origin.identity,
         code=origin.code,
-        plugins=list(result.plugins),
+        plugins=list(result.plugins),  # type: ignore[arg-type]  # their kinds are checked there
         made_from=dict(origin.made_from),
         own_files=dict(origin.own_files),
         contents=origin.contents,
@@ -123,7 +123,7 @@ def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
         project=made.machine.project,
         versions=provenance.versions(),
         hardware=provenance.hardware(),
-        usage=usage,
+        usage=records.Usage.model_validate(usage),
         warnings=warned,
     )
     records.write(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})

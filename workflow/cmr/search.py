@@ -19,7 +19,7 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
-from cmr.recorded import check_trust
+from cmr.recorded import check
 from cmr.reporting.runs import Run, identity
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
     machine = replace(machine, device="cpu", threads=1)  # one item gains nothing by more
-    check_trust(run.record, machine, str(run.file("run.json")))
+    check(run.record, machine, str(run.file("run.json")))
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     new_items.check_modality(run, modality, items.kinds)
     made, _ = new_items.extractor(run, modality, machine)
@@ -98,6 +98,7 @@ def _answer(
     space = run.file("embeddings")
     inner = space if (space / f"{gallery}.h5").exists() else space / run.fit_folders[number].parents[1].name
     stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
+    items.check_known(stored.ids)
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)

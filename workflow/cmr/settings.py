@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmr.boundary import trusted_by
+from cmr.boundary import files_named_by, trusted_by
 from cmr.config import Config, data_base, extended
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -35,4 +35,10 @@ def machine(given: Sequence[str]) -> Machine:
     for key, value in settings.items():
         if not isinstance(value, str | None):
             raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files), trusted=trusted_by(found), configured=bool(files))
+    return Machine(
+        **settings,
+        base=data_base(files),
+        trusted=trusted_by(found),
+        named=files_named_by(found),
+        configured=bool(files),
+    )

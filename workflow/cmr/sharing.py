@@ -194,10 +194,14 @@ class Pruned:
     kept_for: list[str]
 
 
-def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = False) -> Pruned:
+def prune(
+    results: str | Path, configs: Iterable[str | Path], remove: bool = False, folders: tuple[str, ...] = ()
+) -> Pruned:
     """What neither an experiment in the tree nor a configuration refers to; removed where ``remove``.
 
     ``configs``: files that extend ``config.yaml``, alone or together.
+
+    ``folders``: those of the user's own that links to indices and records may lead to.
 
     Links are never followed: one that nothing refers to is removed itself, and what lies behind others stays. Where a
     run with ``--configfile`` was interrupted, what it had made is kept. Raises `UserError` while Snakemake works in the
@@ -213,7 +217,7 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
     given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
-    recorded = list(_recorded_plans(results))
+    recorded = list(_recorded_plans(results, folders))
     kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
     found = list(_without(results, {_place(results, path) for path in kept}))
     for item in found if remove else ():
@@ -250,10 +254,10 @@ def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, 
             yield str(file), plan
 
 
-def _recorded_plans(results: Path) -> Iterator[Plan]:
+def _recorded_plans(results: Path, folders: tuple[str, ...]) -> Iterator[Plan]:
     """A plan for each finished run of each experiment in the tree."""
     for index in sorted((results / "experiments").glob("*.json")):
-        experiment = read_json(index)
+        experiment = read_json(boundary.within(results, index, folders))
         try:
             files = [_place(results, f"{run}/{experiment['run']}") for run in experiment["runs"]]
         except (LookupError, TypeError) as error:
@@ -262,7 +266,7 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
             try:
-                yield plan_of(records.read_run(file), str(file))[0]
+                yield plan_of(records.read_run(boundary.within(results, file, folders)), str(file))[0]
             except UserError as error:
                 remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
                 raise UserError(f"{error}; {remedy}") from None

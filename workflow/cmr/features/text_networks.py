@@ -51,7 +51,7 @@ class Pretrained(Extractor[Content]):
 
         disable_progress_bar()  # of the weights, which is gone before one reads it
         network, loaded = AutoModel.from_pretrained(
-            self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            self.folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
         check_complete(self.folder, loaded["missing_keys"], unused)
         return network
@@ -86,7 +86,7 @@ class TextNetwork(Pretrained[str]):
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)
