@@ -69,7 +69,7 @@ def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, 
     """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     from cmr.store import read_arrays
 
-    record = records.as_it_stands(Path(folder) / "fit.json", records.FitRecord)
+    record = records.as_it_stands(Path(folder) / "fit.json", records.ModelRecord)
     create = methods(record, tuple(record["modalities"]), machine, Path(folder))
     method = create(record["selection"]["chosen"], "final")
     model = Path(folder) / "model.safetensors"
