@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,38 @@ def test_a_rerun_gets_the_folder_of_the_users_configuration(tmp_path):
     settings = rerun._settings(Machine(plugins=str(tmp_path / "my")), tmp_path / "again" / "deep")
     assert settings["plugins"] == "../../my"
     assert "plugins" not in rerun._settings(Machine(), tmp_path / "again")
+
+
+def test_nothing_is_imported_for_a_strangers_tree(tmp_path, monkeypatch, capsys):
+    """Their folder has plug-ins, a configuration and a plan that name it, and records of runs that are made by one."""
+    theirs, mark = tmp_path / "theirs", tmp_path / "executed"
+    folder = write_folder(theirs / "my")
+    for file in folder.rglob("*.py"):
+        file.write_text(f"open({str(mark)!r}, 'w')\n{file.read_text()}\nclass Params:\n    open({str(mark)!r}, 'w')\n")
+    write_tree(theirs / "results", methods=["cca"], n=16)
+    for file in theirs.rglob("*.json"):
+        file.write_text(file.read_text().replace('"method": "cca"', '"method": "shifted"').replace('"methods", "cca"', '"methods", "shifted"'))  # fmt: skip
+    (theirs / "config.yaml").write_text("plugins: my\n")
+    plan = {
+        "config": {"experiments": [EXPERIMENT]},
+        "machine": {"plugins": "../theirs/my", "project": {"version": "0"}},
+        "report": "",
+    }
+    (theirs / ".snakemake" / "cmr").mkdir(parents=True)
+    (theirs / ".snakemake" / "cmr" / "0.json").write_text(json.dumps(plan))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    run = "../theirs/results/runs/shapes/default/lite0+bert/cca/0"
+    for command in (
+        ["verify", "../theirs/results"],
+        ["prune", "../theirs/results"],
+        ["summary", "../theirs/results"],
+        ["search", run, "--text", "a red circle"],
+        ["rerun", run, "--directory", "again"],
+        ["compare", run, run],
+    ):
+        with suppress(SystemExit):
+            cli.main(command)
+        assert not mark.exists(), command
+        assert registry.own_folder() is None
+    assert "unknown method 'shifted'" in "".join(capsys.readouterr())

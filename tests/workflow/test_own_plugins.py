@@ -8,10 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from torchvision.models import get_model
 
-from conftest import CONFIG, PLUGINS, Clone, copy_project
+from cmr import templates
+from conftest import CONFIG, PLUGINS, ROOT, Clone, copy_project
 from own_plugins import write_folder
 from robustness.chains import chain
+from test_template import write_pictures
 
 KINDS = {"features": "extractors", "datasets": "datasets"}
 
@@ -90,3 +95,40 @@ def test_a_rerun_takes_the_folder_from_the_users_configuration_alone(made):
     assert len(refused.stderr.splitlines()) == 1
     done = subprocess.run([*command, "--config", FILE], cwd=made.root, env=environment, capture_output=True, text=True)
     assert "equal: all" in done.stdout, done.stderr
+
+
+def test_another_checkpoint_under_its_name_makes_its_features_again(made, tmp_path):
+    """The file lies beside the configuration that names it, which is not the one that configures the data."""
+    write_pictures(made.root / "pictures")
+    templates.new("dataset", "captioned_folders", made.root / "../my")
+    made.configure(
+        "config.yaml",
+        plugins="../my",
+        datasets=[{"id": "mine", "dataset": "captioned_folders", "params": {"folder": "pictures"}}],
+        features=["bow"],
+        experiments=[{"id": "main", "data": ["mine"], "inputs": [["net", "bow"]], "methods": ["ridge_label"]}],
+    )
+    params = {"model": "resnet18", "weights": "net.pt"}
+    own = {"features": [{"id": "net", "extractor": "torchvision_backbone", "params": params}, "bow"]}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own.yaml").write_text(yaml.safe_dump(own))
+    for seed, again in ((0, 2), (0, 0), (1, 1)):
+        torch.manual_seed(seed)
+        torch.save({"model": get_model("resnet18", num_classes=3).state_dict()}, tmp_path / "own" / "net.pt")
+        assert extractions(made, "config.yaml", str(tmp_path / "own" / "own.yaml")) == again
+
+
+def extractions(clone, *files):
+    """How many features the chain makes, of a configuration in several files."""
+    code = (
+        "import sys; from cmr import settings, config; from cmr.plan import Plan; import chains; "
+        "chains.planned = lambda files: (Plan(config.validate(settings.merged(files))), settings.machine(files)); "
+        "print(chains.make(sys.argv[1:], until='extract').get('extract', 0))"
+    )
+    path = f"{clone.root / 'workflow'}:{ROOT / 'tests' / 'robustness'}"
+    command = [sys.executable, "-c", code, *files]
+    done = subprocess.run(
+        command, cwd=clone.root, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[-1])

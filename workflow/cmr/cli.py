@@ -137,6 +137,7 @@ def _add_looking(add: Add) -> None:
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+    _add_config(report, "files that extend config.yaml: they name the folder of plug-ins")
 
 
 def _add_new_items(add: Add) -> None:
@@ -281,8 +282,10 @@ def measure_files(options: argparse.Namespace) -> None:
 
 
 def build_report(options: argparse.Namespace) -> None:
+    from cmr import settings
     from cmr.reporting.page import build
 
+    settings.merged(options.config)  # titles and metrics of one's own plug-ins
     print(build(Path(options.results), options.out, None, options.title))
 
 
