@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cmr
 from cmr import cli, code, config, job, registry, rerun, sharing
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -181,6 +182,14 @@ def test_a_record_names_no_folder_and_is_told_how_to_get_one(folder, tmp_path, m
     assert registry.own_folder() is None
     registry.use("my")
     assert plan_of(record, "run.json")[1].folder.endswith("/cca/0")
+
+
+def test_they_are_there_from_python(folder):
+    registry.use(folder)
+    train = separable()
+    model = cmr.fit("shifted", {m: view.features for m, view in train.items()})
+    features = train["text"].features
+    np.testing.assert_allclose(model.embed("text", features), (features - features.mean(0))[:, :4], atol=1e-5)
 
 
 def test_a_rerun_gets_the_folder_of_the_users_configuration(tmp_path):

@@ -67,7 +67,7 @@ def test_the_folder_is_the_configurations_unless_another_is_named(tmp_path, monk
     with pytest.raises(SystemExit):
         cli.main(["new", "metric", "mine"])
     assert "--to names the folder of plug-ins" in capsys.readouterr().err
-    (tmp_path / "my" / "metrics").mkdir(parents=True)
+    (tmp_path / "my").mkdir()
     Path("my/my.yaml").write_text("plugins: .\n")
     cli.main(["new", "metric", "mine", "--config", "my/my.yaml"])
     cli.main(["new", "metric", "mine", "--to", "other"])

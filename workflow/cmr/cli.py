@@ -188,9 +188,9 @@ def _add_json(command: argparse.ArgumentParser) -> None:
 
 
 def begin_plugin(options: argparse.Namespace) -> None:
-    from cmr import settings
+    from cmr import config, settings
 
-    folder = options.to or settings.machine(options.config).plugins
+    folder = options.to or config.plugin_folder(settings.files_of(options.config))
     if folder is None:
         raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
     print(templates.new(options.template, options.name, Path(folder)))
