@@ -7,7 +7,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
+from scipy.sparse import csr_array
 
 import cmr
 from cmr import registry
@@ -138,6 +140,8 @@ NUMBERS = np.searchsorted(np.unique(NAMES), NAMES)
         (NUMBERS.astype(float)[:, None], ["0", "1", "2"]),
         (np.eye(3)[NUMBERS], ["0", "1", "2"]),
         (np.eye(3, dtype=bool)[NUMBERS], ["0", "1", "2"]),
+        (torch.tensor(NUMBERS), ["0", "1", "2"]),
+        (pd.get_dummies(pd.Series(NAMES)), ["cat", "dog", "owl"]),
     ],
 )
 def test_labels_in_every_form_give_the_same_model(labels, classes):
@@ -145,6 +149,39 @@ def test_labels_in_every_form_give_the_same_model(labels, classes):
     assert model.classes == tuple(classes)
     expected = cmr.fit("ridge_label", VALUES, labels=NAMES).embed("text", VALUES["text"])
     assert np.array_equal(model.embed("text", VALUES["text"]), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_are_taken_as_arrays(dtype):
+    tensors = {name: torch.tensor(rows).to(dtype).requires_grad_() for name, rows in VALUES.items()}
+    arrays = {name: rows.detach().float().numpy() for name, rows in tensors.items()}
+    expected = cmr.fit("cca", arrays).embed("text", arrays["text"])
+    assert np.array_equal(cmr.fit("cca", tensors).embed("text", tensors["text"]), expected)
+
+
+def test_numbers_of_numpy_are_parameters():
+    model = cmr.fit("cca", VALUES, components=np.int64(2), regularisation=np.float32(0.5))
+    assert model.get_params().items() >= {"components": 2, "regularisation": 0.5}.items()
+    chosen = cmr.fit("cca", VALUES, tune={"components": np.array([3])})
+    assert chosen.get_params()["components"] == 3
+
+
+def test_all_arguments_may_be_named():
+    model = cmr.fit(method="cca", views=VALUES)
+    assert np.array_equal(model.embed("text", VALUES["text"]), cmr.fit("cca", VALUES).embed("text", VALUES["text"]))
+
+
+def test_a_folder_holds_one_model(tmp_path):
+    cmr.fit("ridge_label", VALUES, NAMES, alpha=1).save(tmp_path)
+    cmr.fit("ridge_label", VALUES, NAMES, alpha=2).save(tmp_path)
+    with pytest.raises(cmr.UserError, match=r"holds another model, in .*(image|text); save into another folder"):
+        cmr.fit("cca", VALUES).save(tmp_path)
+    assert cmr.load(tmp_path).get_params()["alpha"] == 2
+
+
+def test_a_figure_is_formatted_as_its_value():
+    figure = cmr.Figure(0.5, (0.25, 0.75))
+    assert f"{figure:.2f} {figure}" == "0.50 0.500 [0.250, 0.750]"
 
 
 def test_several_labels_a_row_are_relevant_where_one_is_shared():
@@ -188,7 +225,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        (lambda: cmr.fit("sdmll", VALUES), "method 'sdmll': method: unknown method 'sdmll'; did you mean 'sdml'?"),
+        (lambda: cmr.fit("sdmll", VALUES), "unknown method 'sdmll'; did you mean 'sdml'?"),
         (lambda: cmr.fit("cm_gans", VALUES), "'cm_gans' is quoted from papers and cannot be run"),
         (lambda: cmr.fit("sdml", VALUES, NAMES, epoch=3), "parameter epoch: unknown key; did you mean 'epochs'?"),
         (lambda: cmr.fit("sdml", VALUES, NAMES, epochs=0), "method 'sdml': parameter epochs: expected greater than"),
@@ -199,7 +236,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.fit("cca", {**VALUES, "text": WRONG[:3]}), "views: image has 120, text has 3 rows; row i of every"),
         (lambda: cmr.fit("cca", {**VALUES, "text": WRONG[:, 0]}), "text: expected a matrix of numbers (n, d), found float64 of shape (120,)"),
         (lambda: cmr.fit("cca", {**VALUES, "text": WRONG + np.nan}), "text: 120 rows hold NaN or infinite values, the first is row 0"),
-        (lambda: cmr.fit("cca", {**VALUES, "te/xt": WRONG}), "views: a modality's name: expected"),
+        (lambda: cmr.fit("cca", {**VALUES, "te/xt": WRONG}), "views: expected a modality's name: up to"),
         (lambda: cmr.fit("sdml", VALUES, NAMES[:9]), "labels: 9 for 120 rows"),
         (lambda: cmr.fit("sdml", VALUES, [None, *NAMES[1:]]), "labels: 1 of 120 rows have none, the first is row 0"),
         (lambda: cmr.fit("sdml", VALUES, FLAGS), "labels: lists of 0 and 1 alone have two meanings"),
@@ -221,18 +258,47 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@0"]), "metric 'map@0': parameter at: expected greater than"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["precision_recall"]), "a curve, not a number"),
-        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["median_rank@5"]), "metric 'median_rank@5': expected"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["median_rank@5"]), "metric 'median_rank@5': expected 'median_rank', which has no cut"),
         (lambda: cmr.extract("bertt", ["a"]), "unknown extractor 'bertt'; did you mean 'bert'?"),
         (lambda: cmr.extract("bert", "a"), "expected a list of contents, found one str"),
         (lambda: cmr.extract("bert", ["a"], training=["a"]), "extractor 'bert': it is not fitted, leave training= out"),
         (lambda: cmr.extract("bow", ["a"]), "extractor 'bow': it is fitted, pass training="),
         (lambda: cmr.extract("bow", ["a"], training=["a"], word=3), "parameter word: unknown key"),
+        (lambda: cmr.fit("CCA", VALUES), "unknown method 'CCA'; did you mean 'cca'?"),
+        (lambda: cmr.fit(len, VALUES), "method: expected a name, found builtin_function_or_method"),
+        (lambda: cmr.fit("cca", VALUES, seed=1.5), "seed: expected an integer, found 1.5"),
+        (lambda: cmr.fit("cca", VALUES, device="gpu"), "device: expected auto, cpu, cuda, found 'gpu'"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": [[1, 2], [3]] * 60}), "text: expected a matrix of numbers (n, d), found rows of several"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": csr_array(WRONG)}), "text: a sparse matrix; pass the dense one, text.toarray()"),
+        (lambda: cmr.fit("sdml", VALUES, 3), "labels: expected a label, or a list of labels, for each row, found int"),
+        (lambda: cmr.fit("sdml", VALUES, "cat"), "for each row, found str"),
+        (lambda: cmr.fit("sdml", VALUES, {"image": NAMES}), "for each row, found dict"),
+        (lambda: cmr.fit("sdml", VALUES, WRONG[None]), "labels: expected an array (n,) or (n, c), found shape (1, 120, 2)"),
+        (lambda: cmr.fit("sdml", VALUES, range(120), epochs=1), "nothing is held out to choose parameters or epochs on"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, validation=(VALUES, NAMES[:9])), "validation: labels: 9 for 120 rows"),
+        (lambda: cmr.fit("jrl", VALUES, NAMES, test={"image": VALUES["image"]}), "test: no rows of text"),
+        (lambda: cmr.fit("jrl", VALUES, NAMES, test={**VALUES, "text": WRONG}), "test: text has 2 columns, the training rows 5"),
+        (lambda: cmr.fit("cca", VALUES).embed(WRONG, "image"), "expected a modality's name before its rows, found ndarray"),
+        (lambda: cmr.fit("cca", VALUES).save("a_file"), "a_file: a file; a model is saved as a folder"),
+        (lambda: cmr.evaluate(WRONG, labels=NAMES), "expected a model of fit, or embeddings {modality: array}, found ndarray"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@all"]), "metric 'map@all': it is by class: pass labels="),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics="map@all"), "metrics: expected a list of names, found 'map@all'"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=[]), "metrics: none is named"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=[3]), "metrics: expected names or entries, found int"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall@all"]), "metric 'recall@all': expected recall@ and a number of results"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall"]), "metric 'recall': expected recall@ and a number of results"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@"]), "metric 'map@': expected map@ and a number of results, or map@all"),
+        (lambda: cmr.extract("bert", []), "extractor 'bert': no contents"),
+        (lambda: cmr.extract("bert", ["a", None]), "extractor 'bert': content 1: expected a text, found NoneType"),
+        (lambda: cmr.extract("efficientnet_lite0", [WRONG]), "content 0: expected the path of a file, found ndarray"),
+        (lambda: cmr.extract("torchvision_backbone", ["a.png"], weights="no.pt"), "parameter weights: no.pt: no such file; the path is relative to the working directory"),
         (lambda: cmr.load("nowhere"), "nowhere: no model; expected fit.json"),
         (lambda: cmr.load("results/runs/a/b/c/d/0"), "results/runs/a/b/c/d/0: no such run"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_true_line(call, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").touch()
     with pytest.raises(cmr.UserError) as caught:
         call()
     assert expected in str(caught.value)
@@ -240,7 +306,7 @@ def test_a_mistake_is_one_true_line(call, expected, tmp_path, monkeypatch):
 
 
 def test_no_parameter_of_a_method_hides_behind_one_of_fit():
-    own = {"labels", "seed", "validation", "tune", "test", "device"}
+    own = {"method", "views", "labels", "seed", "validation", "tune", "test", "device"}
     for name in registry.names("methods"):
         assert not own & set(registry.params_model("methods", name).model_fields), name
 
@@ -253,6 +319,8 @@ def test_no_parameter_of_a_method_hides_behind_one_of_fit():
         ("recall@10", "recall_at_k", {"k": 10}),
         ("ndcg@10", "ndcg", {"at": 10}),
         ("median_rank", "median_rank", {}),
+        ("map", "mean_average_precision", {"at": None}),
+        ("recall_at_k", "recall_at_k", {"k": 10}),
     ],
 )
 def test_metrics_by_name(name, plugin, params):

@@ -4,7 +4,7 @@ It runs the code of the workflow's stages, so that the same rows, parameters and
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import combinations
@@ -19,7 +19,7 @@ from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
 from cmr.data import Part, TrainingData, View
 from cmr.directions import Embedded, ScoreBlock, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ConfiguredMetric, evaluate_task, measurable, scorer
+from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer
 from cmr.features.extraction import transformed
 from cmr.machine import Machine
 from cmr.methods.base import Method
@@ -30,6 +30,7 @@ from cmr.store import write_arrays
 SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}
 CUTS = ("at", "k")
 """Names that metrics give the number of results that count."""
+DEVICES = ("auto", "cpu", "cuda")
 BY_CLASS = ("map@all", "map@50")
 BY_INSTANCE = ("recall@1", "recall@5", "recall@10")
 
@@ -95,6 +96,8 @@ class Model:
 
     def number(self, modality: str, other: str | None = None) -> int:
         """Which of the fits embeds a modality. Raises `UserError` where several do and ``other`` does not tell."""
+        if not isinstance(modality, str):
+            raise UserError(f"expected a modality's name before its rows, found {type(modality).__name__}")
         for name in (modality, other):
             if name is not None and name not in self.modalities:
                 raise UserError(f"the model has no modality {name!r}{nearest(name, self.modalities)}")
@@ -109,8 +112,10 @@ class Model:
 
     def save(self, folder: str | Path) -> None:
         """Writes ``folder/{modalities}/`` for each fit: ``fit.json``, ``model.safetensors`` and ``history.csv``, in the
-        form of a fit of the workflow. Raises `UserError` for models of a finished run, which are saved already.
+        form of a fit of the workflow. A model that had the same fits there is replaced. Raises `UserError` where
+        ``folder`` is a file or holds other fits.
         """
+        _check_free(Path(folder), ["+".join(one.modalities) for one in self.fits])
         for number, one in enumerate(self.fits):
             place = Path(folder) / "+".join(one.modalities)
             write_arrays(place / "model.safetensors", one.method.state())
@@ -120,10 +125,19 @@ class Model:
             records.write(place / "fit.json", one.record | {"output_hashes": hashes, "number": number})
 
 
+def _check_free(folder: Path, names: Sequence[str]) -> None:
+    """Raises `UserError` where a model of the fits ``names`` would not be alone in the folder."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; a model is saved as a folder")
+    there = [folder / "fit.json", *folder.glob("*/fit.json")]
+    others = [file.parent for file in there if file.exists() and file.parent not in [folder / name for name in names]]
+    if others:
+        raise UserError(f"{folder}: holds another model, in {others[0]}; save into another folder, or remove it")
+
+
 def fit(
     method: str,
     views: Mapping[str, Any],
-    /,
     labels: Any = None,
     *,
     seed: int = 0,
@@ -145,12 +159,13 @@ def fit(
 
     Raises `UserError` for an unknown method or parameter, for rows that do not match, and for labels that are missing.
     """
-    entry = _checked(MethodEntry, {"id": method, "params": parameters, "tune": tune or {}}, f"method {method!r}")
+    _check_settings(seed, device)
+    entry = _checked(MethodEntry, "method", method, {"params": parameters, "tune": tune or {}})
     given = Given.of(views, labels)
     _check_given(entry, given, test)
     held_out = None if validation is None else _validation(validation, entry.info.labels)
     data = arrays.training_data(given, held_out, entry.info.labels)
-    unlabelled = None if test is None else Given.of(test).part(None)
+    unlabelled = None if test is None else _test(test, given).part(None)
     settings = {"method": entry.model_dump(mode="json"), "seed": seed, "dictionary": None}
     return Model(
         tuple(
@@ -201,11 +216,50 @@ def _part(part: Part, modalities: Sequence[str]) -> Part:
     return {modality: part[modality] for modality in modalities}
 
 
-def _checked(kind: Any, value: Any, source: str) -> Any:
+def _check_settings(seed: Any, device: Any) -> None:
+    if not isinstance(seed, int | np.integer):
+        raise UserError(f"seed: expected an integer, found {seed!r}")
+    if device not in DEVICES:
+        raise UserError(f"device: expected {', '.join(DEVICES)}, found {device!r}")
+
+
+def _checked(kind: Any, what: str, name: Any, settings: Mapping[str, Any]) -> Any:
+    """The entry of a configuration that says the same. ``what`` ``name``: what the user calls it."""
+    if not isinstance(name, str):
+        raise UserError(f"{what}: expected a name, found {type(name).__name__}")
+    source = f"{what} {name!r}"
     try:
-        return checked_entry(kind, value, source)
-    except UserError as error:  # from Python there is no key `params`
-        raise UserError(str(error).replace(f"{source}: params.", f"{source}: parameter ")) from None
+        return checked_entry(kind, {"id": name, **_plain(settings)}, source)
+    except UserError as error:
+        raise UserError(_from_python(str(error), source, what)) from None
+
+
+def _from_python(message: str, source: str, what: str) -> str:
+    """From Python there is no configuration file, no key `params`, and no key for the plug-in's name."""
+    message = message.replace(f"{source}: {what}: unknown", "unknown").replace("params.", "parameter ")
+    return message.replace("the configuration file", "the working directory")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as Python's own, which a record can hold."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple | range):
+        return [_plain(inner) for inner in value]
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _given_as(source: str, views: Any, labels: Any = None) -> Given:
+    try:
+        return Given.of(views, labels)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _test(views: Any, given: Given) -> Given:
+    test = _given_as("test", views)
+    arrays.check_alike(given, test, "test")
+    return test
 
 
 def _validation(validation: Any, with_labels: bool) -> Given:
@@ -214,7 +268,7 @@ def _validation(validation: Any, with_labels: bool) -> Given:
     views, labels = validation
     if labels is None and with_labels:
         raise UserError("validation: labels are missing; give ({modality: array}, labels)")
-    return Given.of(views, labels)
+    return _given_as("validation", views, labels)
 
 
 def _taken(given: tuple[str, ...], entry: MethodEntry) -> list[tuple[str, ...]]:
@@ -279,6 +333,9 @@ class Figure:
     def __float__(self) -> float:
         return self.value
 
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec) if spec else repr(self)
+
     def __repr__(self) -> str:
         return f"{self.value:.3f}" + (" [{:.3f}, {:.3f}]".format(*self.ci95) if self.ci95 else "")
 
@@ -306,6 +363,10 @@ def evaluate(
         given = Given.of(_of_model(model, views), labels)
         directions = tasks([_embedded(one, given) for one in model.fits])
     else:
+        if not isinstance(model, Mapping):
+            raise UserError(
+                f"evaluate: expected a model of fit, or embeddings {{modality: array}}, found {type(model).__name__}"
+            )
         if views is not None:
             raise UserError("evaluate: embeddings are one mapping {modality: array}; pass labels by name, labels=")
         given = Given.of(model, labels, dtype=None)
@@ -324,11 +385,15 @@ def evaluate(
 
 
 def _configured(metrics: Sequence[str | Mapping[str, Any]] | None, labelled: bool) -> list[ConfiguredMetric]:
+    if isinstance(metrics, str):
+        raise UserError(f"metrics: expected a list of names, found {metrics!r}; write [{metrics!r}]")
     wanted = metrics if metrics is not None else BY_CLASS if labelled else BY_INSTANCE
+    if not wanted:
+        raise UserError("metrics: none is named")
     found = [configured_metric(metric) for metric in wanted]
-    left_out = [metric.id for metric in found if metric not in measurable(found, labelled)]
-    if left_out:
-        raise UserError(f"metric {left_out[0]!r}: it is by class: pass labels=")
+    by_class = [metric.id for metric in found if not metric.info.paired and metric.info.gives != "gallery"]
+    if by_class and not labelled:
+        raise UserError(f"metric {by_class[0]!r}: it is by class: pass labels=")
     return found
 
 
@@ -365,27 +430,37 @@ def _figure(entry: Mapping[str, Any], per_query: np.ndarray | None, metric: Conf
 
 def configured_metric(metric: str | Mapping[str, Any]) -> ConfiguredMetric:
     """From ``map@50``, a plug-in's name or an entry of a configuration. Raises `UserError` for a curve."""
-    value = _with_cut(metric) if isinstance(metric, str) else dict(metric)
-    checked = _checked(MetricEntry, value, f"metric {value['id']!r}")
+    if not isinstance(metric, str | Mapping):
+        raise UserError(f"metrics: expected names or entries, found {type(metric).__name__}")
+    value = _with_cut(metric) if isinstance(metric, str) else {"id": metric.get("metric"), **metric}
+    checked = _checked(MetricEntry, "metric", value["id"], value)
     if checked.info.gives == "curve":
         raise UserError(f"metric {checked.id!r}: a curve, not a number; the report draws it")
     return ConfiguredMetric.from_entry(checked.model_dump(mode="json"))
 
 
 def _with_cut(text: str) -> dict[str, Any]:
-    """``recall@10`` → the plug-in recall_at_k with k: 10; ``map@all`` has no cut."""
-    name, _, cut = text.partition("@")
+    """``recall@10`` → the plug-in recall_at_k with k: 10; ``map@all`` has no cut. A plug-in's own name stands for its
+    defaults.
+    """
+    name, at, cut = text.partition("@")
     plugin = SHORT_NAMES.get(name, name)
     known = registry.names("metrics")
     if plugin not in known:
         raise UserError(f"metric {text!r}: unknown{nearest(name, {*known, *SHORT_NAMES})}")
     value = {"id": text, "metric": plugin}
-    if cut in ("", "all"):
+    fields = registry.params_model("metrics", plugin).model_fields
+    key = next((key for key in CUTS if key in fields), None)
+    if not at and (key is None or name == plugin):
         return value
-    keys = [key for key in CUTS if key in registry.params_model("metrics", plugin).model_fields]
-    if not keys or not cut.isdigit():
-        raise UserError(f"metric {text!r}: expected {name}@ and a number of results, or {name}@all")
-    return value | {"params": {keys[0]: int(cut)}}
+    if key is None:
+        raise UserError(f"metric {text!r}: expected {name!r}, which has no cut")
+    whole = fields[key].default is None
+    if whole and (not at or cut == "all"):
+        return value
+    if not cut.isdigit():
+        raise UserError(f"metric {text!r}: expected {name}@ and a number of results{f', or {name}@all' * whole}")
+    return value | {"params": {key: int(cut)}}
 
 
 # Features ----------------------------------------------------------------------------------------------------------
@@ -394,7 +469,6 @@ def _with_cut(text: str) -> dict[str, Any]:
 def extract(
     extractor: str,
     contents: Sequence[str | Path],
-    /,
     *,
     training: Sequence[str | Path] | None = None,
     labels: Any = None,
@@ -409,22 +483,38 @@ def extract(
 
     Raises `UserError` for an unknown extractor or parameter, and for content that cannot be decoded.
     """
-    source = f"extractor {extractor!r}"
-    checked = _checked(FeatureEntry, {"id": extractor, "params": parameters}, source)
-    info = checked.info
-    if isinstance(contents, str | Path):
-        raise UserError(f"{source}: expected a list of contents, found one {type(contents).__name__}")
+    _check_settings(0, device)
+    checked = _checked(FeatureEntry, "extractor", extractor, {"params": parameters})
+    source, info = f"extractor {extractor!r}", checked.info
     if (info.kind == "fitted") != (training is not None):
         needed = "is fitted, pass training=" if info.kind == "fitted" else "is not fitted, leave training= out"
         raise UserError(f"{source}: it {needed}")
+    items = contents_of(info.modality, contents, source)
     machine = Machine(cache=str(cache), device=device, threads=len(os.sched_getaffinity(0)))
     made = create.extractor(checked.model_dump(mode="json"), machine)
-    made.fetch()
-    items = list(contents) if info.modality == "text" else [Path(file) for file in contents]
+    try:
+        made.fetch()
+    except UserError as error:
+        raise UserError(_from_python(str(error), source, "extractor")) from None
     if training is not None:
-        rows = list(training) if info.modality == "text" else [Path(file) for file in training]
+        rows = contents_of(info.modality, training, f"{source}: training")
         made.fit(rows, _labels_of(rows, labels, source) if info.uses_labels else None)
     return transformed(made, items)
+
+
+def contents_of(modality: str, contents: Any, source: str) -> list[Any]:
+    """Texts as they are, or paths. Raises `UserError` for what is neither, for one alone, and for none."""
+    if isinstance(contents, str | Path) or not isinstance(contents, Iterable):
+        raise UserError(f"{source}: expected a list of contents, found one {type(contents).__name__}")
+    items = list(contents)
+    if not items:
+        raise UserError(f"{source}: no contents")
+    wanted = str if modality == "text" else str | os.PathLike
+    for row, item in enumerate(items):
+        if not isinstance(item, wanted):
+            what = "a text" if modality == "text" else "the path of a file"
+            raise UserError(f"{source}: content {row}: expected {what}, found {type(item).__name__}")
+    return items if modality == "text" else [Path(file) for file in items]
 
 
 def _labels_of(training: Sequence[Any], labels: Any, source: str) -> np.ndarray:

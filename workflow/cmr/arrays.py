@@ -1,6 +1,6 @@
 """Arrays and labels as they are given from Python, checked and made into what the stages work with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,7 @@ class Given:
             told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
             raise UserError(f"views: {told} rows; row i of every modality must be the same item")
         n = next(iter(sizes.values()))
-        names = None if labels is None else class_names(labels)
-        if names is not None and len(names) != n:
-            raise UserError(f"labels: {len(names)} for {n} rows; row i of the labels must be row i of the views")
+        names = None if labels is None else class_names(labels, n)
         return cls(np.array([f"row-{row}" for row in range(n)]), matrices, names)
 
     @property
@@ -67,7 +65,12 @@ class Given:
 def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
     """Rows (n, d) of one modality. Raises `UserError` for what is no finite matrix of numbers. None: a float type is
     kept."""
-    found = np.asarray(rows)
+    if hasattr(rows, "toarray"):
+        raise UserError(f"{name}: a sparse matrix; pass the dense one, {name}.toarray()")
+    try:
+        found = np.asarray(_without_torch(rows))
+    except ValueError as error:
+        raise UserError(f"{name}: expected a matrix of numbers (n, d), found rows of several lengths") from error
     if found.ndim != 2 or found.dtype.kind not in "fiub" or not found.shape[1]:
         raise UserError(f"{name}: expected a matrix of numbers (n, d), found {found.dtype} of shape {found.shape}")
     if not len(found):
@@ -79,20 +82,39 @@ def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
     return found
 
 
+def _without_torch(values: Any) -> Any:
+    """A tensor as numpy takes it: without a gradient, off the GPU, and not in bfloat16."""
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+
+
 def _modality(name: Any) -> str:
     try:
         return check_name(name)
     except (ValueError, TypeError) as error:
-        raise UserError(f"views: a modality's name: expected {error}, found {name!r}") from None
+        raise UserError(f"views: expected {error}, found {name!r}") from None
 
 
-def class_names(labels: Any) -> list[list[str]]:
-    """The class names of each row. Class numbers are names; an array (n, c) of 0 and 1 has a class a column.
+def class_names(labels: Any, n: int) -> list[list[str]]:
+    """The class names of each of ``n`` rows. Class numbers are names; an array (n, c) of 0 and 1 has a class a column,
+    and a table of such columns their names.
 
     ``labels``: an array (n,) or (n, c), or anything with a label, or a list of labels, for each row. Raises
-    `UserError` for a row without a label.
+    `UserError` for another number of rows, and for a row without a label.
     """
+    labels = _without_torch(labels)
+    if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
+        raise UserError(f"labels: expected a label, or a list of labels, for each row, found {type(labels).__name__}")
+    shape: tuple[int, ...] = getattr(labels, "shape", (n,))
+    if len(shape) not in (1, 2):
+        raise UserError(f"labels: expected an array (n,) or (n, c), found shape {shape}")
     cells = cells_of(np.asarray(labels), "labels") if hasattr(labels, "ndim") else list(labels)
+    if len(cells) != n:
+        raise UserError(f"labels: {len(cells)} for {n} rows; row i of the labels must be row i of the views")
+    if isinstance(labels, pd.DataFrame) and shape[1] > 1:
+        cells = [[str(labels.columns[int(column)]) for column in own] for own in cells]
     _refuse_lists_of_flags(cells, hasattr(labels, "ndim"))
     names = LabelReader(separator="", no_label=()).read(cells, "labels", lambda row: f"labels: row {row}")
     empty = [row for row, own in enumerate(names) if not own]
@@ -119,20 +141,25 @@ def training_data(given: Given, validation: Given | None, with_labels: bool) -> 
     classes = given.classes if with_labels else None
     train = given.part(classes)
     if validation is not None:
-        _check_alike(given, validation)
+        check_alike(given, validation, "validation")
+        _check_labels(given, validation)
         return TrainingData(train, train, validation.part(classes), True)
     held_out = held_out_rows(given)
     return TrainingData(train, _rows(train, ~held_out), _rows(train, held_out), False)
 
 
-def _check_alike(given: Given, other: Given) -> None:
+def check_alike(given: Given, other: Given, source: str) -> None:
+    """Raises `UserError` where ``other``, which was given as ``source``, lacks a modality or has other columns."""
     for name, rows in given.matrices.items():
         if name not in other.matrices:
-            raise UserError(f"validation: no rows of {name}; give rows of {', '.join(given.matrices)}")
+            raise UserError(f"{source}: no rows of {name}; give rows of {', '.join(given.matrices)}")
         if other.matrices[name].shape[1] != rows.shape[1]:
             raise UserError(
-                f"validation: {name} has {other.matrices[name].shape[1]} columns, the training rows {rows.shape[1]}"
+                f"{source}: {name} has {other.matrices[name].shape[1]} columns, the training rows {rows.shape[1]}"
             )
+
+
+def _check_labels(given: Given, other: Given) -> None:
     if given.names is not None and other.names is None:
         raise UserError("validation: labels are missing; give (views, labels)")
     unknown = sorted(set(other.classes) - set(given.classes))

@@ -19,7 +19,8 @@ class BadContent(UserError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint such as "; did you mean 'cca'?", or a list of what there is when nothing is near."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    folded = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {folded[close[0]]!r}?"
     return f"; known: {', '.join(known)}" if known else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cmr import create, new_items, records, search, settings
-from cmr.api import Fit, Model
+from cmr.api import Fit, Model, contents_of
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features.extraction import transformed
@@ -39,11 +39,11 @@ class FinishedRun:
 
     def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray:
         """Features (n, d) float32 of new contents, by the run's extractor as it was saved: texts, or paths of files."""
+        rows = contents_of(modality, contents, modality)
         check(self.run.record, self.machine, str(self.run.file("run.json")))
         kinds = Items.read(self.run.place(ITEMS.format(data=self.run.data))).kinds
         new_items.check_modality(self.run, modality, kinds)
         extractor, _ = new_items.extractor(self.run, modality, self.machine)
-        rows = [str(content) if modality == search.TEXT else Path(content) for content in contents]
         return transformed(extractor, rows)
 
     def embed(self, modality: str, contents: Sequence[str | Path], other: str | None = None) -> np.ndarray:

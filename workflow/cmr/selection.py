@@ -46,8 +46,8 @@ def select_and_fit(
 
     if not all(len(view) for view in data.held_out.values()):
         raise UserError(
-            "nothing is held out to choose on: no class has two training items that differ; give the split a "
-            "validation part, or leave out tune"
+            "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
+            "validation rows"
         )
     tried = []
     params: list[Params] = []
