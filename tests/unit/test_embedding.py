@@ -144,6 +144,8 @@ def test_pictures_of_a_folder_are_found_below_it_by_name(tmp_path):
         (["--images", "t.txt"], "x.png\ny.png", "t.txt: 2 of 2 files are not there, the first is x.png"),
         (["--images", "."], "", ".: no pictures in it"),
         (["--images", "t.txt"], "t.txt", "t.txt: not a picture that can be decoded"),
+        (["--images", "t.PNG"], "", "t.PNG: a picture; name its folder, or a list with a path a line"),
+        (["--texts", "t.txt", "--out", "t.npy"], "a", "t.npy: embeddings are written as HDF5; name the file t.h5"),
         ([], "", "give either --texts or --images"),
     ],
 )
@@ -153,7 +155,7 @@ def test_a_mistake_is_one_line(here, arguments, text, expected, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("t.txt").write_text(text)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["embed", str(folder), *arguments, "--out", "out.h5"])
+        cli.main(["embed", str(folder), "--out", "out.h5", *arguments])
     assert caught.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")

@@ -34,7 +34,7 @@ def test_files_extend_the_own_one_as_snakemake_extends_it(given):
 
 
 def test_a_file_that_is_not_there_is_told():
-    with pytest.raises(UserError, match=r"my/none\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"my/none\.yaml: no such file"):
         settings.machine(["my/none.yaml"])
 
 

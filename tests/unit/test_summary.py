@@ -61,7 +61,7 @@ def test_rows_are_chosen_by_patterns(tmp_path, patterns, expected):
 
 
 def test_a_pattern_that_matches_nothing_says_what_there_is(tmp_path):
-    with pytest.raises(UserError, match="no id matches 'x'; there are cca, dla, ridge"):
+    with pytest.raises(UserError, match="no method matches 'x'; there are cca, dla, ridge"):
         choice.matching(rows(tmp_path), {"id": "x"})
 
 
@@ -75,6 +75,9 @@ def test_the_command_filters_and_writes_csv_and_latex(tmp_path, capsys, monkeypa
     read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {(row["id"], row["query"]) for row in read} == {("dla", q) for q in ("image", "text", "average")}
     assert all(0 <= float(row["mean"]) <= 1 for row in read)
+    with pytest.raises(SystemExit):
+        cli.main([*chosen, "--csv", "--latex"])
+    assert "not allowed with argument" in capsys.readouterr().err
     cli.main([*chosen, "--latex"])
     latex = capsys.readouterr().out
     assert latex.count(r"\textbf{") == 3

@@ -107,10 +107,11 @@ def _add_looking(add: Add) -> None:
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     for name, key in GLOBS.items():
         summary.add_argument(f"--{name}", metavar="PATTERN", help=f"only rows whose {key} matches, such as 'dla*'")
-    summary.add_argument("--csv", action="store_true", help="all rows as CSV")
-    summary.add_argument("--latex", action="store_true", help="the tables as LaTeX (booktabs)")
+    form = summary.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="all rows as CSV")
+    form.add_argument("--latex", action="store_true", help="the tables as LaTeX (booktabs)")
+    _add_json(form)
     _add_config(summary)
-    _add_json(summary)
     versus = add("compare", compare_runs, "Compare two runs query by query: difference, interval, p.")
     versus.add_argument("a", type=Path, help=f"{RUN}; without SEED the mean over all seeds")
     versus.add_argument("b", type=Path, help="the other, on the same data and split")
@@ -183,7 +184,7 @@ def _add_config(command: argparse.ArgumentParser, text: str = CONFIG) -> None:
     command.add_argument("--config", nargs="+", default=[], metavar="FILE", help=text)
 
 
-def _add_json(command: argparse.ArgumentParser) -> None:
+def _add_json(command: argparse._ActionsContainer) -> None:
     command.add_argument("--json", action="store_true", help="for other programs")
 
 

@@ -297,6 +297,8 @@ def read(path: str | Path) -> dict[str, Any]:
     """The keys and values of a configuration file, unchecked. Raises `UserError` where they cannot be read."""
     try:
         value = read_yaml(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, RecursionError, ValueError, YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict | None):

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 IMAGE, TEXT = "image", "text"
 ROWS_AT_ONCE = 4096
+ENDINGS = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ def pictures(source: Path) -> NewItems:
 
     Ids are the paths as they stand. Raises `UserError` where there is none, and for those that are not there.
     """
+    Image.init()
+    endings = {ending for ending, form in Image.registered_extensions().items() if form in FORMATS}
     if source.is_dir():
-        Image.init()
-        endings = {ending for ending, form in Image.registered_extensions().items() if form in FORMATS}
         files = [file for file in sorted(source.rglob("*")) if file.suffix.lower() in endings and file.is_file()]
         names, folder = [str(file.relative_to(source)) for file in files], source
+    elif source.suffix.lower() in endings:
+        raise UserError(f"{source}: a picture; name its folder, or a list with a path a line")
     else:
         names, folder = [name for _, name in _lines(source)], source.parent
     if not names:
@@ -81,8 +84,10 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
 
     Where fits of several pairs of modalities embed this one, a group for each, such as ``/image+text``. Features are
     extracted chunk after chunk into a file beside ``out``: a killed command goes on after the last chunk. Raises
-    `UserError` for content that cannot be decoded.
+    `UserError` for content that cannot be decoded, and where ``out`` is named as another form.
     """
+    if out.suffix not in ENDINGS:
+        raise UserError(f"{out}: embeddings are written as HDF5; name the file {out.stem}.h5")
     check(run.record, machine, str(run.file("run.json")))
     new_items.check_modality(run, items.modality, Items.read(run.place(ITEMS.format(data=run.data))).kinds)
     extractor, record = new_items.extractor(run, items.modality, machine)

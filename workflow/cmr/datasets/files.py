@@ -29,7 +29,7 @@ def user_file(dataset: Dataset, path: str, key: str) -> Path:
     if Path(path).is_absolute() and not _within(path, dataset.data_root):
         raise UserError(f"params.{key}: {path} is absolute; make it relative, or set data_root to a folder above it")
     if not file.is_file():
-        raise UserError(f"params.{key}: no such file: {file}")
+        raise UserError(f"params.{key}: no such file: {file}; the path is relative to the configuration file")
     return file
 
 

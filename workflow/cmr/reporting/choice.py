@@ -14,6 +14,9 @@ COLUMNS = (
     "mean", "std", "seeds", "chance", "pessimistic", "optimistic", "seconds", "peak_memory_mb", "at_edge",
 )  # fmt: skip
 
+WORDS = {"id": "method"}
+"""What a row calls by another word than the user."""
+
 
 def matching(rows: Sequence[Row], patterns: Mapping[str, str]) -> list[Row]:
     """The rows whose values match all patterns, key → pattern as of a shell; one of several experiments is enough.
@@ -25,7 +28,7 @@ def matching(rows: Sequence[Row], patterns: Mapping[str, str]) -> list[Row]:
         kept = [row for row in found if any(fnmatchcase(value, pattern) for value in str(row[key]).split(", "))]
         if not kept:
             there = sorted({value for row in found for value in str(row[key]).split(", ")})
-            raise UserError(f"no {key} matches {pattern!r}; there are {', '.join(there)}")
+            raise UserError(f"no {WORDS.get(key, key)} matches {pattern!r}; there are {', '.join(there)}")
         found = kept
     return found
 
