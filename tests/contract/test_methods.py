@@ -196,7 +196,7 @@ def unpaired(name: str) -> Part:
 @every
 def test_pairs_are_needed_where_info_says_so_and_nowhere_else(name):
     if registry.info("methods", name).pairs:
-        with pytest.raises(UserError, match="needs pairs: .* pairing: class in its entry draws them"):
+        with pytest.raises(UserError, match=r"needs pairs: .* pairing: class in its entry draws them"):
             fit(name, unpaired(name))
     else:
         assert np.isfinite(scores(name, fit(name, unpaired(name)))).all()
