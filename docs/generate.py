@@ -45,11 +45,35 @@ def main() -> None:
 
 def files() -> dict[Path, str]:
     """Every generated file, and what it should hold."""
-    readme = ROOT / "README.md"
+    readme, page = ROOT / "README.md", ROOT / "docs" / "from_python.md"
     reference = {REFERENCE / "configuration.md": configuration_page(), REFERENCE / "code.md": code_page()}
     for kind in registry.FOLDERS:
         reference |= plugin_pages(kind)
-    return {readme: filled(readme.read_text("utf-8")), **reference}
+    notebooks = {page.with_suffix(".ipynb"): notebook(page.read_text("utf-8"))}
+    return {readme: filled(readme.read_text("utf-8")), **reference, **notebooks}
+
+
+# The notebook ------------------------------------------------------------------------------------------------------
+
+PYTHON = re.compile(r"```python\n(.*?)```\n(?:\n```text\n.*?```\n)?", re.DOTALL)
+
+
+def notebook(page: str) -> str:
+    """A page as a notebook without outputs: its Python blocks are code cells, and what stands between is text."""
+    cells = []
+    for number, part in enumerate(PYTHON.split(page)):
+        kind = "code" if number % 2 else "markdown"
+        text = part.strip() if kind == "code" else DOWNLOAD.sub("", part).strip()
+        more = {"execution_count": None, "outputs": []} if kind == "code" else {}
+        if text:
+            source = text.splitlines(keepends=True)
+            cells.append({"cell_type": kind, "id": f"cell-{number}", "metadata": {}, **more, "source": source})
+    language = {"language_info": {"name": "python"}}
+    value = {"cells": cells, "metadata": language, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+DOWNLOAD = re.compile(r"\{download\}`.*?`\.\n")
 
 
 # README ------------------------------------------------------------------------------------------------------------

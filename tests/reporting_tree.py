@@ -14,7 +14,7 @@ from PIL import Image
 from cmr.data import Items, Split
 from cmr.params import canonical_hash, component
 from cmr.publish import write_json
-from cmr.records import SCHEMA_VERSION, Project, Record
+from cmr.records import SCHEMA_VERSION, Project, Record, Usage
 from cmr.store import TEXT, write_matrix
 
 CLASSES = ("circles", "lines", "<b>bold</b> & co", "waves")
@@ -203,7 +203,8 @@ def _average_precision(hits: np.ndarray, at: int, normalise: str) -> np.ndarray:
 
 def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) -> dict:
     modalities = dict(zip(inputs.split("+"), MODALITIES, strict=True))
-    features = [{"id": f, "extractor": EXTRACTOR.get(f, f), "modality": m, "params": {}} for f, m in modalities.items()]
+    extractors = {f: EXTRACTOR.get(f, f.partition("-")[0]) for f in modalities}
+    features = [{"id": f, "extractor": extractors[f], "modality": m, "params": {}} for f, m in modalities.items()]
     plugin = PLUGIN.get(method, "cca")
     origin = _origin("fit", ("methods", plugin), {"results/features/shapes/all/lite0.h5": "0" * 64}, data)
     return origin | {
@@ -213,6 +214,7 @@ def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) ->
         "dictionary": None,
         "method": {"id": method, "method": plugin, "params": params, "dictionary": None, "tune": {}},
         "seed": seed,
+        "modalities": list(modalities.values()),
         "selection": {"candidates": [], "chosen": {}, "rows": "held_out"},
         "usage": {"seconds": 1.5 + len(method) + seed, "peak_memory_mb": 300.0 + 10 * len(method)},
     }
@@ -244,6 +246,6 @@ def _origin(stage: str, plugin: tuple[str, str], input_hashes: dict[str, str], *
         project=Project(version="0.1.0"),
         versions={"python": "3.11.7", "numpy": "2.4.6"},
         hardware={"processor": "synthetic", "machine": "x86_64"},
-        usage={},
+        usage=Usage(seconds=1.0, peak_memory_mb=100.0),
     )
     return record.model_dump(mode="json")

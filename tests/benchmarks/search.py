@@ -14,8 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from cmr import registry
-from cmr.cli import machine_settings
+from cmr import registry, settings
 
 MODEL_CODE = {"bert": "transformers.models.bert.modeling_bert"}  # transformers imports it when a model is loaded
 
@@ -39,7 +38,7 @@ def main() -> None:
     modality, content = (search.IMAGE, Path(query)) if Path(query).is_file() else (search.TEXT, query)
     for name in ("first", "second"):
         start = time.perf_counter()
-        answers = search.search(run, modality, content, 10, machine_settings(["config.yaml"]))
+        answers = search.search(run, modality, content, 10, settings.machine([]))
         seconds[name] = time.perf_counter() - start
     rounded = {name: round(value, 3) for name, value in seconds.items()}
     print(json.dumps(rounded | {"items": sum(a.size for a in answers), "load": round(os.getloadavg()[0], 2)}))

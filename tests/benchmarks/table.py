@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from cmr.datasets.table import Params, Table
-from cmr.provenance import measured
+from cmr.provenance import used
 
 MEASURE_ONE = "--one"
 LINKS_A_FILE = 10_000  # file systems limit the number of hard links
@@ -45,7 +45,7 @@ def measure(rows: int) -> dict[str, float]:
         make(folder, rows)
         params = Params(file="my.csv", id="id", image="picture", text="caption", label="class")
         table = Table(params, folder / "out", folder / "cache", folder)
-        with measured() as usage:
+        with used() as usage:
             start, cpu_start = time.perf_counter(), time.process_time()
             items = table.prepare()
             items.write(folder / "out/items.parquet")

@@ -17,6 +17,7 @@ AREAS = {
     "test_bad_matrices": "Ready features: .npy, .npz, .mat, .h5, pickles",
     "test_bad_images": "Pictures",
     "test_bad_texts": "Texts",
+    "test_inputs": "Files as people bring them (docs/inputs.md)",
     "test_bad_archives": "Archives and weights",
     "test_bad_results": "Damaged results",
     "test_leakage": "Leakage",
@@ -33,6 +34,7 @@ AREAS = {
     "test_strangers": "Results and files of strangers",
     "test_fuzz": "Results trees with something changed at random",
     "test_clones": "Clones in odd places",
+    "test_machines": "Odd machines: homes, limits, locales, disks",
 }
 START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
 

@@ -581,7 +581,7 @@ def test_new_numbers_until_a_stage(numbered, tmp_path, second, stage):
 
 @pytest.mark.long
 @pytest.mark.mended("Ctrl-C or SIGKILL once `prepare` had ended left the old features for ever")
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
 @pytest.mark.parametrize("stage", LATER)
 def test_new_numbers_and_a_signal_once_a_stage_has_a_record(numbered, tmp_path, second, stage, sign):
     made = numbered.copy(tmp_path / "clone")

@@ -18,7 +18,7 @@ COPIES = {
     "rsync -a": ["rsync", "-a"],
     "cp -r, without times": ["cp", "-r"],
     "rsync -r, without times": ["rsync", "-r"],
-    "the documented merge": ["rsync", "-a", "--ignore-existing"],
+    "the documented merge": ["rsync", "-a", "--safe-links", "--ignore-existing"],
 }
 OLD_SCRIPTS, YOUNG_SCRIPTS = -400 * DAY, DAY
 

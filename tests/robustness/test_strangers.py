@@ -16,7 +16,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from cmr import boundary, cli, config, create, rerun, search
+from cmr import boundary, cli, config, create, job, recorded, rerun, search
 from cmr.content import Hashes
 from cmr.data import Items
 from cmr.datasets import downloads, matlab
@@ -194,6 +194,21 @@ def test_prune_removes_links_and_nothing_behind_them(tree, tmp_path):
     assert (others / "notes" / "mine.txt").read_text() == "keep"
     assert not (tree / "weights" / "w.json").is_symlink()
     assert (tree / "codes").is_symlink()
+
+
+@pytest.mark.mended("`cmr prune` read indices and records behind links that leave the results")
+@pytest.mark.parametrize("name", ["experiments", f"{RUN}/run.json"])
+def test_prune_reads_nothing_behind_links(tree, tmp_path, name):
+    (tree / name).rename(tmp_path / "elsewhere")
+    (tree / name).symlink_to(tmp_path / "elsewhere")
+    assert "a link that leaves" in refused(prune, tree, [])
+    assert prune(tree, [], folders=(str(tmp_path),)).kept_for  # where the user says so
+
+
+def test_a_pipe_among_the_plans_of_interrupted_runs_is_not_waited_for(tree):
+    (tree.parent / job.FOLDER).mkdir(parents=True)
+    os.mkfifo(tree.parent / job.FOLDER / "x.json")
+    assert "x.json" not in " ".join(prune(tree, []).kept_for)
 
 
 def test_prune_sees_a_run_under_every_name_of_the_folder(tree, tmp_path):
@@ -417,3 +432,72 @@ def test_any_terminal(tree, encoding):
 def test_ids_hold_no_control_characters(item, tmp_path):
     table = pd.DataFrame({"id": ["a", item], "text": ["b", "c"], "labels": [["d"], ["d"]]})
     assert "control character" in refused(Items(table, {"text": "text"}).write, tmp_path / "items.parquet")
+
+
+# Where code could come from --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.mended("`cmr rerun` read any file of the user's that somebody's run.json named as its data")
+@pytest.mark.parametrize("name", ["../private.csv", "/etc/passwd", "a/../../private.csv"])
+def test_records_name_no_file_of_the_users_elsewhere(tree, tmp_path, name):
+    entry = {"id": "shapes", "dataset": "table", "params": {"file": name, "text": "text"}}
+    changed(tree / RUN / "run.json", lambda run: run["fits"][0].update(data=entry))
+    machine = Machine(device="cpu", base="home")
+    assert "is not read" in refused(rerun.rerun, search.find(tree / RUN), tmp_path / "new", machine)
+    assert not (tmp_path / "new").exists()
+    named = boundary.files_named_by({"datasets": [entry], "features": ["bow", {"id": "x", "params": None}]})
+    assert name in named
+    recorded.check(search.find(tree / RUN).record, Machine(base="home", named=named), "run.json")
+
+
+def test_a_plan_of_somebody_else_is_not_taken_for_ones_own(tmp_path, monkeypatch):
+    """It would have the name that one's own plan has, and come along with somebody's folder `.snakemake`."""
+    monkeypatch.chdir(tmp_path)
+    experiment = {"id": "e", "data": ["openmoji"], "inputs": [["bow"]], "methods": ["random"]}
+    checked = config.validate({"experiments": [experiment]})
+    file = job.write(checked, Machine(), "results/report")
+    own = Path(file).read_text()
+    changed(Path(file), lambda plan: plan["config"].update(features=[pickled(tmp_path)[0]]))
+    assert job.write(checked, Machine(), "results/report") == file
+    assert Path(file).read_text() == own
+
+
+@pytest.mark.mended("a command that was typed in somebody's folder imported the modules that lay there")
+@pytest.mark.parametrize("module", ["yaml", "numpy", "argparse"])
+def test_no_module_comes_from_the_folder_that_one_stands_in(tree, module):
+    (tree / f"{module}.py").write_text("open('executed', 'w')\nraise SystemExit('theirs')\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run([sys.executable, "-m", "cmr", "summary", "."], cwd=tree, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert not (tree / "executed").exists()
+
+
+def test_code_in_a_models_folder_is_not_executed(tmp_path):
+    """The libraries would ask on the terminal whether it may be, or take the answer from a setting."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    told = {
+        "model_type": "theirs",
+        "auto_map": dict.fromkeys(("AutoConfig", "AutoModel", "AutoTokenizer"), "theirs.Theirs"),
+    }
+    (folder / "config.json").write_text(json.dumps(told))
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    (folder / "theirs.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nclass Theirs: pass\n")
+    (folder / "model.safetensors").write_bytes(b"")
+    entry = {"id": "bert", "extractor": "bert", "modality": "text", "params": {"model": str(folder)}}
+    with pytest.raises(Exception, match=r"trust_remote_code|custom code|not.*recogni[sz]e|model_type"):
+        create.extractor(entry, Machine(device="cpu")).transform(["a"])
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.mended("a damaged history of a fit was a stack trace of the report")
+def test_a_history_that_is_none_is_said(tree, tmp_path):
+    file = tree / RUN.replace("runs", "fits", 1) / "history.csv"
+    file.write_bytes(b"epoch,loss\n0,\xff\n")
+    assert f"{file}: not the history of a fit" in refused(build, tree, tmp_path / "page")
+
+
+@pytest.mark.parametrize("content", [b"epoch,loss\n0,1,2\n1\n", b"", b"epoch\nx\n\n"])
+def test_a_history_of_odd_lines_is_shown(tree, tmp_path, content):
+    (tree / RUN.replace("runs", "fits", 1) / "history.csv").write_bytes(content)
+    assert build(tree, tmp_path / "page").exists()

@@ -266,3 +266,18 @@ def test_sources_are_well_formed():
         assert len(source.sha256) in {0, 64}
         assert len(source.git_blob) in {0, 40}
         assert source.bytes.isdigit() or not source.bytes
+
+
+def test_all_that_is_missing_is_told_at_once(server, known, tmp_path):
+    known(
+        ("gone", "open", server.address + "none", SHA256),
+        ("good", "open", server.address + "good", SHA256),
+        ("inside", "archive", "a.zip", SHA256),
+        ("a.zip", "by hand", "http://form", ""),
+        ("own", "by hand", "http://form", ""),
+    )
+    with pytest.raises(UserError) as caught:
+        fetch("d", ["gone", "good", "inside", "own"], tmp_path / "raw")
+    told = str(caught.value)
+    assert all(name in told for name in ("gone", "inside", "a.zip", "own"))
+    assert (tmp_path / "raw/good").read_bytes() == CONTENT

@@ -51,6 +51,13 @@ def test_one_label_a_cell(cells, expected):
     assert read(cells) == [[name] for name in expected]
 
 
+def test_names_without_what_cannot_be_seen():
+    cells = ["a car", "a\u00a0car", " a  car\u200b", "\ufeffa car", "b'a car'", r"b'\x61 car'", "a\u3000car"]
+    assert read(cells) == [["a car"]] * len(cells)
+    assert read(["नमस्\u200dते", "b'", "b'it's'", "bob's"]) == [["नमस्\u200dते"], ["b'"], ["b'it's'"], ["bob's"]]
+    assert read(["a\tb", "c"], separator="\t") == [["a", "b"], ["c"]]
+
+
 @pytest.mark.parametrize(
     "nothing",
     [None, np.nan, float("inf"), -np.inf, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), "", "  ", "\0", b"",
@@ -131,7 +138,9 @@ def test_lists_that_were_written_as_text(text, expected):
 def test_what_has_two_meanings_is_asked_and_a_parameter_answers(cells, question, parameter, answers):
     with pytest.raises(LabelQuestion) as asked:
         read(cells)
-    assert question in asked.value.seen
+    assert question in str(asked.value)
+    assert question in asked.value.at_command
+    assert f"--{parameter.partition(':')[0].replace('_', '-')} " in asked.value.at_command
     assert parameter in str(asked.value)
     for options, first in answers:
         assert read(cells, **options)[0] == first

@@ -73,7 +73,12 @@ def write_sdml(path: Path, sizes: dict[str, int], text: str = "text", labels=lam
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in registry.names("datasets") if n not in {"openmoji", "folder", "table", "precomputed", "tuxpaint_stamps"}]
+    "name",
+    [
+        n
+        for n in registry.names("datasets")
+        if n not in {"openmoji", "folder", "table", "precomputed", "tuxpaint_stamps"}
+    ],
 )
 def test_what_is_behind_a_form_is_asked_for_with_address_file_and_folder(name, tmp_path, monkeypatch):
     """Without internet: every file that the data set needs is in sources.csv, and the message is enough to place it."""

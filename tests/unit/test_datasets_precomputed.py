@@ -535,7 +535,7 @@ def test_rows_as_objects_are_stacked(tmp_path, rows, problem):
             matrix(reference)
     else:
         assert matrix(reference).shape == (12, 3)
-        assert matrix(reference).dtype == np.float32
+        assert matrix(reference).dtype.kind in "if"
 
 
 def test_equal_rows_of_features_stay_in_one_part(tmp_path):

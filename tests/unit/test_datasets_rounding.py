@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from cmr.datasets.rounding import as_float32
+from cmr.publish import read_json
+from toy_plan import Project, experiment, written_features
 
 
 def features(offset: float = 0.0) -> np.ndarray:
@@ -55,3 +57,25 @@ def test_rows_that_are_not_finite_do_not_count():
     assert np.isnan(found[0, 3])
     assert np.isinf(found[1, 5])
     assert np.isinf(found[2, 6])
+
+
+def figures(folder, offset: float) -> list[float]:
+    """mAP of each direction and method, from features of a few binary digits, so that the offset takes none of them."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    values = {m: rng.normal(size=(3, d))[labels] + rng.normal(size=(90, d)) for m, d in (("image", 6), ("text", 5))}
+    values = {m: np.round(rows * 2**12) / 2**12 + offset for m, rows in values.items()}
+    data = written_features(
+        folder, values, labels, ["train" if row % 3 < 2 else "test" for row in range(30) for _ in range(3)]
+    )
+    project = Project(folder, {**data, **experiment(["image", "text"], "cca", "ridge_label", "semantic_matching")})
+    runs = [project.make(run) for run in project.results("evaluate")]
+    tasks = [task for run in runs for task in read_json(project.path(run.files[0]))["tasks"]]
+    return [task["metrics"]["map@all"]["value"] for task in tasks]
+
+
+def test_an_offset_changes_no_figure(tmp_path):
+    """float32 has steps of 64 around 1e9, so that nothing would be left of these features."""
+    plain, moved = figures(tmp_path / "plain", 0), figures(tmp_path / "moved", 1e9)
+    assert moved == pytest.approx(plain, abs=1e-6)
+    assert min(plain) > 0.45

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score
 
@@ -345,12 +346,15 @@ BAD = {
     "strings": (lambda f, t: {"a": saved(t / "s.npy", np.full((40, 2), "x"))}, r"s\.npy: expected a matrix"),
     "pickle": (
         lambda f, t: {"a": saved(t / "p.npy", np.array([{}], object), allow_pickle=True)},
-        r"p\.npy: not a readable",
+        r"p\.npy: holds Python objects, and loading a pickle can execute code",
     ),
-    "no npy": (lambda f, t: {"a": written(t / "text.npy", "hello")}, r"text\.npy: not a readable"),
+    "no npy": (
+        lambda f, t: {"a": written(t / "text.npy", "hello")},
+        r"text\.npy: cannot be read: not a file of np\.save",
+    ),
     "missing": (lambda f, t: {"a": t / "none.npy"}, r"none\.npy: no such file"),
     "missing labels": (lambda f, t: {"labels": t / "none.csv"}, r"none\.csv: no such file"),
-    "suffix": (lambda f, t: {"a": t / "a.mat"}, r"a\.mat: embeddings are read from"),
+    "suffix": (lambda f, t: {"a": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "label suffix": (lambda f, t: {"labels": t / "a.json"}, r"a\.json: expected one of \.npy"),
     "no HDF5": (lambda f, t: {"a": written(t / "a.h5", "hello")}, r"a\.h5: .*not an HDF5"),
     "two columns": (lambda f, t: {"labels": written(t / "two.csv", "1,cat\n" * 40)}, "line 1 holds 2 values"),
@@ -376,11 +380,21 @@ def test_files_whose_ids_differ_are_refused(tmp_path, files):
         metrics_of_files(tmp_path / "x.h5", tmp_path / "y.h5", files["labels.npy"])
 
 
-def test_an_hdf5_file_without_embeddings_is_refused(tmp_path, files):
-    with h5py.File(tmp_path / "empty.h5", "w") as file:
-        file["other"] = np.ones((40, 6))
-    with pytest.raises(UserError, match="neither /embeddings nor /features"):
-        metrics_of_files(tmp_path / "empty.h5", files["b.npy"], files["labels.npy"])
+def test_embeddings_are_named_where_a_file_has_several_arrays(tmp_path, files):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["group/a"], file["group/b"] = np.load(files["a.npy"]), np.load(files["b.npy"])
+    with pytest.raises(UserError, match=r"two\.h5: holds 2 arrays; name one as two\.h5:KEY"):
+        metrics_of_files(tmp_path / "two.h5", files["b.npy"], files["labels.npy"])
+    named = [f"{tmp_path}/two.h5:group/{name}" for name in "ab"]
+    assert metrics_of_files(*named, files["labels.npy"]) == metrics_of_files(
+        files["a.npy"], files["b.npy"], files["labels.npy"]
+    )
+
+
+def test_embeddings_in_a_struct_of_matlab(tmp_path, files):
+    scipy.io.savemat(tmp_path / "d.mat", {"s": {name: np.load(files[f"{name}.npy"]) for name in "ab"}})
+    found = metrics_of_files(f"{tmp_path}/d.mat:s.a", f"{tmp_path}/d.mat:s.b", files["labels.npy"])
+    assert found == metrics_of_files(files["a.npy"], files["b.npy"], files["labels.npy"])
 
 
 # Real features.

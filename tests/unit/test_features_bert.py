@@ -1,5 +1,8 @@
 """BERT features equal those of the transformers library, text by text."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Robert
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import bert, text_networks
+from cmr.features.bert_query import QueryBert
 from cmr.features.pretrained import PACKAGED
 
 PARAMS = registry.params_model("extractors", "bert")
@@ -118,3 +122,36 @@ def test_positions_of_roberta_start_after_padding():
     network(torch.full((1, positions), 5))
     with pytest.raises(RuntimeError, match="out of bounds"):
         network(torch.full((1, positions + 1), 5))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("text", ["a red fruit", "x", "Übergrößenträger, 漢字 and \U0001f600!", "word " * 300, " "])
+def test_a_query_has_the_features_of_the_same_text_among_items(pooling, text, tmp_path):
+    extractor = bert.Bert(PARAMS(pooling=pooling), tmp_path)
+    assert QueryBert.fits(extractor.folder)
+    expected = extractor.transform([text, "another", "and a longer one than the others"])[0]
+    found = extractor.query(text)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_query_of_another_model_goes_the_way_of_items(tmp_path):
+    configuration = RobertaConfig(
+        vocab_size=30522, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    torch.manual_seed(0)
+    RobertaModel(configuration).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(tmp_path / "model")
+    extractor = bert.Bert(PARAMS(model=str(tmp_path / "model")), tmp_path)
+    assert not QueryBert.fits(extractor.folder)
+    np.testing.assert_allclose(extractor.query("a text"), extractor.transform(["a text"])[0], rtol=0, atol=1e-6)
+
+
+def test_a_query_imports_neither_torch_nor_transformers(tmp_path):
+    code = (
+        "import sys; from cmr import create; from cmr.machine import Machine\n"
+        f"made = create.extractor({{'extractor': 'bert', 'params': {{}}}}, Machine(cache={str(tmp_path)!r}, device='cpu'))\n"
+        "made.fetch(); made.query('a red fruit'); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "sklearn"} & set(loaded)

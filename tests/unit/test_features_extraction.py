@@ -97,7 +97,7 @@ class Gapped(Lengths):
 def test_what_features_leave_out_is_logged_and_stored_once_for_all_chunks(tmp_path, caplog):
     count = sum(len(text) < 8 for text in TEXTS)
     path = run(tmp_path, Gapped())
-    assert [record.getMessage() for record in caplog.records] == [f"{path}: {count} of 25 texts are short"]
+    assert [record.getMessage() for record in caplog.records] == [f"{count} of 25 texts are short"]
     resolved = json.loads(store.read_matrix(path, "features").attributes["resolved"])
     assert resolved == {"precision": "fp32", "gaps": {"short": {"count": count, "of": 25, "what": "texts are short"}}}
 

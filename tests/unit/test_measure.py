@@ -85,8 +85,8 @@ def test_labels_of_matlab_and_by_key(files):
         ("y.npy", np.array(["cat", "", "dog"] * 10), "y.npy: 10 of 30 rows have no label, the first is row 1"),
         ("y.npy", np.array(["cat", "nan", "dog"] * 10), "y.npy: 10 of 30 rows have no label"),
         ("y.csv", lines(*["cat", "", "dog"] * 10), "y.csv: 10 of 30 rows have no label"),
-        ("y.csv", lines(*["cat;dog", "dog", "cat"] * 10), "y.csv: 10 of 30 labels hold ';', such as 'cat;dog'; write the labels as a matrix"),
-        ("y.npy", np.arange(N) % 3 - 1, "y.npy: 10 labels are '-1', which may be a class or stand for no label; write"),
+        ("y.csv", lines(*["cat;dog", "dog", "cat"] * 10), "y.csv: 10 of 30 labels hold ';', such as 'cat;dog'; give --separator ';' if they are several labels"),
+        ("y.npy", np.arange(N) % 3 - 1, "y.npy: 10 labels are '-1', which may be a class or stand for no label; give --no-label -1 if it stands"),
         ("y.npy", np.zeros(N), "y.npy: one class alone, so every result is relevant"),
         ("y.npy", np.zeros((N, 3)), "y.npy: one class alone"),
         ("y.npy", np.arange(N) % 3 + 2.0**53, "beyond 2^53"),
@@ -99,7 +99,24 @@ def test_labels_that_are_none_or_have_two_meanings_are_told(files, name, content
     with pytest.raises(UserError) as told:
         measured(files, name)
     assert problem in str(told.value)
-    assert "say " not in str(told.value)  # there is no parameter to say
+    assert "say " not in str(told.value)  # a command has options
+
+
+def test_options_of_the_command_answer_its_questions(files, capsys):
+    several = [["cat", "pet"], ["dog"], ["pet"]]
+    hot = [[name in several[row % 3] for name in ("cat", "dog", "pet")] for row in range(N)]
+    np.save(files / "hot.npy", np.array(hot, int))
+    put(files / "y.csv", lines(*(";".join(several[row % 3]) for row in range(N))))
+    assert printed(capsys, files, "y.csv", "--separator", ";") == measured(files, "hot.npy")
+    put(files / "numbers.csv", lines(*(str(row % 3 - 1) for row in range(N))))
+    np.save(files / "hot.npy", np.eye(3)[np.arange(N) % 3] * [0, 1, 1])
+    assert printed(capsys, files, "numbers.csv", "--no-label", "-1") == measured(files, "hot.npy")
+    assert printed(capsys, files, "numbers.csv", "--no-label") == measured(files)
+
+
+def printed(capsys, folder: Path, labels: str, *options: str) -> dict:
+    main(["metrics", f"{folder}/a.npy", f"{folder}/b.npy", "--at", "5", "--labels", f"{folder}/{labels}", *options])
+    return json.loads(capsys.readouterr().out)
 
 
 def test_rows_without_a_class_are_counted(files):

@@ -1,5 +1,6 @@
 """The shared training loop: what it minimises, how it chooses an epoch, and that a killed fit ends the same."""
 
+import logging
 import subprocess
 import sys
 
@@ -44,6 +45,20 @@ def test_every_term_is_in_the_history_and_the_loss_falls():
     assert set(history.rows[0]) == {"epoch", "fit", "size"}
     assert history.rows[-1]["fit"] < history.rows[0]["fit"]
     assert history.chosen == {}
+
+
+def test_the_log_shows_how_far_a_fit_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "cmr")
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
+    _, history = run(3, validating=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"epoch {row['epoch']} of 3: fit {row['fit']:.4g}, size {row['size']:.4g}, validation {row['validation']:.4g}"
+        for row in history.rows
+    ]
+    caplog.clear()
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 1000)
+    run(5)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["epoch 1 of 5", "epoch 5 of 5"]
 
 
 @pytest.mark.parametrize("name", ["Adam", "RMSprop"])

@@ -173,6 +173,6 @@ def test_missing_runs_are_named(tmp_path: Path) -> None:
 )
 def test_drawn_pairs_and_a_dictionary_that_was_cut_are_told(fit, badges, told):
     run = Run(Path(), "runs/d/s/i/m/0", "")
-    run.__dict__["record"] = {"fits": [{"method": {"method": "cca"}, "features": [], **fit}]}
+    run.__dict__["record"] = {"fits": [{"method": {"method": "cca"}, "features": [], "selection": {}, **fit}]}
     assert headline.badges(Group("", "cca", 0, (run,))) == badges
     assert origins._told(run) == told

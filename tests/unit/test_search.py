@@ -184,6 +184,12 @@ def test_a_query_that_tells_nothing_apart_is_said(here, monkeypatch, caplog):
     assert "every image scores the same: the features of the query tell nothing apart" in caplog.text
 
 
+def test_a_query_without_a_known_word_is_said(here, caplog):
+    _, plan = here
+    search(find(folder_of(plan, "cca")), "text", "words never seen", 3, MACHINE)
+    assert "the query: 1 of 1 texts have no word that was learned" in caplog.text
+
+
 def test_other_code_than_the_runs_is_said(here, monkeypatch, caplog):
     _, plan = here
     monkeypatch.setattr(code, "of_stage", lambda stage, plugins: f"another {stage}")

@@ -69,3 +69,6 @@ def test_content_that_cannot_be_read_names_the_item(fresh):
 def test_a_missing_configuration_is_said(fresh):
     (fresh.root / "config.yaml").unlink()
     assert "config.yaml" in fresh.snakemake("metrics", check=False)
+    fresh.configure("my.yaml", features=[])
+    output = fresh.snakemake("metrics", "--configfile", "my.yaml", check=False)
+    assert "no config.yaml is here for --configfile to extend; copy the project's" in output

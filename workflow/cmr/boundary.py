@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,20 @@ IN_USE = ".in_use"
 
 class BoundaryError(ValueError):
     """What is wrong with a part of a file; whoever reads the file says which."""
+
+
+@contextmanager
+def reading(tree: str | Path) -> Iterator[None]:
+    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{tree}: its files do not fit together: `python -m cmr verify` names what is damaged; where it names "
+            f"nothing, this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 # Files and paths -------------------------------------------------------------------------------------------------
@@ -190,6 +205,31 @@ def check_trust(entries: Iterable[Mapping[str, Any]], given: Iterable[str], sour
                 "here. If you trust that file, put the same entry into a configuration of yours and name it with "
                 "--config"
             )
+
+
+def files_named_by(configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """All texts in the parameters of the user's own configuration: among them the files that it names."""
+    lists = [entries for key in ("datasets", "features") if isinstance(entries := configuration.get(key), list)]
+    params = [entry.get("params") for entries in lists for entry in entries if isinstance(entry, Mapping)]
+    return tuple(text.partition(":")[0] for found in params for text in _texts(found))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def check_own_file(name: str, base: str, folders: Iterable[str | Path], source: str) -> None:
+    """Raises `UserError` for a file that somebody's record names outside of the user's own ``folders``."""
+    place = os.path.join(base, name)
+    if not any(_lies_in(place, folder) for folder in (base, *folders)):
+        raise UserError(
+            f"{source}: it names {name!r}, outside of the folders that your configuration names; it is not read. If it "
+            "should be, put the same entry into a configuration of yours and name it with --config"
+        )
 
 
 def without_trust(entry: Mapping[str, Any]) -> Mapping[str, Any]:

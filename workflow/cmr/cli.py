@@ -6,27 +6,36 @@ Modules with heavy imports are imported inside the commands that need them, so t
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cmr import paths, process, registry
+from cmr import __version__, boundary, paths, process, registry
 from cmr.errors import UserError
 
-if TYPE_CHECKING:
-    from cmr.machine import Machine
+RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
+CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
+FORMS = ("npz", "npy", "mat", "csv")
+GLOBS = {"data": "dataset", "inputs": "inputs", "method": "id", "metric": "metric", "experiment": "experiment"}
+"""Filter of `summary` → the key of its rows."""
+
+LABELS = (
+    "labels of the items, FILE or FILE:KEY: numbers, names, lists, or 0 and 1 with a column a class; npy, npz, mat, "
+)
+LABELS += "h5, pt, csv, tsv or txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a `UserError` is one line on standard error and status 1."""
     process.prepare()
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         _check_clone()
-        options.run(options)
+        with boundary.reading(tree) if (tree := _tree(options)) else nullcontext():
+            options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -35,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tree(options: argparse.Namespace) -> str | Path | None:
+    """The results, or the run in them, that a command reads."""
+    named: str | Path | None = getattr(options, "results", getattr(options, "folder", None))
+    return named
 
 
 def _check_clone() -> None:
@@ -47,169 +62,209 @@ def _check_clone() -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cmr", description="Cross-modal retrieval: listings and results.")
-    commands = parser.add_subparsers(metavar="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    found = argparse.ArgumentParser(prog="cmr", description="Cross-modal retrieval: listings and results.")
+    found.add_argument("--version", action="version", version=f"cmr {__version__}")
+    commands = found.add_subparsers(metavar="command", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         return command
 
+    _add_what_there_is(add)
+    _add_looking(add)
+    _add_new_items(add)
+    _add_keeping(add)
+    return found
+
+
+Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+
+
+def _add_what_there_is(add: Add) -> None:
     listing = add("list", list_plugins, "List the plug-ins.")
     listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
-    doctor.add_argument("--config", default="config.yaml", help="the configuration to look at")
+    for command in (listing, doctor):
+        _add_config(command)
+        _add_json(command)
+    check = add("check", check_data, "Look at a configuration and its data before a run; status 1 for errors.")
+    check.add_argument("config", nargs="*", help="what --configfile would name: files that extend config.yaml")
+    _add_json(check)
+    completion = add("completion", complete, "Print a script that lets a shell complete commands and options.")
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell")
+
+
+def _add_looking(add: Add) -> None:
     summary = add("summary", summarise, "Print the headline table of a results folder.")
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
-    measure = add("metrics", measure_files, "Compute the metrics of two embedding files (npy or HDF5), as JSON.")
-    measure.add_argument("a", type=Path, help="embeddings, one row an item")
+    for name, key in GLOBS.items():
+        summary.add_argument(f"--{name}", metavar="PATTERN", help=f"only rows whose {key} matches, such as 'dla*'")
+    summary.add_argument("--csv", action="store_true", help="all rows as CSV")
+    summary.add_argument("--latex", action="store_true", help="the tables as LaTeX (booktabs)")
+    _add_config(summary)
+    _add_json(summary)
+    versus = add("compare", compare_runs, "Compare two runs query by query: difference, interval, p.")
+    versus.add_argument("a", type=Path, help=f"{RUN}; without SEED the mean over all seeds")
+    versus.add_argument("b", type=Path, help="the other, on the same data and split")
+    versus.add_argument("--metric", default="*", metavar="PATTERN", help="only metrics that match, such as 'map@*'")
+    versus.add_argument("-k", type=int, default=5, help="number of queries that differ most to show; default: 5")
+    _add_json(versus)
+    measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
+    measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
     measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
     relevant = measure.add_mutually_exclusive_group(required=True)
-    relevant.add_argument("--labels", type=Path, help="labels of the items: figures by class")
+    relevant.add_argument("--labels", type=Path, help=f"{LABELS}: figures by class")
     relevant.add_argument(
         "--owner", type=Path, help="the row of A, from 0, that each row of B belongs to: figures by instance"
+    )
+    measure.add_argument("--separator", help="what separates several labels in one text; '' if each is one label")
+    measure.add_argument(
+        "--no-label",
+        nargs="*",
+        metavar="LABEL",
+        help="labels that stand for none, besides empty ones; none is given: no others",
     )
     measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+
+
+def _add_new_items(add: Add) -> None:
     search = add("search", search_run, "Rank the test items of a run for a new text or picture.")
-    search.add_argument(
-        "folder", metavar="run", type=Path, help="folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
-    )
+    search.add_argument("folder", metavar="run", type=Path, help=RUN)
     search.add_argument("--text", help="the query, a text")
     search.add_argument("--image", type=Path, help="the query, a picture file")
     search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
-    search.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
+    embed = add("embed", embed_items, "Embed new pictures or texts with a run, into an HDF5 file.")
+    embed.add_argument("folder", metavar="run", type=Path, help=RUN)
+    embed.add_argument("--images", type=Path, help="a folder of pictures, or a list with a path a line")
+    embed.add_argument("--texts", type=Path, help="a file with a text a line")
+    embed.add_argument("--out", type=Path, required=True, help="file to write: /embeddings and /ids")
+    for command in (search, embed):
+        _add_config(command)
+    export = add("export", export_run, "Write the test embeddings of a run in another form.")
+    export.add_argument("folder", metavar="run", type=Path, help=RUN)
+    export.add_argument("--to", choices=FORMS, required=True, help="npy and csv are folders")
+    export.add_argument("--out", type=Path, required=True, help="file or folder to write")
+
+
+def _add_keeping(add: Add) -> None:
     again = add("rerun", make_again, "Make a recorded run again in a new folder, and compare the figures.")
     again.add_argument("folder", metavar="run", type=Path, help="folder of the run, in any results folder")
     again.add_argument("--directory", type=Path, required=True, help="new folder to make it in")
-    again.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     verify = add("verify", verify_results, "Check every run of a results folder against its record.")
     verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
-    verify.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     keep = add("accept", accept_results, "Keep results after an edit that changes no figure: a sample is made again.")
     keep.add_argument("--directory", type=Path, required=True, help="new folder to make the sample in")
     keep.add_argument("--sample", type=int, default=1, help="runs to make again for each kind of result; default: 1")
-    keep.add_argument("--config", nargs="+", default=["config.yaml"], help="names the cache and where the data lie")
     prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
     prune.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
-    prune.add_argument("--config", nargs="+", default=["config.yaml"], help="configurations whose results are kept too")
     prune.add_argument("--yes", action="store_true", help="remove it")
-    listing.add_argument("--config", default="config.yaml", help="names the cache where data sets may be")
-    for command in (listing, doctor, summary, verify, prune):
-        command.add_argument("--json", action="store_true", help="for other programs")
-    return parser
+    for command in (again, verify, keep):
+        _add_config(command)
+    _add_config(prune, "files that extend config.yaml, whose results are kept too")
+    for command in (verify, prune):
+        _add_json(command)
+
+
+def _add_config(command: argparse.ArgumentParser, text: str = CONFIG) -> None:
+    command.add_argument("--config", nargs="+", default=[], metavar="FILE", help=text)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="for other programs")
 
 
 def list_plugins(options: argparse.Namespace) -> None:
+    from cmr import listing, settings
+
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
-    found = {kind: [_describe(kind, name) for name in registry.names(kind)] for kind in kinds}
-    if "datasets" in found:
-        cache = Path(machine_settings([options.config]).cache)
-        for dataset in found["datasets"]:
-            dataset["here"] = _is_here(dataset["raw"], cache)
+    cache = settings.machine(options.config).cache if "datasets" in kinds else ""
+    found = listing.plugins(kinds, Path(cache), options.json)
     if options.json:
-        for kind, plugins in found.items():
-            for plugin in plugins:
-                plugin["params"] = _parameters(kind, plugin["name"])
         _print_json(found[options.kind] if options.kind else found)
         return
     for kind, plugins in found.items():
-        print(f"{kind}:" if not options.kind else "", end="" if options.kind else "\n")
-        width = max((len(plugin["name"]) for plugin in plugins), default=0)
-        for plugin in plugins:
-            print(f"  {plugin['name']:<{width}}  {_headline(kind, plugin)}")
-
-
-def _describe(kind: str, name: str) -> dict[str, Any]:
-    return {"name": name, **registry.info(kind, name).model_dump(mode="json", exclude={"bibtex"})}
-
-
-def _parameters(kind: str, name: str) -> dict[str, Any]:
-    """Name → JSON schema of each parameter."""
-    return registry.params_model(kind, name).model_json_schema().get("properties", {})
-
-
-def _is_here(raw: str, cache: Path) -> bool:
-    """Whether the cache has raw files of a data set; they are checked when they are used."""
-    files = (cache / "datasets" / raw).glob("*")
-    return not raw or any(file.suffix != ".part" for file in files)
-
-
-def _headline(kind: str, plugin: dict[str, Any]) -> str:
-    if kind == "datasets":
-        splits = ", ".join(plugin["splits"])
-        modalities = ", ".join(plugin["modalities"])
-        size = f"{modalities}; {plugin['items']}; {plugin['classes']}"
-        here = "here" if plugin["here"] else "not here"
-        return f"{plugin['title']}: {size}; splits {splits}; {plugin['licence']}; {plugin['source']} ({here})"
-    if kind == "extractors":
-        return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
-    if kind == "methods":
-        marks = [plugin["implementation"], "labels" if plugin["labels"] else "unsupervised"]
-        marks += ["transductive"] if plugin["transductive"] else []
-        return f"{plugin['title']} ({', '.join(marks)}){': ' + plugin['reason'] if plugin['reason'] else ''}"
-    return plugin["title"]
+        print("\n".join([*([] if options.kind else [f"{kind}:"]), *listing.lines(kind, plugins)]))
 
 
 def examine(options: argparse.Namespace) -> None:
-    """One finding a row: what, whether it is there, and what to do where it is not."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
-    from cmr import config
-    from cmr.create import extractor
-    from cmr.device import resolve
+    from cmr.doctor import findings
 
-    configuration = config.load(options.config)
-    machine = machine_settings([options.config])
-    findings = [_finding("configuration", True, options.config)]
-    for entry in configuration.features:
-        try:
-            weights = extractor(entry.model_dump(mode="json"), replace(machine, device="cpu")).fetch()
-        except UserError as error:
-            findings.append(_finding(f"weights of {entry.id}", False, str(error)))
-            continue
-        if weights:
-            findings.append(_finding(f"weights of {entry.id}", True, f"{weights['name']} ({weights['source']})"))
-    device = resolve("auto")
-    without = "none found; methods run on the CPU (device: auto)"
-    findings.append(_finding("GPU", device == "cuda", device if device == "cuda" else without))
-    sbatch = shutil.which("sbatch")
-    findings.append(_finding("sbatch", bool(sbatch), sbatch or "not found; only needed for --profile slurm"))
+    found = findings(options.config)
     if options.json:
-        _print_json(findings)
+        _print_json(found)
         return
-    for finding in findings:
+    for finding in found:
         print(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}")
 
 
-def _finding(what: str, there: bool, text: str) -> dict[str, Any]:
-    return {"what": what, "there": there, "text": text}
+def complete(options: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(parser(), options.shell))
+
+
+def check_data(options: argparse.Namespace) -> None:
+    """Status 1 where a run would stop, so that a script can ask."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
+    from cmr import config, settings
+    from cmr.check import ERROR, check
+
+    files = settings.files_of(options.config)
+    configuration = config.validate(settings.merged(options.config), ", ".join(files))
+    findings = check(configuration, settings.machine(options.config))
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+    sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
 
 
 def summarise(options: argparse.Namespace) -> None:
-    from cmr.reporting.collect import load
-    from cmr.reporting.summary import table
+    from cmr.reporting import choice, summary
+    from cmr.reporting.unfinished import with_unfinished
 
-    found = load(options.results)
+    found = with_unfinished(options.results, options.config)
+    patterns = {key: pattern for name, key in GLOBS.items() if (pattern := getattr(options, name))}
+    rows = choice.matching(found.rows() if options.json or options.csv else found.united_rows(), patterns)
     if options.json:
-        _print_json(found.rows())
+        _print_json(rows)
+    elif options.csv:
+        print(choice.as_csv(rows), end="")
     else:
-        print(table(found.united_rows()))
+        print(choice.as_latex(rows) if options.latex else summary.table(rows))
     for note in found.notes:
         print(note, file=sys.stderr)
 
 
+def compare_runs(options: argparse.Namespace) -> None:
+    from cmr import compare
+
+    a, b = compare.seeds(options.a), compare.seeds(options.b)
+    found = compare.compare(a, b, options.metric, options.k)
+    if options.json:
+        _print_json([asdict(comparison) for comparison in found])
+    else:
+        print(compare.described(found, a, b))
+
+
 def measure_files(options: argparse.Namespace) -> None:
+    from cmr.datasets.labels import LabelReader
     from cmr.measure import metrics_of_files, recall_of_files
 
     if options.owner:
         _print_json(recall_of_files(options.a, options.b, options.owner))
     else:
-        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at))
+        reader = LabelReader(options.separator, options.no_label)
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:
@@ -224,9 +279,9 @@ def search_run(options: argparse.Namespace) -> None:
         raise UserError("give either --text or --image")
     if options.text is not None and not options.text.strip():
         raise UserError("--text is empty")
-    from cmr import search
+    from cmr import search, settings
 
-    machine = machine_settings(options.config)
+    machine = settings.machine(options.config)
     run = search.find(options.folder, machine.folders)
     modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
     answers = search.search(run, modality, query, options.k, machine)
@@ -235,39 +290,43 @@ def search_run(options: argparse.Namespace) -> None:
         search.write_page(options.html, run, query, answers, machine)
 
 
+def embed_items(options: argparse.Namespace) -> None:
+    if (options.texts is None) == (options.images is None):
+        raise UserError("give either --texts or --images")
+    from cmr import embedding, search, settings
+
+    machine = replace(settings.machine(options.config), threads=len(os.sched_getaffinity(0)))
+    run = search.find(options.folder, machine.folders)
+    items = embedding.texts(options.texts) if options.images is None else embedding.pictures(options.images)
+    rows, columns = embedding.embed(run, items, options.out, machine)
+    print(f"{options.out}: {rows} x {columns}")
+
+
+def export_run(options: argparse.Namespace) -> None:
+    from cmr import export, search
+
+    for written in export.export(search.find(options.folder), options.to, options.out):
+        print(written)
+
+
 def make_again(options: argparse.Namespace) -> None:
     """Status 1 where a figure differs, so that a script can ask."""
+    from cmr import settings
     from cmr.rerun import described, rerun
     from cmr.search import find
 
-    machine = machine_settings(options.config)
+    machine = settings.machine(options.config)
     comparison = rerun(find(options.folder, machine.folders), options.directory, machine)
     print(described(comparison))
     sys.exit(1 if comparison.differing else 0)
 
 
-def machine_settings(config_files: Sequence[str]) -> "Machine":
-    """What the configuration says of this machine, whatever else is wrong in it; later files take precedence."""
-    from cmr.boundary import trusted_by
-    from cmr.config import Config, data_base, read
-    from cmr.machine import Machine
-
-    files = [file for file in config_files if Path(file).exists()]
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged |= read(file)
-    settings = {key: merged.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
-    for key, value in settings.items():
-        if not isinstance(value, str | None):
-            raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
-    return Machine(**settings, base=data_base(files), trusted=trusted_by(merged), configured=bool(files))
-
-
 def verify_results(options: argparse.Namespace) -> None:
     """Status 1 where anything is found, so that a script can ask."""
+    from cmr import settings
     from cmr.sharing import verify
 
-    runs, findings = verify(options.results, machine_settings(options.config))
+    runs, findings = verify(options.results, settings.machine(options.config))
     if options.json:
         _print_json([asdict(finding) for finding in findings])
     else:
@@ -279,17 +338,19 @@ def verify_results(options: argparse.Namespace) -> None:
 
 def accept_results(options: argparse.Namespace) -> None:
     """Status 1 where a run came out another way, so that a script can ask."""
+    from cmr import settings
     from cmr.accept import accept, described
 
-    outcome = accept(machine_settings(options.config), options.directory, options.sample)
+    outcome = accept(settings.machine(options.config), options.directory, options.sample)
     print(described(outcome))
     sys.exit(0 if all(outcome.compared.values()) else 1)
 
 
 def prune_results(options: argparse.Namespace) -> None:
+    from cmr import settings
     from cmr.sharing import prune
 
-    pruned = prune(options.results, options.config, options.yes)
+    pruned = prune(options.results, options.config, options.yes, settings.machine(options.config).folders)
     found = pruned.found
     if options.json:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])

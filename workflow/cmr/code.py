@@ -19,7 +19,7 @@ PACKAGE = registry.PACKAGE
 MODULE = re.compile(r"cmr(\.\w+)+")
 
 LEFT_OUT = {
-    "cmr": "the version, and nothing else",
+    "cmr": "the version; what Python's users call is looked up when they do",
     "cmr.boundary": "refuses what must not be read; what it lets through stays as it is",
     "cmr.cluster": "what a SLURM cluster is told; no stage imports it for a figure",
     "cmr.code": "computes these hashes",

@@ -1,11 +1,12 @@
 """The configuration a user writes: its schema, and errors that name the key, what was expected and the nearest name."""
 
 import os
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -14,7 +15,7 @@ from yaml import YAMLError
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
-from cmr.params import Identifier, Params
+from cmr.params import ID_PATTERN, Identifier, Params
 
 MAX_SEEDS = 10_000
 
@@ -79,6 +80,9 @@ class Entry(Model):
         params = self.parameters()
         named = [leaf for key in getattr(self.info, "files", ()) for leaf in _leaves(getattr(params, key))]
         return sorted({reference.partition(":")[0] for reference in named if reference})
+
+
+E = TypeVar("E", bound=Entry)
 
 
 def mistake(key: str, message: str) -> PydanticCustomError:
@@ -263,6 +267,15 @@ def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> A
     raise mistake(where, f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
 
 
+def checked_entry(kind: type[E], value: Any, source: str) -> E:
+    """One checked entry that stands in no configuration. Raises `UserError` with one line for each mistake."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(details) for details in error.errors())
+        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
 def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:
     """The checked configuration. Raises `UserError` with one line for each mistake."""
     try:
@@ -286,6 +299,23 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
     return value or {}
+
+
+def extended(files: Sequence[str | Path]) -> dict[str, Any]:
+    """One configuration of several files: mappings are merged and lists replaced, as Snakemake's --configfile does."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _merged(merged, read(file))
+    return merged
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {key: _merged(first[key], value) for key, value in second.items() if _are_mappings(first.get(key), value)}
+    return {**first, **second, **inner}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def data_base(files: Sequence[str]) -> str:
@@ -341,5 +371,8 @@ def _message(details: ErrorDetails, known: Iterable[str]) -> str:
         return "required, but missing"
     if kind == "mistake":
         return message
+    if kind == "string_pattern_mismatch" and details["ctx"]["pattern"] == ID_PATTERN:
+        allowed = re.sub(r"[^A-Za-z0-9._@]", "_", str(details["input"])).lstrip("._@")
+        return f"expected letters, digits, '.', '_' and '@', found {details['input']!r}; write {allowed!r}, say"
     message = message.removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     return f"expected {message}, found {shortened.repr(details['input'])}"

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cmr import paths, registry
+from cmr import paths, records, registry
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.publish import read_json
 
 
 def dataset(entry: Mapping[str, Any], folder: str | Path, machine: Machine) -> Any:
@@ -47,11 +46,11 @@ def dictionary(entry: Mapping[str, Any], modalities: tuple[str, ...], seed: int)
 
 
 def methods(
-    configuration: Mapping[str, Any], modalities: tuple[str, ...], machine: Machine, partial: Path
+    configuration: Mapping[str, Any], modalities: tuple[str, ...], machine: Machine, partial: Path | None
 ) -> Callable[[dict[str, Any], str], Any]:
     """Makes an unfitted method, with some parameters changed; it resumes from ``partial``/``name``.pt.
 
-    ``configuration`` has ``method`` (an entry) and ``seed``.
+    ``configuration`` has ``method`` (an entry) and ``seed``. ``partial``: None for a fit that leaves nothing behind.
     """
     entry = configuration["method"]
     plugin = registry.load("methods", entry["method"])
@@ -59,7 +58,8 @@ def methods(
 
     def create(parameters: dict[str, Any], name: str) -> Any:
         params = registry.params("methods", entry["method"], {**entry["params"], **parameters})
-        return plugin(params, modalities, configuration["seed"], device, partial / f"{name}.pt")
+        checkpoint = partial and partial / f"{name}.pt"
+        return plugin(params, modalities, configuration["seed"], device, checkpoint)
 
     return create
 
@@ -68,7 +68,7 @@ def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, 
     """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     from cmr.store import read_arrays
 
-    record = read_json(Path(folder) / "fit.json")
+    record = records.as_it_stands(Path(folder) / "fit.json", records.FitRecord)
     create = methods(record, tuple(record["modalities"]), machine, Path(folder))
     method = create(record["selection"]["chosen"], "final")
     model = Path(folder) / "model.safetensors"

@@ -15,6 +15,7 @@ from cmr.store import Rows
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
+KINDS = ("image", "text", "audio", "ready")
 CONTROL = r"[\x00-\x1f\x7f]"
 
 
@@ -136,14 +137,22 @@ class Items:
         return self.groups[pd.Index(self.ids).get_indexer(ids)] if "group" in self.table else ids
 
     def labels(self, ids: Iterable[str]) -> np.ndarray:
-        """Multi-hot labels (n, c) uint8 of the items ``ids``, columns in the order of `classes`."""
+        """Multi-hot labels (n, c) uint8 of the items ``ids``, columns in the order of `classes`.
+
+        Raises `UserError` for ids that are none of the table's.
+        """
+        self.check_known(ids := list(ids))
         column = {name: j for j, name in enumerate(self.classes)}
         of_item = dict(zip(self.ids, self.table["labels"], strict=True))
-        ids = list(ids)
         matrix = np.zeros((len(ids), len(column)), np.uint8)
         for row, item in enumerate(ids):
             matrix[row, [column[name] for name in of_item[item]]] = 1
         return matrix
+
+    def check_known(self, ids: Iterable[str]) -> None:
+        """Raises `UserError` where one of ``ids`` is none of the table's: what they come with is of other data."""
+        if unknown := set(map(str, ids)) - set(self.ids.tolist()):
+            raise UserError(f"item {min(unknown)!r} is not in the items table: made from other data; run again")
 
     def having(self, modality: str) -> pd.DataFrame:
         """The rows that have ``modality``."""
@@ -174,6 +183,8 @@ class Items:
 
     def check_form(self) -> None:
         """Raises ValueError unless ids, modalities and labels are what they should be."""
+        if not isinstance(self.kinds, dict) or not set(self.kinds.values()) <= set(KINDS):
+            raise ValueError(f"kinds of modalities that are none: {self.kinds!r}")
         missing = {"id", "labels", *self.kinds} - set(self.table)
         if missing:
             raise ValueError(f"no column {min(missing)}")
@@ -183,6 +194,8 @@ class Items:
         for label in (*texts, *(self.table[m].dropna() for m in self.kinds)):
             if not label.map(lambda cell: isinstance(cell, str)).all():
                 raise ValueError(f"a cell of {label.name} is no text")
+        if self.table["id"].duplicated().any():
+            raise ValueError("an id stands on more than one row")
         if not self.table["labels"].map(_is_list_of_texts).all():
             raise ValueError("labels are not lists of texts")
 

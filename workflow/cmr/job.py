@@ -5,7 +5,6 @@ The plan's file holds the checked configuration and what is particular to the ma
 
 import argparse
 import importlib
-import json
 import logging
 import os
 import sys
@@ -19,9 +18,9 @@ from cmr import process
 from cmr.config import Config
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.params import canonical_hash
+from cmr.params import canonical, canonical_hash
 from cmr.plan import Plan
-from cmr.publish import write_json
+from cmr.publish import read_json, write_json
 from cmr.records import Project
 
 FOLDER = ".snakemake/cmr"
@@ -43,12 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write(config: Config, machine: Machine, report: str) -> str:
-    """The file that jobs read the plan from, named by what it holds."""
+    """The file that jobs read the plan from, named by what it holds; one of that name that holds something else, which
+    may have come along with somebody's results, is replaced.
+    """
     value = {"config": config.model_dump(mode="json"), "machine": described(machine), "report": report}
     path = f"{FOLDER}/{canonical_hash(value)[:12]}.json"
-    if not os.path.exists(path):
+    if not _holds(path, value):
         write_json(path, value)
     return path
+
+
+def _holds(path: str, value: Any) -> bool:
+    try:
+        return canonical(read_json(path)) == canonical(value)
+    except (OSError, UserError):
+        return False
 
 
 def described(machine: Machine) -> dict[str, Any]:
@@ -57,8 +65,8 @@ def described(machine: Machine) -> dict[str, Any]:
 
 def read(path: str, threads: int) -> tuple[Plan, Machine]:
     try:
-        value = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        value = read_json(path)
+    except (OSError, UserError) as error:
         raise UserError(f"{path}: no plan ({error}); run `snakemake` again, which writes it") from None
     project = Project.model_validate(value["machine"].pop("project"))
     machine = Machine(**value["machine"] | {"threads": threads}, project=project)

@@ -11,8 +11,8 @@ from cmr.records import Project
 class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
     against. ``data_root``: the one folder that absolute ones may lie in. ``project``: the code that runs. ``trusted``:
-    the entries whose files the user trusts, by `cmr.boundary.trusted_by`. ``configured``: whether a configuration of
-    the user's says all this.
+    the entries whose files the user trusts, by `cmr.boundary.trusted_by`. ``named``: the files that the user's entries
+    name. ``configured``: whether a configuration of the user's says all this.
     """
 
     cache: str = ".cache"
@@ -21,6 +21,7 @@ class Machine:
     data_root: str | None = None
     threads: int = 1
     trusted: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     configured: bool = True
     project: Project = field(default=Project(version=""))
 

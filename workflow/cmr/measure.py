@@ -5,35 +5,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from cmr.boundary import plain
 from cmr.datasets.labels import LabelQuestion, LabelReader
-from cmr.datasets.matrices import Reference, label_cells, row_numbers
+from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
 from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer
-from cmr.store import open_hdf5
 
 log = logging.getLogger(__name__)
 
-HDF5_SUFFIXES = {".h5", ".hdf5"}
-HDF5_NAMES = ("embeddings", "features")
-
 
 def metrics_of_files(
-    a: str | Path, b: str | Path, labels: str | Path, at: int = 50, threads: int | None = None
+    a: str | Path,
+    b: str | Path,
+    labels: str | Path,
+    at: int = 50,
+    threads: int | None = None,
+    reader: LabelReader | None = None,
 ) -> dict[str, Any]:
     """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
 
     Gives ``map@all`` and ``map@{at}``, each with ``a_to_b``, ``b_to_a`` and ``average``; where ties leave them open,
     the same with ties resolved the worst and the best way under ``pessimistic`` and ``optimistic``; and the numbers of
-    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. Raises `UserError`
-    where the files do not match.
+    ``rows``, of ``rows_without_label`` and of ``queries_without_relevant`` items, whose AP is 0. ``reader``: as in
+    `read_labels`. Raises `UserError` where the files do not match.
     """
     if at < 1:
         raise UserError(f"--at {at}: a cut is at least 1")
-    (first, first_ids), (second, second_ids), known = read_embeddings(a), read_embeddings(b), read_labels(labels)
+    (first, first_ids), (second, second_ids), known = (
+        read_embeddings(a),
+        read_embeddings(b),
+        read_labels(labels, reader),
+    )
     classes = known.values
     if not len(first) == len(second) == len(classes):
         raise UserError(
@@ -42,7 +45,9 @@ def metrics_of_files(
         )
     if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
         row = int(np.flatnonzero(first_ids != second_ids)[0])
-        raise UserError(f"{a} and {b} hold different items: row {row} is {first_ids[row]!r} and {second_ids[row]!r}")
+        raise UserError(
+            f"{a} and {b} hold different items: row {row} is {str(first_ids[row])!r} and {str(second_ids[row])!r}"
+        )
     forward, backward = (
         mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads, ALL_TIES)
         for x, y in ((first, second), (second, first))
@@ -102,19 +107,13 @@ def _by_instance(forward: np.ndarray, backward: np.ndarray) -> dict[str, Any]:
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The matrix (n, d), float32 or float64 as stored, and the ids (n,) where the file has them.
 
-    ``.npy`` (never unpickled) or HDF5 with ``/embeddings`` or ``/features``. Each row is multiplied by a power of two
-    that brings its largest value near 1: cosines are the same, and lengths neither vanish nor overflow. Raises
-    `UserError` that names the file for what is no finite matrix of numbers.
+    FILE or FILE:KEY, of every form that ready features may have (`cmr.datasets.formats`); a file that executes code on
+    loading is refused. Each row is multiplied by a power of two that brings its largest value near 1: cosines are the
+    same, and lengths neither vanish nor overflow. Raises `UserError` that names the file for what is no finite matrix
+    of numbers.
     """
-    path, ids = Path(path), None
-    if path.suffix == ".npy":
-        values = _read_npy(path)
-    elif path.suffix in HDF5_SUFFIXES:
-        values, ids = _read_hdf5(path)
-    else:
-        raise UserError(f"{path}: embeddings are read from .npy and {', '.join(sorted(HDF5_SUFFIXES))}")
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
-        raise UserError(f"{path}: expected a matrix of numbers (rows, dimensions), found {_kind(values)}")
+    reference = _reference(path)
+    values, ids = matrix(reference), reference.ids()
     values = values.astype(np.result_type(values, np.float32), copy=False)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
@@ -134,22 +133,23 @@ class Labels:
     unlabelled: np.ndarray
 
 
-def read_labels(path: str | Path) -> Labels:
+def read_labels(path: str | Path, reader: LabelReader | None = None) -> Labels:
     """Labels of n rows, from every form of file that data sets may have them in (`cmr.datasets.formats`).
 
-    FILE or FILE:KEY. A row of zeros in a multi-hot matrix is a row without a class. Raises `UserError` for a label
-    that is missing in a list of them, for labels with two meanings, and where there is one class alone.
+    FILE or FILE:KEY. A row of zeros in a multi-hot matrix is a row without a class; so is a label that is missing in a
+    list of them where the ``reader`` is told which labels stand for none. Raises `UserError` for missing labels where
+    it is not, for labels with two meanings, and where there is one class alone.
     """
-    reference = _reference(path)
+    reference, reader = _reference(path), reader or LabelReader()
     cells = label_cells(reference)
     try:
-        names = LabelReader().read(cells, str(reference), lambda row: f"{reference}: row {row}")
+        names = reader.read(cells, str(reference), lambda row: f"{reference}: row {row}")
     except LabelQuestion as question:
-        raise UserError(f"{question.seen}; write the labels as a matrix of 0 and 1, a column a class") from None
+        raise UserError(question.at_command) from None
     unlabelled = np.flatnonzero([not own for own in names])
-    if len(unlabelled) and not all(isinstance(cell, list) for cell in cells):
+    if len(unlabelled) and reader.no_label is None and not all(isinstance(cell, list) for cell in cells):
         first = f"{len(unlabelled)} of {len(names)} rows have no label, the first is row {unlabelled[0]}"
-        raise UserError(f"{reference}: {first}; leave such rows out of all three files")
+        raise UserError(f"{reference}: {first}; leave them out of all files, or count them with --no-label")
     classes, columns = np.unique([name for own in names for name in own], return_inverse=True)
     if len(classes) < 2:
         raise UserError(f"{reference}: one class alone, so every result is relevant; labels tell two or more apart")
@@ -165,24 +165,3 @@ def _reference(path: str | Path) -> Reference:
     """The whole is a file's name where there is such a file."""
     file, _, key = str(path).rpartition(":")
     return Reference(Path(file), key) if file and not Path(path).exists() else Reference(Path(path))
-
-
-def _kind(values: np.ndarray) -> str:
-    return f"{values.dtype} of shape {values.shape}"
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(plain(path), allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a readable .npy file of numbers or strings ({error})") from None
-
-
-def _read_hdf5(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    with open_hdf5(path) as file:
-        name = next((n for n in HDF5_NAMES if isinstance(file.get(n), h5py.Dataset)), None)
-        if name is None:
-            raise UserError(f"{path}: neither /{' nor /'.join(HDF5_NAMES)} in it")
-        return file[name][()], file["ids"].asstr()[()] if "ids" in file else None

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cmr.boundary import check_name
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@]*$", max_length=40)]
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@]*$"
+Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=40)]
 """An id becomes part of a path: letters, digits, '.', '_' and '@'. '-' and '+' are kept for digests and inputs.
 
 Five ids, joined as inputs, with their digests, are within the 255 bytes that a file's name may have.

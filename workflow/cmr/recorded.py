@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from cmr import boundary, config
 from cmr.machine import Machine
 from cmr.params import canonical
@@ -25,10 +27,25 @@ def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({canonical(entry): entry for entry in entries}.values())
 
 
-def check_trust(run: Mapping[str, Any], machine: Machine, source: str) -> None:
-    """Raises `UserError` where the record asks for trust that the user's own configuration does not give."""
-    entries = [entry for fit in run["fits"] for entry in (fit["data"], *fit["features"])]
-    boundary.check_trust(entries, machine.trusted, source)
+def check(run: Mapping[str, Any], machine: Machine, source: str) -> None:
+    """Raises `UserError` where the record asks for trust that the user's own configuration does not give, or names
+    files that lie outside of the user's folders and that the configuration does not name.
+    """
+    data = _distinct(fit["data"] for fit in run["fits"])
+    features = _distinct(feature for fit in run["fits"] for feature in fit["features"])
+    boundary.check_trust([*data, *features], machine.trusted, source)
+    models = [(config.DatasetEntry, entry) for entry in data] + [(config.FeatureEntry, entry) for entry in features]
+    for model, entry in models:
+        for name in _own_files(model, entry):
+            if name not in machine.named:
+                boundary.check_own_file(name, machine.base, machine.folders, source)
+
+
+def _own_files(model: type[config.Entry], entry: Mapping[str, Any]) -> list[str]:
+    try:
+        return model.model_validate(entry).own_files()
+    except ValidationError:  # no plug-in of this clone with such parameters: none that could read files
+        return []
 
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:

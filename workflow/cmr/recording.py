@@ -1,5 +1,6 @@
 """Around every stage: what is read is checked and hashed before, what was written after; the record comes last."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.publish import ASK
+from cmr.warned import warnings_of
 
 REMEMBERED_FROM = 2**20
 """Bytes from which a result's hash is worth remembering."""
@@ -56,12 +58,12 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
         own,
     )
     made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
-    with provenance.used() as usage:
+    with provenance.used() as usage, warnings_of() as warned:
         yield made
     if own_hashes(result, machine, hashes) != own:
         changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])
         raise UserError(f"{machine.located(changed)}: it changed while it was read; run again")
-    _write(made, usage)
+    _write(made, usage, [without_folders(line, machine) for line in warned])
 
 
 def own_hashes(result: Result, machine: Machine, hashes: Hashes) -> dict[str, str]:
@@ -98,14 +100,21 @@ def _files(result: Result) -> list[str]:
     return sorted(str(file) for file in inside if not file.is_dir() and not file.name.startswith("."))
 
 
-def _write(made: Recording, usage: dict[str, float]) -> None:
+def without_folders(line: str, machine: Machine) -> str:
+    """A line that names the user's files as the configuration does: records hold no path of a machine."""
+    for folder in set(machine.folders) - {"."}:
+        line = re.sub(rf"(?<![\w./-]){re.escape(folder.rstrip('/'))}/", "", line)
+    return line
+
+
+def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
     result, origin = made.result, records.with_contents(made.origin, made.contents)
     record = records.Record(
         schema_version=records.SCHEMA_VERSION,
         stage=result.stage,
         identity=origin.identity,
         code=origin.code,
-        plugins=list(result.plugins),
+        plugins=list(result.plugins),  # type: ignore[arg-type]  # their kinds are checked there
         made_from=dict(origin.made_from),
         own_files=dict(origin.own_files),
         contents=origin.contents,
@@ -114,6 +123,7 @@ def _write(made: Recording, usage: dict[str, float]) -> None:
         project=made.machine.project,
         versions=provenance.versions(),
         hardware=provenance.hardware(),
-        usage=usage,
+        usage=records.Usage.model_validate(usage),
+        warnings=warned,
     )
     records.write(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})

@@ -9,14 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from cmr.boundary import check_name
 from cmr.errors import UserError
 from cmr.params import canonical_hash
 from cmr.publish import read_json, write_json
 
 SCHEMA_VERSION = 2
 R = TypeVar("R", bound=BaseModel)
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+Kind = Literal["datasets", "extractors", "dictionaries", "methods", "metrics"]
 
 
 class Project(BaseModel):
@@ -44,16 +48,25 @@ class Acceptance(BaseModel):
     project: Project
 
 
+class Usage(BaseModel):
+    """Of the stage's process; on a GPU ``peak_gpu_memory_mb`` too."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    seconds: Finite
+    peak_memory_mb: Finite
+
+
 class Record(BaseModel):
     """What all records hold. What a stage adds for its readers is kept as it stands."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     schema_version: int = Field(description="of the forms of all results")
-    stage: str = Field(description="the rule that made it")
+    stage: ModuleName = Field(description="the rule that made it")
     identity: str = Field(description="hash of code, configuration, own files and what it is made from")
     code: str = Field(description="hash of all code that the stage runs with these plug-ins")
-    plugins: list[tuple[str, str]] = Field(description="kind and name of the plug-ins")
+    plugins: list[tuple[Kind, ModuleName]] = Field(description="kind and name of the plug-ins")
     made_from: dict[str, str] = Field(description="record of each result that was read → its identity")
     own_files: dict[str, str] = Field(description="file that the configuration names → sha256")
     contents: str = Field(description="sha256 of the list of pictures and sounds; empty where there are none")
@@ -62,9 +75,8 @@ class Record(BaseModel):
     project: Project
     versions: dict[str, str] = Field(description="of Python and the packages")
     hardware: dict[str, Any] = Field(description="processor, threads and GPU")
-    usage: dict[str, Annotated[float, Field(strict=True, allow_inf_nan=False)]] = Field(
-        description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb"
-    )
+    usage: Usage = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb")
+    warnings: list[str] = Field(default=[], description="lines that the log has too")
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
 
 
@@ -75,6 +87,29 @@ class RecordedEntry(BaseModel):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=60)
     params: dict[str, Any]
+
+
+class RecordedData(RecordedEntry):
+    dataset: ModuleName
+
+
+class RecordedFeature(RecordedEntry):
+    extractor: ModuleName
+    modality: Annotated[str, AfterValidator(check_name)]
+
+
+class RecordedDictionary(RecordedEntry):
+    dictionary: ModuleName
+
+
+class RecordedMethod(RecordedEntry):
+    method: ModuleName
+    dictionary: str | None
+    tune: dict[str, list[Any]]
+
+
+class RecordedMetric(RecordedEntry):
+    metric: ModuleName
 
 
 class Selection(BaseModel):
@@ -89,12 +124,13 @@ class Selection(BaseModel):
 class FitRecord(Record):
     """``fit.json``, as far as its readers rely on it."""
 
-    data: RecordedEntry
+    data: RecordedData
     split: str
-    features: list[RecordedEntry] = Field(min_length=1)
-    dictionary: RecordedEntry | None
-    method: RecordedEntry
+    features: list[RecordedFeature] = Field(min_length=1)
+    dictionary: RecordedDictionary | None
+    method: RecordedMethod
     seed: int = Field(strict=True, ge=0)
+    modalities: list[Annotated[str, AfterValidator(check_name)]]
     selection: Selection
 
 
@@ -102,8 +138,14 @@ class RunRecord(Record):
     """``run.json``, as far as its readers rely on it."""
 
     fits: list[FitRecord] = Field(min_length=1)
-    metrics: list[RecordedEntry]
+    metrics: list[RecordedMetric]
     measured_by: str
+
+
+class FeaturesRecord(Record):
+    """The record of features, as far as its readers rely on it."""
+
+    weights: dict[str, Any]
 
 
 OLD = "made by another version of this project; it is made again by `snakemake`, or read by the version that made it"
@@ -114,11 +156,15 @@ def read(path: str | Path) -> Record:
     return _checked(Record, read_json(path), path)
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
-    """The record of a run as it stands. Raises `UserError` as `read` does."""
-    value = read_json(path)
-    _checked(RunRecord, value, path)
+def as_it_stands(path: str | Path, model: type[Record]) -> dict[str, Any]:
+    """A record that is one of ``model``. Raises `UserError` as `read` does."""
+    value: dict[str, Any] = read_json(path)
+    _checked(model, value, path)
     return value
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    return as_it_stands(path, RunRecord)
 
 
 def _checked(model: type[R], value: Any, path: str | Path) -> R:
@@ -143,6 +189,14 @@ def recorded_identity(path: str | Path) -> str | None:
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         return None
     return value.get("identity")
+
+
+def recorded_warnings(path: str | Path) -> list[str]:
+    """What a result's record warns of; nothing where there is no record of this schema."""
+    try:
+        return read(path).warnings
+    except (OSError, UserError):
+        return []
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,13 @@ def params_model(kind: str, name: str) -> type[Params]:
 
 
 def params(kind: str, name: str, values: Mapping[str, Any]) -> Params:
-    """The parameters that a plug-in is given, of its own class."""
+    """The parameters that a plug-in is given, of its own class. Raises `UserError` for those of other code."""
     model: type[Params] = getattr(module(kind, name), "Params", Params)
-    return model(**values)
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{name}: parameter {'.'.join(map(str, first['loc']))}: {first['msg']}; run again") from None
 
 
 def module(kind: str, name: str) -> ModuleType:

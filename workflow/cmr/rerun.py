@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from cmr import project
+from cmr.config import check_own_files
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.publish import atomic
-from cmr.recorded import check_trust, configuration_of, plan_of
+from cmr.recorded import check, configuration_of, plan_of
 from cmr.reporting.runs import Run
 
 SNAKEFILE = project.path("Snakefile")
@@ -43,12 +44,17 @@ def rerun(run: Run, directory: Path, machine: Machine) -> Comparison:
     record = run.record
     if "fits" not in record:
         raise UserError(f"{run.file('run.json')}: not a run's record, it has no fits")
-    check_trust(record, machine, str(run.file("run.json")))
     plan, again = plan_of(record, str(run.file("run.json")))
+    check(record, machine, str(run.file("run.json")))
+    try:
+        for entry in plan.datasets.values():
+            check_own_files(entry, machine.base)
+    except UserError as error:
+        raise UserError(f"{error}; --config names the configuration that the run was made with") from None
     _configure(directory, configuration_of(record) | {"title": run.path} | _settings(machine, directory))
     files = plan.run_files(again)
     command = ["--snakefile", str(SNAKEFILE), "--directory", str(directory), files["run"]]
-    status = subprocess.run([sys.executable, "-m", "snakemake", *command]).returncode
+    status = subprocess.run([sys.executable, "-P", "-m", "snakemake", *command]).returncode
     if status:
         raise UserError(f"{directory}: Snakemake ended with status {status}; what it says stands above")
     return compare(run, Run.listed(directory / "results", again.folder, Path(files["metrics"]).name))

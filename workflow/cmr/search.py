@@ -7,23 +7,20 @@ the method against the embedded test items of every other modality.
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jinja2 import Template
 
-from cmr import code, create, paths, registry, store
+from cmr import create, new_items, paths, registry, store
 from cmr.data import Items
 from cmr.directions import scoring
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
-from cmr.publish import atomic, read_json
-from cmr.recorded import check_trust
-from cmr.reporting.gallery import Catalogue, thumbnail
-from cmr.reporting.runs import CODES_RECORDS, Run, identity
+from cmr.publish import atomic
+from cmr.recorded import check
+from cmr.reporting.runs import Run, identity
 
 log = logging.getLogger(__name__)
 
@@ -80,68 +77,28 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
-    check_trust(run.record, machine, str(run.file("run.json")))
+    machine = replace(machine, device="cpu", threads=1)  # one item gains nothing by more
+    check(run.record, machine, str(run.file("run.json")))
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
-    component = dict(zip(_modalities(run), run.inputs.split("+"), strict=True))
-    if modality not in component:
-        raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(component)}")
-    if items.kinds[modality] != modality:
-        what = "comes as ready features only" if items.kinds[modality] == "ready" else f"holds {items.kinds[modality]}"
-        raise UserError(f"{run.path}: its {modality} {what}, so features of a new one cannot be extracted")
-    features = _features(run, modality, component[modality], content, machine)
-    return [
-        _answer(run, modality, features, gallery, items, k, machine) for gallery in component if gallery != modality
-    ]
-
-
-def _modalities(run: Run) -> list[str]:
-    """In the order of the run's inputs."""
-    return list(dict.fromkeys(feature["modality"] for fit in run.fits for feature in fit["features"]))
-
-
-def _features(run: Run, modality: str, component: str, content: str | Path, machine: Machine) -> np.ndarray:
-    """The query's features (1, d), by the extractor as it stands and the state that was saved with the items'."""
-    entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
-    name = entry["extractor"]
-    if name == "ready":
-        raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
-    place = run.features_record(component)
-    file, record = run.own(place.with_suffix(".h5")), read_json(place)
-    state = store.read_state(file)
-    expected = record["weights"].get("sha256")
-    extractor = create.extractor(entry, machine)  # one thread: one item gains by no more
-    found = extractor.fetch().get("sha256")
-    if expected and found != expected:
-        raise UserError(f"{file}: made with weights of sha256 {expected}, here are others: {found}")
-    _warn_of_other_code(record, name)
-    if state:
-        extractor.load_state(state)
-    return np.asarray(extractor.transform([content]), np.float32)
-
-
-def _warn_of_other_code(record: dict[str, Any], name: str) -> None:
-    plugins = tuple((kind, plugin) for kind, plugin in record["plugins"])
-    if code.of_stage(record["stage"], plugins) != record["code"]:
-        log.warning("the code of %s has changed since the run; its results may no longer be the same", name)
+    new_items.check_modality(run, modality, items.kinds)
+    made, _ = new_items.extractor(run, modality, machine)
+    for gap in made.gaps([content]).values():
+        log.warning("the query: %s", gap)
+    features = made.query(content)[None]
+    others = [other for other in new_items.components(run) if other != modality]
+    return [_answer(run, modality, features, gallery, items, k, machine) for gallery in others]
 
 
 def _answer(
     run: Run, modality: str, features: np.ndarray, gallery: str, items: Items, k: int, machine: Machine
 ) -> Answer:
     number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
-    folder, record = run.fit_folders[number], run.fits[number]
-    if not (folder / "fit.json").exists():
-        raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
-    for file in ("fit.json", "model.safetensors"):
-        run.own(folder / file)
-    method, _ = create.fitted_method(folder, machine)
-    _warn_of_other_code(record, record["method"]["method"])
-    if record["dictionary"]:
-        features = _codes(run, record, modality, features)
-    embedded = np.asarray(method.embed(modality, features), np.float32)
+    method = new_items.fitted(run, number, machine)
+    embedded = new_items.embed(run, number, method, modality, features)
     space = run.file("embeddings")
-    inner = space if (space / f"{gallery}.h5").exists() else space / folder.parents[1].name
+    inner = space if (space / f"{gallery}.h5").exists() else space / run.fit_folders[number].parents[1].name
     stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
+    items.check_known(stored.ids)
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
@@ -153,14 +110,6 @@ def _answer(
         for item in [str(stored.ids[row])]
     ]
     return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
-
-
-def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
-    """The query's coefficients, by the dictionary that the fit took its own from."""
-    (recorded,) = run.sources(record, CODES_RECORDS)
-    dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
-    dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
-    return dictionary.transform(modality, features)
 
 
 def table(answers: Sequence[Answer], width: int = 80) -> str:
@@ -210,6 +159,10 @@ small { color: #595959; display: block; }
 
 def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer], machine: Machine) -> None:
     """One self-contained page with thumbnails of the query and of what was found."""
+    from jinja2 import Template
+
+    from cmr.reporting.gallery import Catalogue, thumbnail
+
     folder = run.results / "data" / run.data
     try:
         root = create.dataset(run.fits[0]["data"], str(folder), machine).root()

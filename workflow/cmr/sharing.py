@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cmr import boundary, code, config, content, job, paths, provenance, records
+from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -194,8 +194,14 @@ class Pruned:
     kept_for: list[str]
 
 
-def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = False) -> Pruned:
-    """What neither an experiment in the tree nor one of the configurations refers to; removed where ``remove``.
+def prune(
+    results: str | Path, configs: Iterable[str | Path], remove: bool = False, folders: tuple[str, ...] = ()
+) -> Pruned:
+    """What neither an experiment in the tree nor a configuration refers to; removed where ``remove``.
+
+    ``configs``: files that extend ``config.yaml``, alone or together.
+
+    ``folders``: those of the user's own that links to indices and records may lead to.
 
     Links are never followed: one that nothing refers to is removed itself, and what lies behind others stays. Where a
     run with ``--configfile`` was interrupted, what it had made is kept. Raises `UserError` while Snakemake works in the
@@ -209,9 +215,9 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
     locks += [results] if boundary.is_in_use(results) else []
     if remove and locks:
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
-    given = {str(file): Plan(config.load(file)) for file in configs}
+    given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
-    recorded = list(_recorded_plans(results))
+    recorded = list(_recorded_plans(results, folders))
     kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
     found = list(_without(results, {_place(results, path) for path in kept}))
     for item in found if remove else ():
@@ -222,6 +228,17 @@ def prune(results: str | Path, configs: Iterable[str | Path], remove: bool = Fal
     ]
     indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
     return Pruned(found, [*given, *unfinished, *indices])
+
+
+def _combined(configs: list[str]) -> Iterator[list[str]]:
+    """``config.yaml`` alone, with each of the files that extend it, and with all of them."""
+    for given in ([], *([file] for file in configs), configs):
+        if files := settings.files_of(given):
+            yield files
+
+
+def _plan(files: list[str]) -> Plan:
+    return Plan(config.validate(settings.merged(files), ", ".join(files)))
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
@@ -237,10 +254,10 @@ def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, 
             yield str(file), plan
 
 
-def _recorded_plans(results: Path) -> Iterator[Plan]:
+def _recorded_plans(results: Path, folders: tuple[str, ...]) -> Iterator[Plan]:
     """A plan for each finished run of each experiment in the tree."""
     for index in sorted((results / "experiments").glob("*.json")):
-        experiment = read_json(index)
+        experiment = read_json(boundary.within(results, index, folders))
         try:
             files = [_place(results, f"{run}/{experiment['run']}") for run in experiment["runs"]]
         except (LookupError, TypeError) as error:
@@ -249,7 +266,7 @@ def _recorded_plans(results: Path) -> Iterator[Plan]:
             if not file.exists():
                 raise UserError(f"{file}: missing, but {index} refers to it; make it again, or delete the index")
             try:
-                yield plan_of(records.read_run(file), str(file))[0]
+                yield plan_of(records.read_run(boundary.within(results, file, folders)), str(file))[0]
             except UserError as error:
                 remedy = f"bring the plug-in back, or delete {index}, which refers to the run"
                 raise UserError(f"{error}; {remedy}") from None

@@ -40,7 +40,12 @@ try:
     SITE = cluster.load(SITE_FILE)
     MACHINE = Machine(CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, project=provenance.project())
 except UserError as error:
-    raise WorkflowError(str(error))
+    alone = (
+        ""
+        if os.path.exists("config.yaml")
+        else "\nno config.yaml is here for --configfile to extend; copy the project's"
+    )
+    raise WorkflowError(f"{error}{alone}")
 
 
 # One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.

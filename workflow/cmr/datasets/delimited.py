@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +19,33 @@ SEPARATORS = (",", ";", "\t", "|")
 SHOWN = {"\t": "tabs"}
 SAVE_AS_UTF8 = "save it as UTF-8"
 SOME_BYTES = 20
+COMPRESSED = "is compressed; unpack it"
+NO_TEXT = {
+    b"\x1f\x8b": COMPRESSED,
+    b"BZh": COMPRESSED,
+    b"\xfd7zXZ": COMPRESSED,
+    b"PK\x03\x04": "is a workbook or a zip file, whatever its name; save the sheet as CSV, or unpack it",
+}
+"""How files start that are no text → what they are."""
+DECLARED = re.compile(r"sep=(.)\r?\n")
+"""The first line by which Excel is told the separator."""
 
 csv.field_size_limit(2**31 - 1)  # a cell may be a whole article
 
 
 def decoded(file: Path, encoding: str = "", remedy: str = SAVE_AS_UTF8) -> str:
-    """The text of a file: in ``encoding`` where it is given, else UTF-16 with its byte order mark, or UTF-8.
+    """The text of a file: in ``encoding`` where it is given, else UTF-16 by its mark or its zeros, or UTF-8.
 
     Raises `UserError` that names the line, what stands there, and the ``remedy``.
     """
     raw = plain(file).read_bytes()
+    for start, what in NO_TEXT.items():
+        if raw.startswith(start):
+            raise UserError(f"{file}: {what}")
     if not encoding and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         log.info("%s: UTF-16, by its byte order mark", file)
         encoding = "utf-16"
-    encoding = encoding or "utf-8"
+    encoding = encoding or _unmarked_utf16(file, raw) or "utf-8"
     try:
         return raw.decode(encoding).removeprefix("\ufeff")
     except LookupError:
@@ -41,6 +55,20 @@ def decoded(file: Path, encoding: str = "", remedy: str = SAVE_AS_UTF8) -> str:
         around = raw[max(0, error.start - SOME_BYTES) : error.start + 1].rpartition(b"\n")[2]
         shown = around.decode("ascii", "backslashreplace")
         raise UserError(f"{file}: line {line}: not {encoding.upper()} at {shown!r}; {remedy}") from None
+
+
+def _unmarked_utf16(file: Path, raw: bytes) -> str:
+    """The encoding of UTF-16 without a byte order mark, whose zeros are halves of ASCII characters and line feeds.
+
+    '' for other files, such as UTF-8 in which zeros stand by mistake.
+    """
+    zeros = raw.count(0)
+    for encoding in ("utf-16-le", "utf-16-be") if zeros else ():
+        text = raw.decode(encoding, "replace")
+        if "\n" in text and "\0" not in text and 2 * sum(map(str.isascii, text)) > zeros:
+            log.info("%s: %s, by its zeros", file, encoding.upper())
+            return encoding
+    return ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +89,12 @@ def read_cells(
     whether quotation marks enclose cells; None: as the rows say. Raises `UserError` for a row of more cells than the
     header has, and where quotation marks could be read in two ways.
     """
-    text = decoded(file, encoding, f"{SAVE_AS_UTF8}, or say which encoding it has, such as encoding: cp1252")
-    separator = _separator(file, text, separator, set(wanted))
+    text = decoded(file, encoding, f"{SAVE_AS_UTF8}, or say which encoding it has, such as encoding: cp1252 or gb18030")
+    declared = DECLARED.match(text)
+    if declared:
+        separator, text = declared[1], "\n" + text[declared.end() :]  # the line counts
+    else:
+        separator = _separator(file, text, separator, set(wanted))
     rows = _rows(file, text, separator, quotes)
     if not rows:
         raise UserError(f"{file}: cannot be read: no header")
@@ -78,7 +110,7 @@ def read_cells(
 
 def _separator(file: Path, text: str, expected: str, wanted: set[str]) -> str:
     """The expected separator, unless the header holds another one alone, or only another gives the wanted columns."""
-    line = next((line for line in io.StringIO(text) if line.strip()), "")
+    line = next((line for line in io.StringIO(text, newline="") if line.strip()), "").rstrip("\r\n")
     names = {s: {name.strip() for name in next(csv.reader([line], delimiter=s))} for s in SEPARATORS}
     fitting = [s for s in SEPARATORS if wanted and wanted <= names[s]] or [s for s in SEPARATORS if len(names[s]) > 1]
     if not fitting or expected in fitting:

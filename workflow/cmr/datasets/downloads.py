@@ -32,7 +32,7 @@ from cmr.provenance import file_hash
 from cmr.publish import CANNOT_WRITE, atomic, atomic_folder
 
 SOURCES = project.path("resources/sources.csv")
-OPEN, ARCHIVE = "open", "archive"
+OPEN, ARCHIVE, BY_HAND = "open", "archive", "by hand"
 ATTEMPTS = 5
 TIMEOUT = 60
 UNPACKED_FREELY = 2**30
@@ -107,27 +107,34 @@ def sources(dataset: str, file: str) -> list[Source]:
 def fetch(dataset: str, files: Iterable[str], folder: Path) -> dict[str, str]:
     """Brings ``files`` into ``folder``; returns file → sha256.
 
-    What is there already is checked, not downloaded. Raises `UserError` for a wrong checksum (the bad file is kept
-    aside under another name), and, once for all of them, for files that the user has to place.
+    What is there already is checked, not downloaded. Raises `UserError`, once for all files, for a wrong checksum (the
+    bad file is kept aside under another name), for what cannot be downloaded, and for what the user has to place.
     """
-    found, by_hand = {}, []
+    found, by_hand, problems = {}, [], []
     for file in files:
         rows = sources(dataset, file)
-        path = folder / file
-        if path.is_dir():
-            found[file] = ""  # a folder that the user placed has no checksum
-        elif path.exists():
-            found[file] = _checked(path, path, rows[0])
-        elif rows[0].access == OPEN:
-            found[file] = _download(path, rows)
-        elif rows[0].access == ARCHIVE:
-            found[file] = _take_out(path, rows)
-        else:
+        if rows[0].access == BY_HAND and not (folder / file).exists():
             by_hand.append(rows[0])
+            continue
+        try:
+            found[file] = _brought(folder / file, rows)
+        except UserError as error:
+            problems.append(str(error))
     if by_hand:
         wanted = "".join(f"\n  {source.described}" for source in by_hand)
-        raise UserError(f"{dataset} cannot be downloaded; place in {folder.absolute()} and run again:{wanted}")
+        problems.append(f"{dataset} cannot be downloaded; place in {folder.absolute()} and run again:{wanted}")
+    if problems:
+        raise UserError("\n".join(problems))
     return found
+
+
+def _brought(path: Path, rows: list[Source]) -> str:
+    """The sha256 of a file, once it is there; '' for a folder that the user placed."""
+    if path.is_dir():
+        return ""
+    if path.exists():
+        return _checked(path, path, rows[0])
+    return _download(path, rows) if rows[0].access == OPEN else _take_out(path, rows)
 
 
 def _take_out(path: Path, archives: list[Source]) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import unicodedata
@@ -14,8 +15,10 @@ import pandas as pd
 
 from cmr.boundary import plain_parquet
 from cmr.datasets.base import Dataset
-from cmr.datasets.delimited import decoded, read_cells
+from cmr.datasets.delimited import COMPRESSED, decoded, read_cells
 from cmr.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
 
 
 def user_file(dataset: Dataset, path: str, key: str) -> Path:
@@ -74,6 +77,8 @@ def _spellings(path: str) -> Iterator[str]:
 def _inside(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
     if re.match(r"[A-Za-z]:[/\\]", path):
         return "", f"{path} is absolute, on another system; make it relative to the table's folder"
+    if re.match(r"[A-Za-z][\w+.-]+://", path):
+        return "", f"{path} is an address; download it, and name the file"
     if os.path.isabs(path):
         return (
             (os.path.relpath(path, folder), "")
@@ -122,7 +127,8 @@ def read_rows(file: Path, wanted: Sequence[str] = (), encoding: str = "", quotes
     }
     reader = readers.get(file.suffix.lower())
     if reader is None:
-        raise UserError(f"{file}: expected one of {', '.join(readers)}")
+        packed = file.suffix.lower() in (".gz", ".bz2", ".xz", ".zip")
+        raise UserError(f"{file}: {COMPRESSED if packed else 'expected one of ' + ', '.join(readers)}")
     try:
         return reader(file)
     except (OSError, ValueError) as error:  # decoding errors, and those of pyarrow, are ValueErrors
@@ -153,8 +159,28 @@ def _refuse_twice(names: Sequence[str], what: str) -> None:
 
 
 def _read_json_lines(file: Path, encoding: str) -> pd.DataFrame:
+    text = decoded(file, encoding)
+    rows = _json_array(file, text) or _json_rows(text)
+    return pd.DataFrame(rows, index=range(1, 1 + len(rows)), dtype=object)
+
+
+def _json_array(file: Path, text: str) -> list[dict[str, Any]]:
+    """The objects of an array that is the whole file; none where it is no such array."""
+    if not text.lstrip().startswith("["):
+        return []
+    try:
+        rows = json.loads(text, object_pairs_hook=_object)
+    except (json.JSONDecodeError, RecursionError):
+        return []
+    if not all(isinstance(row, dict) for row in rows):
+        return []
+    log.info("%s: an array of JSON, whose members are the rows", file)
+    return rows
+
+
+def _json_rows(text: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(io.StringIO(decoded(file, encoding)), 1):
+    for number, line in enumerate(io.StringIO(text), 1):
         try:
             row = json.loads(line, object_pairs_hook=_object)
             if "\\u" in line:
@@ -164,7 +190,7 @@ def _read_json_lines(file: Path, encoding: str) -> pd.DataFrame:
         if not isinstance(row, dict):
             raise ValueError(f"row {number}: expected an object, found {type(row).__name__}")
         rows.append(row)
-    return pd.DataFrame(rows, index=range(1, 1 + len(rows)), dtype=object)
+    return rows
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -180,7 +206,9 @@ def column(table: pd.DataFrame, name: str, file: Path) -> list[Any]:
     for row, cell in cells.items():
         for part in cell if isinstance(cell, list) else [cell]:
             if isinstance(part, Mapping | bytes):  # which would be read as their keys, or their numbers
-                raise UserError(f"{file}: row {row}: {name}: expected text, found {type(part).__name__}")
+                holds_file = isinstance(part, bytes) or "bytes" in part
+                remedy = "; write the pictures to files, and name these" if holds_file else ""
+                raise UserError(f"{file}: row {row}: {name}: expected text, found {type(part).__name__}{remedy}")
     return cells.tolist()
 
 

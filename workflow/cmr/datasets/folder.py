@@ -29,8 +29,7 @@ from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
 from cmr.datasets.files import as_text, user_folder
 from cmr.datasets.labels import LabelReader
-from cmr.datasets.rows import PART_NAMES, refuse_rare
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import PART_NAMES, seeded_parts
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -53,7 +52,6 @@ INFO = DatasetInfo(
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 BESIDE = (".txt", ".json", ".cls")
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SEED = 0
 HASH = 8
 
 
@@ -106,9 +104,7 @@ class Folder(Dataset):
         """What the folders say, or the seeded split."""
         if "part" in items.table:
             return items.table["part"].to_numpy(str)
-        strata, groups = items.strata, list(self.groups(items))
-        refuse_rare(str(self._source), strata, groups, SHARES)
-        return stratified(strata, SHARES, SEED, groups=groups)
+        return seeded_parts(str(self._source), items.strata, SHARES, list(self.groups(items)))
 
     @cached_property
     def _source(self) -> Path:

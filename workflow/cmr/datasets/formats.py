@@ -29,6 +29,7 @@ CAN_EXECUTE_CODE = (
 MORE_THAN_TENSORS = (
     "holds more than tensors, and loading that can execute code; save the tensors alone, or convert to .npy"
 )
+NPY, PICKLE = b"\x93N", b"\x80"  # how such files start
 SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
 HDF5 = (".h5", ".hdf5", ".h5py")
@@ -80,6 +81,9 @@ def _errors_told(file: Path, key: str) -> Iterator[None]:
 
 
 def _read_npy(file: Path, key: str, trusted: bool) -> Any:
+    with open(file, "rb") as opened:
+        if not opened.read(len(NPY)).startswith((NPY, PICKLE)):
+            raise ValueError("not a file of np.save")
     loaded = _numpy(file, lambda: np.load(file, allow_pickle=trusted))
     if loaded.dtype == object and loaded.ndim == 0:  # what np.save makes of a dictionary
         return _of_objects(loaded.item(), key)

@@ -34,7 +34,9 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
 @contextmanager
 def opened_safely(file: Path) -> Iterator[h5py.File]:
     """Raises `BoundaryError` where it has links to other files."""
-    with h5py.File(plain(file), "r") as opened:
+    if not h5py.is_hdf5(plain(file)):
+        raise ValueError("truncated, or not an HDF5 file")
+    with h5py.File(file, "r") as opened:
         check_links(opened)
         yield opened
 

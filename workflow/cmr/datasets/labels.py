@@ -1,7 +1,8 @@
 """Class labels as people write them, read in the same way wherever they come from.
 
-Numbers are names: 1, 1.0 and '1.0' are the class '1'. Names are stripped of blanks and put into Unicode's composed form
-(NFC). A cell may hold several labels: a list, a list written as text, or a text with a separator.
+Numbers are names: 1, 1.0 and '1.0' are the class '1'. Names are stripped of blanks and invisible characters, put into
+Unicode's composed form (NFC), and have one blank where several stood. Bytes written as text, ``b'cat'``, are texts. A
+cell may hold several labels: a list, a list written as text, or a text with a separator.
 """
 
 import ast
@@ -29,6 +30,10 @@ SHARE = 0.1  # a character in fewer of the labels is a part of their names
 WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 SCALARS = (str, bool, int, float, np.generic, decimal.Decimal, datetime.date)
 
+BYTES = re.compile(r"b'(?:[ -&(-\[\]-~]|\\(?:x[0-9a-f]{2}|[nrt'\\]))*'")  # as Python and NumPy write them
+BLANKS = re.compile(r"[ \u00a0\u2007\u202f\u3000]+")
+INVISIBLE = "\0 \t\r\n\ufeff\u200b\u2060"  # at either end
+
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 ITEM = re.compile(
     r"""\s*(?:np\.str_\()?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d*)?|nan|None)\)?(?:\s*,\s*|\s+|$)""",
@@ -37,11 +42,11 @@ ITEM = re.compile(
 
 
 class LabelQuestion(UserError):
-    """Labels that have two meanings: ``seen`` is the message without the parameter that decides."""
+    """Labels that have two meanings. ``remedy`` names the parameter that decides, ``option`` that of a command."""
 
-    def __init__(self, seen: str, remedy: str):
+    def __init__(self, seen: str, remedy: str, option: str):
         super().__init__(f"{seen}; {remedy}")
-        self.seen = seen
+        self.at_command = f"{seen}; {option}"
 
 
 def as_list(text: str) -> list[Any] | None:
@@ -137,7 +142,7 @@ def _name(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value).rstrip("\0").strip()
+        return _tidy(value)
     if value is None or value is pd.NaT or value is pd.NA:
         return ""
     if not isinstance(value, SCALARS):
@@ -149,6 +154,13 @@ def _name(value: Any) -> str:
     if isinstance(value, datetime.datetime | np.datetime64):
         return pd.Timestamp(value).isoformat().removesuffix("T00:00:00")
     return str(value)
+
+
+def _tidy(text: str) -> str:
+    if BYTES.fullmatch(text):
+        text = ast.literal_eval(text).decode("utf-8", "backslashreplace")
+    visible = BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip(INVISIBLE)
+    return visible.strip()
 
 
 def _number(value: float | np.floating) -> str:
@@ -178,6 +190,7 @@ def _ask_whether_lists(texts: dict[int, str], some: bool, where: Callable[[int],
         raise LabelQuestion(
             f"{where(alike[0])}: the label {texts[alike[0]]!r} looks like a list, as {len(alike)} of {len(texts)} do",
             "write all of them as ['cat', 'dog'], or say separator: '' if each is one label",
+            "write all of them as ['cat', 'dog'], or give --separator '' if each is one label",
         )
 
 
@@ -195,7 +208,9 @@ def _ask_for_separator(texts: list[str], source: str) -> None:
         found = f"{source}: {len(several)} of {len(texts)} labels hold {character!r}, such as {several[0]!r}"
         if len(several) > SHARE * len(texts) and (character in CLEAR_SEPARATORS or combined):
             raise LabelQuestion(
-                found, f"say separator: '{character}' if they are several labels, separator: '' if each is one"
+                found,
+                f"say separator: '{character}' if they are several labels, separator: '' if each is one",
+                f"give --separator '{character}' if they are several labels, --separator '' if each is one",
             )
         if character in CLEAR_SEPARATORS:
             log.warning("%s; each is taken for one label", found)
@@ -211,6 +226,7 @@ def _ask_whether_missing(counts: Counter[str], source: str) -> None:
         raise LabelQuestion(
             f"{source}: {counts[name]} labels are {name!r}, which may be a class or stand for no label",
             f"say no_label: ['{name}'] if it stands for no label, no_label: [] if it is a class",
+            f"give --no-label {name} if it stands for no label, --no-label alone if it is a class",
         )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from cmr.data import Items
 from cmr.datasets.formats import read_array, read_ids
 from cmr.datasets.labels import LabelReader
+from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.store import Rows
@@ -102,7 +103,7 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: Labe
 
 
 def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
-    """The features of one modality of all groups that have it."""
+    """The features of one modality of all groups that have it, float32 as `as_float32` makes them."""
     found = [(group, _values(group, modality)) for group in groups if modality in group.matrices]
     if not found:
         raise UserError(f"no features of the modality {modality!r}")
@@ -110,20 +111,19 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
     ids = [item for group, values in found for item in group.ids(len(values))]
-    return Rows(np.array(ids), np.concatenate([values for _, values in found]))
+    return Rows(np.array(ids), as_float32(np.concatenate([values for _, values in found]), modality))
 
 
 def matrix(reference: Reference) -> np.ndarray:
-    """Features (n, d) float32. Raises `UserError` for what is not a matrix of numbers."""
+    """Features (n, d) in the type of the file. Raises `UserError` for what is not a matrix of numbers."""
     array = reference.read()
     if array.dtype == object:
         array = _stacked(reference, array)
+    if array.dtype.kind == "c":
+        raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype}; take the real part")
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
         raise UserError(f"{reference}: expected a matrix of numbers, found {array.dtype} of shape {array.shape}")
-    try:
-        return array.astype(np.float32)
-    except MemoryError as error:
-        raise UserError(f"{reference}: does not fit into memory: {error}") from None
+    return array
 
 
 def _stacked(reference: Reference, array: np.ndarray) -> np.ndarray:
@@ -146,7 +146,9 @@ def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
         for modality, reference in group.matrices.items():
             values = _values(group, modality)
             rows = _orders(group).get(modality, range(len(values)))
-            for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+            with np.errstate(over="ignore"):  # what float32 cannot hold counts as infinite
+                finite = np.isfinite(values.astype(np.float32)).all(axis=1)
+            for row in np.flatnonzero(~finite):
                 yield group.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
 
 
@@ -172,10 +174,10 @@ def _check_rows(reference: Reference, modality: str, group: Group, expected: int
     hint = (
         "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
     )
-    if columns == expected:
-        hint = f"if items are the columns of the former, say transposed: [{modality}]"
-    elif group.labels and rows in labels.read().shape[1:]:
-        hint = "if items are the columns of the labels, say transposed: [labels]"
+    of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
+    fitting = [name for name, fits in ((modality, columns == expected), ("labels", of_labels)) if fits]
+    if fitting:
+        hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = "leave out the first line of the labels if it is a header"
     what = "labels" if group.labels else "rows"
@@ -296,13 +298,21 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 
 def label_cells(reference: Reference) -> list[Any]:
-    """The labels of each row as they stand; of a one- or multi-hot matrix the column numbers."""
-    array = reference.read()
+    """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers."""
+    return cells_of(reference.read(), str(reference))
+
+
+def cells_of(array: np.ndarray, source: str) -> list[Any]:
+    """As `label_cells`, of an array from ``source``."""
     if array.ndim < 2 or 1 in array.shape:
         return list(array.ravel())
-    if array.ndim > 2 or array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+    if (
+        array.ndim > 2
+        or array.dtype.kind not in "fiub"
+        or not (np.isin(array, (0, 1)).all() or np.isin(array, (-1, 1)).all())
+    ):
         raise UserError(
-            f"{reference}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
+            f"{source}: expected labels as one column or as a matrix of 0 and 1, found {array.dtype} of shape "
             f"{array.shape}"
         )
-    return [[str(column) for column in np.flatnonzero(row)] for row in array]
+    return [[str(column) for column in np.flatnonzero(row > 0)] for row in array]

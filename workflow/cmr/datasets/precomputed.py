@@ -11,7 +11,6 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ from cmr.datasets.matrices import (
     row_numbers,
     unlabelled,
 )
-from cmr.datasets.rows import refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
+from cmr.datasets.splitting import vector_keys
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Modality
@@ -56,8 +55,6 @@ INFO = DatasetInfo(
     source=".npy, .npz (SciPy's too), .mat (5 and 7.3), HDF5, .pt, .csv or .txt files",
     files=("features", "labels", "index", "group"),
 )
-
-SEED = 0
 
 
 class Params(BaseParams):
@@ -158,20 +155,11 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        strata, groups = items.strata, list(self.groups(items))
-        refuse_rare("params.labels", strata, groups, self.params.shares)
-        return stratified(strata, self.params.shares, SEED, groups)
+        return seeded_parts("params.labels", items.strata, self.params.shares, list(self.groups(items)))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
-        """Equal rows of features are one content, such as a picture that stands beside each of its captions.
-
-        Not where there are hardly more different rows than classes: they name the class, then, and no item.
-        """
-        rows = self.features(modality, "")
-        keys = {item: blake2b(row.tobytes()).digest() for item, row in zip(rows.ids, rows.values, strict=True)}
-        if len(set(keys.values())) <= 2 * len(items.classes):
-            log.warning("%s: its rows name classes rather than items; equal ones may lie in several parts", modality)
-            keys = {}
+        """Equal rows of features are one content, such as a picture that stands beside each of its captions."""
+        keys = vector_keys(self.features(modality, ""), len(items.classes), modality)
         return items.table["id"].where(items.table[modality].notna()).map(keys)
 
     def _indexed(self, items: Items) -> np.ndarray:

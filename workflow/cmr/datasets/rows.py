@@ -2,13 +2,15 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmr.data import TEST, TRAIN, VALIDATION
+from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.publish import atomic
 
@@ -21,6 +23,8 @@ PART_NAMES = {
 }
 """Names of parts as people write them, in lower case."""
 NAMED = 10  # of many classes in one message
+SEED = 0
+UNEVEN = 0.1  # of all rows; rounding within classes explains less
 
 
 def usable(
@@ -39,7 +43,8 @@ def usable(
         rows = [(row, name[row], problems[row]) for row in sorted(problems)]
         with atomic(skipped) as temporary:
             pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
-        log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
+        if rows:
+            log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
     if len(problems) == len(table):
         raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
     return table.drop(index=list(problems))
@@ -66,6 +71,22 @@ def refuse_rare(source: str, strata: Sequence[str], groups: Sequence[Hashable], 
             f"{source}: {named}{more}: cannot put at least one into each of {', '.join(parts)}; remove or merge such "
             "classes, or leave their rows out with strict: false"
         )
+
+
+def seeded_parts(
+    source: str, strata: Sequence[str], shares: Mapping[str, float], groups: Sequence[Hashable]
+) -> np.ndarray:
+    """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
+    refuse_rare(source, strata, groups, shares)
+    parts = stratified(strata, shares, SEED, groups)
+    sizes = Counter(parts.tolist())
+    if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
+        found = ", ".join(f"{part} {sizes[part]}" for part in shares)
+        largest = max(Counter(groups).values())
+        log.warning(
+            "%s: the parts have sizes far from their shares: %s; %d items share a content", source, found, largest
+        )
+    return parts
 
 
 def _distinct(count: int) -> str:

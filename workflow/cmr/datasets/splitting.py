@@ -1,9 +1,11 @@
 """Stratified splits that keep items of one group together."""
 
+import logging
 import unicodedata
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -12,12 +14,15 @@ from scipy.sparse.csgraph import connected_components
 
 from cmr.data import HELD_OUT_SHARE, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.errors import UserError
+from cmr.store import Rows
+
+log = logging.getLogger(__name__)
 
 HELD_OUT_SEED = 0
 
 
 def stratified(
-    strata: Sequence[str], shares: dict[str, float], seed: int, groups: Sequence[str] | None = None
+    strata: Sequence[str], shares: Mapping[str, float], seed: int, groups: Sequence[Hashable] | None = None
 ) -> np.ndarray:
     """Assigns each row a part by drawing, within each stratum, whole groups at random.
 
@@ -94,6 +99,18 @@ def expect_sizes(parts: np.ndarray, sizes: dict[str, int], why: str) -> np.ndarr
 def same_text(text: str) -> str:
     """Texts that differ in case, blanks or closing punctuation alone are one."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip(".!?…。！？ ")
+
+
+def vector_keys(rows: Rows, classes: int, modality: str) -> dict[str, bytes]:
+    """Id → what tells its vector from others.
+
+    None where there are hardly more different vectors than classes: they name the class, then, and no item.
+    """
+    keys = {item: blake2b(row.tobytes()).digest() for item, row in zip(rows.ids, rows.values, strict=True)}
+    if len(set(keys.values())) <= 2 * classes:
+        log.warning("%s: its rows name classes rather than items; equal ones may lie in several parts", modality)
+        return {}
+    return keys
 
 
 def same_content(columns: Sequence[pd.Series]) -> np.ndarray:

@@ -28,8 +28,7 @@ from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.grouping import each_content_once
 from cmr.datasets.labels import LabelReader, as_list
-from cmr.datasets.rows import PART_NAMES, refuse_rare, untrained, usable, without_place
-from cmr.datasets.splitting import stratified
+from cmr.datasets.rows import PART_NAMES, seeded_parts, untrained, usable, without_place
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -55,7 +54,6 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EXACT_FLOATS = 2.0**53
 LABEL = "label"
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SEED = 0
 
 
 class Params(BaseParams):
@@ -141,6 +139,8 @@ class Table(Dataset):
         rows = usable(rows, problems, list(rows["id"]), file, params.strict, self.folder / "skipped.csv")
         if params.split:
             _check_parts(rows["part"], file)
+        if params.text:
+            _tell_wordless(rows["text"].dropna(), f"{file}: {params.text}")
         extra = [name for name in ("part", "group") if name in rows]
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
@@ -153,9 +153,8 @@ class Table(Dataset):
         """What the split column says, or the seeded split."""
         if self.params.split:
             return items.table["part"].to_numpy(str)
-        strata, groups = items.strata, list(self.groups(items))
-        refuse_rare(f"{self._file()}: {self.params.label or LABEL}", strata, groups, SHARES)
-        return stratified(strata, SHARES, SEED, groups=groups)
+        where = f"{self._file()}: {self.params.label or LABEL}"
+        return seeded_parts(where, items.strata, SHARES, list(self.groups(items)))
 
     def root(self) -> Path:
         """The table's folder."""
@@ -337,3 +336,10 @@ def _check_parts(parts: pd.Series, file: Path) -> None:
     for part in (TRAIN, TEST):
         if part not in set(parts):
             raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(set(parts)))}")
+
+
+def _tell_wordless(texts: pd.Series, where: str) -> None:
+    wordless = texts.index[[not any(map(str.isalnum, text)) for text in texts]]
+    if len(wordless):
+        told = "%s: %d of %d texts hold no letter or digit, the first on row %d"
+        log.warning(told, where, len(wordless), len(texts), wordless[0])

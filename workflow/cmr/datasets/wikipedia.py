@@ -23,6 +23,7 @@ from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded, holding
 from cmr.datasets.matrices import Group, Reference, matrix, ready_items, ready_rows
+from cmr.datasets.rounding import as_float32
 from cmr.datasets.splitting import expect_sizes, sized
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
@@ -103,7 +104,7 @@ class Wikipedia(Downloaded):
             raise UserError(f"wikipedia: no features {name!r} of {modality!r}; known: image sift, text lda")
         file = self.existing("raw_features.mat")
         values = np.concatenate([matrix(Reference(file, key)) for key in found[0]])
-        return Rows(self._lists()["id"].to_numpy(str), values)
+        return Rows(self._lists()["id"].to_numpy(str), as_float32(values, modality))
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         if name == "2292_574":

@@ -76,6 +76,13 @@ class Extractor(ABC, Generic[Content]):
         Raises `BadContent`, which names the file, for content that cannot be decoded.
         """
 
+    def query(self, content: Content) -> np.ndarray:
+        """The features (d,) float32 of one content, as `transform` gives them but for rounding.
+
+        An extractor overrides it that can answer once with less than `transform` needs to begin.
+        """
+        return np.asarray(self.transform([content])[0], np.float32)
+
     def state(self) -> dict[str, np.ndarray]:
         """What `fit` learned, as arrays of numbers or of strings: stored beside the features."""
         return {}

@@ -7,16 +7,21 @@ PyPI package (384-d), so nothing is downloaded. It knows English only; the log s
 tokens or single letters to a model, and how many are cut.
 """
 
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+import numpy as np
 from pydantic import Field
-from torch import nn
 
 from cmr.errors import UserError
+from cmr.features.bert_query import BareTokenizer, QueryBert
 from cmr.features.text_networks import TextNetwork
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 INFO = ExtractorInfo(
     title="BERT",
@@ -58,7 +63,7 @@ class Bert(TextNetwork):
             )
         return network
 
-    def embed(self, batch: Any) -> torch.Tensor:
+    def embed(self, batch: Any) -> "torch.Tensor":
         output = self.network(**batch)
         if self.params.pooling == "pooler":
             if getattr(output, "pooler_output", None) is None:
@@ -70,9 +75,23 @@ class Bert(TextNetwork):
         mask = batch["attention_mask"].unsqueeze(2).float()  # 0 on padding
         return (states * mask).sum(1) / mask.sum(1)
 
+    @cached_property
+    def counting_tokenizer(self) -> Any:
+        """Of a plain BERT without transformers, which a query need not import."""
+        return BareTokenizer(self.folder) if QueryBert.fits(self.folder) else self.tokenizer
 
-def position_count(network: nn.Module) -> int | None:
+    def query(self, content: str) -> np.ndarray:
+        """In float32, without torch and transformers where the model is a plain BERT."""
+        if self.params.pooling == "pooler" or self.device != "cpu" or not QueryBert.fits(self.folder):
+            return super().query(content)
+        states = QueryBert(self.folder, self.max_length).states(content)
+        return states[0] if self.params.pooling == "cls" else states.mean(axis=0)
+
+
+def position_count(network: "nn.Module") -> int | None:
     """How many tokens the model has learned positions for; None where it has no table of positions."""
+    from torch import nn
+
     for name, layer in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
             # RoBERTa and its kin count positions from after the number that stands for padding

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from sklearn.feature_extraction.text import TfidfTransformer
 
 from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
 from cmr.info import ExtractorInfo
@@ -41,6 +40,8 @@ class BagOfWords(WordExtractor):
         p = self.params
         self.vocabulary = fitted_vocabulary(contents, p.vocabulary, p.stop_words, p.weighting == "binary")
         if p.weighting == "tfidf":
+            from sklearn.feature_extraction.text import TfidfTransformer
+
             self.idf = TfidfTransformer().fit(counted(contents, self.vocabulary)).idf_
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
@@ -48,6 +49,8 @@ class BagOfWords(WordExtractor):
         if self.params.weighting == "binary":
             counts.data[:] = 1
         if self.params.weighting == "tfidf":
+            from sklearn.feature_extraction.text import TfidfTransformer
+
             weight = TfidfTransformer()
             weight.idf_ = self.idf
             counts = weight.transform(counts)

@@ -22,7 +22,7 @@ class ImageTower(ImageNetwork, Pretrained[Path]):
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        says = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
+        says = AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
         crop = says.crop_size["height"] if getattr(says, "do_center_crop", False) else says.size["height"]
         resize = says.size.get("shortest_edge") or (says.size["height"], says.size["width"])
         return Preprocessing(

@@ -73,19 +73,31 @@ def extract(
     tasks = {"/": task} | ({"selection": choosing} if choosing else {})
     with ExitStack() as unfinished:
         files = {
-            group: unfinished.enter_context(_computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
+            group: unfinished.enter_context(computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
             for group, one in tasks.items()
         }
-        resolved = task.extractor.resolved() | _gaps(task.extractor, task.contents, path)
+        resolved = task.extractor.resolved() | gaps_of(task.extractor, task.contents)
         rows = {group: store.Rows(np.asarray(tasks[group].ids, str), file["features"]) for group, file in files.items()}
         attributes = {**attributes, "resolved": resolved}
         store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
     return resolved
 
 
+def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray:
+    """Features (n, d) float32 in memory, of the same chunks as `extract` takes."""
+    size = CHUNK[extractor.device]
+    starts = range(0, len(contents), size)
+    return np.concatenate([extractor.transform(contents[start : start + size]) for start in starts])
+
+
 @contextmanager
-def _computed(task: Task, path: str | Path, partial: str, key: str, chunk: int | None) -> Iterator[h5py.File]:
-    """The file of unfinished work with all features of a task in it; it goes when the block ends without an error."""
+def computed(
+    task: Task[Content], path: str | Path, partial: str | Path, key: str, chunk: int | None = None
+) -> Iterator[h5py.File]:
+    """The file of unfinished work with all ``/features`` of a task in it; it goes when the block ends without an error.
+
+    ``path``: what is made, for messages.
+    """
     chunk = chunk or CHUNK[task.extractor.device]
     training = task.training_contents
     if task.training is not None and not training:
@@ -137,11 +149,11 @@ def _transform(
             bar.update(rows.stop - rows.start)
 
 
-def _gaps(extractor: Extractor[Content], contents: Sequence[Content], path: str | Path) -> dict[str, Any]:
+def gaps_of(extractor: Extractor[Content], contents: Sequence[Content]) -> dict[str, Any]:
     """What the features leave out, for the file; the log says it too."""
     gaps = extractor.gaps(contents)
     for gap in gaps.values():
-        log.warning("%s: %s", path, gap)
+        log.warning("%s", gap)
     return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 

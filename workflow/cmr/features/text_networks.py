@@ -2,6 +2,8 @@
 
 Batches of texts of like lengths compute little on padding. On a CPU they are small, which loses nothing there and
 keeps the lengths in a batch close together.
+
+The libraries of networks are imported when one is built: a query may do without.
 """
 
 import unicodedata
@@ -9,17 +11,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
 
 from cmr.device import set_threads
 from cmr.features.base import Content, Extractor, Gap
-from cmr.features.networks import batch_size, computing, prepare
 from cmr.features.pretrained import check_complete, describe_model, model_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 CPU_BATCH = 16
 TEXTS_AT_ONCE = 4096  # whose tokens are counted together
@@ -43,9 +45,13 @@ class Pretrained(Extractor[Content]):
 
         Weights may be missing only where their names start as one of ``unused``.
         """
+        import torch
+        from transformers import AutoModel
+        from transformers.utils.logging import disable_progress_bar
+
         disable_progress_bar()  # of the weights, which is gone before one reads it
         network, loaded = AutoModel.from_pretrained(
-            self.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            self.folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
         check_complete(self.folder, loaded["missing_keys"], unused)
         return network
@@ -67,21 +73,29 @@ class TextNetwork(Pretrained[str]):
         """The network with its weights, as `load` gives it or around it."""
 
     @abstractmethod
-    def embed(self, batch: Any) -> torch.Tensor:
+    def embed(self, batch: Any) -> "torch.Tensor":
         """Features (b, d) of the tokenizer's output for b texts."""
 
     @cached_property
     def network(self) -> Any:
+        from cmr.features.networks import prepare
+
         return prepare(self.build(), self.device, self.params.precision)
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
+        import torch
+
+        from cmr.features.networks import batch_size, computing
+
         set_threads(self.threads)
         size = batch_size(self.device, CPU_BATCH, self.max_length * TOKEN_BYTES)
         order = np.argsort([-len(ids) for ids in self.tokens(contents)["input_ids"]], kind="stable")
@@ -93,13 +107,18 @@ class TextNetwork(Pretrained[str]):
         features = torch.cat(found).numpy()
         return features[np.argsort(order)]
 
+    @cached_property
+    def counting_tokenizer(self) -> Any:
+        """What `gaps` counts tokens with."""
+        return self.tokenizer
+
     def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
         """How many texts are cut, and how many are mostly unknown tokens or single letters to the model."""
         cut = unknown = 0
-        room = self.max_length - self.tokenizer.num_special_tokens_to_add()
+        room = self.max_length - self.counting_tokenizer.num_special_tokens_to_add()
         for start in range(0, len(contents), TEXTS_AT_ONCE):
             texts = list(contents[start : start + TEXTS_AT_ONCE])
-            rows = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            rows = self.counting_tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
             tells = {token: self._tells(token) for token in set().union(*rows)}
             cut += sum(len(row) > room for row in rows)
             unknown += sum(2 * sum(tells[token] for token in row) < len(row) for row in rows)
@@ -115,10 +134,10 @@ class TextNetwork(Pretrained[str]):
 
     def _tells(self, token: int) -> bool:
         """Whether a token is known and more than a letter: texts in a language that a model knows are mostly that."""
-        text = str(self.tokenizer.decode([token])).strip(" #")
+        text = str(self.counting_tokenizer.decode([token])).strip(" #")
         part_of_letter = "\N{REPLACEMENT CHARACTER}" in text  # where tokens are bytes
         letter = len(text) == 1 and text.isalpha() and "CJK" not in unicodedata.name(text, "")  # these can be words
-        return not (token == self.tokenizer.unk_token_id or part_of_letter or letter)
+        return not (token == self.counting_tokenizer.unk_token_id or part_of_letter or letter)
 
     def resolved(self) -> dict[str, Any]:
         return {"precision": self.params.precision}

@@ -10,6 +10,7 @@ need a model a language, did no better on the whole: tests/benchmarks/texts_of_t
 
 import unicodedata
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Container, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import regex
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
 
 from cmr.errors import UserError
 from cmr.features.base import Extractor, Gap
@@ -60,6 +60,8 @@ def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: 
 
     ``stop_words``: none, or english for scikit-learn's list of words to leave out.
     """
+    from sklearn.feature_extraction.text import CountVectorizer  # a second, which a query need not spend
+
     left_out = None if stop_words == "none" else stop_words
     counter = CountVectorizer(**OUR_WORDS, max_features=size, stop_words=left_out, binary=binary)
     try:
@@ -71,7 +73,12 @@ def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: 
 
 def counted(texts: Sequence[str], vocabulary: np.ndarray) -> csr_matrix:
     """How often each text has each word of the vocabulary, (n, words)."""
-    return CountVectorizer(**OUR_WORDS, vocabulary=list(vocabulary)).transform(texts)
+    column = {word: number for number, word in enumerate(vocabulary.tolist())}
+    found = [Counter(column[word] for word in words(text) if word in column) for text in texts]
+    counts = [row[number] for row in found for number in sorted(row)]
+    columns = [number for row in found for number in sorted(row)]
+    ends = np.cumsum([0, *map(len, found)])
+    return csr_matrix((counts, columns, ends), shape=(len(found), len(column)), dtype=np.int64)
 
 
 class WordExtractor(Extractor[str]):

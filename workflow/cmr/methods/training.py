@@ -5,6 +5,7 @@ random generators from the run's seed and its own number, so a fit that is kille
 repeats what an uninterrupted one does.
 """
 
+import logging
 import pickle
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,10 @@ from cmr.errors import UserError
 from cmr.methods.base import History
 from cmr.publish import atomic
 
+log = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_CHECKPOINTS = 20
+SECONDS_BETWEEN_LINES = 5  # of the log
 
 Terms = Mapping[str, Tensor]
 """Loss terms by name, weighted; the step minimises their sum."""
@@ -88,6 +92,7 @@ def train(
             with torch.inference_mode():
                 row["validation"] = validate()
         progress.record(row, network)
+        progress.tell(row, epochs)
         if checkpoint and progress.is_due(last=epoch == epochs or progress.is_over(patience)):
             progress.save(checkpoint, network, updates)
     if progress.best is not None:
@@ -141,6 +146,7 @@ class _Progress:
     best_epoch: int = 0
     best_score: float = -np.inf
     saved_at: float = 0.0
+    told_at: float = -np.inf
 
     @classmethod
     def resume(cls, checkpoint: Path | None, network: nn.Module, updates: list[Update], device: str) -> "_Progress":
@@ -162,6 +168,13 @@ class _Progress:
         if row.get("validation", -np.inf) > self.best_score:
             self.best_score, self.best_epoch = row["validation"], self.epoch
             self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def tell(self, row: dict[str, Any], epochs: int) -> None:
+        """A line of the log for the first epoch and then every few seconds, so that one sees how far a fit is."""
+        if time.monotonic() - self.told_at > SECONDS_BETWEEN_LINES or row["epoch"] == epochs:
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
+            log.info("epoch %d of %d: %s", row["epoch"], epochs, losses)
+            self.told_at = time.monotonic()
 
     def is_over(self, patience: int) -> bool:
         return bool(patience) and self.best is not None and self.epoch - self.best_epoch >= patience

@@ -34,16 +34,21 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return [run for run in runs if run in kept], notes
 
 
-def separated_notes(runs: Iterable[Run]) -> list[str]:
-    """A line for each split whose parts share contents: a picture, a text or a vector in training and in test."""
-    found = []
-    for run in {(run.data, run.split): run for run in runs}.values():
-        record = run.place(paths.RECORDS["split"].format(data=run.data, split=run.split))
-        for pair, count in (read_json(record) if record.exists() else {}).get("separated", {}).items():
-            first, second = pair.split(", ")
-            what = "share a picture, a text or a vector with"
-            found.append(f"{run.data}, {run.split}: {count} {second} items {what} {first} items")
-    return found
+def warning_notes(runs: Iterable[Run]) -> list[str]:
+    """What the records of data, splits, features and fits warn of, each once, after the name of what it is about."""
+    found: dict[str, None] = {}
+    for run in runs:
+        places = {path: run.place(path) for path in _sources(run) if path.startswith((DATA, FEATURES))}
+        warned = [(_name(path), records.recorded_warnings(place)) for path, place in places.items()]
+        warned += [(f"{run.data}, {run.inputs}, {run.variant}", fit.get("warnings", [])) for fit in run.fits]
+        found |= {f"{name}: {line}": None for name, lines in warned for line in lines}
+    return list(found)
+
+
+def _name(record: str) -> str:
+    """``mine, default`` of a split's record: the wildcards of its path."""
+    matches = (paths.match(form, record) for form in paths.RECORDS.values())
+    return ", ".join(next(filter(None, matches), {}).values())
 
 
 def _grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cmr import boundary
+from cmr import boundary, registry
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.publish import read_json
-from cmr.reporting.agreement import agreeing, separated_notes
+from cmr.reporting.agreement import agreeing, warning_notes
 from cmr.reporting.runs import Run, choices_at_edge, identity
 
 AVERAGE = "average"
@@ -45,7 +45,7 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: what a reader must know of the runs as a whole: which are left out, and what splits separate."""
+    """``notes``: what a reader must know of the runs as a whole: which are left out, and what jobs warned of."""
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
@@ -84,18 +84,27 @@ class Collection:
         return rows
 
 
+def higher_is_better(row: Row) -> bool:
+    known = row["plugin"] in registry.names("metrics")
+    return registry.info("metrics", row["plugin"]).higher_is_better if known else True
+
+
 def load(
-    results: str | Path, experiments: Iterable[str | Path] | None = None, folders: tuple[str, ...] = ()
+    results: str | Path,
+    experiments: Iterable[str | Path] | None = None,
+    folders: tuple[str, ...] = (),
+    more: Sequence[UnitedIndices] = (),
 ) -> Collection:
     """Reads experiment index files, by default all of ``results/experiments``, and finds their runs.
 
-    ``folders``: those of the user's own that links in the results may lead to.
+    ``folders``: those of the user's own that links in the results may lead to. ``more``: experiments that have no index
+    file yet.
 
     Raises `UserError` where there is no experiment, or an index is missing or damaged.
     """
     results = Path(results)
     files = sorted((results / "experiments").glob("*.json")) if experiments is None else [Path(f) for f in experiments]
-    if not files:
+    if not files and not any(united.runs for united in more):
         raise UserError(f"{results}/experiments: no finished experiment; run `snakemake metrics` first")
     indices: dict[str, list[Index]] = defaultdict(list)
     runs: dict[Run, Run] = {}
@@ -103,6 +112,9 @@ def load(
         name, index = _read_index(results, file, folders)
         kept = tuple(runs.setdefault(run, run) for run in index.runs)  # one object a run, so that it is read once
         indices[name].append(Index(index.name, index.configuration, kept))
+    for index in (index for united in more for index in united.indices if index.runs):
+        kept = tuple(runs.setdefault(run, run) for run in index.runs)
+        indices[index.configuration["id"]].append(replace(index, runs=kept))
     with _damage_told(results, "results of this version"):
         shown, notes = agreeing(list(runs))
     if not shown:
@@ -110,7 +122,7 @@ def load(
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, (*notes, *separated_notes(shown)))
+    return Collection(results, experiments_shown, (*notes, *warning_notes(shown)))
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.boundary import plain
+from cmr.errors import UserError
 from cmr.reporting.collect import Row
 from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
 from cmr.reporting.runs import Direction, Run
@@ -340,16 +341,19 @@ def _mean_history(files: Sequence[Path]) -> dict[str, list[float]]:
 
 
 def read_history(file: Path) -> dict[str, list[float]]:
-    """Column → values of a fit's history; NaN where a step has none."""
-    with open(plain(file), newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else {})}
-
-
-def _number(text: str) -> float:
+    """Column → values of a fit's history; NaN where a step has none. Raises `UserError` for what is no table."""
     try:
-        return float(text)
-    except ValueError:  # empty, or a word: nothing to plot
+        with open(plain(file), newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines, restkey=""))
+    except (csv.Error, ValueError) as error:
+        raise UserError(f"{file}: not the history of a fit ({error}); delete its folder and run again") from None
+    return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else {}) if key}
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:  # a word: nothing to plot
         return float("nan")
 
 

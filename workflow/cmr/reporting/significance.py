@@ -9,7 +9,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.metrics.crossed import Difference, Estimate, Sample, difference, holm, mean
-from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
@@ -105,11 +105,6 @@ def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple
     }
     corrected = holm([tested.p_value for tested in pairs.values()])
     return {a: (tested, p) for ((a, b), tested), p in zip(pairs.items(), corrected, strict=True) if b == best}
-
-
-def higher_is_better(row: Row) -> bool:
-    known = row["plugin"] in registry.names("metrics")
-    return registry.info("metrics", row["plugin"]).higher_is_better if known else True
 
 
 def measured(row: Row, runs: Iterable[Run]) -> Measured | None:

@@ -1,24 +1,30 @@
 """The headline table as text for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from cmr.reporting.collect import AVERAGE, Row
+from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 
 PROTOCOL = ("dataset", "split", "inputs", "metric")
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Methods × directions, mean ± standard deviation over seeds, with chance beside; one block a protocol.
+    """Methods × directions, mean ± standard deviation over seeds, with chance below; one block a protocol.
 
-    Beside them the wall time of a seed's fits, choosing included, and the greatest peak memory of a fit. Below them the
-    choices that lie at the end of what was tried.
+    The best average comes first, and a star marks the best of each column. Beside them the wall time of a seed's fits,
+    choosing included, and the greatest peak memory of a fit. Below them the choices that lie at the end of what was
+    tried.
 
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
-    blocks: dict[tuple, list[Row]] = {}
+    return "\n\n".join(_block(key, found) for key, found in blocks(rows).items())
+
+
+def blocks(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Data set, split, inputs and metric → rows."""
+    found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        blocks.setdefault(tuple(row[key] for key in PROTOCOL), []).append(row)
-    return "\n\n".join(_block(key, found) for key, found in blocks.items())
+        found.setdefault(tuple(row[key] for key in PROTOCOL), []).append(row)
+    return found
 
 
 def direction(row: Row) -> str:
@@ -41,19 +47,37 @@ def labels(rows: Iterable[Row]) -> dict[str, str]:
     return {group: group.rsplit("/", 1)[1] if name in shared else name for group, name in groups.items()}
 
 
-def _block(key: tuple, rows: list[Row]) -> str:
-    directions = list(dict.fromkeys(direction(row) for row in rows))
-    name_of = labels(rows)
-    cells = {(row["group"], direction(row)): row for row in rows}
-    cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
-    lines = [["method", *directions, "fit", "memory"]]
-    for group, name in name_of.items():
-        lines += [[name, *(cell(cells.get((group, d))) for d in directions), *cost[group]]]
-    lines += [["chance", *(_chance(rows, d) for d in directions), "", ""]]
+def _block(key: tuple[str, ...], rows: list[Row]) -> str:
+    lines = block_rows(rows, "{}*".format)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    name_of = labels(rows)
     at_edge = {row["group"]: f"at edge: {name_of[row['group']]}: {row['at_edge']}" for row in rows if row["at_edge"]}
     return "\n".join([" · ".join(key), *text, *at_edge.values()])
+
+
+def block_rows(rows: list[Row], best: Callable[[str], str]) -> list[list[str]]:
+    """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column."""
+    directions = list(dict.fromkeys(direction(row) for row in rows))
+    cells = {(row["group"], direction(row)): row for row in rows}
+    marked = {id(_best([row for row in rows if direction(row) == d])) for d in directions}
+    cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
+    name_of = labels(rows)
+    lines = [["method", *directions, "fit", "memory"]]
+    for group in sorted(name_of, key=lambda group: _rank(cells.get((group, directions[-1])))):
+        found = [cells.get((group, d)) for d in directions]
+        shown = [best(cell(row)) if id(row) in marked else cell(row) for row in found]
+        lines += [[name_of[group], *shown, *cost[group]]]
+    return [*lines, ["chance", *(_chance(rows, d) for d in directions), "", ""]]
+
+
+def _rank(row: Row | None) -> tuple[bool, float]:
+    """Sorts by value, best first, and what has none last."""
+    return (True, 0.0) if row is None else (False, -row["mean"] if higher_is_better(row) else row["mean"])
+
+
+def _best(rows: list[Row]) -> Row:
+    return min(rows, key=_rank)
 
 
 def _chance(rows: list[Row], wanted: str) -> str:

@@ -30,6 +30,8 @@ def make(result: Result, machine: Machine) -> None:
         fitted_by = code.without_method("fit", result.plugins)
         made.facts = {"modalities": list(data.train), "drawn_pairs": data.drawn_pairs}
         made.facts |= {"codes": _codes(result), "selection": selection, "fitted_by": fitted_by}
+        dimensions = {modality: view.features.shape[1] for modality, view in data.train.items()}
+        made.facts |= {"dimensions": dimensions, "classes": source.items.classes}
     shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -3,7 +3,7 @@
 import logging
 
 from cmr import create
-from cmr.data import Items
+from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.splitting import separated
 from cmr.machine import Machine
 from cmr.plan import Result
@@ -19,9 +19,13 @@ def make(result: Result, machine: Machine) -> None:
         dataset = create.dataset(result.settings["data"], prepared.folder, machine)
         split = dataset.split(items, result.settings["split"])
         split.write(result.files[0])
+        for modality in items.kinds:
+            having = split.table["part"][split.table["id"].isin(items.having(modality)["id"])]
+            for part in (TRAIN, TEST):
+                if part not in set(having):
+                    log.warning("no %s item has the modality %s, so methods that need it will stop", part, modality)
         parts = split.table.set_index("id")["part"].reindex(items.ids, fill_value="")
         made.facts = {"separated": separated(dataset.groups(items), parts.to_numpy(str))}
         for pair, count in made.facts["separated"].items():
-            log.warning(
-                "%s: %d items of the second part share a picture, a text or a vector with the first", pair, count
-            )
+            first, second = pair.split(", ")
+            log.warning("%d %s items share a picture, a text or a vector with %s items", count, second, first)

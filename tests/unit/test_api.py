@@ -1,0 +1,283 @@
+"""From Python: the same bits as the workflow's stages, every form of labels, and one true line for a mistake."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+import cmr
+from cmr import registry
+from cmr.api import configured_metric
+from cmr.publish import read_json
+from toy_plan import Project, experiment, ids, written_features
+
+LAYERS = {"first_layers": [8, 4], "second_layers": [4]}
+METHODS = [
+    {"id": "cca", "tune": {"components": [2, 3, 5]}},
+    {"id": "ridge_label", "tune": {"alpha": [1.0, 100.0]}},
+    {"id": "sdml", "params": {"epochs": 3}},
+    {"id": "dscmr", "params": {"epochs": 3}},
+    {"id": "dla_cmr", "params": {"epochs": 2, "batch_size": 16, **LAYERS}},
+    {"id": "jrl", "params": {"iterations": 2}},
+]
+METRICS = [
+    {"id": "map@all", "metric": "mean_average_precision"},
+    {"id": "map@5", "metric": "mean_average_precision", "params": {"at": 5}},
+    {"id": "recall@3", "metric": "recall_at_k", "params": {"k": 3}},
+]
+
+
+def rows(n=120, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    names = np.array(["dog", "cat", "owl"])[rng.permutation(np.arange(n) % classes)]
+    means = rng.normal(size=(classes, 6))[np.searchsorted(["cat", "dog", "owl"], names)]
+    image, text = ((means @ rng.normal(size=(6, d)) + rng.normal(size=(n, d))).astype(np.float32) for d in (7, 5))
+    image[1], text[1] = image[0], text[0]  # one content twice, which a split keeps together
+    return {"image": image, "text": text}, names
+
+
+VALUES, NAMES = rows()
+PARTS = {"without validation": [90, 0, 30], "with validation": [70, 20, 30]}
+
+
+@pytest.fixture(scope="module", params=PARTS)
+def made(request, tmp_path_factory):
+    """A project whose runs are finished, and the part of each row."""
+    root, sizes = tmp_path_factory.mktemp("project"), PARTS[request.param]
+    parts = np.repeat(["train", "validation", "test"], sizes)
+    configuration = written_features(root, VALUES, NAMES, parts)
+    main = experiment(["image", "text"], *METHODS)
+    made = Project(root, {**configuration, **main, "metrics": METRICS})
+    for run in made.results("evaluate"):
+        made.make(run)
+    return made, parts
+
+
+def picked(mask):
+    return {modality: values[mask] for modality, values in VALUES.items()}
+
+
+def fitted(method, parts):
+    train, validation, test = (parts == part for part in ("train", "validation", "test"))
+    more = {"validation": (picked(validation), NAMES[validation])} if validation.any() else {}
+    if registry.info("methods", method["id"]).transductive:
+        more["test"] = picked(test)
+    options = {**method.get("params", {}), **more, "tune": method.get("tune")}
+    return cmr.fit(method["id"], picked(train), labels=NAMES[train], device="cpu", **options)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method["id"])
+def test_the_same_bits_as_a_run_of_the_workflow(made, method, tmp_path):
+    project, parts = made
+    (run,) = [r for r in project.results("evaluate") if f"/{method['id']}" in r.folder]
+    model, test = fitted(method, parts), parts == "test"
+    model.save(tmp_path)
+    for fit, own in zip(run.sources("fit"), model.fits, strict=True):
+        folder = project.path(fit.folder)
+        stored = load_file(folder / "model.safetensors")
+        arrays = load_file(tmp_path / "+".join(own.modalities) / "model.safetensors")
+        assert set(stored) == set(arrays)
+        assert all(np.array_equal(stored[name], arrays[name]) for name in stored)
+        assert read_json(folder / "fit.json")["selection"] == own.record["selection"]
+        assert (folder / "history.csv").read_bytes() == (
+            tmp_path / "+".join(own.modalities) / "history.csv"
+        ).read_bytes()
+    metrics, _, embeddings = (project.path(file) for file in run.files)
+    for modality, values in picked(test).items():
+        with h5py.File(embeddings / f"{modality}.h5") as file:
+            assert np.array_equal(file["ids"].asstr()[()], ids(len(NAMES))[test])
+            assert np.array_equal(file["embeddings"][()], model.embed(modality, values))
+    found = cmr.evaluate(model, picked(test), labels=NAMES[test], metrics=["map@all", "map@5", "recall@3"])
+    for task in read_json(metrics)["tasks"]:
+        for name, entry in task["metrics"].items():
+            figure = found[f"{task['query']}→{task['gallery']}"][name]
+            assert figure.value == entry["value"]
+            assert list(figure.ci95) == entry["ci95"]
+            assert figure.chance == entry["chance"]
+            assert dict(figure.per_class) == entry["per_class"]
+            assert np.nanmean(figure.per_query) == pytest.approx(figure.value)
+
+
+def test_a_model_is_saved_and_loaded_as_it_was(tmp_path):
+    for method in ("sdml", "cca"):  # one fit a modality, one fit
+        model = cmr.fit(method, VALUES, labels=NAMES, seed=3, **({"epochs": 1} if method == "sdml" else {}))
+        model.save(tmp_path / method)
+        loaded = cmr.load(tmp_path / method)
+        assert loaded.modalities == model.modalities == ("image", "text")
+        assert loaded.get_params() == model.get_params()
+        for modality, values in VALUES.items():
+            assert np.array_equal(loaded.embed(modality, values), model.embed(modality, values))
+    (fit,) = (tmp_path / "cca").glob("*/fit.json")
+    assert np.array_equal(cmr.load(fit.parent).embed("text", VALUES["text"]), model.embed("text", VALUES["text"]))
+
+
+def test_a_finished_runs_fit_is_a_model(made):
+    project, parts = made
+    (run,) = [r for r in project.results("evaluate") if "/cca" in r.folder]
+    (fit,) = run.sources("fit")
+    model = cmr.load(project.path(fit.folder))
+    with h5py.File(project.path(run.files[2]) / "text.h5") as file:
+        assert np.array_equal(model.embed("text", VALUES["text"][parts == "test"]), file["embeddings"][()])
+
+
+NUMBERS = np.searchsorted(np.unique(NAMES), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (NAMES, ["cat", "dog", "owl"]),
+        (list(NAMES), ["cat", "dog", "owl"]),
+        ([[name] for name in NAMES], ["cat", "dog", "owl"]),
+        (pd.Series(NAMES), ["cat", "dog", "owl"]),
+        (NUMBERS, ["0", "1", "2"]),
+        (NUMBERS.astype(float)[:, None], ["0", "1", "2"]),
+        (np.eye(3)[NUMBERS], ["0", "1", "2"]),
+        (np.eye(3, dtype=bool)[NUMBERS], ["0", "1", "2"]),
+    ],
+)
+def test_labels_in_every_form_give_the_same_model(labels, classes):
+    model = cmr.fit("ridge_label", VALUES, labels=labels)
+    assert model.classes == tuple(classes)
+    expected = cmr.fit("ridge_label", VALUES, labels=NAMES).embed("text", VALUES["text"])
+    assert np.array_equal(model.embed("text", VALUES["text"]), expected)
+
+
+def test_several_labels_a_row_are_relevant_where_one_is_shared():
+    embeddings = {"image": np.eye(3), "text": np.array([[3, 2, 1], [1, 3, 2], [2, 1, 3]])}
+    found = cmr.evaluate(embeddings, labels=[["a"], ["a", "b"], ["b"]], metrics=["map@all"])
+    # image 0 ranks texts 0, 2, 1, of which 0 and 1 share its label; image 1: 1, 0, 2, all; image 2: 2, 1, 0
+    assert found["image→text"]["map@all"].per_query.tolist() == pytest.approx([(1 + 2 / 3) / 2, 1, 1])
+
+
+def test_without_labels_an_items_own_pair_is_asked_for():
+    text = np.array([[1, 2, 0], [0, 1, 0], [0, 0, 1]])  # text 0 is nearest to image 1, then to its own
+    found = cmr.evaluate({"image": np.eye(3), "text": text})
+    assert found["text→image"]["recall@1"].per_query.tolist() == [0, 1, 1]
+    assert found["text→image"]["recall@5"].value == 1
+    with pytest.raises(cmr.UserError, match="metric 'map@all': it is by class: pass labels="):
+        cmr.evaluate({"image": np.eye(3), "text": text}, metrics=["recall@1", "map@all"])
+
+
+def test_embeddings_are_compared_in_their_own_precision():
+    angles = np.array([0, 1e-9, 2e-9])
+    image = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = cmr.evaluate({"image": 1e20 * image, "text": image}, metrics=["recall@1"])
+    assert 0 <= found["image→text"]["recall@1"].value <= 1
+
+
+def test_three_modalities_are_fitted_a_pair_at_a_time():
+    three = {**VALUES, "audio": VALUES["image"][:, ::-1] ** 2}
+    model = cmr.fit("gmlda" if registry.info("methods", "gmlda").modalities == 2 else "mdcr", three, labels=NAMES)
+    assert [fit.modalities for fit in model.fits] == [("image", "text"), ("image", "audio"), ("text", "audio")]
+    with pytest.raises(cmr.UserError, match=r"image is embedded by the fits of image\+text, image\+audio; .* other="):
+        model.embed("image", three["image"])
+    own = model.fits[1].embed("image", three["image"])
+    assert np.array_equal(model.embed("image", three["image"], other="audio"), own)
+    assert len(cmr.evaluate(model, three, labels=NAMES)) == 6
+
+
+WRONG = np.zeros((120, 2))
+FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: cmr.fit("sdmll", VALUES), "method 'sdmll': method: unknown method 'sdmll'; did you mean 'sdml'?"),
+        (lambda: cmr.fit("cm_gans", VALUES), "'cm_gans' is quoted from papers and cannot be run"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, epoch=3), "parameter epoch: unknown key; did you mean 'epochs'?"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, epochs=0), "method 'sdml': parameter epochs: expected greater than"),
+        (lambda: cmr.fit("cca", VALUES, tune={"component": [1]}), "did you mean 'components'?"),
+        (lambda: cmr.fit("sdml", VALUES), "method 'sdml' learns from labels: pass labels="),
+        (lambda: cmr.fit("cca", {"image": VALUES["image"]}), "method 'cca' needs two modalities, views has image alone"),
+        (lambda: cmr.fit("cca", VALUES["image"]), "views: expected {modality: array (n, d)}, found ndarray"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": WRONG[:3]}), "views: image has 120, text has 3 rows; row i of every"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": WRONG[:, 0]}), "text: expected a matrix of numbers (n, d), found float64 of shape (120,)"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": WRONG + np.nan}), "text: 120 rows hold NaN or infinite values, the first is row 0"),
+        (lambda: cmr.fit("cca", {**VALUES, "te/xt": WRONG}), "views: a modality's name: expected"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES[:9]), "labels: 9 for 120 rows"),
+        (lambda: cmr.fit("sdml", VALUES, [None, *NAMES[1:]]), "labels: 1 of 120 rows have none, the first is row 0"),
+        (lambda: cmr.fit("sdml", VALUES, FLAGS), "labels: lists of 0 and 1 alone have two meanings"),
+        (lambda: cmr.fit("sdml", VALUES, WRONG + 0.5), "labels: expected labels as one column or as a matrix of 0 and 1"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, validation=VALUES), "validation: expected a pair"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, validation=(VALUES, None)), "validation: labels are missing"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, validation=(VALUES, ["bee"] * 120)), "validation: class 'bee' has no training row"),
+        (lambda: cmr.fit("sdml", VALUES, NAMES, validation=({**VALUES, "text": WRONG}, NAMES)), "validation: text has 2 columns, the training rows 5"),
+        (lambda: cmr.fit("jrl", VALUES, NAMES), "method 'jrl' is transductive: pass the test items' views"),
+        (lambda: cmr.fit("cca", VALUES, test=VALUES), "method 'cca' is not transductive"),
+        (lambda: cmr.fit("cca", VALUES).embed("image", WRONG), "image: 2 columns, the model was fitted on 7"),
+        (lambda: cmr.fit("cca", VALUES).embed("images", WRONG), "the model has no modality 'images'; did you mean 'image'?"),
+        (lambda: cmr.fit("cca", VALUES).embed("image", WRONG[:0]), "image: no rows"),
+        (lambda: cmr.evaluate(VALUES, NAMES), "pass labels by name, labels="),
+        (lambda: cmr.evaluate({"image": WRONG}, labels=NAMES), "views: one modality alone"),
+        (lambda: cmr.evaluate(VALUES, labels=NAMES), "embeddings of 7 and 5 dimensions cannot be compared"),
+        (lambda: cmr.evaluate(cmr.fit("cca", VALUES), {"image": WRONG}), "evaluate: expected views of image, text"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["mapp@all"]), "metric 'mapp@all': unknown; did you mean 'map'?"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@0"]), "metric 'map@0': parameter at: expected greater than"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["precision_recall"]), "a curve, not a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["median_rank@5"]), "metric 'median_rank@5': expected"),
+        (lambda: cmr.extract("bertt", ["a"]), "unknown extractor 'bertt'; did you mean 'bert'?"),
+        (lambda: cmr.extract("bert", "a"), "expected a list of contents, found one str"),
+        (lambda: cmr.extract("bert", ["a"], training=["a"]), "extractor 'bert': it is not fitted, leave training= out"),
+        (lambda: cmr.extract("bow", ["a"]), "extractor 'bow': it is fitted, pass training="),
+        (lambda: cmr.extract("bow", ["a"], training=["a"], word=3), "parameter word: unknown key"),
+        (lambda: cmr.load("nowhere"), "nowhere: no model; expected fit.json"),
+        (lambda: cmr.load("results/runs/a/b/c/d/0"), "results/runs/a/b/c/d/0: no such run"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_true_line(call, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(cmr.UserError) as caught:
+        call()
+    assert expected in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_parameter_of_a_method_hides_behind_one_of_fit():
+    own = {"labels", "seed", "validation", "tune", "test", "device"}
+    for name in registry.names("methods"):
+        assert not own & set(registry.params_model("methods", name).model_fields), name
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin", "params"),
+    [
+        ("map@all", "mean_average_precision", {"at": None}),
+        ("map@50", "mean_average_precision", {"at": 50}),
+        ("recall@10", "recall_at_k", {"k": 10}),
+        ("ndcg@10", "ndcg", {"at": 10}),
+        ("median_rank", "median_rank", {}),
+    ],
+)
+def test_metrics_by_name(name, plugin, params):
+    metric = configured_metric(name)
+    assert (metric.id, metric.name) == (name, plugin)
+    assert params.items() <= metric.params.model_dump().items()
+
+
+def test_texts_are_extracted_as_the_extractor_does():
+    texts = ["a red fruit", "a green leaf", "the sea"]
+    found = cmr.extract("bow", texts, training=["red fruit red", "green leaf"], weighting="tfidf")
+    assert found.shape == (3, 4)
+    assert found.dtype == np.float32
+    assert found[2].tolist() == [0, 0, 0, 0]
+    assert found[0, 3] == found[0, 0] > 0 or np.count_nonzero(found[0]) == 2
+
+
+def test_importing_the_package_loads_nothing():
+    code = "import cmr, sys; print(*sorted(name for name in sys.modules if name.startswith('cmr.') or name in ('numpy', 'torch', 'pandas')))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
+def test_what_the_package_shows_is_there():
+    assert set(cmr.__all__) <= set(dir(cmr))
+    assert all(getattr(cmr, name) is not None for name in cmr.__all__)
+    with pytest.raises(AttributeError, match="module 'cmr' has no attribute 'fitt'"):
+        _ = cmr.fitt

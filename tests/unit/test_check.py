@@ -1,0 +1,159 @@
+"""`cmr check`: one line for what there is, what is odd and what would stop a run, and nothing is left behind."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from cmr.cli import main
+
+N = 30
+TABLE = {"file": "my.csv", "image": "picture", "text": "caption", "label": "class"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
+    return tmp_path
+
+
+def rows() -> pd.DataFrame:
+    """Ten of each of three classes; the pictures differ and are on disk."""
+    for row in range(N):
+        Image.new("RGB", (8, 8), (8 * row, 0, 0)).save(f"my/{row}.png")
+    made = pd.DataFrame({"picture": [f"{row}.png" for row in range(N)], "class": [f"c{row % 3}" for row in range(N)]})
+    return made.assign(caption=[f"a picture of number {row}" for row in range(N)])
+
+
+def configure(dataset: str, params: dict, *features: str, **ready: str) -> str:
+    """``features``: extractors. ``ready``: modalities by the id of their ready features."""
+    entries = [{"id": name} for name in features]
+    entries += [{"id": name, "extractor": "ready", "modality": modality} for name, modality in ready.items()]
+    value = {
+        "datasets": [{"id": "mine", "dataset": dataset, "params": params}],
+        "features": entries,
+        "experiments": [{"id": "e", "data": ["mine"], "inputs": [[*features, *ready]], "methods": ["cca"]}],
+    }
+    Path("my/my.yaml").write_text(yaml.safe_dump(value))
+    return "my/my.yaml"
+
+
+def checked(capsys, *arguments: str) -> tuple[int, list[str]]:
+    """The status, and the lines with their blanks joined."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check", *arguments])
+    return ended.value.code, [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_table_without_faults(folder, capsys):
+    rows().to_csv("my/my.csv", index=False)
+    status, lines = checked(capsys, configure("table", TABLE, "sift_bovw", "bert"))
+    assert (status, lines) == (
+        0,
+        [
+            "ok mine: 30 items: image 30, text 30",
+            "ok mine: 3 classes of 10 ('c2') to 10 items ('c0')",
+            "ok mine, default: train 18, validation 6, test 6",
+        ],
+    )
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".cache") == ["my"]
+
+
+def faulty() -> None:
+    made = rows()
+    made.loc[0, "class"] = ""
+    made.loc[1, "picture"] = "99.png"
+    made.loc[2, "class"] = "rare"
+    made.loc[3, "class"] = "C0"
+    Path("my/4.png").write_text("no picture")
+    made.loc[5, "caption"] = made.loc[8, "caption"]
+    made.loc[6, "caption"] = "…"
+    made.loc[[7, 10], "caption"] = [f"{letter} {'word ' * 200}" for letter in "ab"]
+    made.to_csv("my/my.csv", index=False)
+
+
+BAD = {
+    "mine: row 2: no label",
+    "mine: row 3: no such file: 99.png",
+    "mine: row 4: class 'rare' has only 1 distinct item",
+    "mine: row 5: class 'C0' has only 1 distinct item",
+    "mine: row 6: 4.png does not decode: not a picture that can be decoded (cannot identify image file '4.png')",
+}
+ODD = {
+    "mine: 1 items share a picture, a sound, a text or a vector with an earlier one",
+    "mine: my.csv: class: the classes 'C0' (1), 'c0' (8) differ in case alone",
+    "mine: my.csv: caption: 1 of 25 texts hold no letter or digit, the first on row 8",
+    "mine, bert: 2 of 25 texts are cut after 128 tokens",
+}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_all_faults_of_a_table_at_once(folder, capsys, strict):
+    faulty()
+    name = configure("table", {**TABLE, "strict": strict}, "sift_bovw", "bert")
+    status, lines = checked(capsys, name)
+    kind = "error" if strict else "warning"
+    found = {tuple(line.split(" ", 1)) for line in lines if not line.startswith("ok")}
+    assert {(kind, line.replace(f"{folder}/my/", "")) for line in BAD} | {("warning", line) for line in ODD} == found
+    assert status == strict
+
+
+def test_many_bad_rows_are_counted(folder, capsys):
+    rows().assign(caption=lambda made: ["" if row % 2 else text for row, text in enumerate(made["caption"])]).to_csv(
+        "my/my.csv", index=False
+    )
+    _, lines = checked(capsys, configure("table", TABLE, "sift_bovw", "bow"))
+    assert sum(": empty text" in line for line in lines) == 10
+    assert "error mine: 5 more rows have problems" in lines
+
+
+def ready(**params) -> str:
+    rng = np.random.default_rng(0)
+    for name in ("x", "t"):
+        np.save(f"my/{name}.npy", rng.normal(size=(N, 4)))
+    np.save("my/y.npy", np.arange(N) % 3)
+    given = {"features": {"image": "x.npy", "text": "t.npy"}, "labels": "y.npy", **params}
+    return configure("precomputed", given, pictures="image", texts="text")
+
+
+def test_ready_features_with_rows_in_no_part(folder, capsys):
+    name = ready(index={"train": "train.npy", "test": "test.npy"})
+    np.save("my/train.npy", np.arange(1, 19))
+    np.save("my/test.npy", np.arange(19, 25))
+    status, lines = checked(capsys, name)
+    assert status == 0
+    assert "ok mine, default: train 18, test 6" in lines
+    assert "warning mine, default: 6 of 30 items are in no part" in lines
+    assert any("if the numbers start at 1, say index_base: 1" in line for line in lines)
+
+
+def test_what_cannot_be_read_is_an_error_and_what_comes_after_is_left_out(folder, capsys):
+    name = ready()
+    np.save("my/x.npy", np.zeros((N - 1, 4)))
+    status, lines = checked(capsys, name)
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("error mine: x.npy has 29 rows, y.npy has 30 labels")
+
+
+def test_it_extends_config_yaml_and_prints_json(folder, capsys):
+    ready()
+    os.rename("my/my.yaml", "config.yaml")
+    Path("my/more.yaml").write_text("features:\n- {id: pictures, extractor: ready, modality: image}\n")
+    for file in ("x", "t", "y"):
+        os.rename(f"my/{file}.npy", f"{file}.npy")
+    status, lines = checked(capsys, "--json")
+    found = json.loads("".join(lines))
+    assert found[0] == {"kind": "ok", "what": "mine", "text": "30 items: image 30, text 30"}
+    assert status == 0
+    with pytest.raises(SystemExit):  # lists are replaced, as Snakemake does
+        main(["check", "my/more.yaml"])
+    assert (
+        "config.yaml, my/more.yaml: experiments[0].inputs[0][1]: unknown extractor 'texts'" in capsys.readouterr().err
+    )

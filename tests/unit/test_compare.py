@@ -1,0 +1,86 @@
+"""Two runs on the same queries: differences as a literal loop finds them."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cmr import cli, compare
+from cmr.data import Items
+from cmr.errors import UserError
+from reporting_tree import write_experiment, write_items, write_run
+
+
+@pytest.fixture
+def tree(tmp_path):
+    results = tmp_path / "results"
+    items = write_items(results, "shapes", 48)
+    runs = [write_run(results, items, "shapes", "lite0+bert", m, s) for m, s in (("cca", 0), ("dla", 0), ("dla", 1))]
+    write_experiment(results, "main-aaaaaa", runs)
+    return results
+
+
+def values(run, direction, metric):
+    with h5py.File(run / "curves.h5") as file:
+        return file[f"{direction}/ids"].asstr()[()], file[f"{direction}/{metric}/per_query"][()]
+
+
+def test_differences_are_those_of_a_loop_over_the_queries(tree):
+    a, b = tree / "runs/shapes/default/lite0+bert/cca/0", tree / "runs/shapes/default/lite0+bert/dla"
+    found = compare.compare(compare.seeds(a), compare.seeds(b), "map@all", worst=3)
+    labels = Items.read(tree / "data/shapes/items.parquet").table.set_index("id")["labels"]
+    assert {(one.query, one.gallery) for one in found} == {("image", "text"), ("text", "image")}
+    for one in found:
+        direction = f"{one.query}→{one.gallery}"
+        ids, first = values(a, direction, "map@all")
+        second = [values(b / seed, direction, "map@all")[1] for seed in ("0", "1")]
+        gaps, of_class = {}, {}
+        for row, item in enumerate(ids):
+            gaps[item] = first[row] - (second[0][row] + second[1][row]) / 2
+            for name in labels[item]:
+                of_class.setdefault(name, []).append(gaps[item])
+        assert one.difference.value == pytest.approx(np.mean(list(gaps.values())))
+        assert one.a - one.b == pytest.approx(one.difference.value)
+        assert one.difference.ci95[0] <= one.difference.value <= one.difference.ci95[1]
+        assert dict(one.per_class) == pytest.approx({name: np.mean(own) for name, own in of_class.items()})
+        largest = sorted((abs(gap) for gap in gaps.values()), reverse=True)[:3]
+        assert [abs(query.a - query.b) for query in one.queries] == pytest.approx(largest)
+        assert all(query.a - query.b == pytest.approx(gaps[query.id]) for query in one.queries)
+
+
+def test_a_method_with_itself_differs_nowhere(tree):
+    own = compare.seeds(tree / "runs/shapes/default/lite0+bert/dla")
+    for one in compare.compare(own, own):
+        assert (one.difference.value, one.difference.p_value, one.queries) == (0, 1, [])
+
+
+def test_the_command_prints_lines_and_json(tree, capsys):
+    folders = [str(tree / "runs/shapes/default/lite0+bert" / name) for name in ("cca/0", "dla")]
+    cli.main(["compare", *folders, "--metric", "map@all", "-k", "2"])
+    text = capsys.readouterr().out
+    assert "A  shapes/default/lite0+bert/cca, seed 0" in text
+    assert "B  shapes/default/lite0+bert/dla, 2 seeds" in text
+    assert "image→text: queries whose map@all differs most" in text
+    cli.main(["compare", *folders, "--metric", "map@all", "--json"])
+    assert {one["metric"] for one in json.loads(capsys.readouterr().out)} == {"map@all"}
+
+
+def test_what_cannot_be_compared_is_told(tree):
+    run = tree / "runs/shapes/default/lite0+bert/cca/0"
+    with pytest.raises(UserError, match="neither a run nor a method with runs"):
+        compare.seeds(tree / "runs")
+    with pytest.raises(UserError, match=r"no metric 'mapp@all' that both runs have .*; did you mean 'map@all'\?"):
+        compare.compare(compare.seeds(run), compare.seeds(run), "mapp@all")
+    record = json.loads((run / "run.json").read_text())
+    other = Path(str(run).replace("cca", "pls"))
+    other.parent.mkdir()
+    import shutil
+
+    shutil.copytree(run, other)
+    changed = {path: "another" if "/data/" in path else identity for path, identity in record["made_from"].items()}
+    changed["results/data/shapes/items.json"] = "another"
+    (other / "run.json").write_text(json.dumps(record | {"made_from": changed}))
+    with pytest.raises(UserError, match="made from other items or another split than runs/shapes"):
+        compare.compare(compare.seeds(run), compare.seeds(other))

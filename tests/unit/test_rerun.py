@@ -1,0 +1,28 @@
+"""`cmr rerun` without the place of the data says how to name it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmr import cli
+from toy_plan import Project, experiment, written_features
+
+
+def test_data_that_are_not_here_are_asked_for_by_config(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    values = {modality: rng.normal(size=(40, 4)).astype(np.float32) for modality in ("image", "text")}
+    configuration = written_features(tmp_path / "own", values, np.arange(40) % 2, ["train"] * 20 + ["test"] * 20)
+    made = Project(tmp_path / "own", configuration | experiment(["image", "text"], "cca"))
+    run = made.make(made.only("evaluate"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["rerun", str(made.path(run.folder)), "--directory", "again"])
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "no such file: ./image.npy" in error
+    assert error.rstrip().endswith("--config names the configuration that the run was made with")
+    assert not Path("again").exists()

@@ -1,0 +1,134 @@
+"""What a summary shows: chosen rows, the best first, and what is finished of an experiment that failed."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cmr import cli, paths
+from cmr.errors import UserError
+from cmr.reporting import choice, collect, summary
+from reporting_tree import write_tree
+from toy_plan import Project, experiment, written_features
+
+
+def rows(tmp_path, **options):
+    return collect.load(write_tree(tmp_path / "results", **options)).united_rows()
+
+
+def names(text):
+    return [line.split()[0] for line in text.splitlines()[2:]]
+
+
+def test_the_best_average_comes_first_and_a_star_marks_the_best_of_a_column(tmp_path):
+    found = choice.matching(rows(tmp_path), {"metric": "map@all"})
+    text = summary.table(found)
+    average = {row["id"]: row["mean"] for row in found if row["query"] == "average"}
+    assert names(text) == [*sorted(average, key=lambda name: -average[name]), "chance"]
+    for column in ("image", "text", "average"):
+        of_column = {row["id"]: row for row in found if row["query"] == column}
+        best = max(of_column, key=lambda name: of_column[name]["mean"])
+        starred = [line for line in text.splitlines() if f"{summary.cell(of_column[best])}*" in line]
+        assert [line.split()[0] for line in starred] == [best]
+    assert text.count("*") == 3
+
+
+def test_the_lowest_is_best_where_the_metric_says_so():
+    row = {
+        "dataset": "d", "split": "s", "inputs": "i", "metric": "median_rank", "plugin": "median_rank", "std": None,
+        "query": "image", "gallery": "text", "seconds": 1.0, "peak_memory_mb": 1.0, "chance": None,
+        "at_edge": "",
+    }  # fmt: skip
+    found = [{**row, "group": f"d/s/i/{name}", "id": name, "mean": mean} for name, mean in (("a", 9.0), ("b", 2.0))]
+    text = summary.table(found)
+    assert names(text) == ["b", "a", "chance"]
+    assert "2.000*" in text
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ({"id": "d*"}, {"dla"}),
+        ({"id": "[cr]*"}, {"cca", "ridge"}),
+        ({"experiment": "main", "dataset": "shapes", "inputs": "lite0+*"}, {"cca", "ridge", "dla"}),
+    ],
+)
+def test_rows_are_chosen_by_patterns(tmp_path, patterns, expected):
+    assert {row["id"] for row in choice.matching(rows(tmp_path), patterns)} == expected
+
+
+def test_a_pattern_that_matches_nothing_says_what_there_is(tmp_path):
+    with pytest.raises(UserError, match="no id matches 'x'; there are cca, dla, ridge"):
+        choice.matching(rows(tmp_path), {"id": "x"})
+
+
+def test_the_command_filters_and_writes_csv_and_latex(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tree(tmp_path / "results")
+    chosen = ["summary", "--metric", "map@all", "--method", "d*"]
+    cli.main(chosen)
+    assert names(capsys.readouterr().out) == ["dla", "chance"]
+    cli.main([*chosen, "--csv"])
+    read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {(row["id"], row["query"]) for row in read} == {("dla", q) for q in ("image", "text", "average")}
+    assert all(0 <= float(row["mean"]) <= 1 for row in read)
+    cli.main([*chosen, "--latex"])
+    latex = capsys.readouterr().out
+    assert latex.count(r"\textbf{") == 3
+    assert r"dla & \textbf{" in latex
+    assert latex.count(r"\begin{tabular}{lrrrrr}") == latex.count(r"\end{tabular}") == 1
+
+
+@pytest.fixture
+def failed(tmp_path, monkeypatch):
+    """A project with a finished run of CCA, and the log of a fit that failed."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    values = {modality: rng.normal(size=(40, 4)).astype(np.float32) for modality in ("image", "text")}
+    configuration = written_features(tmp_path, values, np.arange(40) % 2, ["train"] * 20 + ["test"] * 20)
+    configuration |= experiment(["image", "text"], "cca", "ridge_label")
+    Path("config.yaml").write_text(yaml.safe_dump(configuration))
+    made = Project(tmp_path, configuration)
+    for run in made.results("evaluate"):
+        if "/cca/" in run.record:
+            made.make(run)
+        else:
+            (first, _) = run.sources("fit")
+    log = Path(first.folder.replace(paths.RESULTS, f"{paths.RESULTS}/.logs") + ".log")
+    log = Path(str(log).replace("/fits/", "/fit/"))
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 cmr: begun\nerror: labels.npy: a row is odd\n")
+    return made, first
+
+
+def test_what_is_finished_of_an_experiment_is_shown_and_what_failed_is_named(failed, capsys):
+    _, fit = failed
+    cli.main(["summary", "--metric", "map@all"])
+    shown = capsys.readouterr()
+    assert {"cca", "chance"} <= set(names(shown.out))
+    assert "ridge_label" not in shown.out
+    assert "experiment main: 1 of 2 runs are finished; run `snakemake` again" in shown.err
+    assert f"fit of {fit.folder.removeprefix('results/')}: labels.npy: a row is odd" in shown.err
+
+
+def test_a_finished_experiment_has_no_such_line(failed, capsys):
+    made, _ = failed
+    made.make(made.only("collect"))
+    cli.main(["summary", "--metric", "map@all"])
+    shown = capsys.readouterr()
+    assert {"cca", "ridge_label"} <= set(names(shown.out))
+    assert "finished" not in shown.err
+
+
+def test_without_any_run_the_failure_is_told(failed, capsys):
+    made, _ = failed
+    for run in made.results("evaluate"):
+        Path(run.record).unlink(missing_ok=True)
+    with pytest.raises(SystemExit):
+        cli.main(["summary"])
+    error = capsys.readouterr().err
+    assert error.startswith("error: results/experiments: no finished experiment")
+    assert "labels.npy: a row is odd" in error

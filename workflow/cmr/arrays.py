@@ -1,0 +1,155 @@
+"""Arrays and labels as they are given from Python, checked and made into what the stages work with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cmr.boundary import check_name
+from cmr.data import TRAIN, Items, Part, TrainingData, View
+from cmr.datasets.labels import LabelReader
+from cmr.datasets.matrices import cells_of
+from cmr.datasets.splitting import same_content, vector_keys, with_held_out
+from cmr.errors import UserError
+from cmr.store import Rows
+
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows of items: row i of every modality is the same item. ``ids`` (n,), ``matrices`` modality → (n, d).
+
+    ``names``: the class names of each row; None where no labels were given.
+    """
+
+    ids: np.ndarray
+    matrices: Mapping[str, np.ndarray]
+    names: list[list[str]] | None = None
+
+    @classmethod
+    def of(cls, views: Mapping[str, Any], labels: Any = None, dtype: type | None = np.float32) -> "Given":
+        """Raises `UserError` where the modalities, or the labels, have different numbers of rows."""
+        if not isinstance(views, Mapping) or not views:
+            raise UserError(f"views: expected {{modality: array (n, d)}}, found {type(views).__name__}")
+        matrices = {_modality(name): matrix(name, rows, dtype) for name, rows in views.items()}
+        sizes = {name: len(rows) for name, rows in matrices.items()}
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+            raise UserError(f"views: {told} rows; row i of every modality must be the same item")
+        n = next(iter(sizes.values()))
+        names = None if labels is None else class_names(labels)
+        if names is not None and len(names) != n:
+            raise UserError(f"labels: {len(names)} for {n} rows; row i of the labels must be row i of the views")
+        return cls(np.array([f"row-{row}" for row in range(n)]), matrices, names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted as text; they are the columns of label matrices."""
+        return tuple(sorted({name for names in self.names or () for name in names}))
+
+    def part(self, classes: tuple[str, ...] | None) -> dict[str, View]:
+        """The rows of each modality; with labels (n, c) in the columns of ``classes``, or without."""
+        labels = None if classes is None else self.multi_hot(classes)
+        return {name: View(self.ids, rows, labels) for name, rows in self.matrices.items()}
+
+    def multi_hot(self, classes: tuple[str, ...]) -> np.ndarray:
+        """Labels (n, c) uint8, in the columns of ``classes``, which are all that there are."""
+        column = {name: position for position, name in enumerate(classes)}
+        found = np.zeros((len(self.ids), len(classes)), np.uint8)
+        for row, names in enumerate(self.names or ()):
+            found[row, [column[name] for name in names]] = 1
+        return found
+
+
+def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
+    """Rows (n, d) of one modality. Raises `UserError` for what is no finite matrix of numbers. None: a float type is
+    kept."""
+    found = np.asarray(rows)
+    if found.ndim != 2 or found.dtype.kind not in "fiub" or not found.shape[1]:
+        raise UserError(f"{name}: expected a matrix of numbers (n, d), found {found.dtype} of shape {found.shape}")
+    if not len(found):
+        raise UserError(f"{name}: no rows")
+    found = found.astype(dtype or np.result_type(found, np.float32), copy=False)
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(bad):
+        raise UserError(f"{name}: {len(bad)} rows hold NaN or infinite values, the first is row {bad[0]}")
+    return found
+
+
+def _modality(name: Any) -> str:
+    try:
+        return check_name(name)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"views: a modality's name: expected {error}, found {name!r}") from None
+
+
+def class_names(labels: Any) -> list[list[str]]:
+    """The class names of each row. Class numbers are names; an array (n, c) of 0 and 1 has a class a column.
+
+    ``labels``: an array (n,) or (n, c), or anything with a label, or a list of labels, for each row. Raises
+    `UserError` for a row without a label.
+    """
+    cells = cells_of(np.asarray(labels), "labels") if hasattr(labels, "ndim") else list(labels)
+    _refuse_lists_of_flags(cells, hasattr(labels, "ndim"))
+    names = LabelReader(separator="", no_label=()).read(cells, "labels", lambda row: f"labels: row {row}")
+    empty = [row for row, own in enumerate(names) if not own]
+    if empty:
+        raise UserError(f"labels: {len(empty)} of {len(names)} rows have none, the first is row {empty[0]}")
+    return names
+
+
+def _refuse_lists_of_flags(cells: list[Any], from_array: bool) -> None:
+    """[[0, 1], [1, 0]] may be a matrix of 0 and 1, or two rows with the classes 0 and 1 each."""
+    lists = [cell for cell in cells if isinstance(cell, list | tuple)]
+    flags = not from_array and len(lists) == len(cells) and {str(value) for own in lists for value in own} == {"0", "1"}
+    if flags and len({len(own) for own in lists}) == 1 and len(lists[0]) > 1:
+        raise UserError(
+            "labels: lists of 0 and 1 alone have two meanings; numpy.array(labels) is a matrix with a class a column"
+        )
+
+
+def training_data(given: Given, validation: Given | None, with_labels: bool) -> TrainingData:
+    """What a fit may see, as `cmr.row_source.RowSource.training_data` gives it.
+
+    Without ``validation`` a stratified tenth of the rows is held out to choose on; the fit is repeated on all rows.
+    """
+    classes = given.classes if with_labels else None
+    train = given.part(classes)
+    if validation is not None:
+        _check_alike(given, validation)
+        return TrainingData(train, train, validation.part(classes), True)
+    held_out = held_out_rows(given)
+    return TrainingData(train, _rows(train, ~held_out), _rows(train, held_out), False)
+
+
+def _check_alike(given: Given, other: Given) -> None:
+    for name, rows in given.matrices.items():
+        if name not in other.matrices:
+            raise UserError(f"validation: no rows of {name}; give rows of {', '.join(given.matrices)}")
+        if other.matrices[name].shape[1] != rows.shape[1]:
+            raise UserError(
+                f"validation: {name} has {other.matrices[name].shape[1]} columns, the training rows {rows.shape[1]}"
+            )
+    if given.names is not None and other.names is None:
+        raise UserError("validation: labels are missing; give (views, labels)")
+    unknown = sorted(set(other.classes) - set(given.classes))
+    if unknown:
+        raise UserError(f"validation: class {unknown[0]!r} has no training row")
+
+
+def held_out_rows(given: Given) -> np.ndarray:
+    """A mask (n,) of the rows that a split without validation rows would hold out."""
+    names = given.names or [[]] * len(given.ids)
+    columns = dict.fromkeys(given.matrices, given.ids)
+    items = Items(pd.DataFrame({"id": given.ids, **columns, "labels": names}), dict.fromkeys(columns, READY))
+    keys = [vector_keys(Rows(given.ids, rows), len(given.classes), name) for name, rows in given.matrices.items()]
+    groups = same_content([pd.Series(given.ids).map(own) for own in keys])
+    split = with_held_out(items, np.full(len(given.ids), TRAIN), groups)
+    return np.isin(given.ids, list(split.held_out))
+
+
+def _rows(part: Part, mask: np.ndarray) -> dict[str, View]:
+    return {modality: view.rows(mask) for modality, view in part.items()}

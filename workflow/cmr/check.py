@@ -1,0 +1,151 @@
+"""Looks at a configuration and its data before a run: the first stages, in a folder that is gone afterwards.
+
+Only data sets of the user's own files are looked at. They are prepared and split as the workflow does it, but bad rows
+are left out and listed all at once, and pictures are decoded. Texts are counted that a pretrained model would cut or
+does not know; what fitted extractors know is found out by fitting them, which is left to the run.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from itertools import islice
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from cmr import create, registry
+from cmr.config import Config, DatasetEntry
+from cmr.data import PARTS, Items, Split
+from cmr.errors import UserError
+from cmr.machine import Machine
+from cmr.plan import Plan, Result
+from cmr.recording import without_folders
+from cmr.records import recorded_warnings
+from cmr.stages import download, prepare, split
+from cmr.warned import warnings_of
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+SHOWN = 10  # bad rows of one data set
+STRICT = "strict"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``kind``: ok, warning or error. ``what``: the data set, its split or its feature."""
+
+    kind: str
+    what: str
+    text: str
+
+
+def check(config: Config, machine: Machine) -> list[Finding]:
+    """One finding a line of what there is, of what is odd, and of what would stop a run."""
+    base, cache, root = os.path.abspath(machine.base), os.path.abspath(machine.cache), machine.data_root
+    machine = replace(machine, device="cpu", base=base, cache=cache, data_root=root and os.path.abspath(root))
+    with TemporaryDirectory() as folder, chdir(folder), warnings_of():
+        return list(dict.fromkeys(_findings(config, machine)))
+
+
+def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
+    own = {entry.id: entry for entry in config.datasets if entry.own_files()}
+    plan = Plan(config.model_copy(update={"datasets": [_lenient(entry) for entry in config.datasets]}))
+    for entry in plan.datasets.values():
+        if entry.id not in own:
+            yield Finding(OK, entry.id, "not of files of your own; its data are not looked at")
+    failed: set[str] = set()
+    for result in plan.results():
+        look = LOOKS.get(result.stage)
+        if look is None or result.settings["data"]["id"] not in own:
+            continue
+        if failed.intersection(source.record for source in result.made_from):
+            failed.add(result.record)
+            continue
+        what = _name(result)
+        try:
+            for kind, text in look(result, machine, own[result.settings["data"]["id"]]):
+                yield Finding(kind, what, without_folders(text, machine))
+        except UserError as error:
+            failed.add(result.record)
+            yield Finding(ERROR, what, without_folders(str(error), machine))
+
+
+def _lenient(entry: DatasetEntry) -> DatasetEntry:
+    """The same data set with all bad rows left out, where it can."""
+    if STRICT not in registry.params_model("datasets", entry.plugin).model_fields:
+        return entry
+    return entry.model_copy(update={"params": {**entry.params, STRICT: False}})
+
+
+def _name(result: Result) -> str:
+    settings = result.settings
+    parts = [settings["data"]["id"], settings.get("split"), settings.get("feature", {}).get("id")]
+    return ", ".join(filter(None, parts))
+
+
+Lines = Iterator[tuple[str, str]]
+"""Kind and text of findings."""
+
+
+def _items(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
+    for source in result.made_from:
+        download.make(source, machine)
+    prepare.make(result, machine)
+    items = Items.read(result.files[0])
+    having = ", ".join(f"{modality} {items.table[modality].notna().sum():,}" for modality in items.kinds)
+    yield OK, f"{len(items.table):,} items: {having}"
+    sizes = Counter(label for labels in items.table["labels"] for label in labels)
+    (most, large), (least, small) = sizes.most_common(1)[0], sizes.most_common()[-1]
+    yield OK, f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
+    yield from _bad_rows(result, ERROR if getattr(entry.parameters(), STRICT, True) else WARNING)
+    dataset = create.dataset(result.settings["data"], result.folder, machine)
+    repeated = len(items.table) - len(set(dataset.groups(items)))
+    if repeated:
+        yield WARNING, f"{repeated:,} items share a picture, a sound, a text or a vector with an earlier one"
+    yield from _warnings(result)
+
+
+def _bad_rows(result: Result, kind: str) -> Lines:
+    file = os.path.join(result.folder, "skipped.csv")
+    if not os.path.exists(file):
+        return
+    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    for row in islice(rows.itertuples(), SHOWN):
+        yield kind, f"row {row.row}: {row.problem}"
+    if len(rows) > SHOWN:
+        yield kind, f"{len(rows) - SHOWN:,} more rows have problems"
+
+
+def _warnings(result: Result) -> Lines:
+    """Those of the stage, less the count of bad rows, which are listed."""
+    for line in recorded_warnings(result.record):
+        if not line.endswith("skipped.csv"):
+            yield WARNING, line
+
+
+def _split(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
+    split.make(result, machine)
+    made, items = Split.read(result.files[0]), Items.read(result.source("prepare").files[0])
+    sizes = Counter(made.table["part"])
+    yield OK, ", ".join(f"{part} {sizes[part]:,}" for part in PARTS if sizes[part])
+    unused = len(items.table) - len(made.table)
+    if unused:
+        yield WARNING, f"{unused:,} of {len(items.table):,} items are in no part"
+    yield from _warnings(result)
+
+
+def _texts(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
+    feature, prepared = result.settings["feature"], result.source("prepare")
+    if feature["modality"] != "text" or registry.info("extractors", feature["extractor"]).kind != "fixed":
+        return
+    extractor = create.extractor(feature, machine)
+    extractor.fetch()
+    dataset = create.dataset(result.settings["data"], prepared.folder, machine)
+    gaps = extractor.gaps(extractor.contents(dataset, Items.read(prepared.files[0]), "text"))
+    for gap in gaps.values():
+        yield WARNING, str(gap)
+
+
+LOOKS: dict[str, Callable[[Result, Machine, Any], Lines]] = {"prepare": _items, "split": _split, "extract": _texts}

@@ -1,0 +1,204 @@
+"""Two runs against each other on the same queries: differences with interval and p, by class and by query."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from cmr import search
+from cmr.data import Items
+from cmr.errors import UserError, nearest
+from cmr.metrics.crossed import Difference, Sample, difference
+from cmr.paths import DATA, ITEMS
+from cmr.reporting.runs import Run
+
+ROUNDING = 1e-6
+DATA_RECORDS = DATA.partition("{")[0]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query whose value differs: its id, its content and labels, and its values by A and by B."""
+
+    id: str
+    labels: tuple[str, ...]
+    content: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric in one direction. ``a``, ``b``: means over queries and seeds; ``difference``: of a - b, None where
+    equal values say nothing of its error.
+
+    ``per_class``: class → mean difference over its queries. ``queries``: those that differ most, greatest first.
+    """
+
+    metric: str
+    query: str
+    gallery: str
+    a: float
+    b: float
+    difference: Difference | None
+    per_class: Mapping[str, float]
+    queries: Sequence[Query]
+
+
+def seeds(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
+    """The run in a folder; or, of a method's folder, its runs of all seeds. Raises `UserError` where there is none."""
+    place = folder.absolute()
+    if place.name.isdigit() and place.parents[4].name == "runs":
+        return [search.find(folder, folders)]
+    inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
+    if not inside:
+        raise UserError(f"{folder}: neither a run nor a method with runs; expected {search.FORM}, or without SEED")
+    return [search.find(file, folders) for file in inside]
+
+
+def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int = 5) -> list[Comparison]:
+    """All metrics that two methods were measured with alike, in all directions; values are means over a method's seeds.
+
+    ``metrics``: a pattern of names. Metrics that are no mean over queries, such as a median, are left out. Raises
+    `UserError` where the runs have other data or other queries, or no such metric in common.
+    """
+    _check_data(a, b)
+    items = Items.read(a[0].place(ITEMS.format(data=a[0].data)))
+    known = _common(a, b)
+    found = [
+        _compared(metric, direction, *values, items, worst)
+        for metric in known
+        if fnmatchcase(metric, metrics)
+        for direction, values in _paired(metric, a, b)
+    ]
+    if not found:
+        raise UserError(f"no metric {metrics!r} that both runs have as a mean over queries{nearest(metrics, known)}")
+    return found
+
+
+def _check_data(a: Sequence[Run], b: Sequence[Run]) -> None:
+    """The same items and split, by what the runs' records say of them."""
+    first = _data(a[0])
+    for run in (*a, *b):
+        if _data(run) != first:
+            raise UserError(f"{run.path}: made from other items or another split than {a[0].path}")
+
+
+def _data(run: Run) -> dict[str, str]:
+    return {path: identity for path, identity in run.record["made_from"].items() if path.startswith(DATA_RECORDS)}
+
+
+def _common(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    """Names of the metrics that all runs have with the same plug-in and options."""
+    entries = [{entry["id"]: (entry["metric"], entry["params"]) for entry in run.record["metrics"]} for run in (*a, *b)]
+    return [name for name, entry in entries[0].items() if all(other.get(name) == entry for other in entries)]
+
+
+Direction = tuple[str, str]
+Values = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Ids (q,) and the values of A and of B, (seeds, q) each."""
+
+
+def _paired(metric: str, a: Sequence[Run], b: Sequence[Run]) -> Iterator[tuple[Direction, Values]]:
+    for direction, task in a[0].tasks.items():
+        of_a, of_b = ([_values(run, direction, metric, task.ids) for run in runs] for runs in (a, b))
+        if all(values is not None for values in (*of_a, *of_b)):
+            yield direction, (task.ids, np.array(of_a), np.array(of_b))
+
+
+def _values(run: Run, direction: Direction, metric: str, ids: np.ndarray) -> np.ndarray | None:
+    """(q,); None where the metric's value is not their mean."""
+    task = run.tasks.get(direction)
+    if task is None or not np.array_equal(task.ids, ids):
+        raise UserError(f"{run.path}: other queries for {direction[0]}→{direction[1]}")
+    (entry,) = (t["metrics"][metric] for t in run.metrics["tasks"] if (t["query"], t["gallery"]) == direction)
+    values = task.per_query.get(metric)
+    if values is None or "value" not in entry or abs(np.nanmean(values) - entry["value"]) > ROUNDING:
+        return None
+    return values
+
+
+def _compared(
+    metric: str, direction: Direction, ids: np.ndarray, a: np.ndarray, b: np.ndarray, items: Items, worst: int
+) -> Comparison:
+    of_a, of_b = a.mean(axis=0), b.mean(axis=0)
+    known = ~np.isnan(of_a - of_b)
+    labels = items.labels(ids) > 0
+    gaps = of_a - of_b
+    per_class = {
+        name: float(gaps[known & labels[:, column]].mean())
+        for column, name in enumerate(items.classes)
+        if (known & labels[:, column]).any()
+    }
+    order = [row for row in np.argsort(-np.abs(gaps), kind="stable") if known[row] and gaps[row]][:worst]
+    table = items.table.set_index("id")
+    queries = [
+        Query(
+            str(ids[row]),
+            tuple(table["labels"][ids[row]]),
+            str(table[direction[0]][ids[row]]),
+            float(of_a[row]),
+            float(of_b[row]),
+        )
+        for row in order
+    ]
+    return Comparison(
+        metric,
+        *direction,
+        float(np.nanmean(of_a)),
+        float(np.nanmean(of_b)),
+        difference(Sample(a[:, known]), Sample(b[:, known])),
+        per_class,
+        queries,
+    )
+
+
+def described(comparisons: Sequence[Comparison], a: Sequence[Run], b: Sequence[Run]) -> str:
+    """What is printed: a line a metric and direction; classes and queries of the first metric."""
+    head = [f"{letter}  {_named(runs)}" for letter, runs in (("A", a), ("B", b))]
+    rows = [("metric", "direction", "A", "B", "A - B", "95 % interval", "p", "covers")]
+    rows += [
+        (one.metric, f"{one.query}→{one.gallery}", f"{one.a:.3f}", f"{one.b:.3f}", *_tested(one)) for one in comparisons
+    ]
+    first = [found for found in comparisons if found.metric == comparisons[0].metric]
+    blocks = [head, aligned(rows), _classes(first), *(_queries(found) for found in first if found.queries)]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _tested(one: Comparison) -> tuple[str, str, str, str]:
+    """Difference, interval, p and what they cover."""
+    found = one.difference
+    if found is None:
+        return f"{one.a - one.b:+.3f}", "–", "–", "–"
+    low, high = found.ci95
+    return f"{found.value:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{found.p_value:.2g}", found.covers
+
+
+def _named(runs: Sequence[Run]) -> str:
+    return f"{runs[0].group}, {len(runs)} seeds" if len(runs) > 1 else f"{runs[0].group}, seed {runs[0].seed}"
+
+
+def _classes(found: Sequence[Comparison]) -> list[str]:
+    names = list(dict.fromkeys(name for one in found for name in one.per_class))
+    rows = [("class", *(f"{one.query}→{one.gallery}" for one in found))]
+    rows += [
+        (name, *(f"{one.per_class[name]:+.3f}" if name in one.per_class else "–" for one in found)) for name in names
+    ]
+    return [f"A - B of {found[0].metric} by the query's class", *aligned(rows)]
+
+
+def _queries(found: Comparison, width: int = 60) -> list[str]:
+    rows = [("A", "B", "id", "labels", found.query)]
+    for query in found.queries:
+        content = " ".join(query.content.split())
+        shown = content if len(content) <= width else f"{content[: width - 2]} …"
+        rows.append((f"{query.a:.3f}", f"{query.b:.3f}", query.id, ", ".join(query.labels), shown))
+    return [f"{found.query}→{found.gallery}: queries whose {found.metric} differs most", *aligned(rows)]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, each as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,84 @@
+"""A run's test embeddings in forms that other programs read."""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmr.data import Items
+from cmr.paths import ITEMS
+from cmr.publish import atomic, atomic_folder
+from cmr.reporting.runs import Run
+from cmr.store import Rows, read_matrix
+
+
+def export(run: Run, form: str, out: Path) -> list[Path]:
+    """Writes the embeddings of all test items in one of `FORMS`; returns what was written.
+
+    ``npz`` and ``mat`` are files with the arrays ``embeddings_M`` (n, k) float32, ``ids_M`` (n,) and ``labels_M``
+    (n, c) of 0 and 1 for each modality M, and ``classes`` (c,). ``npy`` is a folder with a file for each of them.
+    ``csv`` is a folder with a table for each modality: id, labels separated by ';', and a column a dimension.
+
+    Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``.
+    """
+    items = Items.read(run.place(ITEMS.format(data=run.data)))
+    written = []
+    spaces = run.spaces
+    for space in spaces:
+        place = out if len(spaces) == 1 else out / (space.name + FORMS[form].ending)
+        rows = {modality: read_matrix(file, "embeddings") for modality, file in run.files_of(space).items()}
+        FORMS[form].write(place, rows, items)
+        written.append(place)
+    return written
+
+
+def _arrays(rows: Mapping[str, Rows], items: Items) -> dict[str, np.ndarray]:
+    found = {"classes": np.array(items.classes)}
+    for modality, matrix in rows.items():
+        found[f"embeddings_{modality}"] = matrix.values
+        found[f"ids_{modality}"] = np.asarray(matrix.ids, str)
+        found[f"labels_{modality}"] = items.labels(matrix.ids)
+    return found
+
+
+def _npz(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **_arrays(rows, items))  # type: ignore[arg-type]  # its stub takes the names for other keywords
+
+
+def _mat(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
+    from scipy.io import savemat
+
+    texts = {key: np.array(value, object) for key, value in _arrays(rows, items).items() if value.dtype.kind == "U"}
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        savemat(file, _arrays(rows, items) | texts, do_compression=True)  # texts as cells
+
+
+def _npy(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
+    with atomic_folder(path) as temporary:
+        for name, array in _arrays(rows, items).items():
+            np.save(temporary / f"{name}.npy", array)
+
+
+def _csv(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
+    labels = dict(zip(items.ids, items.table["labels"], strict=True))
+    with atomic_folder(path) as temporary:
+        for modality, matrix in rows.items():
+            with open(temporary / f"{modality}.csv", "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["id", "labels", *range(matrix.values.shape[1])])
+                for item, values in zip(matrix.ids, matrix.values, strict=True):
+                    writer.writerow([item, ";".join(labels[item]), *map(str, values)])
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a space is written, and how its file's name ends; folders have no ending."""
+
+    write: Callable[[Path, Mapping[str, Rows], Items], None]
+    ending: str = ""
+
+
+FORMS = {"npz": Form(_npz, ".npz"), "npy": Form(_npy), "mat": Form(_mat, ".mat"), "csv": Form(_csv)}

@@ -1,0 +1,93 @@
+"""Models from disk: a run that the workflow made, one of its fits, or what `cmr.Model.save` wrote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cmr import create, new_items, records, search, settings
+from cmr.api import Fit, Model
+from cmr.data import Items
+from cmr.errors import UserError
+from cmr.features.extraction import transformed
+from cmr.machine import Machine
+from cmr.paths import ITEMS
+from cmr.publish import read_json
+from cmr.recorded import check
+from cmr.reporting.runs import Run
+
+FIT_FILE = "fit.json"
+
+
+@dataclass(frozen=True, repr=False)
+class FinishedRun:
+    """A run of the workflow, ready to embed and to search. ``run``: its files."""
+
+    run: Run
+    machine: Machine
+
+    def __repr__(self) -> str:
+        return f"FinishedRun({self.run.path!r})"
+
+    @cached_property
+    def model(self) -> Model:
+        """Its fits. A fit that took coefficients of a dictionary embeds these, not features; `embed` takes contents."""
+        methods = [new_items.fitted(self.run, number, self.machine) for number in range(len(self.run.fits))]
+        return Model(tuple(Fit(method, record) for method, record in zip(methods, self.run.fits, strict=True)))
+
+    def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray:
+        """Features (n, d) float32 of new contents, by the run's extractor as it was saved: texts, or paths of files."""
+        check(self.run.record, self.machine, str(self.run.file("run.json")))
+        kinds = Items.read(self.run.place(ITEMS.format(data=self.run.data))).kinds
+        new_items.check_modality(self.run, modality, kinds)
+        extractor, _ = new_items.extractor(self.run, modality, self.machine)
+        rows = [str(content) if modality == search.TEXT else Path(content) for content in contents]
+        return transformed(extractor, rows)
+
+    def embed(self, modality: str, contents: Sequence[str | Path], other: str | None = None) -> np.ndarray:
+        """Embeddings (n, k) float32 of new contents. ``other``: as in `Model.embed`."""
+        number = self.model.number(modality, other)
+        features = self.extract(modality, contents)
+        return new_items.embed(self.run, number, self.model.fits[number].method, modality, features)
+
+    def search(self, *, text: str | None = None, image: str | Path | None = None, k: int = 10) -> list[search.Answer]:
+        """The test items of each other modality that score highest, as ``cmr search`` prints them."""
+        if (text is None) == (image is None):
+            raise UserError("search: give either text= or image=")
+        if image is not None:
+            return search.search(self.run, search.IMAGE, Path(image), k, self.machine)
+        return search.search(self.run, search.TEXT, str(text), k, self.machine)
+
+
+def load(folder: str | Path, config: Sequence[str] = ()) -> Model | FinishedRun:
+    """A `FinishedRun` from ``results/runs/DATA/SPLIT/INPUTS/METHOD/SEED``; a `Model` from the folder of a fit, or from
+    one that `Model.save` wrote.
+
+    ``config``: configuration files beside ``config.yaml``, which say where weights and data lie. Raises `UserError`
+    where the folder holds neither.
+    """
+    place = Path(folder)
+    machine = settings.machine(config)
+    if "runs" in place.absolute().parts[-6:-5]:
+        return FinishedRun(search.find(place, machine.folders), machine)
+    fits = [place] if (place / FIT_FILE).exists() else [file.parent for file in place.glob(f"*/{FIT_FILE}")]
+    if not fits:
+        raise UserError(f"{folder}: no model; expected {FIT_FILE}, folders that hold one, or {search.FORM}")
+    order = _order(fits)
+    return Model(tuple(_fit(place, machine) for place in order))
+
+
+def _order(folders: list[Path]) -> list[Path]:
+    """Fits in the order of their modalities, as `Model.save` was given them."""
+    return sorted(folders, key=lambda folder: read_json(folder / FIT_FILE).get("number", 0))
+
+
+def _fit(folder: Path, machine: Machine) -> Fit:
+    method, record = create.fitted_method(folder, machine)
+    if "dimensions" not in record:
+        raise UserError(f"{folder / FIT_FILE}: {records.OLD}")
+    if record["dictionary"]:
+        raise UserError(f"{folder}: the fit takes coefficients of a dictionary; load its run, {search.FORM}")
+    return Fit(method, record)

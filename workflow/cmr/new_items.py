@@ -1,0 +1,94 @@
+"""New items in a finished run: features by its extractors as they were saved, embeddings by its models.
+
+An item goes the way that test rows went: features, coefficients where the run used a dictionary, embedding.
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from cmr import code, create, store
+from cmr.errors import UserError
+from cmr.features.base import Extractor
+from cmr.machine import Machine
+from cmr.methods.base import Method
+from cmr.records import FeaturesRecord, as_it_stands
+from cmr.reporting.runs import CODES_RECORDS, Run
+
+log = logging.getLogger(__name__)
+
+
+def components(run: Run) -> dict[str, str]:
+    """Modality → the path component of its features, in the order of the run's inputs."""
+    modalities = dict.fromkeys(feature["modality"] for fit in run.fits for feature in fit["features"])
+    return dict(zip(modalities, run.inputs.split("+"), strict=True))
+
+
+def check_modality(run: Run, modality: str, kinds: dict[str, str]) -> None:
+    """Raises `UserError` where the run does not tell how features of a new content of this modality are made.
+
+    ``kinds``: `Items.kinds` of the run's data.
+    """
+    known = components(run)
+    if modality not in known:
+        raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(known)}")
+    if kinds[modality] != modality:
+        what = "comes as ready features only" if kinds[modality] == "ready" else f"holds {kinds[modality]}"
+        raise UserError(f"{run.path}: its {modality} {what}, so features of a new one cannot be extracted")
+
+
+def extractor(run: Run, modality: str, machine: Machine) -> tuple[Extractor[Any], dict[str, Any]]:
+    """The extractor of a modality with the state that was saved with the items' features, and their record.
+
+    Raises `UserError` where its weights are others than the run's.
+    """
+    entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
+    if entry["extractor"] == "ready":
+        raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
+    place = run.features_record(components(run)[modality])
+    file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
+    state = store.read_state(file)
+    expected = record["weights"].get("sha256")
+    made = create.extractor(entry, machine)
+    found = made.fetch().get("sha256")
+    if expected and found != expected:
+        raise UserError(f"{file}: made with weights of sha256 {expected}, here are others: {found}")
+    warn_of_other_code(record, entry["extractor"])
+    if state:
+        made.load_state(state)
+    return made, record
+
+
+def warn_of_other_code(record: dict[str, Any], name: str) -> None:
+    plugins = tuple((kind, plugin) for kind, plugin in record["plugins"])
+    if code.of_stage(record["stage"], plugins) != record["code"]:
+        log.warning("the code of %s has changed since the run; its results may no longer be the same", name)
+
+
+def fitted(run: Run, number: int, machine: Machine) -> Method:
+    """The method of one of the run's fits. Raises `UserError` where its model is not there."""
+    folder, record = run.fit_folders[number], run.fits[number]
+    if not (folder / "fit.json").exists():
+        raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
+    for file in ("fit.json", "model.safetensors"):
+        run.own(folder / file)
+    method, _ = create.fitted_method(folder, machine)
+    warn_of_other_code(record, record["method"]["method"])
+    return method
+
+
+def embed(run: Run, number: int, method: Method, modality: str, features: np.ndarray) -> np.ndarray:
+    """Embeddings (n, k) float32 of features (n, d), by the `fitted` method of the run's fit ``number``."""
+    record = run.fits[number]
+    if record["dictionary"]:
+        features = _codes(run, record, modality, features)
+    return np.asarray(method.embed(modality, features), np.float32)
+
+
+def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
+    """Coefficients, by the dictionary that the fit took its own from."""
+    (recorded,) = run.sources(record, CODES_RECORDS)
+    dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
+    dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
+    return dictionary.transform(modality, features)

@@ -1,0 +1,89 @@
+"""Experiments of a configuration that have not ended: what is finished of them, and why the rest is not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cmr import config, paths, settings
+from cmr.errors import UserError
+from cmr.plan import Plan, RunName
+from cmr.reporting.collect import Collection, Index, UnitedIndices, load
+from cmr.reporting.runs import Run
+
+ERROR = "error: "
+LOGS = f"{paths.RESULTS}/.logs"
+
+
+def with_unfinished(results: str | Path, config_files: Sequence[str]) -> Collection:
+    """What `load` gives, with the finished runs of experiments that the configuration asks for and that have no index.
+
+    A note for each of these experiments says how many runs there are, and what failed. Raises `UserError` as `load`
+    does, and for a configuration that was named and cannot be read.
+    """
+    plan = _plan(config_files)
+    begun = [] if plan is None else list(_begun(Path(results), plan))
+    indices, notes = [index for index, _ in begun], [note for _, found in begun for note in found]
+    try:
+        found = load(results, more=indices)
+    except UserError as error:
+        raise UserError("\n".join([str(error), *notes])) from None
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _plan(config_files: Sequence[str]) -> Plan | None:
+    """None in a folder without a configuration, or with one that is none: a summary is of results."""
+    if not settings.files_of(config_files):
+        return None
+    try:
+        return Plan(config.validate(settings.merged(config_files), ", ".join(settings.files_of(config_files))))
+    except UserError:
+        if config_files:
+            raise
+        return None
+
+
+def _begun(results: Path, plan: Plan) -> Iterator[tuple[UnitedIndices, list[str]]]:
+    for name, runs in plan.runs_of.items():
+        index = plan.index(name)
+        if _place(results, index.record).exists():
+            continue
+        there = [run for run in runs if _place(results, plan.run(run).record).exists()]
+        failures = list(_failures(results, plan, [run for run in runs if run not in there]))
+        if there or failures:
+            what, files = index.settings["id"], [Path(plan.run_files(run)["metrics"]).name for run in there]
+            listed = [Run.listed(results, run.folder, file) for run, file in zip(there, files, strict=True)]
+            note = f"experiment {what}: {len(there)} of {len(runs)} runs are finished; run `snakemake` again"
+            yield UnitedIndices(what, (Index(name, dict(index.settings), tuple(listed)),)), [note, *failures]
+
+
+def _failures(results: Path, plan: Plan, missing: Sequence[RunName]) -> Iterator[str]:
+    """A line for each job of the missing runs whose log ends with an error."""
+    ahead = [plan.run(run) for run in missing]
+    told: set[str] = set()
+    while ahead:
+        result = ahead.pop(0)
+        ahead += result.made_from
+        log = _log(result.stage, result.record)
+        if log not in told and not _place(results, result.record).exists():
+            told.add(log)
+            line = _last_line(_place(results, log))
+            if line.startswith(ERROR):
+                yield f"{result.stage} of {result.folder.removeprefix(f'{paths.RESULTS}/')}: {line.removeprefix(ERROR)}"
+
+
+def _log(stage: str, record: str) -> str:
+    """The log of the job that writes a record, as the rules name it."""
+    below = record.removeprefix(f"{paths.RESULTS}/").partition("/")[2]
+    name = below.rpartition("/")[0] if stage in ("fit", "evaluate") else below.removesuffix(".json")
+    return f"{LOGS}/{stage}/{name}.log"
+
+
+def _last_line(log: Path) -> str:
+    if not log.exists():
+        return ""
+    lines = log.read_text("utf-8", "replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def _place(results: Path, path: str) -> Path:
+    return results / path.removeprefix(f"{paths.RESULTS}/")

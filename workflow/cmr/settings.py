@@ -1,0 +1,44 @@
+"""What configuration files say, put together as `snakemake --configfile` does it: later files extend earlier ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cmr.boundary import files_named_by, trusted_by
+from cmr.config import Config, data_base, extended
+from cmr.errors import UserError
+from cmr.machine import Machine
+
+DEFAULT = "config.yaml"
+
+
+def files_of(given: Sequence[str]) -> list[str]:
+    """``config.yaml`` of this folder, which is always read where there is one, and the files that extend it."""
+    own = [DEFAULT] if Path(DEFAULT).exists() and not any(_same(file, DEFAULT) for file in given) else []
+    return [*own, *given]
+
+
+def _same(file: str, other: str) -> bool:
+    return Path(file).exists() and Path(file).samefile(other)
+
+
+def merged(given: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of ``config.yaml`` and the files that extend it: mappings are merged, lists are replaced."""
+    return extended(files_of(given))
+
+
+def machine(given: Sequence[str]) -> Machine:
+    """What the configuration says of this machine, whatever else is wrong in it."""
+    files = files_of(given)
+    found = merged(files)
+    settings = {key: found.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
+    for key, value in settings.items():
+        if not isinstance(value, str | None):
+            raise UserError(f"{', '.join(files)}: {key}: expected a string, found {value!r}")
+    return Machine(
+        **settings,
+        base=data_base(files),
+        trusted=trusted_by(found),
+        named=files_named_by(found),
+        configured=bool(files),
+    )
