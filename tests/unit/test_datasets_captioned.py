@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmr import registry
+from cmr.data import Split
 from cmr.datasets import coco, coco_captions, flickr8k, flickr30k
 from cmr.errors import UserError
 
@@ -181,8 +182,17 @@ def test_cocos_captions_with_karpathys_split(unchecked, monkeypatch):
     found = {int(group[-12:]): part for group, part in parts_by_group(made, items, "karpathy").items()}
     assert found == {11: "train", 12: "validation", 13: "test", 14: "test", 1: "train", 2: "train"}
     monkeypatch.setattr(coco_captions, "FOLD", 1)
-    first = {int(group[-12:]): part for group, part in parts_by_group(made, items, "karpathy_1k").items()}
-    assert first == found | {14: ""}
+    split = made.split(items, "karpathy_1k")
+    split.write(unchecked / "split.csv")
+    split = Split.read(unchecked / "split.csv")
+    assert split.table["part"].tolist() == made.split(items, "karpathy").table["part"].tolist()
+    assert split.table["fold"].tolist() == [{13: "1", 14: "2"}.get(int(g[-12:]), "") for g in items.groups]
+    captions = items.ids[made.parts(items, "karpathy") == "test"]
+    assert split.folds(captions) == {"1": slice(0, 5), "2": slice(5, 10)}
+    assert split.folds(captions[::5]) == {"1": slice(0, 1), "2": slice(1, 2)}
+    with pytest.raises(UserError, match="the items of a fold do not follow each other"):
+        split.folds(captions[[0, 5, 1]])
+    assert made.split(items, "karpathy").folds(captions) == {}
 
 
 def test_cocos_own_captions_and_objects(unchecked, monkeypatch):

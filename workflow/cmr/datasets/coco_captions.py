@@ -3,7 +3,7 @@
 `ms_coco` is the same data by class, with the captions of a picture as one text. Captions are those of
 Karpathy's ``dataset_coco.json`` (layout: `cmr.datasets.captioned`), with the split that papers print, or MS-COCO's own
 (layout: `cmr.datasets.coco`). Figures of the split ``karpathy`` are those that papers call 5k. Those that they call 1k
-are means over five folds of 1,000 test pictures, in the file's order: the split ``karpathy_1k`` has the first fold.
+are means over five folds of 1,000 test pictures, in the file's order: these are the figures of ``karpathy_1k``.
 
 With ``labels: objects`` the categories of the objects in a picture are its classes. A picture without any is of the
 class ``no object``, so that the protocol's pictures stay complete.
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
-from cmr.data import TEST, TRAIN, VALIDATION, Items
+from cmr.data import TEST, TRAIN, VALIDATION, Items, Split
 from cmr.datasets.captioned import CaptionedPictures, Picture, karpathy
 from cmr.datasets.coco import ANNOTATIONS, annotations, objects, sentences
 from cmr.info import DatasetInfo
@@ -27,7 +28,7 @@ INFO = DatasetInfo(
     modalities=("image", "text"),
     splits={
         "karpathy": "113,287/5,000/5,000 pictures of Karpathy's file, restval in training (captions: karpathy); 5k",
-        "karpathy_1k": "the same, with the first 1,000 test pictures alone: the first of the five folds of 1k",
+        "karpathy_1k": "the same, the test pictures in five folds of 1,000 with a gallery each; 1k",
         "as_distributed": "training: train2014, 82,783 pictures; test: val2014, 40,504 (captions: coco)",
     },
     items="123,287 pictures, five captions each",
@@ -44,6 +45,7 @@ SIZES = {
     "as_distributed": {TRAIN: 82783, TEST: 40504},
 }
 NO_OBJECT = "no object"
+IN_FOLDS = "karpathy_1k"
 FOLD = 1000
 
 
@@ -91,12 +93,15 @@ class CocoCaptions(CaptionedPictures):
         return super().prepare()
 
     def parts(self, items: Items, name: str) -> np.ndarray:
-        if name != "karpathy_1k":
-            return super().parts(items, name)
-        parts = super().parts(items, "karpathy").copy()
-        beyond = items.table["group"][parts == TEST].unique()[FOLD:]
-        parts[items.table["group"].isin(beyond)] = ""
-        return parts
+        return super().parts(items, "karpathy" if name == IN_FOLDS else name)
+
+    def split(self, items: Items, name: str) -> Split:
+        table = super().split(items, name).table
+        if name != IN_FOLDS:
+            return Split(table)
+        tests = table["id"][table["part"] == TEST].to_numpy(str)
+        numbers = pd.factorize(items.groups_of(tests))[0] // FOLD + 1
+        return Split(table.assign(fold=table["id"].map(dict(zip(tests, numbers.astype(str), strict=True))).fillna("")))
 
     @property
     def _labelled(self) -> bool:
