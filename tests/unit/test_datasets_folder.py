@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 
 from cmr import registry
+from cmr.content import read_list
+from cmr.data import Split
 from cmr.datasets.folder import Folder
 from cmr.errors import UserError
+from toy_plan import Project, experiment
 
 
 def picture(number: int) -> bytes:
@@ -195,3 +198,27 @@ def test_members_that_leave_the_folder_are_refused(tmp_path, name):
         return
     with pytest.raises(UserError, match=r"0\.tar: refused"):
         dataset(tmp_path).prepare()
+
+
+@pytest.mark.parametrize("in_shards", [False, True])
+def test_stages_take_a_folder_and_see_that_it_changes(tmp_path, in_shards):
+    """All its files count, those that are no pictures too."""
+
+    def written(last: str) -> None:
+        files = many(12) | {"y/011.txt": last}
+        shard(tmp_path / "p/0.tar", files) if in_shards else write(tmp_path / "p", files)
+
+    written("Text 11.")
+    entry = {"id": "made", "dataset": "folder", "params": {"folder": "p"}}
+    features = [{"id": "sift", "modality": "image", "extractor": "sift_bovw"}, {"id": "bow", "extractor": "bow"}]
+    data = {"datasets": [entry], "features": features, "metrics": ["recall_at_k"]}
+    project = Project(tmp_path, data | experiment(["sift", "bow"], "cca"))
+    split = project.make(project.only("split"))
+    assert len(Split.read(project.path(split.files[0])).table) == 23
+    prepared = project.only("prepare")
+    before = project.record(prepared)
+    assert set(before["own_files"]) == {"p"}
+    assert len(read_list(project.path(prepared.files[1]))) == 12
+    written("Another.")
+    project.make(prepared, again=True)
+    assert project.record(prepared)["own_files"] != before["own_files"]
