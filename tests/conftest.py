@@ -1,1 +1,30 @@
-"""Makes the helper modules of this folder importable: pytest puts the folder of a conftest on the path."""
+"""Makes the helper modules of this folder importable: pytest puts the folder of a conftest on the path.
+
+``pytest tests/contract --plugins my/`` tests the plug-ins of a folder of one's own, and nothing else.
+"""
+
+import pytest
+
+from cmr import registry
+from cmr.errors import UserError
+
+
+def pytest_addoption(parser):
+    parser.addoption("--plugins", dest="own_plugins", metavar="FOLDER", help="test the plug-ins of this folder alone")
+
+
+def pytest_configure(config):
+    try:
+        registry.use(config.getoption("own_plugins"))
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config, items):
+    """With ``--plugins``, keeps the tests that are of a plug-in, and of one in the folder."""
+    if registry.own_folder() is None:
+        return
+    names = {name for kind in registry.FOLDERS for name in registry.own_plugins(kind)}
+    kept = [item for item in items if "callspec" in vars(item) and item.callspec.params.get("name") in names]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept

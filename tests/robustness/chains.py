@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from cmr import config, records
+from cmr import config, records, registry
 from cmr.machine import Machine
 from cmr.plan import Plan
 
@@ -32,7 +32,9 @@ def chain(clone, function="make", *arguments):
 
 def planned(file="config.yaml"):
     """The plan of a configuration, and the machine that its jobs run on."""
-    return Plan(config.load(file)), Machine(base=config.data_base([str(file)]))
+    plugins = config.plugin_folder([str(file)])
+    registry.use(plugins)
+    return Plan(config.load(file)), Machine(base=config.data_base([str(file)]), plugins=plugins)
 
 
 def stale(file="config.yaml"):

@@ -31,7 +31,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from cmr import cli, config, rerun
+from cmr import cli, config, rerun, settings
 from cmr.errors import UserError
 from cmr.plan import Plan
 from cmr.reporting import page
@@ -426,7 +426,7 @@ def made_here(command, **_):
     directory = Path(command[command.index("--directory") + 1])
     with chdir(directory):
         try:
-            plan, machine = Plan(config.load("config.yaml")), cli.machine_settings(["config.yaml"])
+            plan, machine = Plan(config.load("config.yaml")), settings.machine(["config.yaml"])
             for result in plan.results():
                 if result.stage not in ("collect", "report") and not Path(result.record).exists():
                     importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)

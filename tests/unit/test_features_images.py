@@ -11,7 +11,7 @@ from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
 
 from cmr import registry
 from cmr.errors import BadContent
-from cmr.features import classic_networks, images
+from cmr.features import images, states
 from cmr.features.images import Preprocessing, batches, cropped
 from cmr.pictures import read_rgb
 
@@ -102,7 +102,7 @@ def transforms_of(name):
 def test_fully_connected_features_are_torchvisions_own(plugin, constructor, module, pictures, monkeypatch, tmp_path):
     pictures = pictures[:2]
     network = random_network(constructor)
-    monkeypatch.setattr(classic_networks, "read_weights", lambda file: network.state_dict())
+    monkeypatch.setattr(states, "read_weights", lambda file: network.state_dict())
     (tmp_path / "own.pth").touch()
     features = extractor(plugin, tmp_path, weights=str(tmp_path / "own.pth")).transform(pictures)
 

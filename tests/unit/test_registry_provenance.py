@@ -63,7 +63,7 @@ BROKEN = {  # a file of a method: what is said of it
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.items())
 def test_a_broken_plugin_is_one_line_with_its_file(tmp_path, monkeypatch, text, said):
-    cached = (registry.names, registry.parsed, registry.info, registry.params_model)
+    cached = (registry.names, registry.parsed, registry._info, registry.params_model)
     file = tmp_path / "methods/mine.py"
     file.parent.mkdir()
     file.write_text(text)

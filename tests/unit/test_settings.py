@@ -66,3 +66,29 @@ def test_version_and_completion(capsys):
         script = capsys.readouterr().out
         assert "summary" in script
         assert "compare" in script
+
+
+def test_files_of_features_are_relative_to_the_file_that_names_them():
+    Path("deep/data").mkdir(parents=True)
+    for file in ("my/net.pt", "deep/net.pt", "net.pt"):
+        Path(file).touch()
+    Path("deep/data.yaml").write_text(
+        yaml.safe_dump({"datasets": [{"id": "mine", "dataset": "openmoji"}], "base": "data"})
+    )
+    own = {"id": "net", "extractor": "torchvision_backbone", "params": {"weights": "net.pt", "model": "resnet18"}}
+    hub = {"id": "hub", "extractor": "timm_backbone", "params": {"model": "timm/resnet18"}}
+    absent = {"id": "absent", "extractor": "bert", "params": {"model": "none"}}
+    Path("my/my.yaml").write_text(yaml.safe_dump({"features": [own, hub, absent, "bow"]}))
+    found = settings.merged(["deep/data.yaml", "my/my.yaml"])["features"]
+    assert found[0]["params"] == {"weights": "../../my/net.pt", "model": "resnet18"}
+    assert found[1:] == [hub, absent, "bow"]
+    machine = settings.machine(["deep/data.yaml", "my/my.yaml"])
+    assert Path(machine.located(found[0]["params"]["weights"])).samefile("my/net.pt")
+    alone = settings.merged(["my/my.yaml"])["features"]
+    assert Path(settings.machine(["my/my.yaml"]).located(alone[0]["params"]["weights"])).samefile("my/net.pt")
+
+
+@pytest.mark.parametrize("features", [None, "bow", ["bow", 3, None], [{"id": "x", "params": [1]}], [{"params": {}}]])
+def test_features_of_another_form_are_left_to_the_check(features):
+    Path("my/my.yaml").write_text(yaml.safe_dump({"features": features}))
+    assert settings.merged(["my/my.yaml"])["features"] == features

@@ -143,6 +143,15 @@ def test_the_installed_command_line_says_what_the_clone_says(site, own):
         assert said == expected
 
 
+def test_the_installed_package_begins_plug_ins(site, own):
+    assert (
+        python(own, site, "-m", "cmr", "new", "metric", "precision_at_k", "--to", "my")
+        == "my/metrics/precision_at_k.py\n"
+    )
+    written = (own / "my/metrics/precision_at_k.py").read_text()
+    assert written == (ROOT / "workflow/templates/metric.py").read_text()
+
+
 def test_an_installed_package_without_its_figures_says_so(site, own):
     shutil.rmtree(site / "cmr/project/resources/published")
     with pytest.raises(AssertionError, match=r"UserError: .*site/cmr/project/resources/published: no printed"):

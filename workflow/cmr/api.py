@@ -231,8 +231,8 @@ def _record(
     settings: Mapping[str, Any], given: Given, modalities: tuple[str, ...], usage: Mapping[str, float]
 ) -> dict[str, Any]:
     """As a fit of the workflow is recorded, but for the names of data set, split and features, which there are not."""
-    plugins = (("methods", settings["method"]["method"]),)
-    own_code = code.of_stage("fit", plugins)
+    name = settings["method"]["method"]
+    own_code = code.of_stage("fit", (("methods", name),))
     contents = {m: sha256(given.matrices[m].tobytes()).hexdigest() for m in modalities}
     origin = records.Origin("fit", own_code, dict(settings), {}, contents)
     record = records.Record(
@@ -240,7 +240,7 @@ def _record(
         stage="fit",
         identity=origin.identity,
         code=own_code,
-        plugins=list(plugins),  # type: ignore[arg-type]  # their kinds are checked there
+        plugins=[("methods", name)],
         made_from={},
         own_files={},
         contents="",

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cmr import __version__, boundary, paths, process, registry
+from cmr import __version__, boundary, paths, process, registry, templates
 from cmr.errors import UserError
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
@@ -84,6 +84,11 @@ Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.Argume
 
 
 def _add_what_there_is(add: Add) -> None:
+    begin = add("new", begin_plugin, "Begin a plug-in of one's own with a worked example.")
+    begin.add_argument("template", choices=list(templates.KINDS), help="what it is")
+    begin.add_argument("name", help="its name, which is the file's: letters, digits and '_'")
+    begin.add_argument("--to", type=Path, help="folder of plug-ins; default: the one that the configuration names")
+    _add_config(begin, "files that extend config.yaml: they name the folder of plug-ins")
     listing = add("list", list_plugins, "List the plug-ins.")
     listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
@@ -132,6 +137,7 @@ def _add_looking(add: Add) -> None:
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
+    _add_config(report, "files that extend config.yaml: they name the folder of plug-ins")
 
 
 def _add_new_items(add: Add) -> None:
@@ -181,12 +187,20 @@ def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="for other programs")
 
 
+def begin_plugin(options: argparse.Namespace) -> None:
+    from cmr import config, settings
+
+    folder = options.to or config.plugin_folder(settings.files_of(options.config))
+    if folder is None:
+        raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
+    print(templates.new(options.template, options.name, Path(folder)))
+
+
 def list_plugins(options: argparse.Namespace) -> None:
     from cmr import listing, settings
 
     kinds = [options.kind] if options.kind else list(registry.FOLDERS)
-    cache = settings.machine(options.config).cache if "datasets" in kinds else ""
-    found = listing.plugins(kinds, Path(cache), options.json)
+    found = listing.plugins(kinds, Path(settings.machine(options.config).cache), options.json)
     if options.json:
         _print_json(found[options.kind] if options.kind else found)
         return
@@ -268,8 +282,10 @@ def measure_files(options: argparse.Namespace) -> None:
 
 
 def build_report(options: argparse.Namespace) -> None:
+    from cmr import settings
     from cmr.reporting.page import build
 
+    settings.merged(options.config)  # titles and metrics of one's own plug-ins
     print(build(Path(options.results), options.out, None, options.title))
 
 

@@ -1,7 +1,8 @@
 """The identity of code: one hash of all that a stage's job runs with a plug-in, less comments and docstrings.
 
 A job reaches modules by imports. They are followed from the stage's module and the plug-ins', wherever they lie in
-the package, so that an edit of any of them is an edit of the stage. `LEFT_OUT` is the short list of exceptions.
+the package or in the user's folder of plug-ins, so that an edit of any of them is an edit of the stage. `LEFT_OUT` is
+the short list of exceptions.
 """
 
 import ast
@@ -28,6 +29,7 @@ LEFT_OUT = {
     "cmr.errors": "messages",
     "cmr.job": "reads the plan; the job's log and exit status",
     "cmr.machine": "what differs between machines",
+    "cmr.own": "the package of the user's own plug-ins; their code is hashed",
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
     "cmr.process": "settings of the process that change speed alone",
@@ -65,13 +67,19 @@ def without_method(stage: str, plugins: Iterable[tuple[str, str]]) -> str:
 def modules(stage: str, plugins: tuple[tuple[str, str], ...]) -> frozenset[str]:
     """The modules that a stage's code consists of: what it and its plug-ins reach by imports, less `LEFT_OUT`."""
     found: set[str] = set()
-    ahead = [f"cmr.stages.{stage}", *(registry.module_name(kind, name) for kind, name in plugins)]
+    ahead = [f"cmr.stages.{stage}", *(name for plugin in plugins for name in _run_with(registry.module_name(*plugin)))]
     while ahead:
         module = ahead.pop()
         if module not in found and module not in LEFT_OUT:
             found.add(module)
             ahead += imported(module)
     return frozenset(found)
+
+
+def _run_with(module: str) -> list[str]:
+    """A plug-in's module and, as an own folder may have them, the packages above it that hold code."""
+    above = [module.rsplit(".", level)[0] for level in range(1, module.count("."))]
+    return [module, *(name for name in above if registry.is_own(name) and _file(name))]
 
 
 @cache
@@ -113,10 +121,11 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
 
 @cache
 def _file(module: str) -> Path | None:
-    """The file of one of the package's modules; None for other names."""
+    """The file of one of the package's or the user's own modules; None for other names."""
     if module != "cmr" and not module.startswith("cmr."):
         return None
-    place = PACKAGE.joinpath(*module.split(".")[1:])
+    own = registry.own_folder() if registry.is_own(module) else None
+    place = PACKAGE.joinpath(*module.split(".")[1:]) if own is None else own.joinpath(*module.split(".")[2:])
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 

@@ -205,6 +205,9 @@ class Config(Model):
     cache: str = Field(default=".cache", description="Folder of downloads and weights.")
     data_root: str | None = Field(default=None, description="The one folder that absolute data paths may lie in.")
     base: str | None = Field(default=None, description="Folder of relative data paths; null: that of the file.")
+    plugins: str | None = Field(
+        default=None, description="Folder of plug-ins of one's own; relative to the file that names it."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     datasets: list[DatasetEntry] = Field(default=[])
     features: list[FeatureEntry] = Field(default=[])
@@ -324,8 +327,54 @@ def data_base(files: Sequence[str]) -> str:
     Where that file has the key ``base``, the folder that it names. Relative to the folder of the results, so that the
     two can be moved together and nothing is made again.
     """
-    naming = [(file, value) for file in files if "datasets" in (value := read(file))]
+    return _folder_of("datasets", files)
+
+
+def _folder_of(key: str, files: Sequence[str]) -> str:
+    """The folder that paths below ``key`` start at: of the last file with the key, or the one its ``base`` names."""
+    naming = [(file, value) for file in files if key in (value := read(file))]
     return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
+
+
+def with_located_features(value: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """The configuration, in which the files that features name are relative to `data_base`, as those of data sets are.
+
+    As they are written, they are relative to the last file that configures features. What is not there, such as a
+    name on a hub, stays.
+    """
+    base, folder, entries = data_base(files), _folder_of("features", files), value.get("features")
+    if base == folder or not isinstance(entries, list):
+        return dict(value)
+    return {**value, "features": [_relocated(entry, folder, base) for entry in entries]}
+
+
+def _relocated(entry: Any, folder: str, base: str) -> Any:
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    plugin = entry.get("extractor", entry.get("id")) if isinstance(entry, Mapping) else None
+    if not isinstance(params, Mapping) or plugin not in registry.names("extractors"):
+        return entry  # whatever is wrong with it is said where it is checked
+    named = {key: params.get(key) for key in registry.info("extractors", plugin).files}
+    own = {
+        key: os.path.relpath(place, base)
+        for key, name in named.items()
+        if isinstance(name, str) and name and os.path.exists(place := os.path.join(folder, name))
+    }
+    return {**entry, "params": {**params, **own}}
+
+
+def plugin_folder(files: Sequence[str]) -> str | None:
+    """The folder of plug-ins that the last file with the key ``plugins`` names, which is relative to that file.
+
+    Relative to the working directory; None where no file names one. Raises `UserError` where there is no such folder.
+    """
+    naming = [(file, value["plugins"]) for file in files if "plugins" in (value := read(file))]
+    file, name = naming[-1] if naming else ("", None)
+    if name is None:
+        return None
+    folder = Path(file).parent / str(name)
+    if not folder.is_dir():
+        raise UserError(f"{file}: plugins: no such folder: {folder}; the path is relative to the configuration file")
+    return os.path.relpath(folder)
 
 
 def check_own_files(entry: DatasetEntry, base: str) -> None:

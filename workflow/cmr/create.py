@@ -1,5 +1,6 @@
 """Plug-ins made from what a configuration or a record says of them."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ def dataset(entry: Mapping[str, Any], folder: str | Path, machine: Machine) -> A
 
 
 def extractor(entry: Mapping[str, Any], machine: Machine) -> Any:
-    """On the device that the machine offers, where the plug-in can use one. Files of the user's own are located."""
+    """On the device that the machine offers, where the plug-in can use one. Files of the user's have whole paths."""
     info = registry.info("extractors", entry["extractor"])
     params = registry.params("extractors", entry["extractor"], entry["params"])
-    own = {key: machine.located(value) for key in info.files if (value := getattr(params, key))}
+    own = {key: os.path.abspath(machine.located(value)) for key in info.files if (value := getattr(params, key))}
     params = params.model_copy(update={key: place for key, place in own.items() if Path(place).exists()})
     plugin = registry.load("extractors", entry["extractor"])
     return plugin(params, Path(machine.cache), _device(info, machine), machine.threads)
@@ -68,7 +69,7 @@ def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, 
     """The fitted method of one fit's folder, ready to embed, and its ``fit.json``."""
     from cmr.store import read_arrays
 
-    record = records.as_it_stands(Path(folder) / "fit.json", records.FitRecord)
+    record = records.as_it_stands(Path(folder) / "fit.json", records.ModelRecord)
     create = methods(record, tuple(record["modalities"]), machine, Path(folder))
     method = create(record["selection"]["chosen"], "final")
     model = Path(folder) / "model.safetensors"

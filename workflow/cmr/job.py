@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cmr import process
+from cmr import process, registry
 from cmr.config import Config
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     process.prepare()
     with job(options.log):
+        registry.use(plugin_folder(options.plan))
         plan, machine = read(options.plan, options.threads)
         result = plan.result_at(options.record)
         importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
@@ -63,14 +64,24 @@ def described(machine: Machine) -> dict[str, Any]:
     return {**vars(machine), "project": machine.project.model_dump(mode="json")}
 
 
+def plugin_folder(path: str) -> str | None:
+    """The folder of plug-ins that the user's configuration named when the plan was written."""
+    return _parsed(path)["machine"].get("plugins")
+
+
 def read(path: str, threads: int) -> tuple[Plan, Machine]:
-    try:
-        value = read_json(path)
-    except (OSError, UserError) as error:
-        raise UserError(f"{path}: no plan ({error}); run `snakemake` again, which writes it") from None
+    """The plan and the machine of a file. Executes no plug-in: the file may be a stranger's (see `cmr.sharing`)."""
+    value = _parsed(path)
     project = Project.model_validate(value["machine"].pop("project"))
     machine = Machine(**value["machine"] | {"threads": threads}, project=project)
     return Plan(Config.model_validate(value["config"]), value["report"]), machine
+
+
+def _parsed(path: str) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except (OSError, UserError) as error:
+        raise UserError(f"{path}: no plan ({error}); run `snakemake` again, which writes it") from None
 
 
 @contextmanager

@@ -10,15 +10,17 @@ from cmr.records import Project
 @dataclass(frozen=True)
 class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
-    against. ``data_root``: the one folder that absolute ones may lie in. ``project``: the code that runs. ``trusted``:
-    the entries whose files the user trusts, by `cmr.boundary.trusted_by`. ``named``: the files that the user's entries
-    name. ``configured``: whether a configuration of the user's says all this.
+    against. ``data_root``: the one folder that absolute ones may lie in. ``plugins``: that of the user's own plug-ins.
+    ``project``: the code that runs. ``trusted``: the entries whose files the user trusts, by
+    `cmr.boundary.trusted_by`. ``named``: the files that the user's entries name. ``configured``: whether a
+    configuration of the user's says all this.
     """
 
     cache: str = ".cache"
     device: str = "auto"
     base: str = "."
     data_root: str | None = None
+    plugins: str | None = None
     threads: int = 1
     trusted: tuple[str, ...] = ()
     named: tuple[str, ...] = ()

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cmr import boundary, config
+from cmr import boundary, config, registry
+from cmr.errors import UserError, nearest
 from cmr.machine import Machine
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
@@ -63,5 +64,26 @@ def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def plan_of(run: Mapping[str, Any], source: str) -> tuple[Plan, RunName]:
     """The plan that a run's record leads to, and the run in it. Raises `UserError` for plug-ins not known here."""
-    plan = Plan(config.validate(configuration_of(run), source))
+    recorded = configuration_of(run)
+    check_known(recorded, source)
+    plan = Plan(config.validate(recorded, source))
     return plan, plan.runs[-1]
+
+
+def check_known(recorded: Mapping[str, Any], source: str) -> None:
+    """Raises `UserError` for a plug-in that is not here, with the way to name a folder of one's own."""
+    methods = [method for experiment in recorded["experiments"] for method in experiment["methods"]]
+    for entries, model in (
+        (recorded["datasets"], config.DatasetEntry),
+        (recorded["features"], config.FeatureEntry),
+        (recorded["dictionaries"], config.DictionaryEntry),
+        (recorded["metrics"], config.MetricEntry),
+        (methods, config.MethodEntry),
+    ):
+        known = registry.names(model.KIND)
+        for name in (entry.get(model.FIELD, entry["id"]) for entry in entries):
+            if name not in known:
+                raise UserError(
+                    f"{source}: unknown {model.FIELD} {name!r}{nearest(name, known)}; where it is a plug-in of one's "
+                    "own, --config names the configuration with its folder"
+                )

@@ -121,17 +121,22 @@ class Selection(BaseModel):
     at_edge: dict[str, Literal["lowest", "highest", "bound", "last allowed"]] = {}
 
 
-class FitRecord(Record):
-    """``fit.json``, as far as its readers rely on it."""
+class ModelRecord(Record):
+    """What makes a fitted method of arrays: of ``fit.json``, and of what `cmr.Model.save` writes."""
 
-    data: RecordedData
-    split: str
-    features: list[RecordedFeature] = Field(min_length=1)
     dictionary: RecordedDictionary | None
     method: RecordedMethod
     seed: int = Field(strict=True, ge=0)
     modalities: list[Annotated[str, AfterValidator(check_name)]]
     selection: Selection
+
+
+class FitRecord(ModelRecord):
+    """``fit.json``, as far as its readers rely on it."""
+
+    data: RecordedData
+    split: str
+    features: list[RecordedFeature] = Field(min_length=1)
 
 
 class RunRecord(Record):

@@ -6,11 +6,14 @@ A plug-in is one file in the folder of its kind. It holds
 - ``Params``, a subclass of `cmr.params.Params`. A configuration is checked with that class alone and the light imports
   that it needs, since importing a whole plug-in may take seconds; what a plug-in is given is of its own class;
 - one class (or, for a metric, one function) that follows ``base.py`` of its folder.
+
+The user's own lie in a folder that the configuration names (`use`), by kind: ``my/methods/x.py``.
 """
 
 import ast
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -20,6 +23,7 @@ from typing import Any, Literal, overload
 
 from pydantic import PydanticUserError, ValidationError
 
+from cmr import own
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo, DictionaryInfo, ExtractorInfo, Info, MethodInfo, MetricInfo
 from cmr.params import Params
@@ -27,7 +31,8 @@ from cmr.params import Params
 PACKAGE = Path(__file__).parent
 NOT_PLUGINS = {"__init__", "base"}
 DECLARES = re.compile(r"^INFO =", re.MULTILINE)
-
+OWN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+"""The name of a module that can be an id too."""
 
 FOLDERS = {
     "datasets": "datasets",
@@ -46,12 +51,61 @@ SCHEMAS: dict[str, type[Info]] = {
 LIGHT_MODULES = {"typing", "pydantic", "cmr.params", "cmr.methods.common_params"}
 
 
+def use(folder: str | Path | None) -> None:
+    """Finds plug-ins in a folder of the user's too; None: in none. Called once, before a configuration is checked.
+
+    Nothing of the folder is executed before one of its plug-ins is asked for. Only a folder that the user names may be
+    given, never one that a record names. Raises `UserError` where the folder holds no folder of a kind, where a
+    plug-in's name cannot be one, and where the package has a plug-in of that name.
+    """
+    own.__path__ = [] if folder is None else [os.path.abspath(folder)]
+    for remembered in (names, own_plugins, _info, params_model):
+        remembered.cache_clear()
+    importlib.invalidate_caches()  # the folder may be newer than what Python remembers of it
+    if folder is not None and not any((Path(folder) / kind).is_dir() for kind in FOLDERS):
+        raise UserError(f"plugins: {folder}: none of the folders {', '.join(FOLDERS)} is in it")
+    for kind in FOLDERS if folder is not None else ():
+        _check_own(kind)
+
+
+def _check_own(kind: str) -> None:
+    taken = _declared(PACKAGE / FOLDERS[kind])
+    for name, file in own_plugins(kind).items():
+        if not OWN_NAME.fullmatch(name):
+            raise UserError(f"{file}: the name of a {_singular(kind)}: letters, digits and '_', 40 at most; rename it")
+        if name in taken:
+            raise UserError(f"{file}: the package has a {_singular(kind)} {name!r} already; give yours another name")
+
+
+def own_folder() -> Path | None:
+    """The folder of the user's own plug-ins."""
+    return Path(own.__path__[0]) if own.__path__ else None
+
+
+def is_own(module: str) -> bool:
+    """Whether a module is of the folder of the user's own plug-ins."""
+    return module.startswith(f"{own.__name__}.")
+
+
+@cache
+def own_plugins(kind: str) -> dict[str, Path]:
+    """Name → file of the user's own plug-ins of a kind."""
+    folder = own_folder()
+    return {} if folder is None else _declared(folder / kind)
+
+
+def _declared(folder: Path) -> dict[str, Path]:
+    """Name → file of the plug-ins in a folder: the files with a line that starts with ``INFO =``."""
+    files = [file for file in sorted(folder.glob("*.py")) if file.stem not in NOT_PLUGINS]
+    return {file.stem: file for file in files if DECLARES.search(file.read_text("utf-8"))}
+
+
 def path(kind: str, name: str) -> Path:
-    return PACKAGE / FOLDERS[kind] / f"{name}.py"
+    return own_plugins(kind).get(name, PACKAGE / FOLDERS[kind] / f"{name}.py")
 
 
 def module_name(kind: str, name: str) -> str:
-    return f"cmr.{FOLDERS[kind]}.{name}"
+    return f"{own.__name__}.{kind}.{name}" if name in own_plugins(kind) else f"cmr.{FOLDERS[kind]}.{name}"
 
 
 @cache
@@ -72,12 +126,11 @@ def _assigned(tree: ast.Module, name: str) -> ast.expr:
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
-    """The plug-ins of a kind, sorted: the files of its folder with a line that starts with ``INFO =``.
+    """The plug-ins of a kind, the user's own among them, sorted.
 
     Only looked for, not parsed: every job asks, and each needs few of them.
     """
-    files = sorted((PACKAGE / FOLDERS[kind]).glob("*.py"))
-    return tuple(f.stem for f in files if f.stem not in NOT_PLUGINS and DECLARES.search(f.read_text("utf-8")))
+    return tuple(sorted({*_declared(PACKAGE / FOLDERS[kind]), *own_plugins(kind)}))
 
 
 def check(kind: str, name: str) -> None:
@@ -102,9 +155,13 @@ def info(kind: Literal["methods"], name: str) -> MethodInfo: ...
 def info(kind: Literal["metrics"], name: str) -> MetricInfo: ...
 @overload
 def info(kind: str, name: str) -> Info: ...
-@cache
 def info(kind: str, name: str) -> Info:
     """The plug-in's ``INFO``, checked against its kind's schema."""
+    return _info(kind, name)
+
+
+@cache
+def _info(kind: str, name: str) -> Info:
     check(kind, name)
     file = path(kind, name)
     try:

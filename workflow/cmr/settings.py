@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cmr import registry
 from cmr.boundary import files_named_by, trusted_by
-from cmr.config import Config, data_base, extended
+from cmr.config import Config, data_base, extended, plugin_folder, with_located_features
 from cmr.errors import UserError
 from cmr.machine import Machine
 
@@ -23,8 +24,13 @@ def _same(file: str, other: str) -> bool:
 
 
 def merged(given: Sequence[str]) -> dict[str, Any]:
-    """Keys and values of ``config.yaml`` and the files that extend it: mappings are merged, lists are replaced."""
-    return extended(files_of(given))
+    """Keys and values of ``config.yaml`` and the files that extend it: mappings are merged, lists are replaced.
+
+    From here on, the user's own plug-ins are those of the folder that these files name.
+    """
+    files = files_of(given)
+    registry.use(plugin_folder(files))
+    return with_located_features(extended(files), files)
 
 
 def machine(given: Sequence[str]) -> Machine:
@@ -38,6 +44,7 @@ def machine(given: Sequence[str]) -> Machine:
     return Machine(
         **settings,
         base=data_base(files),
+        plugins=plugin_folder(files),
         trusted=trusted_by(found),
         named=files_named_by(found),
         configured=bool(files),

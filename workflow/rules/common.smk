@@ -15,7 +15,17 @@ if set("{}") & set(str(HERE)):
     raise WorkflowError(f"{HERE}: Snakemake takes braces in a folder's name for wildcards; give it another name")
 sys.path.insert(0, str(HERE / "workflow" if (HERE / "workflow" / "cmr").exists() else HERE.parents[1]))
 
-from cmr import boundary, cluster, config as configuration, expected, job, paths, provenance, snakemake_internals
+from cmr import (
+    boundary,
+    cluster,
+    config as configuration,
+    expected,
+    job,
+    paths,
+    provenance,
+    registry,
+    snakemake_internals,
+)
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -30,7 +40,10 @@ CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
 try:
     BASE = configuration.data_base(CONFIG_FILES)
-    CONFIG = configuration.validate(config, ", ".join(map(str, CONFIG_FILES)) or "configuration")
+    PLUGINS = configuration.plugin_folder(CONFIG_FILES)
+    registry.use(PLUGINS)
+    located = configuration.with_located_features(config, CONFIG_FILES)
+    CONFIG = configuration.validate(located, ", ".join(map(str, CONFIG_FILES)) or "configuration")
     PLAN = Plan(CONFIG)
     if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity:
         # Other results than those of config.yaml alone: a page of their own.
@@ -38,7 +51,9 @@ try:
     for entry in PLAN.datasets.values():
         configuration.check_own_files(entry, BASE)
     SITE = cluster.load(SITE_FILE)
-    MACHINE = Machine(CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, project=provenance.project())
+    MACHINE = Machine(
+        CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS, project=provenance.project()
+    )
 except UserError as error:
     alone = (
         ""

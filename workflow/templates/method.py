@@ -1,6 +1,6 @@
 """Class means: an item is described by how near it is to the mean training row of each class.
 
-    cp workflow/templates/method.py workflow/cmr/methods/class_means.py
+    cmr new method class_means --to my/
 
 The file's name is the method's. With x a scaled row, μ_c the mean of its modality's training rows of class c, and τ a
 temperature, an item's embedding has one entry a class:
@@ -24,7 +24,7 @@ from cmr.methods.scaling import Scaling
 from cmr.methods.scatter import class_sums
 from cmr.params import Params as BaseParams
 
-INFO = MethodInfo(title="Class means", implementation="own", modalities=1, labels=True, stochastic=False)
+INFO = MethodInfo(title="Class means", implementation="own", modalities=1, labels=True, pairs=False, stochastic=False)
 
 
 class Params(BaseParams):  # each a default and a description; in a configuration: params, tune, sweep

@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models import VGG, AlexNet, alexnet, vgg19
 
 from cmr.features import weights
-from cmr.features.networks import ImageNetwork, read_weights
+from cmr.features.networks import ImageNetwork
+from cmr.features.states import load_state
 
 ADDRESS = "https://download.pytorch.org/models/"
 ARCHITECTURES = {
@@ -16,6 +17,8 @@ ARCHITECTURES = {
     "alexnet": (alexnet, "alexnet-owt-7be5be79.pth", {"fc6": 3, "fc7": 6}),
 }
 """Constructor, file with the first digits of its sha256 in its name, layer → how many modules of ``classifier``."""
+CLASSIFIER = "classifier.6"
+"""Of both. Weights of one's own may have one of another size: no layer that is taken lies behind it."""
 
 
 class FullyConnected(ImageNetwork):
@@ -58,7 +61,7 @@ def empty(architecture: str) -> AlexNet | VGG:
 def load(architecture: str, file: Path) -> AlexNet | VGG:
     """The torchvision network with the weights of ``file``."""
     network = empty(architecture)
-    network.load_state_dict(read_weights(file), assign=True)
+    load_state(network, file, left_out=[CLASSIFIER])
     return network
 
 

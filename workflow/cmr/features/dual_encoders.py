@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor
 
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
+from cmr.features.pretrained import loading
 from cmr.features.text_networks import Pretrained, TextNetwork
 
 
@@ -22,7 +23,8 @@ class ImageTower(ImageNetwork, Pretrained[Path]):
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        says = AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
+        with loading(self.folder, "image processor"):
+            says = AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
         crop = says.crop_size["height"] if getattr(says, "do_center_crop", False) else says.size["height"]
         resize = says.size.get("shortest_edge") or (says.size["height"], says.size["width"])
         return Preprocessing(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,13 +22,17 @@ GPU_BATCH = 256
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .pth or .safetensors file; nothing in it is executed."""
-    if file.suffix == ".safetensors":
-        return load_file(file)
+    """The tensors of a .pt, .pth or .safetensors file; nothing in it is executed."""
     try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
         return torch.load(file, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{file}: not a file of weights that can be loaded safely ({error})") from None
+    except (RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)  # torch adds advice to load it unsafely
+        raise UserError(
+            f"{file}: not a file of weights that can be loaded safely ({reason}); save network.state_dict(), by "
+            "torch.save or as safetensors"
+        ) from None
 
 
 class Float32(nn.Module):

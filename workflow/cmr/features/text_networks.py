@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from cmr.device import set_threads
+from cmr.errors import UserError
 from cmr.features.base import Content, Extractor, Gap
-from cmr.features.pretrained import check_complete, describe_model, model_folder
+from cmr.features.pretrained import check_complete, check_shapes, describe_model, loading, model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +51,16 @@ class Pretrained(Extractor[Content]):
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # of the weights, which is gone before one reads it
-        network, loaded = AutoModel.from_pretrained(
-            self.folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with loading(self.folder, "model"):
+            network, loaded = AutoModel.from_pretrained(
+                self.folder,
+                trust_remote_code=False,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, by name
+            )
+        check_shapes(self.folder, loaded["mismatched_keys"])
         check_complete(self.folder, loaded["missing_keys"], unused)
         return network
 
@@ -86,7 +94,13 @@ class TextNetwork(Pretrained[str]):
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
+        with loading(self.folder, "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what the library makes of a folder without a vocabulary
+            raise UserError(
+                f"{self.folder}: its tokenizer knows no words; expected tokenizer.json or a vocabulary in it"
+            )
+        return tokenizer
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)

@@ -1,7 +1,8 @@
 """Any image network of the timm library by name: its pooled features before the classifier.
 
 Weights (safetensors) come from the timm organisation on the Hugging Face hub, or from a local folder in its form;
-the preprocessing is the one that the model's configuration names.
+the preprocessing is the one that the model's configuration names. A state of one's own takes their place by
+``weights``; ``model`` then is the name of the architecture in timm, whose preprocessing it is.
 """
 
 import math
@@ -15,9 +16,12 @@ from pydantic import Field
 from timm.data.config import resolve_data_config
 from torch import nn
 
+from cmr.errors import UserError, nearest
+from cmr.features import weights
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
-from cmr.features.pretrained import describe_model, model_folder
+from cmr.features.pretrained import describe_model, loading, model_folder
+from cmr.features.states import load_state
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
@@ -27,13 +31,16 @@ INFO = ExtractorInfo(
     kind="fixed",
     weights=True,
     gpu=True,
-    files=("model",),
+    files=("model", "weights"),
 )
 
 
 class Params(BaseParams):
     model: str = Field("timm/resnet50.a1_in1k", description="a local folder or a name on the Hugging Face hub")
     revision: str = Field("main", description="commit, tag or branch of a model on the hub")
+    weights: str | None = Field(
+        None, description="a file (.pt, .pth, .safetensors) with a state of your own for timm's network named by model"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of convolutions and linear layers")
 
 
@@ -44,11 +51,31 @@ class TimmBackbone(ImageNetwork):
     def folder(self) -> Path:
         return model_folder(self.params.model, self.params.revision, self.cache)
 
+    @cached_property
+    def architecture(self) -> str:
+        """timm's name of the network, where weights of one's own are given: the last part of ``model``."""
+        name = self.params.model.rpartition("/")[2]
+        if not timm.is_model(name):
+            raise UserError(f"params.model: unknown network {name!r}{nearest(name, timm.list_models())}")
+        return name
+
     def fetch(self) -> dict[str, Any]:
+        if self.params.weights and self.architecture:
+            return weights.describe(weights.local(self.params.weights), "local file")
         return describe_model(self.params.model, self.params.revision, self.folder)
 
     def build(self) -> nn.Module:
-        return timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
+        if self.params.weights:
+            return self.with_own_weights(weights.local(self.params.weights))
+        with loading(self.folder, "model"):
+            return timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
+
+    def with_own_weights(self, file: Path) -> nn.Module:
+        network: Any = timm.create_model(self.architecture, pretrained=False)
+        classifier = network.pretrained_cfg["classifier"]  # one name, or several
+        load_state(network, file, left_out=[classifier] if isinstance(classifier, str) else classifier)
+        network.reset_classifier(0)
+        return network
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

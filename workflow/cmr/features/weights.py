@@ -47,9 +47,12 @@ def _bring(url: str, file: Path) -> None:
 
 
 def local(path: str, key: str = "weights") -> Path:
-    """A file of the user's own, named by the parameter ``key``; its hash is recorded with the features."""
-    if not Path(path).is_file():
-        raise UserError(f"params.{key}: {path}: no such file")
+    """A file of the user's own, named by the parameter ``key``; its hash is recorded with the features.
+
+    By its whole path, as `cmr.create` gives it: what lies in the working directory is not meant.
+    """
+    if not Path(path).is_absolute() or not Path(path).is_file():
+        raise UserError(f"params.{key}: {path}: no such file; the path is relative to the configuration file")
     return Path(path)
 
 
