@@ -78,7 +78,8 @@ def test_the_listing_says_what_is_here(tmp_path, capsys):
     assert here["wikipedia"]
     assert here["openmoji"]
     assert not here["xmedia"]
-    main(["list", "datasets", "--config", str(tmp_path / "none.yaml")])
+    (tmp_path / "empty.yaml").write_text("{}")
+    main(["list", "datasets", "--config", str(tmp_path / "empty.yaml")])
     listed = capsys.readouterr().out
     assert "2173_693" in listed
     assert "svcl.ucsd.edu" in listed

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmr import publish, registry, store
+from cmr import registry, store
+from cmr.api import fit
 from cmr.create import fitted_method
 from cmr.datasets import downloads
 from cmr.errors import UserError
@@ -165,26 +166,19 @@ def test_a_checkpoint_that_is_none_is_refused_and_not_executed(tmp_path, monkeyp
 @pytest.mark.parametrize("name", ["cca", "dla_cmr"])
 def test_a_model_of_something_else(tmp_path, name):
     """What `cmr search` and the evaluation load."""
-    method = create(name, **small(name))
-    method.fit(separable(), None, None)
-    record = {
-        "modalities": ["image", "text"],
-        "seed": 0,
-        "method": {"method": name, "params": small(name)},
-        "selection": {"chosen": {}},
-    }
-    publish.write_json(tmp_path / "fit.json", record)
-    model = tmp_path / "model.safetensors"
-    good = method.state()
-    store.write_arrays(model, good)
-    fitted_method(tmp_path, Machine(device="cpu"))
+    views = separable()
+    labels = views["image"].labels if registry.info("methods", name).labels else None
+    fit(name, {m: view.features for m, view in views.items()}, labels, **small(name)).save(tmp_path)
+    folder = tmp_path / "image+text"
+    model, good = folder / "model.safetensors", store.read_arrays(folder / "model.safetensors")
+    fitted_method(folder, Machine(device="cpu"))
     key = next(key for key, value in good.items() if value.ndim == 2)
     bad = [{}, {k: v for k, v in good.items() if k != key}, pickle.dumps(Evil()), model.read_bytes()[:-9]]
     bad += [good | {key: good[key][:1, :1]}] if name == "dla_cmr" else []
     for content in bad:
         model.write_bytes(content) if isinstance(content, bytes) else store.write_arrays(model, content)
         with pytest.raises(UserError, match=r"model\.safetensors: not "):
-            fitted_method(tmp_path, Machine(device="cpu"))
+            fitted_method(folder, Machine(device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["vgg19_fc7", "alexnet_fc7"])

@@ -157,3 +157,18 @@ def test_it_extends_config_yaml_and_prints_json(folder, capsys):
     assert (
         "config.yaml, my/more.yaml: experiments[0].inputs[0][1]: unknown extractor 'texts'" in capsys.readouterr().err
     )
+
+
+def test_pictures_with_several_captions_and_no_labels(folder, capsys):
+    table = rows().drop(columns="class")
+    more = table.assign(caption=table["caption"] + " again")
+    pd.concat([table, more]).to_csv("my/my.csv", index=False)
+    params = {"file": "my.csv", "image": "picture", "text": "caption", "group": "picture"}
+    status, lines = checked(capsys, configure("table", params, "sift_bovw", "bert"))
+    assert status == 0
+    assert lines[:3] == [
+        "ok mine: 60 items: image 30, text 60",
+        "ok mine: no labels: figures by instance alone",
+        "ok mine: 30 groups of items that belong together",
+    ]
+    assert not any("share a picture" in line for line in lines)

@@ -105,3 +105,17 @@ def test_a_rendering_that_fails_leaves_no_picture(tmp_path, monkeypatch):
 def test_a_missing_drawing_is_named():
     with pytest.raises(UserError, match="no drawing of FFFFF"):
         openmoji.drawing("FFFFF")
+
+
+def test_each_text_of_an_emoji_is_an_item_of_its_group(all_items, tmp_path, monkeypatch):
+    monkeypatch.setattr(openmoji.OpenMoji, "_render", lambda self, emoji: f"{emoji.unified}.png")
+    made = openmoji.OpenMoji(openmoji.Params(texts="each"), tmp_path, tmp_path / "cache")
+    items = made.prepare()
+    items.check("openmoji")
+    assert items.having("image")["id"].tolist() == all_items.ids.tolist()
+    assert not items.table.duplicated(["group", "text"]).any()
+    assert items.table.groupby("group")["text"].count().max() > 2
+    words = items.table.groupby("group", sort=False)["text"].agg(lambda own: list(dict.fromkeys(" ".join(own).split())))
+    assert [" ".join(own) for own in words] == all_items.table["text"].tolist()
+    parts = made.split(items, "default").table.set_index("id")["part"].reindex(items.ids)
+    assert (parts.groupby(items.groups).nunique() == 1).all()

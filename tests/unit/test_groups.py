@@ -123,6 +123,48 @@ def test_without_labels_figures_by_class_are_left_out():
         figures(image, text, [BY_CLASS])
 
 
+def test_figures_of_folds_are_those_of_the_folds_apart():
+    """As the 1k figures of MS-COCO: each query against the gallery of its own fold."""
+    rng = np.random.default_rng(4)
+    labels = np.eye(4, dtype=np.uint8)[np.arange(PICTURES) % 4]
+    image = view("i", rng.standard_normal((PICTURES, 8)), np.arange(PICTURES), labels)
+    text = view("t", image.features[OWNER] + rng.standard_normal((len(OWNER), 8)), OWNER, labels[OWNER])
+    metrics, per_fold = [BY_CLASS, *BY_INSTANCE], PICTURES // 4
+    curve = ConfiguredMetric.from_entry({"id": "pr", "metric": "precision_recall", "params": {}})
+    rows = [slice(n * per_fold, (n + 1) * per_fold) for n in range(4)]
+    captions = [slice(CAPTIONS * fold.start, CAPTIONS * fold.stop) for fold in rows]
+    for query, gallery, folds in (
+        (image, text, list(zip(rows, captions, strict=True))), (text, image, list(zip(captions, rows, strict=True))),
+    ):  # fmt: skip
+        score = scorer(query.features, gallery.features)
+        found = evaluate_task(score, query, gallery, [*metrics, curve], list("abcd"), folds=folds)
+        apart = []
+        for q, g in folds:
+            one, other = query.rows(q), gallery.rows(g)
+            score = scorer(one.features, other.features)
+            apart.append(evaluate_task(score, one, other, [*metrics, curve], list("abcd")))
+        assert (found.task["queries"], found.task["gallery_size"]) == (len(query), len(gallery) // 4)
+        assert found.task["folds"] == 4
+        for metric in metrics:
+            values = np.concatenate([fold.per_query[metric.id] for fold in apart])
+            assert np.array_equal(found.per_query[metric.id], values)
+            entries = [fold.task["metrics"][metric.id] for fold in apart]
+            if metric.id != "median_rank":
+                for key in {"value", "chance"} & set(entries[0]):
+                    mean = np.mean([entry[key] for entry in entries])
+                    assert found.task["metrics"][metric.id][key] == pytest.approx(mean, abs=1e-12)
+        assert np.allclose(found.curves["pr"][1], np.mean([fold.curves["pr"][1] for fold in apart], axis=0))
+        tops = np.concatenate([fold.top + g.start for fold, (_, g) in zip(apart, folds, strict=True)])
+        assert np.array_equal(found.top, tops)
+
+
+def test_folds_of_unlike_sizes_are_refused():
+    image, text = captioned(np.eye(PICTURES), np.eye(PICTURES)[OWNER])
+    folds = [(slice(0, 10), slice(0, 50)), (slice(10, 40), slice(50, 200))]
+    with pytest.raises(UserError, match="folds of 50 to 150 items"):
+        evaluate_task(scorer(image.features, text.features), image, text, BY_INSTANCE, [], folds=folds)
+
+
 def definition(scores, owner, k):
     """Recall@k as papers on Flickr30k and MS-COCO have it: any caption of the picture, and the caption's picture."""
     there = np.mean([any(owner[j] == i for j in np.argsort(-row)[:k]) for i, row in enumerate(scores)])

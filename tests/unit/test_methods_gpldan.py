@@ -266,7 +266,7 @@ class Sealed:
     """A view whose labels nobody may ask for."""
 
     def __init__(self, view):
-        self.ids, self.features, self._view = view.ids, view.features, view
+        self.ids, self.features, self.groups, self._view = view.ids, view.features, view.groups, view
 
     def __len__(self):
         return len(self.ids)

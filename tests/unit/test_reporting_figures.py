@@ -10,6 +10,7 @@ from cmr.reporting.figures import Figure, Series
 from cmr.reporting.headline import blocks
 from cmr.reporting.protocols import Protocol, protocols, variant_names
 from cmr.reporting.runs import Run
+from cmr.reporting.significance import weigh
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 DIRECTION = ("image", "text")
@@ -163,7 +164,7 @@ def test_methods_measured_with_other_metrics_stand_in_the_table_only(tmp_path: P
     assert protocol.headline_metric == "map@all"
     assert {series.name for f in drawn if f.kind in ("bars", "points") for series in f.series} == {"cca"}
     assert {series.name for f in drawn if f.section == "curves" for series in f.series} == {"cca", "dla"}
-    (block,) = (b for b in blocks(collection, [protocol], rows) if b.metric == "map@3")
+    (block,) = (b for b in blocks([protocol], rows, weigh(collection, rows)) if b.metric == "map@3")
     assert [line.name for line in block.lines] == ["dla", "chance"]
 
 

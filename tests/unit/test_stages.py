@@ -11,6 +11,7 @@ import pytest
 
 from cmr import paths, publish, registry, row_source, store
 from cmr.data import Items, Split, rows_of
+from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.methods.cca import CCA
@@ -72,6 +73,23 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
     assert {"seconds", "peak_memory_mb"} <= set(record["usage"])
     embedded = store.read_matrix(f"{embeddings}/image.h5", "embeddings")
     assert set(embedded.ids) == split_of(project).ids("test")
+
+
+def test_folds_of_a_split_have_a_gallery_each(project, monkeypatch):
+    plain_split = Dataset.split
+
+    def in_two(self, items, name):
+        table = plain_split(self, items, name).table
+        tests = np.flatnonzero(table["part"] == "test")
+        fold = np.full(len(table), "", object)
+        fold[tests] = np.repeat(["1", "2"], len(tests) // 2)
+        return Split(table.assign(fold=fold))
+
+    monkeypatch.setattr(Dataset, "split", in_two)
+    project = project()
+    metrics, _, _ = project.make(project.only("evaluate")).files
+    for task in publish.read_json(metrics)["tasks"]:
+        assert (task["queries"], task["gallery_size"], task["folds"]) == (12, 6, 2)
 
 
 def unpaired_project(folder, method):

@@ -96,15 +96,24 @@ def _items(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     items = Items.read(result.files[0])
     having = ", ".join(f"{modality} {items.table[modality].notna().sum():,}" for modality in items.kinds)
     yield OK, f"{len(items.table):,} items: {having}"
-    sizes = Counter(label for labels in items.table["labels"] for label in labels)
-    (most, large), (least, small) = sizes.most_common(1)[0], sizes.most_common()[-1]
-    yield OK, f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
+    yield OK, _classes(items)
+    if "group" in items.table:
+        yield OK, f"{len(set(items.groups)):,} groups of items that belong together"
     yield from _bad_rows(result, ERROR if getattr(entry.parameters(), STRICT, True) else WARNING)
     dataset = create.dataset(result.settings["data"], result.folder, machine)
-    repeated = len(items.table) - len(set(dataset.groups(items)))
+    what = "groups" if "group" in items.table else "items"
+    repeated = len(set(items.groups)) - len(set(dataset.groups(items)))
     if repeated:
-        yield WARNING, f"{repeated:,} items share a picture, a sound, a text or a vector with an earlier one"
+        yield WARNING, f"{repeated:,} {what} share a picture, a sound, a text or a vector with an earlier one"
     yield from _warnings(result)
+
+
+def _classes(items: Items) -> str:
+    if not items.has_classes:
+        return "no labels: figures by instance alone"
+    sizes = Counter(label for labels in items.table["labels"] for label in labels)
+    (most, large), (least, small) = sizes.most_common(1)[0], sizes.most_common()[-1]
+    return f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
 
 
 def _bad_rows(result: Result, kind: str) -> Lines:

@@ -39,6 +39,7 @@ LEFT_OUT = {
     "cmr.recording": "what every stage does around its work: checks and the record",
     "cmr.records": "writes and reads the record beside a result",
     "cmr.registry": "finds plug-ins; their own code, INFO included, is hashed",
+    "cmr.warned": "collects what a stage warns of, for the record",
 }
 """Module → why an edit of it makes no result another one. None of them holds an array."""
 

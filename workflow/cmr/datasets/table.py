@@ -23,12 +23,12 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from cmr.data import PARTS, TEST, TRAIN, VALIDATION, Items, Split
+from cmr.data import PARTS, TEST, TRAIN, Items, Split
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import as_text, column, located, read_rows, user_file
 from cmr.datasets.grouping import each_content_once
 from cmr.datasets.labels import LabelReader, as_list
-from cmr.datasets.rows import seeded_parts, untrained, usable, without_place
+from cmr.datasets.rows import PART_NAMES, seeded_parts, untrained, usable, without_place
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -50,11 +50,6 @@ INFO = DatasetInfo(
     files=("file",),
 )
 
-PART_NAMES = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("validation", "valid", "val", "development", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EXACT_FLOATS = 2.0**53
 LABEL = "label"

@@ -24,9 +24,12 @@ def make(result: Result, machine: Machine) -> None:
             records.append(record)
         configured = [evaluation.ConfiguredMetric.from_entry(entry) for entry in result.settings["metrics"]]
         evaluated = [
-            evaluation.evaluate_task(score, query, gallery, configured, rows.items.classes, names, machine.threads)
+            evaluation.evaluate_task(
+                score, query, gallery, configured, rows.items.classes, names, machine.threads,
+                rows.folds(query, gallery),
+            )
             for names, query, gallery, score in tasks(embedded)
-        ]
+        ]  # fmt: skip
         _write_embeddings(embedded, embeddings, made.origin.identity)
         evaluation.write_curves(curves, evaluated)
         evaluation.write_metrics(metrics, evaluated)

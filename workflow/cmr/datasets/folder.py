@@ -1,0 +1,211 @@
+"""The user's own pictures in a folder, each with its captions in a file beside it; or the same in WebDataset shards.
+
+A picture ``x.jpg`` has the captions of ``x.txt``, a line a caption, or else those of ``x.json``, a text or a list of
+texts under the key ``caption``. Its class is the name in ``x.cls``, or what the JSON says under the key ``label`` where
+that parameter is given, or else the first folder that it lies in. Where all first folders are called train, validation
+(or val, dev) or test, they are the parts of the split, and classes are the folders below. Without any class there are
+figures by instance alone.
+
+Shards are ``.tar`` files of such pictures (``000017.jpg``, ``000017.txt``, ``000017.cls``): they are unpacked, and the
+folders in the place of the shards are no classes. Each picture is one item with its first caption; its further captions
+are items of its group.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from cmr.data import TEST, TRAIN, Items
+from cmr.datasets.base import Dataset
+from cmr.datasets.delimited import decoded
+from cmr.datasets.downloads import unpack
+from cmr.datasets.files import as_text, user_folder
+from cmr.datasets.labels import LabelReader
+from cmr.datasets.rows import PART_NAMES, seeded_parts
+from cmr.errors import UserError
+from cmr.info import DatasetInfo
+from cmr.params import Params as BaseParams
+from cmr.provenance import file_hash
+
+INFO = DatasetInfo(
+    title="A folder of one's own",
+    modalities=("image", "text"),
+    splits={
+        "default": "the folders train, validation (or val, dev) and test where there are such, else 60/20/20 %, "
+        "stratified by (first) label, seeded, items that share a text or a file in one part"
+    },
+    items="the pictures and their captions",
+    classes="the folders, .cls files or a key of the .json files; or none",
+    licence="the user's",
+    source="pictures with .txt or .json files beside them, or .tar shards",
+    files=("folder",),
+)
+
+PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+BESIDE = (".txt", ".json", ".cls")
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+HASH = 8
+
+
+class Params(BaseParams):
+    folder: str = Field("", description="the folder of pictures or of shards, relative to the configuration file")
+    caption: str = Field("caption", description="key of a .json file that holds a caption, or a list of captions")
+    label: str = Field("", description="key of a .json file that holds a label, or a list of labels; '': not there")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture with what lies beside it: ``files`` by their suffix; ``place``: the names of the folders it lies in."""
+
+    id: str
+    picture: Path
+    files: Mapping[str, Path]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return PurePosixPath(self.id).parts[:-1]
+
+
+class Folder(Dataset):
+    params: Params
+
+    def prepare(self) -> Items:
+        """Raises `UserError` that names the first picture without captions, or without a class where others have one;
+        the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone.
+        """
+        samples = list(self._samples())
+        if not samples:
+            raise UserError(f"{self._source}: no pictures; expected {', '.join(sorted(PICTURES))}, or .tar shards")
+        parts = self._parts_of_folders(samples)
+        contents = [self._json(sample) for sample in samples]
+        labels = self._labels(samples, contents, depth=1 if parts else 0)
+        rows = [
+            {"id": f"{sample.id}-{number}" if number > 1 else sample.id, "text": caption, "labels": own, "part": part}
+            | {"image": os.path.relpath(sample.picture, self.root()) if number == 1 else None, "group": sample.id}
+            for sample, content, own, part in zip(samples, contents, labels, parts or [""] * len(samples), strict=True)
+            for number, caption in enumerate(self._captions(sample, content), 1)
+        ]
+        table = pd.DataFrame(rows)
+        return Items(table if parts else table.drop(columns="part"), {"image": "image", "text": "text"})
+
+    def root(self) -> Path:
+        """The folder, or where its shards are unpacked."""
+        return self.folder / "shards" if self._shards else self._source
+
+    def parts(self, items: Items, name: str) -> np.ndarray:
+        """What the folders say, or the seeded split."""
+        if "part" in items.table:
+            return items.table["part"].to_numpy(str)
+        return seeded_parts(str(self._source), items.strata, SHARES, list(self.groups(items)))
+
+    @cached_property
+    def _source(self) -> Path:
+        return user_folder(self, self.params.folder, "folder")
+
+    @cached_property
+    def _shards(self) -> list[Path]:
+        return sorted(path for path in self._source.rglob("*.tar") if not is_hidden(path, self._source))
+
+    def _samples(self) -> Iterator[Sample]:
+        """The pictures, in the order of their names."""
+        loose = samples_below(self._source, "")
+        if not self._shards:
+            yield from loose
+        elif sample := next(loose, None):
+            raise UserError(f"{sample.picture}: a picture beside shards; keep one of the two in {self._source}")
+        for shard in self._shards:
+            name = shard.relative_to(self._source).with_suffix("")
+            folder = self.root() / f"{name}-{file_hash(shard)[:HASH]}"  # another content never meets an old one's files
+            if not folder.exists():
+                unpack(shard, folder)
+            yield from samples_below(folder, f"{name.as_posix()}/")
+
+    def _parts_of_folders(self, samples: Sequence[Sample]) -> list[str]:
+        """The part of each picture where all first folders are named as parts are, else nothing."""
+        tops = [sample.place[0].casefold() if sample.place else "" for sample in samples]
+        if not set(tops) <= set(PART_NAMES):
+            return []
+        parts = [PART_NAMES[top] for top in tops]
+        for part in (TRAIN, TEST):
+            if part not in parts:
+                raise UserError(
+                    f"{self._source}: its folders are parts, {', '.join(sorted(set(tops)))}, without {part}"
+                )
+        return parts
+
+    def _labels(self, samples: Sequence[Sample], contents: Sequence[Mapping[str, Any]], depth: int) -> list[list[str]]:
+        """The classes of each picture; ``depth``: how many of its folders tell no class."""
+        cells = [self._label(sample, content, depth) for sample, content in zip(samples, contents, strict=True)]
+        labels = LabelReader("", []).read(cells, str(self._source), lambda row: str(samples[row].picture))
+        if any(labels) and not all(labels):
+            without = samples[[bool(own) for own in labels].index(False)]
+            raise UserError(
+                f"{without.picture}: no class, though other pictures have one; put it into a class's folder"
+            )
+        return labels
+
+    def _label(self, sample: Sample, content: Mapping[str, Any], depth: int) -> Any:
+        if ".cls" in sample.files:
+            return decoded(sample.files[".cls"]).strip()
+        if self.params.label:
+            return content.get(self.params.label)
+        return sample.place[depth] if len(sample.place) > depth and not self._shards else None
+
+    def _json(self, sample: Sample) -> Mapping[str, Any]:
+        """What the file beside a picture holds; nothing where there is none."""
+        if ".json" not in sample.files:
+            return {}
+        file = sample.files[".json"]
+        try:
+            content = json.loads(decoded(file))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{file}: not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file}: expected an object with the key {self.params.caption!r}")
+        return content
+
+    def _captions(self, sample: Sample, content: Mapping[str, Any]) -> list[str]:
+        """The distinct captions of a picture."""
+        if ".txt" in sample.files:
+            found: Any = decoded(sample.files[".txt"]).splitlines()
+        else:
+            found = content.get(self.params.caption, [])
+        texts = found if isinstance(found, list) else [found]
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{sample.files['.json']}: {self.params.caption}: expected a text or a list of texts")
+        captions = map(as_text, texts)
+        kept = list(dict.fromkeys(filter(None, captions)))
+        if not kept:
+            key = self.params.caption
+            raise UserError(
+                f"{sample.picture}: no caption; expected a .txt or, with the key {key!r}, a .json beside it"
+            )
+        return kept
+
+
+def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
+    """The pictures in a folder and those below, each with the files of its name; ids start with ``prefix``."""
+    by_stem: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        suffix = path.suffix.lower()
+        if suffix in PICTURES.union(BESIDE) and path.is_file() and not is_hidden(path, folder):
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            by_stem.setdefault(stem, {})[suffix] = path
+    for stem, files in by_stem.items():
+        pictures = [path for suffix, path in files.items() if suffix in PICTURES]
+        if len(pictures) > 1:
+            raise UserError(f"{pictures[0]}: {pictures[1].name} has the same name; the files beside them are of one")
+        if pictures:
+            yield Sample(prefix + stem, pictures[0], files)
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    return any(name.startswith(".") for name in path.relative_to(folder).parts)
