@@ -109,7 +109,7 @@ def test_files_that_are_not_configurations(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match=expected):
             config.load(path)
-    with pytest.raises(UserError, match="none.yaml: no such file"):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         config.load(tmp_path / "none.yaml")
 
 
