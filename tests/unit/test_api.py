@@ -305,10 +305,16 @@ def test_a_mistake_is_one_true_line(call, expected, tmp_path, monkeypatch):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_no_parameter_of_a_method_hides_behind_one_of_fit():
-    own = {"method", "views", "labels", "seed", "validation", "tune", "test", "device"}
-    for name in registry.names("methods"):
-        assert not own & set(registry.params_model("methods", name).model_fields), name
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("methods", {"method", "views", "labels", "seed", "validation", "tune", "test", "device"}),
+        ("extractors", {"extractor", "contents", "training", "labels", "cache", "device"}),
+    ],
+)
+def test_no_parameter_of_a_plug_in_hides_behind_one_of_the_function(kind, own):
+    for name in registry.names(kind):
+        assert not own & set(registry.params_model(kind, name).model_fields), name
 
 
 @pytest.mark.parametrize(
