@@ -1,5 +1,6 @@
 """`cmr accept`: an edit that changes no figure costs a sample; one that does, or data that have changed, is refused."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -151,9 +152,11 @@ def test_another_default_of_a_parameter_is_not_accepted(project, edited, monkeyp
     class Params(genuine("methods", "ridge_label")):
         alpha: float = 2.0
 
-    monkeypatch.setattr(
-        registry, "params_model", lambda kind, name: Params if name == "ridge_label" else genuine(kind, name)
-    )
+    @cache
+    def edited_model(kind, name):
+        return Params if name == "ridge_label" else genuine(kind, name)
+
+    monkeypatch.setattr(registry, "params_model", edited_model)
     with pytest.raises(UserError, match="no result differs"):
         accepted()
 

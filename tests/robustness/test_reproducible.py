@@ -152,6 +152,10 @@ def test_the_configuration_is_the_recorded_one_and_data_are_found_where_they_lie
     monkeypatch.setattr(rerun.subprocess, "run", lambda command: asked.append(command) or Failed)
     run = written(tmp_path / "theirs" / RUN, 0.5)
     machine = Machine(cache="cache", device="cpu", base=str(tmp_path / "lab"))
+    with pytest.raises(rerun.UserError, match=r"no such file: .*my\.csv.*; --config names the configuration"):
+        rerun.rerun(run, tmp_path / "new", machine)
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/my.csv").touch()
     with pytest.raises(rerun.UserError, match="Snakemake ended with status 3"):
         rerun.rerun(run, tmp_path / "new", machine)
     configuration = yaml.safe_load((tmp_path / "new/config.yaml").read_text())

@@ -13,6 +13,7 @@ import scipy.linalg
 from cmr.data import View
 from cmr.errors import UserError
 from cmr.methods import kcca
+from cmr.methods.eigen import singular_vectors
 from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -437,3 +438,20 @@ def test_cmcp_embeds_a_row_outside_its_graph_as_propagation_prescribes():
     for j, weight in zip(nearest, weights, strict=True):
         expected += 0.7 * weight / np.sqrt(weights.sum() * method.degrees["image"][j]) * method.propagated["image"][j]
     assert np.allclose(method.embed("image", row)[0], expected, atol=1e-6)
+
+
+def test_singular_vectors_are_found_where_the_quick_way_gives_up(monkeypatch):
+    genuine, asked = scipy.linalg.svd, []
+
+    def svd(matrix, lapack_driver="gesdd", **options):
+        asked.append(lapack_driver)
+        if lapack_driver == "gesdd":
+            raise scipy.linalg.LinAlgError("SVD did not converge")
+        return genuine(matrix, lapack_driver=lapack_driver, **options)
+
+    monkeypatch.setattr(scipy.linalg, "svd", svd)
+    matrix = np.random.default_rng(0).standard_normal((6, 4))
+    left, values, right = singular_vectors(matrix)
+    assert asked == ["gesdd", "gesvd"]
+    assert left * values @ right == pytest.approx(matrix)
+    assert left.T @ left == pytest.approx(np.eye(4))

@@ -33,11 +33,23 @@ def canonical_pairs(
     x_factor, y_factor = (scipy.linalg.cholesky(own, lower=True, check_finite=False) for own in (x_own, y_own))
     whitened = scipy.linalg.solve_triangular(x_factor, cross, lower=True)
     whitened = scipy.linalg.solve_triangular(y_factor, whitened.T, lower=True).T
-    left, correlations, right = scipy.linalg.svd(whitened, full_matrices=False, overwrite_a=True)
+    left, correlations, right = singular_vectors(whitened)
     k = min(k, int((correlations > RANK_TOLERANCE).sum()))
     x_map = scipy.linalg.solve_triangular(x_factor, left[:, :k], lower=True, trans="T")
     y_map = scipy.linalg.solve_triangular(y_factor, right[:k].T, lower=True, trans="T")
     return x_map, y_map, correlations[:k]
+
+
+def singular_vectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U (n, r), σ (r,), descending, and Vᵀ (r, d) of a matrix (n, d).
+
+    By LAPACK's divide and conquer. It is the quick way, and gives up on a few matrices with clusters of equal singular
+    values, such as correlations near 1; QR iteration then takes several times as long and finds them.
+    """
+    try:
+        return scipy.linalg.svd(matrix, full_matrices=False)
+    except scipy.linalg.LinAlgError:
+        return scipy.linalg.svd(matrix, full_matrices=False, lapack_driver="gesvd")
 
 
 def with_ridge(matrix: np.ndarray, ridge: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
+from cmr.methods.eigen import singular_vectors
 from cmr.methods.linear import LinearMethod, ridge
 from cmr.methods.sparse_rows import reweighted, row_norms
 
@@ -61,7 +62,7 @@ class LCFS(LinearMethod):
         own = [x.T @ x for x in features]
         self.objectives: list[float] = []
         for _ in range(self.params.iterations):
-            left, values, _ = np.linalg.svd(self.projected(features, maps), full_matrices=False)
+            left, values, _ = singular_vectors(self.projected(features, maps))
             excess = 1 / np.sqrt(values**2 + epsilon**2) - 1 / epsilon
             maps = [
                 reweighted(

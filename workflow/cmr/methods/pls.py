@@ -9,7 +9,6 @@ the leading singular vectors of the cross-covariance C₁₂: CCA with the covar
 """
 
 import numpy as np
-import scipy.linalg
 from pydantic import Field
 
 from cmr.data import Part
@@ -17,7 +16,7 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.eigen import covariance
+from cmr.methods.eigen import covariance, singular_vectors
 from cmr.methods.linear import LinearMethod, back, row_space
 
 INFO = MethodInfo(
@@ -57,7 +56,7 @@ class PLS(LinearMethod):
 
     def solve(self, features: list[np.ndarray]) -> list[np.ndarray]:
         (x, x_basis), (y, y_basis) = map(row_space, features)
-        left, values, right = scipy.linalg.svd(covariance(x, y), full_matrices=False, overwrite_a=True)
+        left, values, right = singular_vectors(covariance(x, y))
         k = self.params.components
         self.covariances = values[:k]
         return [back(x_basis, left[:, :k]), back(y_basis, right[:k].T)]
