@@ -22,13 +22,14 @@ import torch
 from PIL import Image
 
 from cmr import config, registry
+from cmr.data import rows_of
 from cmr.datasets.precomputed import Params as ReadyParams
 from cmr.datasets.precomputed import Precomputed
 from cmr.datasets.splitting import with_held_out
 from cmr.datasets.table import Params as TableParams
 from cmr.datasets.table import Table
 from cmr.errors import UserError
-from cmr.evaluation import mean_average_precisions, scorer
+from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, scorer
 from cmr.measure import metrics_of_files
 from cmr.plan import Plan
 from cmr.publish import read_json
@@ -370,6 +371,33 @@ def repeated_rows(folder: Path) -> str:
     return f"{sum(len(set(own)) > 1 for own in parts)} of 60 pictures in several parts"
 
 
+def captions(**params: Any) -> Callable[[Path], str]:
+    """Recall@1 of perfect embeddings of 30 pictures with five captions each, both ways."""
+
+    def attempt(folder: Path) -> str:
+        pictures, owner = np.random.default_rng(0).normal(size=(30, 8)), np.repeat(np.arange(30), 5)
+        files = {"pictures": pictures, "beside": pictures[owner], "captions": pictures[owner], "owner": owner}
+        for name, values in files.items():
+            np.save(folder / f"{name}.npy", values)
+        items = prepared(folder, **params)
+        made = Precomputed(ReadyParams(**params), folder / "out", folder, folder)
+        views = [
+            rows_of(made.features(m, ""), set(items.table["id"][items.table[m].notna()]), items) for m in items.kinds
+        ]
+        metric = ConfiguredMetric.from_entry({"id": "r", "metric": "recall_at_k", "params": {"k": 1}})
+        found = [
+            evaluate_task(scorer(a.features, b.features), a, b, [metric], []).task["metrics"]["r"]["value"]
+            for a, b in (views, views[::-1])
+        ]
+        return f"recall@1 {found[0]:.3f} and {found[1]:.3f}"
+
+    return attempt
+
+
+BESIDE = {"features": {"image": "beside.npy", "text": "captions.npy"}}
+APART = {"features": {"image": "pictures.npy", "text": "captions.npy"}}
+
+
 def placeholders(folder: Path) -> str:
     for row in range(N):
         Image.new("RGB", (8, 8), (0, 0, 0) if row % 2 else (10 * row, 0, 0)).save(folder / f"{row}.png")
@@ -444,6 +472,7 @@ CASES = [
     Case(LABELS, "one-hot, and features as wide as its classes", "refused, no hint", TOLD, "say transposed: [image] or transposed: [labels]", ready(lambda f: (np.save(f / "x.npy", MATRIX[:, :3]), np.save(f / "y.npy", np.eye(3)[np.arange(N) % 3].T)))),
     Case(LABELS, "rows of zeros in one-hot labels, strict: false", "refused", WARNED, "left out, listed in skipped.csv", labels(np.eye(3)[np.arange(N) % 3] * (np.arange(N) > 1)[:, None], strict=False)),
     Case(LABELS, "a class of one row, strict: false", "refused", WARNED, "1 of 24 rows left out", labels(["rare", *repeated("a", "b")[1:]], strict=False)),
+    Case(TABLES, "no column of labels", "refused", WARNED, "no labels: there will be figures by instance alone", table({})),
     Case(TABLES, "labels of a list column saved by to_csv: ['cat', 'pet']", "the class ['cat', 'pet']", READ, "classes cat, dog, pet", table({"label": repeated(["cat", "pet"], ["dog", "pet"])})),
     Case(TABLES, "the same of NumPy arrays: ['cat' 'pet']", "the class ['cat' 'pet']", READ, "classes cat, dog, pet", table({"label": repeated("['cat' 'pet']", "['dog' 'pet']")})),
     Case(TABLES, "'cat;pet' without separator", "the class cat;pet", TOLD, "say separator: ';' if they are several labels", table({"label": repeated("cat;pet", "dog;pet", "car")})),
@@ -482,6 +511,9 @@ CASES = [
     Case(SPLITS, "100 classes of 3 training rows: what is held out", "33 %", READ, "held out 10%", held_out(3)),
     Case(SPLITS, "the split edited by hand", "evaluated on training items", TOLD, "other bytes than", split_by_hand),
     Case(SPLITS, "repeated rows, five captions a picture", "200 of 202 test pictures were training pictures", READ, "0 of 60 pictures in several parts", repeated_rows),
+    Case(METRICS, "five captions a picture, a row each, perfect embeddings", "R@1 0.200, no word", WARNED, "say repeated: image", captions(**BESIDE)),
+    Case(METRICS, "the same with repeated: image", "could not be said", WARNED, "recall@1 1.000 and 1.000", captions(**BESIDE, repeated="image")),
+    Case(METRICS, "n pictures and 5n captions that name their picture, without labels", "no item has all of the modalities", WARNED, "recall@1 1.000 and 1.000", captions(**APART, group={"text": "owner.npy"})),
     Case(METRICS, "256 labels, all shared", "refused", READ, "mAP 1.000", shared_labels(256, 256)),
     Case(METRICS, "600 labels, 300 shared", "refused", READ, "mAP 1.000", shared_labels(600, 300)),
     *(Case(METRICS, f"cosine of float32 embeddings times {scale:g}", seen, READ, "mAP 0.7425", scaled(scale))
