@@ -472,7 +472,7 @@ CASES = [
     Case(LABELS, "one-hot, and features as wide as its classes", "refused, no hint", TOLD, "say transposed: [image] or transposed: [labels]", ready(lambda f: (np.save(f / "x.npy", MATRIX[:, :3]), np.save(f / "y.npy", np.eye(3)[np.arange(N) % 3].T)))),
     Case(LABELS, "rows of zeros in one-hot labels, strict: false", "refused", WARNED, "left out, listed in skipped.csv", labels(np.eye(3)[np.arange(N) % 3] * (np.arange(N) > 1)[:, None], strict=False)),
     Case(LABELS, "a class of one row, strict: false", "refused", WARNED, "1 of 24 rows left out", labels(["rare", *repeated("a", "b")[1:]], strict=False)),
-    Case(TABLES, "no column of labels", "refused", WARNED, "no labels: there will be figures by instance alone", table({})),
+    Case(TABLES, "no column of labels", "refused", WARNED, "no labels: there will be figures by instance alone", table({}, label=None)),
     Case(TABLES, "labels of a list column saved by to_csv: ['cat', 'pet']", "the class ['cat', 'pet']", READ, "classes cat, dog, pet", table({"label": repeated(["cat", "pet"], ["dog", "pet"])})),
     Case(TABLES, "the same of NumPy arrays: ['cat' 'pet']", "the class ['cat' 'pet']", READ, "classes cat, dog, pet", table({"label": repeated("['cat' 'pet']", "['dog' 'pet']")})),
     Case(TABLES, "'cat;pet' without separator", "the class cat;pet", TOLD, "say separator: ';' if they are several labels", table({"label": repeated("cat;pet", "dog;pet", "car")})),
