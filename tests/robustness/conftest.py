@@ -1,10 +1,11 @@
-"""Counts the cases that were tried, and writes them into docs/robustness.md when `--table` names that file."""
+"""Counts the cases that were tried, and writes them into docs/robustness.md when `--table` names that file; fixtures."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from cmr import code
 from robustness.toys import workflow
 
 HERE = Path(__file__).parent
@@ -105,3 +106,20 @@ def _table(long):
     found = sorted(_mended.items(), key=lambda pair: (order[pair[1]], pair[0]))
     listed = [f"- {what}" for what, _ in found]
     return "\n".join([*rows, "", "Found by this suite and mended:", "", *listed])
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """As an edit of a module would: other code of some stages, with or without a plug-in, that computes what it did."""
+
+    def edit(*stages, plugin=None, mark="x"):
+        genuine = code.of_stage
+
+        def of_stage(stage, plugins):
+            found = genuine(stage, plugins)
+            has_part = stage in stages and (plugin is None or plugin in [name for _, name in plugins])
+            return f"{found[:-1]}{mark}" if has_part else found
+
+        monkeypatch.setattr(code, "of_stage", of_stage)
+
+    return edit

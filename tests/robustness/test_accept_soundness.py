@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmr import code
 from cmr.errors import UserError
 from cmr.methods.cca import CCA
 from cmr.publish import read_json
@@ -45,23 +44,6 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         numbers(tmp_path / name, seed)
     return tmp_path
-
-
-@pytest.fixture
-def edited(monkeypatch):
-    """Other code of some stages, with or without a plug-in, that computes what it did."""
-
-    def edit(*stages, plugin=None, mark="x"):
-        genuine = code.of_stage
-
-        def of_stage(stage, plugins):
-            found = genuine(stage, plugins)
-            has_part = stage in stages and (plugin is None or plugin in [name for _, name in plugins])
-            return f"{found[:-1]}{mark}" if has_part else found
-
-        monkeypatch.setattr(code, "of_stage", of_stage)
-
-    return edit
 
 
 def test_an_edit_of_what_all_stages_share_is_accepted_from_the_data_on(project, edited):

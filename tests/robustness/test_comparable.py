@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 
-from cmr import code
 from cmr.reporting.collect import load
 from robustness.chains import findings, make, stale
 
@@ -46,23 +45,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     numbers(tmp_path, seed=1)
     return tmp_path
-
-
-@pytest.fixture
-def edited(monkeypatch):
-    """As an edit of a module would: other code of some stages, with or without a plug-in."""
-
-    def edit(*stages, plugin=None):
-        genuine = code.of_stage
-
-        def of_stage(stage, plugins):
-            found = genuine(stage, plugins)
-            has_part = stage in stages and (plugin is None or plugin in [name for _, name in plugins])
-            return f"{found[:-1]}x" if has_part else found
-
-        monkeypatch.setattr(code, "of_stage", of_stage)
-
-    return edit
 
 
 def summary(results="results"):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cmr.boundary import check_name
-from cmr.data import TRAIN, Items, Part, TrainingData, View
+from cmr.data import TRAIN, Items, Part, TrainingData, View, among
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import cells_of
 from cmr.datasets.splitting import same_content, vector_keys, with_held_out
@@ -175,7 +175,7 @@ def held_out_rows(given: Given) -> np.ndarray:
     keys = [vector_keys(Rows(given.ids, rows), len(given.classes), name) for name, rows in given.matrices.items()]
     groups = same_content([pd.Series(given.ids).map(own) for own in keys])
     split = with_held_out(items, np.full(len(given.ids), TRAIN), groups)
-    return np.isin(given.ids, list(split.held_out))
+    return among(given.ids, split.held_out)
 
 
 def _rows(part: Part, mask: np.ndarray) -> dict[str, View]:
