@@ -23,7 +23,6 @@ from torch import nn
 from torchvision.transforms import v2
 
 from cmr import registry
-from cmr.device import set_threads
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
 from cmr.features.images import Preprocessing, batches
@@ -287,7 +286,7 @@ def main() -> None:
     if options.peak:
         peak_memory(options.peak, options.folder)
         return
-    set_threads(CORES)
+    torch.set_num_threads(CORES)
     for name in options.sections or SECTIONS:
         with tempfile.TemporaryDirectory() as folder:
             SECTIONS[name](Path(folder))

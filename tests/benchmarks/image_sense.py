@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from text_sense import classifier
 
 from cmr import registry
 from cmr.data import TEST, TRAIN
-from cmr.device import set_threads
 from cmr.errors import UserError
 
 NAMES = ("efficientnet_lite0", "sift_bovw", "vgg19_fc7", "alexnet_fc7", "clip_image")
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     cache = parser.parse_args().cache
-    set_threads(2)
+    torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
         params = registry.params_model("datasets", "openmoji")()
         dataset = registry.load("datasets", "openmoji")(params, Path(folder), cache)

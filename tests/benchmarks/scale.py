@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from baselines_scale import rows
 from PIL import Image
 
 from cmr import evaluation, registry
-from cmr.device import set_threads
 
 DIMENSIONS = {"image": 1280, "text": 384}
 SIZES = {"MS-COCO": 123_000, "10 M": 10_000_000, "1 B": 1_000_000_000}
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     few = 4 if parser.parse_args().quick else 1
-    set_threads(1)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures(Path(folder), 200 // few)
         captions = ["a man rides a brown horse along the beach at sunset"] * (400 // few)

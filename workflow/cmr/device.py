@@ -1,6 +1,8 @@
 """Which device a job computes on, and with how many threads. Torch is imported only when it is asked."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cmr.errors import UserError
@@ -37,8 +39,14 @@ def gpu_is_here() -> bool:
     return Path("/dev/nvidia0").exists()
 
 
-def set_threads(threads: int) -> None:
-    """Lets torch use ``threads`` cores: the job's, not the machine's."""
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Lets torch use ``count`` cores inside the block, the job's and not the machine's; after it as many as before."""
     import torch
 
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from cmr.device import set_threads
+from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.images import Preprocessing, batches
@@ -110,10 +110,9 @@ class ImageNetwork(Extractor[Path]):
         return prepare(self.build(), self.device, self.params.precision)
 
     def transform(self, contents: Sequence[Path]) -> np.ndarray:
-        set_threads(self.threads)
         size = batch_size(self.device, self.cpu_batch, self.item_bytes)
         rows = []
-        with torch.inference_mode(), computing(self.device, self.params.precision):
+        with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):
             for pixels in batches(contents, self.preprocessing, size, self.threads):
                 rows.append(self.network(as_input(pixels, self.preprocessing, self.device)).float().cpu())
         return torch.cat(rows).numpy()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cmr.device import set_threads
+from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Content, Extractor, Gap
 from cmr.features.pretrained import check_complete, check_shapes, describe_model, loading, model_folder
@@ -110,11 +110,10 @@ class TextNetwork(Pretrained[str]):
 
         from cmr.features.networks import batch_size, computing
 
-        set_threads(self.threads)
         size = batch_size(self.device, CPU_BATCH, self.max_length * TOKEN_BYTES)
         order = np.argsort([-len(ids) for ids in self.tokens(contents)["input_ids"]], kind="stable")
         found = []
-        with torch.inference_mode(), computing(self.device, self.params.precision):
+        with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):
             for rows in np.split(order, range(size, len(contents), size)):
                 batch = self.tokens([contents[row] for row in rows], padding=self.padding, return_tensors="pt")
                 found.append(self.embed(batch.to(self.device)).float().cpu())

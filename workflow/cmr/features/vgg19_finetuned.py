@@ -21,7 +21,7 @@ from torch import nn
 from torchvision.models import VGG
 from tqdm import trange
 
-from cmr.device import set_threads
+from cmr.device import torch_threads
 from cmr.features.classic_networks import FullyConnected, empty, load, up_to
 from cmr.features.images import batches
 from cmr.features.learning import seeded, shares
@@ -60,8 +60,7 @@ class FineTuned(FullyConnected):
 
     def fit(self, contents: Sequence[Path], labels: np.ndarray | None = None) -> None:
         assert labels is not None  # as INFO says that it uses them
-        set_threads(self.threads)
-        with seeded(self.params.seed):
+        with torch_threads(self.threads), seeded(self.params.seed):
             network = self.with_classes(labels.shape[1])
             self.train(network, contents, shares(labels))
         self.learned = {name: tensor.cpu() for name, tensor in up_to(network, self.modules).state_dict().items()}

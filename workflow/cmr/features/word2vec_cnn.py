@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from cmr.device import set_threads
+from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features import weights
 from cmr.features.learning import seeded, shares
@@ -90,11 +90,10 @@ class Word2VecCNN(WordExtractor):
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
         assert labels is not None  # as INFO says that it uses them
-        set_threads(self.threads)
         texts = [words(text) for text in contents]
         self.words, vectors = word_vectors(texts, self.params)
         self.vectors = torch.tensor(vectors)
-        with seeded(self.params.seed):
+        with torch_threads(self.threads), seeded(self.params.seed):
             self.network = SentenceCNN(vectors.shape[1], self.params.maps).to(self.device)
             self.train(contents, shares(labels))
         self.network.eval()
@@ -128,8 +127,7 @@ class Word2VecCNN(WordExtractor):
         return self.row_of_word
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
-        set_threads(self.threads)
-        with torch.inference_mode():
+        with torch_threads(self.threads), torch.inference_mode():
             batches = (contents[start : start + BATCH] for start in range(0, len(contents), BATCH))
             return torch.cat([self.network(*self.inputs(batch)).cpu() for batch in batches]).numpy()
 
