@@ -170,7 +170,7 @@ def test_the_lower_parts_stand_one_upon_the_other():
         assert np.allclose(embedded.mean(axis=0), 0, atol=1e-4)
         low, high = tower.autoencoder.range
         assert (low.item(), high.item()) == pytest.approx(
-            [float(x) for x in tower.autoencoder.code(scaled).aminmax()], abs=1e-6
+            [x.item() for x in tower.autoencoder.code(scaled).aminmax()], abs=1e-6
         )
 
 
