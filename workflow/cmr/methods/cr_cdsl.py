@@ -21,7 +21,7 @@ INFO = MethodInfo(
     implementation="quoted",
     reason="its objective is in no text that could be read: the abstract gives the parts (two networks initialised by "
     "deep restricted Boltzmann machines, weak labels for unlabelled rows) and not objectives, sizes or rates; of its "
-    "relative RSNN-SM too there is an abstract only, and there is no public code",
+    "relative RSNN-SM too only an abstract was found, and no public code",
     modalities=2,
     labels=True,
     stochastic=True,
