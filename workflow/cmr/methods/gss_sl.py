@@ -19,8 +19,8 @@ INFO = MethodInfo(
 }""",
     implementation="quoted",
     reason="its objective is in no text that could be read: the abstract says that a label graph predicts labels of "
-    "the unlabelled rows and that a structured subspace is learned with them; surveys and later papers on subspaces do not "
-    "restate it, and no public code was found",
+    "the unlabelled rows and that a structured subspace is learned with them; surveys and later papers on subspaces do "
+    "not restate it, and no public code was found",
     modalities=2,
     labels=True,
     stochastic=False,

@@ -18,8 +18,8 @@ INFO = MethodInfo(
 }""",
     implementation="quoted",
     reason="its objective is in no text that could be read: the abstract says that spectral regression with a graph "
-    "and the regression to labels are learned together; surveys, lists of papers with code and the abstract of its first "
-    "author's later paper on reconstruction and low rank do not restate it, and no public code was found",
+    "and the regression to labels are learned together; surveys, lists of papers with code and the abstract of its "
+    "first author's later paper on reconstruction and low rank do not restate it, and no public code was found",
     modalities=2,
     labels=True,
     stochastic=False,
