@@ -34,6 +34,7 @@ OWN_SMALL = {
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},
+    "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
     "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
 }

@@ -1,10 +1,12 @@
-"""FGCrossNet's losses and the shared classifier: each term and its gradient against literal loops."""
+"""FGCrossNet's losses, MRL and the shared classifier: each term and its gradient against literal loops."""
 
 import numpy as np
 import pytest
 import torch
 
 from cmr.methods.fgcrossnet import Centres, FGCrossNet, Params, quadruplet_loss
+from cmr.methods.mrl import MRL, robust_clustering
+from cmr.methods.mrl import Params as MRLParams
 from cmr.methods.shared_classifier import Params as SharedParams
 from cmr.methods.shared_classifier import SharedClassifier
 from synthetic import fitted, separable
@@ -155,3 +157,53 @@ def test_the_shared_classifier_sees_every_modality(layers, modalities):
     assert set(found) == {"label"}
     assert len(method.network.embed["image"]) == 2 * len(layers) + 1
     assert_same(found["label"], expected, list(method.network.parameters()))
+
+
+def literal_mrl(z, centres, labels, clustering, t_label, t_contrast):
+    """Eqs. 2 and 5 to 8 of MRL, item by item; z of each modality and the centres of unit length."""
+    n, robust, contrast = len(labels), 0, 0
+    for of_modality in z:
+        for row, label in zip(of_modality, labels, strict=True):
+            weights = [torch.exp((c * row).sum() / t_label) for c in centres]
+            own = sum(w for w, y in zip(weights, label, strict=True) if y)
+            robust = robust + torch.log(1 - own / sum(weights)) / n
+    for i, of_modality in enumerate(z):
+        for j, row in enumerate(of_modality):
+            own, every = 0, 0
+            for k, other in enumerate(z):
+                for t, candidate in enumerate(other):
+                    if (k, t) == (i, j):
+                        continue
+                    weight = torch.exp((candidate * row).sum() / t_contrast)
+                    every = every + weight
+                    own = own + weight if t == j else own
+            contrast = contrast - torch.log(own / every) / n
+    return {"clustering": clustering * robust, "contrast": (1 - clustering) * contrast}
+
+
+@pytest.mark.parametrize("modalities", [("image", "text"), ("image", "text", "audio")])
+def test_terms_of_mrl(modalities):
+    params = MRLParams(layers=(6,), dimension=5, clustering=0.3, label_temperature=0.7, contrast_temperature=0.4)
+    method = untrained(MRL, params, modalities)
+    inputs, labels = batch(modalities)
+    outputs = [method.network.embed[m](x) for m, x in zip(modalities, inputs, strict=True)]
+    z = [[row / length(row) for row in output] for output in outputs]
+    centres = [row / length(row) for row in method.network.label.weight]
+    expected = literal_mrl(z, centres, labels, 0.3, 0.7, 0.4)
+    found = method.terms(inputs, labels)
+    assert set(found) == set(expected)
+    for name in found:
+        assert_same(found[name], expected[name], list(method.network.parameters()))
+
+
+def test_mrls_centres_start_orthogonal():
+    weight = untrained(MRL, MRLParams(layers=(), dimension=6)).network.label.weight
+    assert torch.allclose(weight @ weight.T, torch.eye(4, dtype=torch.float64), atol=1e-6)
+
+
+def test_a_row_of_every_class_has_a_finite_clustering_loss():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    loss = robust_clustering(logits, torch.tensor([[1.0, 1, 1], [1, 0, 0]]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
