@@ -123,22 +123,39 @@ def _is_below(path: str, folder: str) -> bool:
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Tells others, whichever name they know the folder by, that somebody works in it as long as the block lasts."""
-    with open(Path(folder) / IN_USE, "a") as file:
+    """Tells others, whichever name they know the folder by, that somebody works in it as long as the block lasts.
+
+    Raises `UserError` where a link or a pipe has the place of the file that tells it.
+    """
+    with _told_by(folder, os.O_RDWR | os.O_CREAT) as file:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield
 
 
 def is_in_use(folder: str | Path) -> bool:
+    """Raises `UserError` as `in_use` does."""
     try:
-        with open(Path(folder) / IN_USE) as file:
+        with _told_by(folder, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:  # nobody ever worked there, or a file system without locks
         return False
     return False
+
+
+@contextmanager
+def _told_by(folder: str | Path, flags: int) -> Iterator[int]:
+    """The file that tells who works in a folder, which may have come along with somebody's results."""
+    path = Path(folder) / IN_USE
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise UserError(f"{path}: a link or a pipe, not a file; remove it")
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 # Values ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """The one exception whose message is written for the person who typed the command."""
 
 import difflib
+import logging
 from collections.abc import Iterable
+
+CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class UserError(Exception):
@@ -14,6 +17,21 @@ class BadContent(UserError):
     def __init__(self, content: object, reason: str):
         super().__init__(f"{content}: {reason}")
         self.content, self.reason = content, reason
+
+
+def printable(text: str) -> str:
+    """A text of somebody's for a terminal: control characters are shown, as in \\u001b, and not obeyed.
+
+    A carriage return, too, would let one line stand in the place of another. In JSON the same letters mean the same.
+    """
+    return text.translate(CONTROLS)
+
+
+class Printable(logging.Formatter):
+    """Messages of the log for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
