@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import traceback
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -312,6 +313,20 @@ def check_array(array: Any) -> None:
     if not written:
         raise BoundaryError("some of its values were never written, and would be read as zeros; write the file anew")
     check_size(size, stored)
+
+
+def check_zip(path: str | Path) -> None:
+    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would unpack to more than `check_size` allows."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as opened:
+            check_size(sum(member.file_size for member in opened.infolist()), os.path.getsize(path))
+
+
+def check_memory(size: int) -> None:
+    """Raises `BoundaryError` for an array of so many bytes, written in few as sparse ones are, that none fits here."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise BoundaryError(f"{size:,} bytes once all its values are written out; this machine has {memory:,}")
 
 
 def check_size(unpacked: int, packed: int) -> None:

@@ -204,7 +204,7 @@ class Items:
         """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
         duplicated = self.table["id"][self.table["id"].duplicated()]
         if len(duplicated):
-            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row")
+            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row; rename one of the two")
         controls = self.table["id"][self.table["id"].str.contains(CONTROL)]
         if len(controls):
             raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")

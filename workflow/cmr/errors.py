@@ -2,7 +2,8 @@
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -17,6 +18,19 @@ class BadContent(UserError):
     def __init__(self, content: object, reason: str):
         super().__init__(f"{content}: {reason}")
         self.content, self.reason = content, reason
+
+
+@contextmanager
+def texts_told(source: object) -> Iterator[None]:
+    """Makes a text that cannot be written a `UserError` that shows it: the name of a file in another encoding than
+    UTF-8, or half of a surrogate pair of JSON.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{source}: {error.object[:200]!r} is no text in UTF-8; rename the file of that name, or save the text so"
+        ) from None
 
 
 def printable(text: str) -> str:
