@@ -271,6 +271,8 @@ class Split:
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
         if wrong:
             raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")
+        if (twice := table["id"][table["id"].duplicated()]).size:
+            raise UserError(f"{path}: item {twice.iloc[0]!r} stands on more than one row; delete it and run again")
         return cls(table)
 
 
