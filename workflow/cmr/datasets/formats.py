@@ -2,8 +2,8 @@
 
 import csv
 import logging
+import math
 import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse, load_npz
 
-from cmr.boundary import check_size, plain
+from cmr.boundary import check_memory, check_zip, plain
 from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
@@ -45,8 +45,10 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
     if reader is None:
         raise UserError(f"{file}: expected one of {', '.join(READERS)}")
     with _errors_told(file, key):
-        _check_zip(plain(file))
+        check_zip(plain(file))
         array = reader(file, key, trusted)
+        if issparse(array):
+            check_memory(math.prod(array.shape) * array.dtype.itemsize)
         return array.toarray() if issparse(array) else np.asarray(array)
 
 
@@ -54,13 +56,6 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
     """The ids (n,) of an array's rows where an HDF5 file has them in the same group."""
     with _errors_told(file, key):
         return hdf5.read_ids(file, key) if file.suffix.lower() in HDF5 else None
-
-
-def _check_zip(file: Path) -> None:
-    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would fill the memory."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as opened:
-            check_size(sum(member.file_size for member in opened.infolist()), file.stat().st_size)
 
 
 @contextmanager
@@ -127,9 +122,11 @@ def _read_torch(file: Path, key: str, trusted: bool) -> Any:
         raise UserError(f"{file}: {MORE_THAN_TENSORS}") from None
     found = _of_objects(loaded, key)
     if isinstance(found, list) and found and all(isinstance(row, torch.Tensor) for row in found):
+        check_memory(sum(row.numel() * row.element_size() for row in found))
         found = torch.stack(found)
     if not isinstance(found, torch.Tensor):
         return found
+    check_memory(found.numel() * found.element_size())  # a few bytes may stand for many values
     dense = found.detach().to_dense() if found.layout != torch.strided else found.detach()
     return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
 
