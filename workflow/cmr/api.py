@@ -25,6 +25,7 @@ from cmr.machine import Machine
 from cmr.methods.base import Method
 from cmr.publish import write_table
 from cmr.selection import select_and_fit
+from cmr.sets import Sets
 from cmr.store import write_arrays
 
 SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}
@@ -475,8 +476,8 @@ def extract(
     cache: str | Path = ".cache",
     device: str = "auto",
     **parameters: Any,
-) -> np.ndarray:
-    """Features (n, d) float32 of pictures or sounds (paths), or of texts.
+) -> np.ndarray | Sets:
+    """Features (n, d) float32, or `cmr.sets.Sets`, of pictures or sounds (paths), or of texts.
 
     ``training``: what a fitted extractor is fitted on; ``labels`` of these, where it learns from labels. ``cache``: the
     folder of downloaded weights. ``parameters``: those of the extractor that differ from its defaults.

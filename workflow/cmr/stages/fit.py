@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cmr import code, create, paths, registry
+from cmr import code, create, paths, registry, sets
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.publish import read_json, write_table
@@ -30,7 +30,7 @@ def make(result: Result, machine: Machine) -> None:
         fitted_by = code.without_method("fit", result.plugins)
         made.facts = {"modalities": list(data.train), "drawn_pairs": data.drawn_pairs}
         made.facts |= {"codes": _codes(result), "selection": selection, "fitted_by": fitted_by}
-        dimensions = {modality: view.features.shape[1] for modality, view in data.train.items()}
+        dimensions = {modality: sets.dimensions(view.features) for modality, view in data.train.items()}
         made.facts |= {"dimensions": dimensions, "classes": source.items.classes}
     shutil.rmtree(partial, ignore_errors=True)
 
