@@ -440,3 +440,111 @@ def test_what_a_method_does_not_take_is_refused_when_the_configuration_is_checke
 def test_two_features_of_one_modality_are_one_modality_alone():
     with pytest.raises(UserError, match="method 'attention_pool' needs two modalities"):
         Plan(configured(["grid", "whole"], "attention_pool"))
+
+
+# Ready sets -------------------------------------------------------------------------------------------------------
+
+READY_N = 40
+
+
+def ready_items(rng, d=5, dtype=np.float16):
+    return [rng.normal(size=(rng.integers(1, 4), d)).astype(dtype) for _ in range(READY_N)]
+
+
+def write_npz(folder, items):
+    whole = sets_of(items)
+    np.savez(folder / "sets.npz", values=whole.values, offsets=whole.offsets)
+    return "sets.npz"
+
+
+def write_hdf5(folder, items):
+    whole = sets_of(items)
+    with h5py.File(folder / "sets.h5", "w") as file:
+        file["grids/x"], file["grids/offsets"] = whole.values, whole.offsets
+    return "sets.h5:grids/x"
+
+
+def write_own_form(folder, items):
+    ids = np.array([f"item-{row:05}" for row in range(READY_N)])
+    store.write_matrix(folder / "own.h5", "features", ids, sets_of(items), {})
+    return "own.h5"
+
+
+def prepared(folder, reference, name="ready", **params):
+    np.save(folder / "labels.npy", np.arange(READY_N) % 2)
+    np.save(folder / "vectors.npy", np.random.default_rng(3).normal(size=(READY_N, 3)))
+    model = registry.params_model("datasets", "precomputed")
+    features = {"image": reference, "text": "vectors.npy"}
+    made = registry.load("datasets", "precomputed")(
+        model(features=features, labels="labels.npy", **params), folder / "results", folder / "cache", folder
+    )
+    return made, made.prepare()
+
+
+@pytest.mark.parametrize("write", [write_npz, write_hdf5, write_own_form])
+def test_ready_sets_are_read_in_each_form_and_keep_their_type(write, tmp_path):
+    items = ready_items(np.random.default_rng(0))
+    dataset, table = prepared(tmp_path, write(tmp_path, items))
+    rows = dataset.features("image", "")
+    assert_same(rows.values, items)
+    assert rows.values.values.dtype == np.float16
+    made = registry.load("extractors", "ready")(registry.params_model("extractors", "ready")(gives="set"), tmp_path)
+    contents = made.contents(dataset, table, "image")
+    assert_same(made.transform(contents[3:9]), items[3:9])
+    with pytest.raises(UserError, match=r"give a set an item, and params.gives is vector; say gives: set"):
+        registry.load("extractors", "ready")(registry.params("extractors", "ready", {}), tmp_path).contents(
+            dataset, table, "image"
+        )
+    with pytest.raises(UserError, match=r"give a vector an item, and params.gives is set; say gives: vector"):
+        made.contents(dataset, table, "text")
+
+
+def test_a_dense_array_is_sets_of_one_size_and_stays_in_its_file(tmp_path):
+    dense = np.random.default_rng(0).normal(size=(READY_N, 3, 5))
+    np.save(tmp_path / "dense.npy", dense.astype(np.float32))
+    values = prepared(tmp_path, "dense.npy")[0].features("image", "").values
+    assert_same(values, dense.astype(np.float32))
+    assert isinstance(values.values.base.base, np.memmap)
+    np.savez(tmp_path / "dense.npz", x=dense)
+    values = prepared(tmp_path, "dense.npz:x")[0].features("image", "").values
+    assert_same(values, dense.astype(np.float32))
+
+
+def test_parts_of_ready_sets_are_put_together(tmp_path):
+    items = ready_items(np.random.default_rng(0), dtype=np.float32)
+    for part, rows in (("train", slice(0, 30)), ("test", slice(30, READY_N))):
+        whole = sets_of(items[rows])
+        np.savez(tmp_path / f"{part}.npz", values=whole.values, offsets=whole.offsets)
+        np.save(tmp_path / f"{part}_labels.npy", np.arange(READY_N)[rows] % 2)
+    model = registry.params_model("datasets", "precomputed")
+    params = model(
+        features={"image": {"train": "train.npz", "test": "test.npz"}},
+        labels={"train": "train_labels.npy", "test": "test_labels.npy"},
+    )
+    made = registry.load("datasets", "precomputed")(params, tmp_path / "results", tmp_path / "cache", tmp_path)
+    assert len(made.prepare().table) == READY_N
+    assert_same(made.features("image", "").values, items)
+
+
+def test_bad_ready_sets_are_named(tmp_path):
+    items = ready_items(np.random.default_rng(0))
+    with pytest.raises(UserError, match=r"sets\.npz has 39 rows, .*labels\.npy has 40 labels"):
+        prepared(tmp_path, write_npz(tmp_path, items[:-1]))
+    items[7][0, 1] = np.nan
+    with pytest.raises(UserError, match=r"sets\.npz: row 7: NaN or infinite image features"):
+        prepared(tmp_path, write_npz(tmp_path, items))
+    table = prepared(tmp_path, write_npz(tmp_path, items), strict=False)[1]
+    assert len(table.ids) == READY_N - 1
+    items[7] = items[7][:0]
+    with pytest.raises(UserError, match="the set of row 7 has no element"):
+        prepared(tmp_path, write_npz(tmp_path, items))
+    np.save(tmp_path / "dense.npy", np.ones((READY_N, 2, 2)))
+    with pytest.raises(UserError, match="not transposed"):
+        prepared(tmp_path, "dense.npy", transposed=["image"])
+
+
+def test_an_array_called_offsets_that_is_none_changes_nothing(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(READY_N, 5))
+    np.savez(tmp_path / "a.npz", x=vectors, offsets=np.ones(3))
+    values = prepared(tmp_path, "a.npz:x")[0].features("image", "").values
+    np.testing.assert_array_equal(values, vectors.astype(np.float32))
