@@ -104,7 +104,7 @@ def test_a_view_of_vectors_and_sets_is_chosen_from_as_one_of_vectors():
     np.testing.assert_array_equal(view.features.vectors, vectors[[4, 1]])
     assert_same(view.features.sets, [lists()[4], lists()[1]])
     assert [form(x) for x in (vectors, features.sets, features)] == ["vector", "set", "both"]
-    assert [dimensions(x) for x in (vectors, features.sets, features)] == [2, D, [2, D]]
+    assert [dimensions(x) for x in (vectors, features.sets, features)] == [2, {"set": D}, {"vector": 2, "set": D}]
 
 
 def test_pairs_repeat_sets_as_they_repeat_vectors():

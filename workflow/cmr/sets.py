@@ -3,7 +3,7 @@
 A sequence is a set whose order counts; the elements of every set stay in the order that they were given in.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -42,6 +42,9 @@ class Sets:
         if isinstance(index, int | np.integer):
             return self.values[self.starts[index] : self.starts[index] + self.lengths[index]]
         return Sets(self.values, self.starts[index], self.lengths[index])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def dimension(self) -> int:
@@ -99,16 +102,35 @@ VECTOR, SET, BOTH = "vector", "set", "both"
 IN_WORDS = {VECTOR: "a vector", SET: "a set", BOTH: "a vector and a set"}
 
 
+def by_form(features: Features) -> dict[str, np.ndarray | Sets]:
+    """The vectors under `VECTOR`, the sets under `SET`."""
+    if isinstance(features, VectorsAndSets):
+        return {VECTOR: features.vectors, SET: features.sets}
+    return {SET if isinstance(features, Sets) else VECTOR: features}
+
+
 def form(features: Features) -> str:
     """`VECTOR`, `SET` or `BOTH`."""
-    return BOTH if isinstance(features, VectorsAndSets) else SET if isinstance(features, Sets) else VECTOR
+    found = list(by_form(features))
+    return found[0] if len(found) == 1 else BOTH
 
 
-def dimensions(features: Features) -> int | list[int]:
-    """The number of columns; of a vector and a set, both."""
-    if isinstance(features, VectorsAndSets):
-        return [features.vectors.shape[1], features.sets.dimension]
-    return features.dimension if isinstance(features, Sets) else features.shape[1]
+def columns(rows: np.ndarray | Sets) -> int:
+    """The length d of a row, or of an element."""
+    return rows.dimension if isinstance(rows, Sets) else rows.shape[1]
+
+
+def dimensions(features: Features) -> int | dict[str, int]:
+    """The number of columns; where there are sets, those of each form."""
+    found = {name: columns(rows) for name, rows in by_form(features).items()}
+    return found[VECTOR] if list(found) == [VECTOR] else found
+
+
+def columns_in_words(found: int | Mapping[str, int]) -> str:
+    """What `dimensions` gave, for a message."""
+    if isinstance(found, int):
+        return f"{found} columns"
+    return " and ".join(f"a {name} of {length} columns" for name, length in found.items())
 
 
 def joined(blocks: Sequence[Any]) -> Any:

@@ -71,8 +71,9 @@ def read_offsets(file: Path, key: str) -> np.ndarray | None:
                 rows = len(_of_npz(opened, key)) if found is not None else 0
         else:
             return None
-    whole = found is not None and found.ndim == 1 and found.dtype.kind in "iu" and len(found) > 1
-    return found if whole and found[0] == 0 and found[-1] == rows else None
+    if found is None or found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
+        return None
+    return found if found[0] == 0 and found[-1] == rows else None
 
 
 def _check_zip(file: Path) -> None:

@@ -17,7 +17,7 @@ from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
-from cmr.sets import Sets, dimensions, form, joined
+from cmr.sets import Sets, columns, form, joined
 from cmr.store import Rows
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
         raise UserError(f"no features of the modality {modality!r}")
     if len({form(values) for _, values in found}) > 1:
         raise UserError(f"some parts of {modality!r} are sets and some are vectors; give all in one form")
-    widths = {dimensions(values) for _, values in found}
+    widths = {columns(values) for _, values in found}
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
     ids = [item for group, values in found for item in group.ids(len(values))]
@@ -194,7 +194,7 @@ def _finite(values: np.ndarray | Sets) -> np.ndarray:
     """A mask (n,) of the items whose values are finite; what float32 cannot hold counts as infinite."""
     with np.errstate(over="ignore"):
         if not isinstance(values, Sets):
-            return np.isfinite(values.astype(np.float32)).all(axis=1)
+            return np.asarray(np.isfinite(values.astype(np.float32)).all(axis=1))
         return np.array([np.isfinite(elements.astype(np.float32)).all() for elements in values], bool)
 
 
@@ -210,8 +210,8 @@ def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str
 def _check_rows(reference: Reference, modality: str, group: Group, expected: int) -> None:
     labels = group.first
     found = rows_in(reference)
-    rows, columns = len(found), dimensions(found)
-    if rows == columns and rows == expected and not reference.transposed:
+    rows, width = len(found), columns(found)
+    if rows == width and rows == expected and not reference.transposed:
         log.warning(
             "%s has as many columns as rows (%d); if items are its columns, say transposed: [%s]",
             reference, rows, modality,
@@ -222,7 +222,7 @@ def _check_rows(reference: Reference, modality: str, group: Group, expected: int
         "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
     )
     of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
-    fitting = [name for name, fits in ((modality, columns == expected), ("labels", of_labels)) if fits]
+    fitting = [name for name, fits in ((modality, width == expected), ("labels", of_labels)) if fits]
     if fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:

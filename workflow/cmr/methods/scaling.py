@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmr.sets import Features, Sets, VectorsAndSets
+from cmr.sets import SET, VECTOR, Features, Sets, by_form, columns
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Scaling:
         one number that makes their mean variance 1, so that a penalty weighs the same on any feature. ``none``:
         features as they are. Features that are constant on the training rows become 0 under the first two.
         """
-        d = features.dimension if isinstance(features, Sets) else features.shape[1]
+        d = columns(features)
         if mode == NONE:
             return cls(np.zeros(d), np.ones(d))
         mean, deviation = _moments(features)
@@ -86,9 +86,8 @@ def fit_each(modalities: Iterable[str], features: Iterable[Features], mode: str)
 
 def named(modality: str, features: Features) -> dict[str, np.ndarray | Sets]:
     """Vectors under the modality's name, sets under the name `of_sets`."""
-    if isinstance(features, VectorsAndSets):
-        return {modality: features.vectors, of_sets(modality): features.sets}
-    return {of_sets(modality) if isinstance(features, Sets) else modality: features}
+    names = {VECTOR: modality, SET: of_sets(modality)}
+    return {names[form]: rows for form, rows in by_form(features).items()}
 
 
 def warn_of_size(modality: str, features: np.ndarray | Sets) -> None:
