@@ -20,9 +20,9 @@ class Level(nn.Module):
         self.encode = nn.ModuleDict({m: nn.Linear(size, hidden) for m in modalities})
         self.decode = nn.ModuleDict({m: nn.Linear(hidden, size) for m in modalities})
         self.label = nn.Linear(hidden, classes)
-        first, *others = self.encode.values()
-        for other in others:
-            other.bias = first.bias
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        for encoder in self.encode.values():
+            encoder.bias = self.bias
 
     def codes(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """j of each modality without the other, (n, h)."""
@@ -31,8 +31,7 @@ class Level(nn.Module):
     def joint(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """j (n, h) of both modalities."""
         alone = [self.encode[m](x) for m, x in inputs.items()]
-        bias = next(iter(self.encode.values())).bias
-        return torch.sigmoid(total(alone) - (len(alone) - 1) * bias)
+        return torch.sigmoid(total(alone) - (len(alone) - 1) * self.bias)
 
     def terms(self, inputs: Mapping[str, Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruction errors and label losses, mean over the rows of (x, 0), (0, y) and (x, y): all give x and y."""
@@ -51,7 +50,8 @@ class Network(nn.Module):
         self.mlp = nn.ModuleDict({m: feed_forward((d, *p.layers), nn.ReLU, nn.ReLU) for m, d in dimensions.items()})
         self.label = nn.ModuleDict({m: nn.Linear(p.layers[-1], classes) for m in dimensions})
         sizes = pairwise((p.layers[-1], *p.levels))
-        self.levels = nn.ModuleList(Level(tuple(dimensions), size, hidden, classes) for size, hidden in sizes)
+        self.levels = [Level(tuple(dimensions), size, hidden, classes) for size, hidden in sizes]
+        self.level = nn.ModuleList(self.levels)
         self.embed = nn.ModuleDict({m: nn.Sequential(self.mlp[m], *self._above(m)) for m in dimensions})
 
     def _above(self, modality: str) -> list[nn.Module]:

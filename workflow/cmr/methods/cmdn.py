@@ -124,16 +124,18 @@ class Autoencoder(nn.Module):
 
 
 class Tower(nn.Module):
-    """The parts of one modality of ``size`` features that learn without labels, but for the joint machine."""
+    """The parts of one modality of ``size`` features that learn without labels, but for the joint machine.
+
+    ``top``: the two machines, one upon the other.
+    """
 
     def __init__(self, size: int, layers: tuple[int, int], units: Units, p: Params):
         super().__init__()
         self.size = size
         self.autoencoder = Autoencoder(size, *p.autoencoder_layers)
         kinds = zip(pairwise((size, *layers)), (units, "binary"), TARGETS, strict=True)
-        self.machines = nn.Sequential(
-            *(RBM(*sizes, kind, p.sparsity_cost, target, MACHINE_DECAY) for sizes, kind, target in kinds)
-        )
+        self.machines = [RBM(*sizes, kind, p.sparsity_cost, target, MACHINE_DECAY) for sizes, kind, target in kinds]
+        self.top = nn.Sequential(*self.machines)
         self.fused = RBM(p.autoencoder_layers[1] + p.joint_units, p.fused_units, decay=JOINT_DECAY)
 
     def scaled(self, rows: Tensor) -> Tensor:
@@ -150,7 +152,8 @@ class Lower(nn.Module):
     def __init__(self, dimensions: Mapping[str, int], p: Params):
         super().__init__()
         sides = zip(dimensions.items(), (p.first_layers, p.second_layers), (p.first_units, p.second_units), strict=True)
-        self.towers = nn.ModuleDict({m: Tower(d, layers, units, p) for (m, d), layers, units in sides})
+        self.towers = {m: Tower(d, layers, units, p) for (m, d), layers, units in sides}
+        self.tower = nn.ModuleDict(self.towers)
         self.widths = p.first_layers[1], p.second_layers[1]
         self.joint = RBM(sum(self.widths), p.joint_units, decay=JOINT_DECAY)
 
@@ -159,7 +162,7 @@ class Lower(nn.Module):
         tower = self.towers[modality]
         first = modality == next(iter(self.towers))
         columns = slice(0, self.widths[0]) if first else slice(self.widths[0], None)
-        inferred = self.joint.infer(tower.machines(tower.visible(rows)), columns)
+        inferred = self.joint.infer(tower.top(tower.visible(rows)), columns)
         return torch.cat((tower.autoencoder(tower.scaled(rows)), inferred), dim=1)
 
     def code(self, modality: str, rows: Tensor) -> Tensor:
