@@ -1,12 +1,14 @@
 """Small made-up data for tests of methods: classes that separate, and pairs that share more than their class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cmr import registry
 from cmr.data import Part, View
 from cmr.methods.base import History, Method
+from cmr.sets import Features, Sets, VectorsAndSets
 
 DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
 CLASSES = 3
@@ -34,6 +36,12 @@ OWN_SMALL = {
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},
+    "mcsm": {
+        "region_units": 12,
+        "word_units": 8,
+        "convolutions": ((10, 3, 2),),
+        "batch_size": 20,
+    },
     "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
     "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
@@ -56,6 +64,29 @@ def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: 
     noise = {m: 0.3 * generator.normal(size=(n, maps[m].shape[1])) for m in maps}
     ids = np.array([f"{seed}-{row}" for row in range(n)])
     return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
+
+
+def with_sets(part: Part, seed: int = 0) -> Part:
+    """The same items with a set beside each vector: one to four elements, which are the vector with noise added."""
+    generator = np.random.default_rng(seed)
+
+    def added(vectors: np.ndarray) -> VectorsAndSets:
+        lengths = generator.integers(1, 5, len(vectors))
+        elements = np.repeat(vectors, lengths, axis=0)
+        elements = elements + 0.3 * generator.normal(size=elements.shape)
+        offsets = np.concatenate([[0], lengths.cumsum()])
+        return VectorsAndSets(vectors, Sets.flat(elements.astype(np.float32), offsets))
+
+    return {m: replace(view, features=added(view.features)) for m, view in part.items()}
+
+
+def mapped(function: Callable[[np.ndarray], np.ndarray], features: Features) -> Features:
+    """Features whose numbers, of vectors and of elements, are what ``function`` makes of them."""
+    if isinstance(features, VectorsAndSets):
+        return VectorsAndSets(function(features.vectors), mapped(function, features.sets))
+    if isinstance(features, Sets):
+        return Sets(function(features.values), features.starts, features.lengths)
+    return function(features)
 
 
 def small(name: str) -> dict:
