@@ -23,6 +23,16 @@ SMALL = {
     "dimension": 16,
 }
 OWN_SMALL = {
+    "cbt": {
+        "region_units": 12,
+        "word_units": 8,
+        "first_layer": 24,
+        "second_layer": 16,
+        "shared": 20,
+        "batch_size": 20,
+        "learning_rate": 0.5,
+        "label_weight": 0.5,
+    },
     "cmdn": {
         "autoencoder_layers": (16, 8),
         "first_layers": (16, 12),
@@ -64,6 +74,11 @@ def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: 
     noise = {m: 0.3 * generator.normal(size=(n, maps[m].shape[1])) for m in maps}
     ids = np.array([f"{seed}-{row}" for row in range(n)])
     return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
+
+
+def for_method(name: str, part: Part, seed: int = 0) -> Part:
+    """The same items in a form that the method takes: vectors, or vectors and sets."""
+    return part if "vector" in registry.info("methods", name).takes else with_sets(part, seed)
 
 
 def with_sets(part: Part, seed: int = 0) -> Part:

@@ -12,7 +12,7 @@ from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
 from cmr.pairing import paired_by_class
 from cmr.store import read_arrays, write_arrays
-from synthetic import CLASSES, create, mapped, permuted, separable, small, with_sets
+from synthetic import CLASSES, create, for_method, mapped, permuted, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 NETWORKS = [name for name in NAMES if hasattr(registry.params("methods", name, {}), "precision")]
@@ -22,8 +22,7 @@ TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by defaul
 
 
 def data(name: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
-    part = separable(modalities=modalities, seed=seed, aligned=name in TAKES_ALIGNED)
-    return part if "vector" in registry.info("methods", name).takes else with_sets(part, seed)
+    return for_method(name, separable(modalities=modalities, seed=seed, aligned=name in TAKES_ALIGNED), seed)
 
 
 def training(name: str) -> Part:

@@ -6,7 +6,7 @@ import pytest
 
 from cmr import registry, store
 from cmr.data import TEST, TRAIN, Split, View
-from synthetic import create, separable, small
+from synthetic import create, for_method, separable, small
 from toy_plan import Project, experiment, ids, of_features, written_features
 
 NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
@@ -156,6 +156,7 @@ def shuffled_scores(name, seed):
     )
     ids = train["image"].ids
     labels = train["image"].labels[generator.permutation(len(ids))]
+    train, test = for_method(name, train, 2), for_method(name, test, 3)
     mixed = {m: View(ids, view.features[generator.permutation(len(ids))], labels) for m, view in train.items()}
     unlabelled = {m: view.without_labels() for m, view in test.items()}
     size = registry.info("methods", name).modalities
