@@ -33,6 +33,15 @@ OWN_SMALL = {
         "learning_rate": 0.5,
         "label_weight": 0.5,
     },
+    "ccl": {
+        "first_layers": (16, 12),
+        "second_layers": (16, 12),
+        "code": 12,
+        "joint_units": 16,
+        "layers": (16, 16),
+        "pretraining_epochs": 20,
+        "pretraining_rate": 0.01,
+    },
     "cmdn": {
         "autoencoder_layers": (16, 8),
         "first_layers": (16, 12),

@@ -160,7 +160,7 @@ class CBT(DeepMethod):
         """Of the step in which items of ``modality`` are translated."""
         p, net = self.params, self.network
         (other,) = set(self.modalities) - {modality}
-        share = labels / labels.sum(1, keepdim=True).clamp(min=1)
+        share = labels / labels.sum(1, keepdim=True)
         with self.mixed_precision():
             read = {m: net.read[m](given) for m, given in zip(self.modalities, inputs, strict=True)}
             meaning, translated = net.translate[modality](read[modality])
