@@ -15,6 +15,8 @@ TABLES = [  # file, experiment; the other experiments compare settings of one me
     ("dla_cmr", "dla_cmr"),
     ("drsl", "drsl"),
     ("gpldan", "gpldan"),
+    ("regions_words", "regions_words"),
+    ("regions_words", "vectors"),
     ("sdml", "sdml"),
     ("smcr", "smcr"),
     ("wikipedia", "wikipedia"),

@@ -242,7 +242,7 @@ class CCL(Method):
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         features = [view.features for view in views]
-        self.scaling = {}
+        self.scaling: dict[str, Scaling] = {}
         for m, rows, units in zip(self.modalities, features, self._units(), strict=True):
             if units == "counts":
                 check_counts(m, rows)
@@ -305,7 +305,7 @@ class CCL(Method):
         for m, x in rows.items():
             joint, classifier = lower.joints[m], lower.classifiers[m]
             codes = self._all(partial(lower.codes, m), x)
-            self._learn(f"{m}.joint", joint, lambda index, joint=joint, codes=codes: joint.terms(codes[index]), n)
+            self._learn(f"{m}.joint", joint, partial(terms_of, joint, codes), n)
             with torch.no_grad():
                 fused = joint(codes)
             self._learn(f"{m}.classifier", classifier, partial(classifier.terms, fused, share), n)
@@ -325,6 +325,11 @@ class CCL(Method):
             device=self.device,
             checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{name}.pt"),
         )
+
+
+def terms_of(machine: RBM, rows: Tensor, index: Tensor) -> Terms:
+    """The machine's, on some of its rows."""
+    return machine.terms(rows[index])
 
 
 def new_machine(visible: int, hidden: int, *more: Any, **by_name: Any) -> RBM:

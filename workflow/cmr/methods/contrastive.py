@@ -23,15 +23,16 @@ class LastLayers(ScaledCodesMethod):
         return Networks(layers, label=nn.ModuleDict({m: nn.Linear(p.dimension, classes) for m in sizes}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        share = labels / labels.sum(1, keepdim=True)
+        share, same = labels / labels.sum(1, keepdim=True), labels @ labels.T > 0
         codes, losses = [], []
         with self.mixed_precision():
             for m, x in zip(self.modalities, inputs, strict=True):
                 before = self.network.embed[m][:-1](x)
                 codes.append(torch.sigmoid(before.float()))
                 losses.append(functional.cross_entropy(self.network.label[m](before).float(), share))
+        first, second = codes
         return {
-            "contrast": contrastive_loss(*codes, labels @ labels.T > 0, self.params.margin),
+            "contrast": contrastive_loss(first, second, same, self.params.margin),
             "label": total(losses),
             "decay": decay(self.network, self.params.weight_decay),
         }
