@@ -232,9 +232,10 @@ class CMDN(Method):
             self._learn(f"{m}.fused", self.lower.towers[m].fused, self.lower.towers[m].fused.terms, represented)
 
     def _learn(self, name: str, layer: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
+        optimizer = Adam(layer.parameters(), self.params.pretraining_rate, fused=True)
         train(
             layer,
-            [Update(Adam(layer.parameters(), self.params.pretraining_rate), lambda index: terms(rows[index]))],
+            [Update(optimizer, lambda index: terms(rows[index]))],
             rows=len(rows),
             epochs=self.params.pretraining_epochs,
             batch_size=self.params.batch_size,
