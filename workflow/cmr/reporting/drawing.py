@@ -3,6 +3,7 @@
 import io
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from math import ceil, floor, log10
 from typing import Any
@@ -45,6 +46,10 @@ STYLE: dict[RcKeyType, Any] = {
     "legend.frameon": False,
 }
 SHOWN_IN_CELLS = 12
+NAMES = 100
+"""The most names at an axis; beyond, every second, third … is shown."""
+LETTERS = 60
+"""The longest name in a drawing, which takes seconds for thousands of letters; the page's own figures show all."""
 HEAT = "Blues"
 
 
@@ -154,7 +159,7 @@ def _nullable(values: Iterable[float]) -> list[float | None]:
 def static(figure: Figure) -> dict[str, bytes]:
     """The figure's ``svg`` and ``pdf``; the same bytes for the same figure."""
     with matplotlib.rc_context(STYLE):
-        canvas = _canvas(figure)
+        canvas = _canvas(_with_short_names(figure))
         canvas.draw_without_rendering()
         canvas.set_layout_engine("none")  # the layout is found once, not again for each file
         files = {}
@@ -163,6 +168,20 @@ def static(figure: Figure) -> dict[str, bytes]:
             canvas.savefig(buffer, format=ending, metadata=dates, dpi=150)
             files[ending] = buffer.getvalue()
     return files
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+
+
+def _with_short_names(figure: Figure) -> Figure:
+    series = tuple(
+        replace(one, name=_cut(one.name), x=[_cut(x) if isinstance(x, str) else x for x in one.x])
+        for one in figure.series
+    )
+    rows, columns = ([*map(_cut, names)] for names in (figure.rows, figure.columns))
+    title = figure.title[: 4 * LETTERS]
+    return replace(figure, series=series, rows=rows, columns=columns, x=_cut(figure.x), y=_cut(figure.y), title=title)
 
 
 def _canvas(figure: Figure) -> Canvas:
@@ -200,7 +219,7 @@ def _bars(figure: Figure, axes: Axes) -> None:
         shade, hatch = colour(figure, series), pattern(series) * 3
         axes.bar(places, series.y, width, label=series.name, color=shade, hatch=hatch, edgecolor="white", linewidth=0)
     names = figure.series[0].x if figure.series else []
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_xticks(*_shown(names), rotation=30, ha="right")
     axes.grid(False, axis="x")
 
 
@@ -227,7 +246,7 @@ def _heat(figure: Figure, axes: Axes) -> None:
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
     _name_ticks(axes, figure.columns, figure.rows)
     axes.grid(False)
-    if len(figure.rows) > SHOWN_IN_CELLS:
+    if len(figure.rows) > SHOWN_IN_CELLS or len(figure.columns) > NAMES:
         return
     middle = sum(image.get_clim()) / 2
     for r, row in enumerate(figure.heat):
@@ -238,5 +257,11 @@ def _heat(figure: Figure, axes: Axes) -> None:
 
 
 def _name_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=7)
-    axes.set_yticks(range(len(rows)), rows, fontsize=7)
+    axes.set_xticks(*_shown(columns), rotation=30, ha="right", fontsize=7)
+    axes.set_yticks(*_shown(rows), fontsize=7)
+
+
+def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
+    """Places and names of as many as there is room for, at even distances."""
+    step = -(-len(names) // NAMES) or 1
+    return range(0, len(names), step), names[::step]

@@ -19,6 +19,7 @@ from cmr.reporting.runs import Direction, Run
 MAX_POINTS = 200
 MAX_CLASSES = 40
 MAX_BARS = 8  # methods side by side at each class
+MAX_BARS_IN_ALL = 400
 LOG_SPAN = 50
 
 
@@ -152,7 +153,7 @@ def short(values: Iterable[float]) -> list[float]:
 
 def per_class(protocol: Protocol) -> Iterator[Figure]:
     """Mean over seeds of the headline metric of each class's queries, a figure a direction: bars of a few methods, or
-    a heat map of many, whose bars nobody could tell apart.
+    a heat map of many methods or classes, whose bars nobody could tell apart.
     """
     metric = protocol.headline_metric
     for query, gallery in protocol.directions:
@@ -172,7 +173,8 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
             y=metric,
             series=tuple(series),
         )
-        yield figure if len(series) <= MAX_BARS else as_heat(figure)
+        bars = sum(len(one.x) for one in series)
+        yield figure if len(series) <= MAX_BARS and bars <= MAX_BARS_IN_ALL else as_heat(figure)
 
 
 def as_heat(figure: Figure) -> Figure:
