@@ -17,7 +17,8 @@ from robustness.chains import chain
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""
 ON_A_GPU = {"hardware.gpu", "usage.peak_gpu_memory_mb"}
-OF_FOLDS = {"fold", "tasks[].folds"}  # of MS-COCO's split karpathy_1k alone, which tests of units hold
+IN_UNITS = {"fold", "tasks[].folds", "tasks[].sample"}
+"""Of folds and of sampled queries, which tests of units hold."""
 TYPES = {
     "text": str,
     "text or null": str | None,
@@ -155,7 +156,7 @@ def test_a_file_holds_what_its_section_says(tree, section):
     assert files
     met = set().union(*(READERS[file.suffix](file, known) for file in files))
     common = set(SECTIONS["Every record"]) if is_record else set()
-    assert set(SECTIONS[section]) - met <= OF_FOLDS
+    assert set(SECTIONS[section]) - met <= IN_UNITS
     assert met - set(known) == set()
     assert common - met <= ON_A_GPU | {"hardware.threads"} | {key for key in common if key.startswith("accepted[]")}
 
