@@ -23,6 +23,7 @@ TYPES = {
     "text": str,
     "text or null": str | None,
     "whole number": int,
+    "whole number or null": int | None,
     "number": int | float,
     "yes or no": bool,
     "yes or no, or null": bool | None,
