@@ -82,6 +82,7 @@ FEATURES = [
     *CONFIG["features"],
     {"id": "audio", "modality": "audio", "extractor": "numbers"},
     {"id": "words", "extractor": "word2vec_cnn", "params": {"vectors": "my/vec.txt", "maps": 2, "epochs": 1}},
+    {"id": "sequences", "extractor": "word_vectors", "params": {"vectors": "my/vec.txt"}},
 ]
 METRICS = [
     {"id": "map@all", "metric": "mean_average_precision"},
@@ -101,6 +102,7 @@ EXPERIMENTS = [
     experiment("coded", "toy/no_validation", ["image", "text"], {**DLA, "params": {**DLA["params"], "epochs": 2}}),
     experiment("placed", "placed", ["image", "text"], {"id": "ridge_label", "tune": {"alpha": [1, 10]}}),
     experiment("own", "mine", ["bytes_of", "words"], "random"),
+    experiment("sets", "mine", ["bytes_of", "sequences"], {"id": "attention_pool", "params": {"epochs": 1}}),
 ]
 
 
@@ -243,7 +245,8 @@ def is_of_form(item, told):
     shape, _, kind = told.partition(") ")
     axes = [part for part in shape.strip("(").split(",") if part.strip()]
     text, number = h5py.check_string_dtype(item.dtype) is not None, np.issubdtype(item.dtype, np.number)
-    return len(axes) == item.ndim and {"text": text, "number": number}.get(kind, item.dtype == kind)
+    fits = {"text": text, "number": number}.get(kind, item.dtype in kind.split(" or "))
+    return len(axes) == item.ndim and fits
 
 
 def of_table(file, known):
