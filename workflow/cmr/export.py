@@ -1,6 +1,7 @@
 """A run's test embeddings in forms that other programs read."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def _mat(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
 def _npy(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
     with atomic_folder(path) as temporary:
         for name, array in _arrays(rows, items).items():
-            np.save(temporary / f"{name}.npy", array)
+            buffer = io.BytesIO()  # to a file NumPy writes by itself, and does not say that the disk is full
+            np.save(buffer, array)
+            (temporary / f"{name}.npy").write_bytes(buffer.getbuffer())
 
 
 def _csv(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
