@@ -255,7 +255,10 @@ def summarise(options: argparse.Namespace) -> None:
     elif options.csv:
         print(choice.as_csv(rows), end="")
     else:
-        print(choice.as_latex(rows) if options.latex else summary.table(rows))
+        shown = rows if options.metric else summary.headline(rows)
+        print(choice.as_latex(shown) if options.latex else summary.table(shown))
+        if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
+            print(f"other metrics, which --metric shows: {', '.join(others)}", file=sys.stderr)
     for note in found.notes:
         print(note, file=sys.stderr)
 
