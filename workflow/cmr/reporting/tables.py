@@ -103,6 +103,23 @@ def write_latex(path: Path, frame: pd.DataFrame, caption: str, key: str = "") ->
         temporary.write_text(text, "utf-8")
 
 
+def of_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a run, as `cmr.reporting.origins.run_table` has it."""
+    return pd.DataFrame(
+        {
+            "run": run["path"],
+            "chosen": run["chosen"],
+            "told": "; ".join(run["told"]),
+            "seconds": run["seconds"],
+            "peak_memory_mb": run["memory"],
+            "code": " ".join(run["code"]),
+            "evaluation": run["evaluation"],
+            "inputs": " ".join(f"{file}={digest}" for file, digest in run["inputs"].items()),
+        }
+        for run in runs
+    )
+
+
 def _weighed(evidence: Evidence) -> dict[str, object]:
     """The columns of ``results.csv`` on how sure a row is."""
     low, high = evidence.mean.ci95 if evidence.mean else (None, None)
