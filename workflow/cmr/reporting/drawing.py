@@ -225,7 +225,7 @@ def _canvas(figure: Figure, width: float) -> Canvas:
     axes.set_ylabel(figure.y)
     if figure.chance is not None:
         line = axes.axvline if figure.kind == "intervals" else axes.axhline
-        line(figure.chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=0, label="chance")
+        line(figure.chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=1, label="chance")
     if figure.limits:
         axes.set_ylim(figure.limits)
     if figure.log_x:
@@ -241,23 +241,32 @@ def _canvas(figure: Figure, width: float) -> Canvas:
 
 
 def _height(figure: Figure, width: float) -> float:
-    """In inches: two thirds of the width, or what the names at the side need."""
-    rows = min(len(figure.rows), MAX_ROWS) if figure.kind == "intervals" else len(figure.rows)
-    return max(0.6 * width if width == PAGE else 0.8 * width, ROW * rows + 1.1)
+    """In inches: what the plot needs, and its legend below it."""
+    if figure.kind in ("intervals", "heat"):
+        rows = figure.rows[:MAX_ROWS] if figure.kind == "intervals" else figure.rows
+        plot = max(0.35 * width, ROW * len(rows)) + (0.6 if figure.kind == "intervals" else 1.2)
+    else:
+        plot = (0.9 if figure.kind == "map" else 0.75 if width == COLUMN else 0.5) * width
+    names = dict.fromkeys(series.name for series in figure.series[: None if figure.kind == "map" else NAMED + 1])
+    beside = figure.kind == "map" and width == PAGE
+    return plot if beside else plot + ROW * ceil((len(names) + 1) / _legend_columns(names, width))
+
+
+def _legend_columns(names: Iterable[str], width: float) -> int:
+    """As many as letters of 8 pt allow, four at most."""
+    longest = max((len(name) for name in names), default=0) + 6
+    return max(1, min(4, int(width * 14 / longest)))
 
 
 def _legend(figure: Figure, axes: Axes, width: float) -> None:
     """Below the figure; a map's at its side where the page is wide."""
     handles, names = axes.get_legend_handles_labels()
-    if figure.kind == "map":
-        first = {name: handle for handle, name in zip(handles, names, strict=True)}
-        handles, names = list(first.values()), list(first)
-    if not handles:
+    first = {name: handle for handle, name in zip(handles, names, strict=True)}
+    if not first:
         return
-    place = "outside right upper" if figure.kind == "map" and width == PAGE else "outside lower center"
-    letters = max(map(len, names)) + 5
-    columns = 1 if "right" in place else max(1, min(4, len(names), int(width * 14 / letters)))
-    axes.figure.legend(handles, names, loc=place, ncols=columns)
+    beside = figure.kind == "map" and width == PAGE
+    place, columns = ("outside right upper", 1) if beside else ("outside lower center", _legend_columns(first, width))
+    axes.figure.legend(list(first.values()), list(first), loc=place, ncols=columns)
 
 
 def _lines(figure: Figure, axes: Axes) -> None:
