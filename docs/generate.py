@@ -18,6 +18,7 @@ from pydantic import BaseModel  # noqa: E402
 
 from cmr import cluster, code, config, registry  # noqa: E402
 from cmr.info import Info  # noqa: E402
+from cmr.reporting import choice, measured, summary  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by docs/generate.py. -->\n"
@@ -50,7 +51,10 @@ def files() -> dict[Path, str]:
     for kind in registry.FOLDERS:
         reference |= plugin_pages(kind)
     notebooks = {page.with_suffix(".ipynb"): notebook(page.read_text("utf-8"))}
-    return {readme: filled(readme.read_text("utf-8")), **reference, **notebooks}
+    measured = {
+        file: with_measured(file.read_text("utf-8")) for file in sorted((ROOT / "docs" / "methods").glob("*.md"))
+    }
+    return {readme: filled(readme.read_text("utf-8")), **reference, **notebooks, **measured}
 
 
 # The notebook ------------------------------------------------------------------------------------------------------
@@ -115,6 +119,29 @@ def extractor_table() -> str:
     for name, info in plugins("extractors"):
         found.setdefault(info.modality, []).append(f"`{name}`")
     return table(["extractors", ""], [[modality, ", ".join(names)] for modality, names in found.items()])
+
+
+# Measured ----------------------------------------------------------------------------------------------------------
+
+MEASURED = re.compile(r"(<!-- measured (\S+)((?: \w+=\S+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def with_measured(text: str) -> str:
+    """The page with its tables of measured results written anew.
+
+    Such a table stands between ``<!-- measured FILE.csv KEY=PATTERN ... -->`` and ``<!-- end -->``: of the rows of
+    ``resources/measured/FILE.csv`` those that match, a line a method, best first, as ``cmr summary`` shows them.
+    """
+    return MEASURED.sub(lambda found: f"{found[1]}{measured_table(found[2], found[3].split())}{found[4]}", text)
+
+
+def measured_table(name: str, wanted: Sequence[str]) -> str:
+    rows = choice.matching(
+        measured.read(ROOT / "resources" / "measured" / name), dict(key.split("=", 1) for key in wanted)
+    )
+    ((_, members),) = summary.blocks(rows).items()
+    head, *lines = summary.block_rows(members, "**{}**".format)
+    return table(head, [[f"`{line[0]}`" if line[0] != "chance" else line[0], *line[1:]] for line in lines])
 
 
 # Plug-ins ----------------------------------------------------------------------------------------------------------

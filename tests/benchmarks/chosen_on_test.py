@@ -44,7 +44,7 @@ def both(folder: Path) -> tuple[float, float]:
     on_test = TrainingData(train, selection_train=train, held_out=test, has_validation=True)
     with tempfile.TemporaryDirectory() as partial:
         made = create.methods(record, method.modalities, MACHINE, Path(partial))
-        flattered, _, _ = select_and_fit(made, record["method"]["tune"], info.chooses, on_test)
+        flattered, _, _ = select_and_fit(made, record["method"]["tune"], info.chooses, lambda point: on_test)
     return method.validation_score(test), flattered.validation_score(test)
 
 

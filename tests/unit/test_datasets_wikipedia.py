@@ -73,6 +73,7 @@ def test_features_are_the_authors_rows(real):
         ("2173_693", {"train": 2173, "test": 693}),
         ("2173_231_462", {"train": 2173, "validation": 231, "test": 462}),
         ("2292_574", {"train": 2292, "test": 574}),
+        ("drawn_2173_693", {"train": 2173, "test": 693}),
         ("as_distributed", {"train": 2173, "test": 693}),
     ],
 )
@@ -84,10 +85,12 @@ def test_splits_have_the_papers_sizes(real, name, sizes):
     assert abs(len(split.held_out) - held_out) <= 10
     if name == "2173_231_462":
         assert split.held_out == set(items.ids[2173 : 2173 + 231])
-    if name == "2292_574":
+    if name in wikipedia.DRAWN:
         test = items.table[items.table["id"].isin(split.ids("test"))]["labels"].str[0].value_counts()
         everything = items.table["labels"].str[0].value_counts()
-        assert (abs(test - everything * 574 / 2866) <= 1).all()
+        assert (abs(test - everything * sizes["test"] / 2866) <= 1).all()
+        authors = made.split(items, "2173_693").ids("test")
+        assert len(split.ids("test") & authors) < len(authors) / 3  # a quarter of all rows are test rows
 
 
 def write_archive(folder: Path) -> None:
@@ -159,7 +162,7 @@ def test_sdmls_file(unchecked, monkeypatch):
     assert made.features("text", "doc2vec").values.shape == (5, 2)
     with pytest.raises(UserError, match="no ready features 'lda'"):
         made.features("text", "lda")
-    monkeypatch.setitem(wikipedia.SIZES, "2173_693", {"train": 3, "test": 2})
+    monkeypatch.setattr(wikipedia, "AUTHORS", {"train": 3, "test": 2})
     monkeypatch.setattr(wikipedia, "VALIDATION_ROWS", 1)
     assert list(made.parts(items, "2173_231_462")) == ["train"] * 3 + ["validation", "test"]
 

@@ -74,3 +74,15 @@ def test_pages_load_nothing_from_the_net(site):
 def test_every_page_is_built(site):
     sources = [file for file in (ROOT / "docs").rglob("*.md") if "_build" not in file.parts]
     assert [s for s in sources if not (site / s.relative_to(ROOT / "docs").with_suffix(".html")).exists()] == []
+
+
+def test_a_table_of_measured_results_is_of_the_rows_that_match(tmp_path):
+    page = "before\n<!-- measured emoji.csv metric=map@all inputs=lite0+bert id=c* -->\nold\n<!-- end -->\nafter\n"
+    written = generate().with_measured(page)
+    lines = written.splitlines()
+    assert lines[:2] == page.splitlines()[:2]
+    assert lines[-2:] == ["<!-- end -->", "after"]
+    assert lines[2].startswith("| method | image→text | text→image | average |")
+    assert [line.split("|")[1].strip() for line in lines[4:-2]] == ["`cca`", "chance"]
+    with pytest.raises(generate().choice.UserError, match="no method matches 'x'"):
+        generate().with_measured(page.replace("id=c*", "id=x"))

@@ -61,13 +61,23 @@ def test_files_of_a_fit_and_a_run():
     p = plan()
     dla = next(r for r in p.runs if r.method.startswith("dla-"))
     (fit,) = p.fits(dla)
-    (codes,) = p.codes(fit).files
+    (codes,) = (file for source in p.rows_of(fit) for file in source.files)
     assert re.fullmatch(r"results/codes/emoji/default/lite0\+bow/coupled-[0-9a-f]{6}/0.h5", codes)
     assert rows_of(p.fit(fit)) == [codes]
     cca = FitName("emoji", "default", ("lite0", "bow"), "cca", 0)
-    assert p.codes(cca) is None
     assert rows_of(p.fit(cca)) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
     assert p.run_files(p.runs[0])["metrics"] == "results/runs/emoji/default/lite0+bow/cca/0/metrics.json"
+
+
+def test_a_fit_that_tunes_its_dictionary_takes_the_coefficients_of_each_that_it_tries():
+    tune = {"margin": [0.1, 1], "dictionary.lambda1": [0.01, 0.1], "dictionary.lambda2": [1, 2]}
+    p = plan(changed("experiments", 0, "methods", 1, "tune", value=tune))
+    dla = next(r for r in p.runs if r.method.startswith("dla-"))
+    (fit,) = p.fits(dla)
+    tried = [source.settings["dictionary"]["params"] for source in p.rows_of(fit)]
+    assert [(t["lambda1"], t["lambda2"]) for t in tried] == [(0.01, 1), (0.01, 2), (0.1, 1), (0.1, 2)]
+    for source in p.rows_of(fit):
+        assert p.result_at(source.record) is source
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ DLA = {
     "id": "dla",
     "method": "dla_cmr",
     "dictionary": "small",
+    "tune": {"dictionary.atoms": [[3, 4], [6, 7]]},  # so that coefficients of another dictionary do not fit
     "params": {"first_layers": [8, 4], "second_layers": [4], "epochs": 2, "batch_size": 16},
 }
 CONFIG = {
@@ -38,7 +39,7 @@ CONFIG = {
         {"id": "tfidf", "extractor": "bow", "params": {"weighting": "tfidf"}},
         {"id": "mfcc", "extractor": "mfcc"},
     ],
-    "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 2}}],
+    "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"iterations": 2}}],
     "metrics": ["mean_average_precision"],
     "experiments": [
         {

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from cmr.data import TrainingData, View
 from cmr.methods.base import History, Method
-from cmr.params import Params
+from cmr.params import Params, of_method
 from cmr.publish import read_json, write_json
 from cmr.records import FitRecord
 from cmr.reporting import collect, headline, origins, significance, summary
@@ -57,7 +57,7 @@ def selected(tune, chooses=(), **best):
         method.best, method.chooses = BEST | best, chooses
         return method
 
-    return select_and_fit(create, tune, chooses, data)[2]
+    return select_and_fit(create, tune, chooses, lambda point: data)[2]
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,29 @@ def test_a_record_says_how_a_choice_lies_in_the_documented_words(tmp_path):
     fit["selection"]["at_edge"] = {"alpha": "far out"}
     with pytest.raises(ValidationError, match=r"selection\.at_edge"):
         FitRecord.model_validate(fit)
+
+
+def test_a_choice_of_the_dictionary_is_made_on_its_own_coefficients():
+    """Each candidate is fitted and scored on the rows of its dictionary, and so is the last fit on all of them."""
+    seen = []
+
+    def data_for(tuned):
+        value = tuned["dictionary.lambda1"]
+        view = View(np.array(["a", "b"]), np.full((2, 1), value, np.float32), np.ones((2, 1)))
+        return TrainingData({"image": view}, {"image": view}, {"image": view}, has_validation=False)
+
+    class Near(Peaked):
+        def fit(self, train, validation=None, unlabelled=None):
+            seen.append((self.params.weight, float(train["image"].features[0, 0]), validation is None))
+            return History()
+
+        def validation_score(self, validation):
+            return self.params.weight - abs(float(validation["image"].features[0, 0]) - 2)
+
+    tune = {"weight": [0, 1], "dictionary.lambda1": [1, 2, 3]}
+    _, _, record = select_and_fit(
+        lambda parameters, name: Near(Knobs(**of_method(parameters)), ("image",)), tune, (), data_for
+    )
+    assert record["chosen"] == {"weight": 1, "dictionary.lambda1": 2}
+    assert record["at_edge"] == {"weight": "highest"}
+    assert seen == [(w, x, False) for w in (0, 1) for x in (1, 2, 3)] + [(1, 2, True)]

@@ -5,7 +5,7 @@ It runs the code of the workflow's stages, so that the same rows, parameters and
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
@@ -165,11 +165,11 @@ def fit(
     _check_given(entry, given, test)
     held_out = None if validation is None else _validation(validation, entry.info.labels)
     data = arrays.training_data(given, held_out, entry.info.labels)
-    unlabelled = None if test is None else _test(test, given).part(None)
+    data = replace(data, unlabelled=None if test is None else _test(test, given).part(None))
     settings = {"method": entry.model_dump(mode="json"), "seed": seed, "dictionary": None}
     return Model(
         tuple(
-            _fit(entry, settings, given, _only(data, modalities), unlabelled and _part(unlabelled, modalities), device)
+            _fit(entry, settings, given, _only(data, modalities), device)
             for modalities in _taken(tuple(given.matrices), entry)
         )
     )
@@ -192,13 +192,12 @@ def _fit(
     settings: Mapping[str, Any],
     given: Given,
     data: TrainingData,
-    unlabelled: Part | None,
     device: str,
 ) -> Fit:
     modalities = tuple(data.train)
     make = create.methods(settings, modalities, Machine(device=device), None)
     with provenance.used() as usage:
-        method, history, selection = select_and_fit(make, entry.tune, entry.info.chooses, data, unlabelled)
+        method, history, selection = select_and_fit(make, entry.tune, entry.info.chooses, lambda point: data)
     record = _record(settings, given, modalities, usage) | {"selection": selection}
     return Fit(method, record, tuple(history.rows))
 
@@ -209,6 +208,7 @@ def _only(data: TrainingData, modalities: Sequence[str]) -> TrainingData:
         _part(data.selection_train, modalities),
         _part(data.held_out, modalities),
         data.has_validation,
+        unlabelled=data.unlabelled and _part(data.unlabelled, modalities),
     )
 
 

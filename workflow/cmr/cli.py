@@ -244,7 +244,7 @@ def check_data(options: argparse.Namespace) -> None:
 
 
 def summarise(options: argparse.Namespace) -> None:
-    from cmr.reporting import choice, summary
+    from cmr.reporting import choice, measured, summary
     from cmr.reporting.unfinished import with_unfinished
 
     found = with_unfinished(options.results, options.config)
@@ -253,7 +253,7 @@ def summarise(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(rows)
     elif options.csv:
-        print(choice.as_csv(rows), end="")
+        print(measured.as_csv(rows, found.runs), end="")
     else:
         shown = rows if options.metric else summary.headline(rows)
         print(choice.as_latex(shown) if options.latex else summary.table(shown))

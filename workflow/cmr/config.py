@@ -15,7 +15,7 @@ from yaml import YAMLError
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
-from cmr.params import ID_PATTERN, Identifier, Params
+from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
 
 MAX_SEEDS = 10_000
 
@@ -144,7 +144,9 @@ class MethodEntry(Entry):
         "draw within a class.",
     )
     tune: dict[str, Annotated[list, Field(min_length=1)]] = Field(
-        default={}, description="Parameter → values, chosen among on held-out rows inside one fit."
+        default={},
+        description="Parameter → values, chosen among on held-out rows inside one fit; `dictionary.lambda1` is that of "
+        "the dictionary.",
     )
     sweep: dict[str, Annotated[list, Field(min_length=1)]] = Field(
         default={}, description="Parameter → values, one run each, for the papers' parameter grids."
@@ -152,7 +154,10 @@ class MethodEntry(Entry):
 
     @model_validator(mode="after")
     def _check_grids(self) -> "MethodEntry":
-        for name, grid in (("tune", self.tune), ("sweep", self.sweep)):
+        if self.dictionary is None and (keys := of_dictionary(self.tune)):
+            key = f"tune.{OF_DICTIONARY}{next(iter(keys))}"
+            raise mistake(key, f"{self.id!r} takes no dictionary; name one under dictionary, or leave it out")
+        for name, grid in (("tune", of_method(self.tune)), ("sweep", self.sweep)):
             for key, values in grid.items():
                 if key in self.params:
                     raise mistake(f"{name}.{key}", "stands in params too; keep one")
@@ -169,6 +174,20 @@ class MethodEntry(Entry):
             raise mistake("pairing", f"{self.method!r} needs no pairs; leave it out")
         if self.dictionary is not None:
             raise mistake("pairing", "a dictionary is learned from pairs by ids; take one of the two")
+
+    def dictionary_points(self, entry: DictionaryEntry) -> list[DictionaryEntry]:
+        """The dictionary's entry at each point of what is tuned of it; the entry itself where nothing is."""
+        tuned = of_dictionary(self.tune)
+        combinations = (dict(zip(tuned, values, strict=True)) for values in product(*tuned.values()))
+        return [entry.model_copy(update={"params": entry.params | point}) for point in combinations]
+
+    def check_tuned(self, entry: DictionaryEntry, where: str) -> None:
+        """Raises an error at ``where`` for what is tuned of the dictionary and does not fit it."""
+        for key, values in of_dictionary(self.tune).items():
+            if key in entry.params:
+                raise mistake(f"{where}.tune.{OF_DICTIONARY}{key}", f"stands in params of {entry.id!r} too; keep one")
+            for value in values:
+                check_params(entry.KIND, entry.dictionary, {**entry.params, key: value}, f"{where}.tune.dictionary")
 
     def points(self) -> list["MethodEntry"]:
         """One entry a point of the sweep; the entry itself where there is none."""
@@ -239,7 +258,8 @@ class Config(Model):
                         raise mistake(key, f"a second feature of modality {modality!r}; take one of each")
             for m, method in enumerate(experiment.methods):
                 if method.dictionary is not None:
-                    self.dictionary(method.dictionary, f"{where}.methods[{m}].dictionary")
+                    at = f"{where}.methods[{m}]"
+                    method.check_tuned(self.dictionary(method.dictionary, f"{at}.dictionary"), at)
         return self
 
     def data(self, name: str, where: str = "data") -> tuple[DatasetEntry, str]:

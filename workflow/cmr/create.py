@@ -8,6 +8,7 @@ from typing import Any
 from cmr import paths, records, registry
 from cmr.errors import UserError
 from cmr.machine import Machine
+from cmr.params import of_dictionary, of_method
 
 
 def dataset(entry: Mapping[str, Any], folder: str | Path, machine: Machine) -> Any:
@@ -41,6 +42,17 @@ def learns_from_labels(feature: Mapping[str, Any]) -> bool:
     return registry.info("extractors", feature["extractor"]).uses_labels
 
 
+def tuned_dictionary(entry: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """A dictionary's entry with its own among the values of what is ``tuned``."""
+    return {**entry, "params": {**entry["params"], **of_dictionary(tuned)}}
+
+
+def same_dictionary(entry: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two entries give the same coefficients: the same plug-in with equal parameters, defaults included."""
+    first, second = (registry.params("dictionaries", e["dictionary"], e["params"]) for e in (entry, other))
+    return entry["dictionary"] == other["dictionary"] and first == second
+
+
 def dictionary(entry: Mapping[str, Any], modalities: tuple[str, ...], seed: int) -> Any:
     params = registry.params("dictionaries", entry["dictionary"], entry["params"])
     return registry.load("dictionaries", entry["dictionary"])(params, modalities, seed)
@@ -58,7 +70,7 @@ def methods(
     device = _device(registry.info("methods", entry["method"]), machine)
 
     def create(parameters: dict[str, Any], name: str) -> Any:
-        params = registry.params("methods", entry["method"], {**entry["params"], **parameters})
+        params = registry.params("methods", entry["method"], {**entry["params"], **of_method(parameters)})
         checkpoint = partial and partial / f"{name}.pt"
         return plugin(params, modalities, configuration["seed"], device, checkpoint)
 

@@ -65,7 +65,8 @@ class TrainingData:
     """``train``: all training rows. ``selection_train`` and ``held_out``: what candidates are fitted and scored on.
 
     ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
-    ``drawn_pairs``: how many pairs of ``train`` were drawn within a class.
+    ``drawn_pairs``: how many pairs of ``train`` were drawn within a class. ``unlabelled``: test rows without labels,
+    for transductive methods.
     """
 
     train: Part
@@ -73,6 +74,7 @@ class TrainingData:
     held_out: Part
     has_validation: bool
     drawn_pairs: int = 0
+    unlabelled: Part | None = None
 
 
 def paired(part: Part, modalities: Sequence[str]) -> list[View]:

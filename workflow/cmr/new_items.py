@@ -13,7 +13,7 @@ from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.methods.base import Method
-from cmr.records import FeaturesRecord, as_it_stands
+from cmr.records import CodesRecord, FeaturesRecord, as_it_stands
 from cmr.reporting.runs import CODES_RECORDS, Run
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,9 @@ def embed(run: Run, number: int, method: Method, modality: str, features: np.nda
 
 def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
     """Coefficients, by the dictionary that the fit took its own from."""
-    (recorded,) = run.sources(record, CODES_RECORDS)
-    dictionary = create.dictionary(record["dictionary"], tuple(record["modalities"]), record["seed"])
+    entry = create.tuned_dictionary(record["dictionary"], record["selection"]["chosen"])
+    tried = {file: as_it_stands(run.own(file), CodesRecord) for file in run.sources(record, CODES_RECORDS)}
+    recorded = next(file for file, codes in tried.items() if create.same_dictionary(codes["dictionary"], entry))
+    dictionary = create.dictionary(entry, tuple(record["modalities"]), record["seed"])
     dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
     return dictionary.transform(modality, features)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -17,6 +18,20 @@ Five ids, joined as inputs, with their digests, are within the 255 bytes that a 
 
 Modality = Annotated[str, AfterValidator(check_name)]
 """A modality becomes part of files' names and of names in files."""
+
+
+OF_DICTIONARY = "dictionary."
+"""What stands before a parameter of the dictionary among those that a method tunes: ``dictionary.lambda1``."""
+
+
+def of_method(tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the parameters that a method tunes, or of their values, those of the method itself."""
+    return {key: value for key, value in tuned.items() if not key.startswith(OF_DICTIONARY)}
+
+
+def of_dictionary(tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the parameters that a method tunes, or of their values, those of its dictionary, by their own names."""
+    return {key.removeprefix(OF_DICTIONARY): value for key, value in tuned.items() if key.startswith(OF_DICTIONARY)}
 
 
 class Params(BaseModel):

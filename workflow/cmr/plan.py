@@ -154,7 +154,10 @@ class Plan:
         if entry.pairing != "ids":
             changed = changed | {"pairing": entry.pairing}
         if entry.dictionary:
-            changed = changed | {"dictionary": self._dictionary(self.config.dictionary(entry.dictionary))}
+            dictionary = self.config.dictionary(entry.dictionary)
+            changed = changed | {"dictionary": component(dictionary.id, dictionary.parameters().changed())}
+            for point in entry.dictionary_points(dictionary):
+                self._dictionary(point)
         return self._register(self.methods, component(entry.id, changed), entry)
 
     def experiment_component(self, experiment: Experiment) -> str:
@@ -219,19 +222,18 @@ class Plan:
 
     def fit_configuration(self, fit: FitName) -> dict[str, Any]:
         """All that leads to a fit, for ``fit.json``: enough to run it again."""
-        dictionary = self._dictionary_of(fit)
+        entry = self.methods[fit.method]
+        dictionary = self.config.dictionary(entry.dictionary) if entry.dictionary else None
         return {
-            "data": self.datasets[fit.data].model_dump(mode="json"),
-            "split": fit.split,
-            "features": [self.features[name].model_dump(mode="json") for name in fit.inputs],
+            **self._rows_configuration(fit.data, fit.split, fit.inputs),
             "dictionary": dictionary.model_dump(mode="json") if dictionary else None,
-            "method": self.methods[fit.method].model_dump(mode="json"),
+            "method": entry.model_dump(mode="json"),
             "seed": fit.seed,
         }
 
-    def _dictionary_of(self, fit: FitName) -> DictionaryEntry | None:
-        name = self.methods[fit.method].dictionary
-        return None if name is None else self.config.dictionary(name)
+    def _rows_configuration(self, data: str, split: str, inputs: tuple[str, ...]) -> dict[str, Any]:
+        features = [self.features[name].model_dump(mode="json") for name in inputs]
+        return {"data": self.datasets[data].model_dump(mode="json"), "split": split, "features": features}
 
     @memoized
     def raw(self, data: str) -> Result:
@@ -300,30 +302,37 @@ class Plan:
             tuple(entry.own_files()) + tuple(dataset.own_files()),
         )
 
-    def _inputs_of(self, fit: FitName) -> tuple[Result, ...]:
-        return tuple(self.features_of(fit.data, fit.split, feature) for feature in fit.inputs)
+    def _inputs_of(self, data: str, split: str, inputs: tuple[str, ...]) -> tuple[Result, ...]:
+        return tuple(self.features_of(data, split, feature) for feature in inputs)
 
     @memoized
-    def codes(self, fit: FitName) -> Result | None:
-        """The coefficients that a fit takes, or None where it takes the features themselves."""
-        entry = self._dictionary_of(fit)
-        if entry is None:
-            return None
-        file = paths.CODES.format(**fit.wildcards, dictionary=self._dictionary(entry))
-        configuration = self.fit_configuration(fit)
+    def codes(self, data: str, split: str, inputs: tuple[str, ...], dictionary: str, seed: int) -> Result:
+        """The coefficients of a dictionary, by its path component."""
+        entry = self.dictionaries[dictionary]
+        wildcards = {"data": data, "split": split, "inputs": "+".join(inputs), "dictionary": dictionary, "seed": seed}
+        file = paths.CODES.format(**wildcards)
+        settings = self._rows_configuration(data, split, inputs)
         return Result(
             "encode",
             paths.beside(file),
             (file,),
-            {key: configuration[key] for key in ("data", "split", "features", "dictionary", "seed")},
-            [entry.identifying(), fit.seed],
+            {**settings, "dictionary": entry.model_dump(mode="json"), "seed": seed},
+            [entry.identifying(), seed],
             entry.code,
-            (self.items(fit.data), self.split(fit.data, fit.split), *self._inputs_of(fit)),
+            (self.items(data), self.split(data, split), *self._inputs_of(data, split, inputs)),
         )
+
+    def rows_of(self, fit: FitName) -> tuple[Result, ...]:
+        """What holds the rows that a fit takes: features, or coefficients of each dictionary that it chooses among."""
+        entry, of = self.methods[fit.method], (fit.data, fit.split, fit.inputs)
+        if entry.dictionary is None:
+            return self._inputs_of(*of)
+        tried = map(self._dictionary, entry.dictionary_points(self.config.dictionary(entry.dictionary)))
+        return tuple(self.codes(*of, dictionary, fit.seed) for dictionary in dict.fromkeys(tried))
 
     @memoized
     def fit(self, fit: FitName) -> Result:
-        entry, codes = self.methods[fit.method], self.codes(fit)
+        entry = self.methods[fit.method]
         return Result(
             "fit",
             f"{fit.folder}/fit.json",
@@ -331,7 +340,7 @@ class Plan:
             self.fit_configuration(fit),
             [entry.identifying(), fit.seed],
             entry.code,
-            (self.items(fit.data), self.split(fit.data, fit.split), *([codes] if codes else self._inputs_of(fit))),
+            (self.items(fit.data), self.split(fit.data, fit.split), *self.rows_of(fit)),
         )
 
     @memoized
@@ -378,11 +387,9 @@ class Plan:
             inputs, seed = tuple(w["inputs"].split("+")), int(w["seed"])
             if stage == "evaluate":
                 return self.run(RunName(w["data"], w["split"], inputs, w["method"], seed))
-            method = w["method"] if stage == "fit" else self._coding[w["dictionary"]]
-            fit = FitName(w["data"], w["split"], inputs, method, seed)
-            codes = self.codes(fit) if stage == "encode" else self.fit(fit)
-            assert codes is not None
-            return codes
+            if stage == "encode":
+                return self.codes(w["data"], w["split"], inputs, w["dictionary"], seed)
+            return self.fit(FitName(w["data"], w["split"], inputs, w["method"], seed))
         if stage == "extract":
             split = next(iter(self.datasets[w["data"]].info.splits)) if w["split"] == paths.ALL_ROWS else w["split"]
             return self.features_of(w["data"], split, w["feature"])
@@ -407,12 +414,6 @@ class Plan:
             if found and found.record == record:
                 return found
         raise UserError(f"{record}: the plan has no such result; run `snakemake` again")
-
-    @cached_property
-    def _coding(self) -> dict[str, str]:
-        """Dictionary's component → that of a method that takes its coefficients."""
-        coded = {m: e.dictionary for m, e in self.methods.items() if e.dictionary}
-        return {self._dictionary(self.config.dictionary(name)): method for method, name in coded.items()}
 
     def results(self) -> Iterator[Result]:
         """All results that the configuration asks for, and what they are made from, each once; sources come first."""

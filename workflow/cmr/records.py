@@ -147,6 +147,12 @@ class RunRecord(Record):
     measured_by: str
 
 
+class CodesRecord(Record):
+    """``codes/{data}/{split}/{inputs}/{dictionary}/{seed}.json``, as far as its dictionary is used again."""
+
+    dictionary: RecordedDictionary
+
+
 class FeaturesRecord(Record):
     """The record of features, as far as its readers rely on it."""
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
-from cmr.create import learns_from_labels
+from cmr import create
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_ids, rows_of
 from cmr.errors import UserError
 from cmr.pairing import paired_by_class
@@ -22,7 +24,7 @@ def read_features(sources: Sequence[Result], items: Items, group: str = "") -> d
     matrices = {}
     for source in sources:
         (file,), feature = source.files, source.settings["feature"]
-        matrix = read_matrix(file, "features", group if group and learns_from_labels(feature) else "/")
+        matrix = read_matrix(file, "features", group if group and create.learns_from_labels(feature) else "/")
         check_ids(file, matrix, items.having(feature["modality"])["id"].tolist())
         written_by = matrix.attributes.get("extractor")
         if written_by != feature["extractor"]:
@@ -51,8 +53,10 @@ class RowSource:
         """The path components of the fit's inputs."""
         return tuple(self.fit.folder.split("/")[-3].split("+"))
 
-    def training_data(self, with_labels: bool) -> TrainingData:
+    def training_data(self, with_labels: bool, tuned: Mapping[str, Any] = MappingProxyType({})) -> TrainingData:
         """What a fit may see: training rows and held-out rows. Labels only where the method takes them.
+
+        ``tuned``: the values of what is tuned; those of the dictionary tell whose coefficients are taken.
 
         Where the split has no validation rows, held-out rows and those to choose with are what the dictionary, or an
         extractor that learns from labels, makes of rows that it has not seen, as test rows will be.
@@ -60,8 +64,8 @@ class RowSource:
         ``pairing: class`` in the method's entry draws pairs where modalities have no items in common, of training rows
         among themselves. Held-out rows are scored by their labels; they need pairs where the method takes no labels.
         """
-        final, split = self._read(), self.split
-        choosing = final if split.has_validation else self._read(CHOOSING)
+        final, split = self._read(tuned), self.split
+        choosing = final if split.has_validation else self._read(tuned, CHOOSING)
         train = self._part(final, split.ids(TRAIN), with_labels)
         pairs, held_out = self._in_pairs(train), self._part(choosing, split.held_out, with_labels)
         return TrainingData(
@@ -72,8 +76,8 @@ class RowSource:
             drawn_pairs=0 if pairs is train else len(next(iter(pairs.values()))),
         )
 
-    def test_rows(self, with_labels: bool) -> Part:
-        return self._part(self._read(), self.split.ids(TEST), with_labels)
+    def test_rows(self, with_labels: bool, tuned: Mapping[str, Any] = MappingProxyType({})) -> Part:
+        return self._part(self._read(tuned), self.split.ids(TEST), with_labels)
 
     def folds(self, query: View, gallery: View) -> list[tuple[slice, slice]]:
         """The rows of test queries and gallery that are evaluated together; nothing where all are."""
@@ -90,13 +94,19 @@ class RowSource:
             raise UserError("pairing: class draws pairs within a class, and the data have no labels; leave it out")
         return paired_by_class(part, self.items.labels, self.fit.settings["seed"])
 
-    def _read(self, group: str = "") -> dict[str, Rows]:
+    def _read(self, tuned: Mapping[str, Any], group: str = "") -> dict[str, Rows]:
         """All rows by modality: coefficients where the fit takes them, else features."""
-        codes, features = self.fit.sources("encode"), self.fit.sources("extract")
-        if not codes:
-            return read_features(features, self.items, group)
+        if self.fit.settings["dictionary"] is None:
+            return read_features(self.fit.sources("extract"), self.items, group)
         modalities = [feature["modality"] for feature in self.fit.settings["features"]]
-        return {m: read_matrix(codes[0].files[0], "features", f"{group}/{m}") for m in modalities}
+        (file,) = self.codes(tuned).files
+        return {m: read_matrix(file, "features", f"{group}/{m}") for m in modalities}
+
+    def codes(self, tuned: Mapping[str, Any]) -> Result:
+        """The coefficients, of those that the fit chooses among, whose dictionary has the ``tuned`` values."""
+        entry = create.tuned_dictionary(self.fit.settings["dictionary"], tuned)
+        made = self.fit.sources("encode")
+        return next(codes for codes in made if create.same_dictionary(codes.settings["dictionary"], entry))
 
     def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
         return {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from cmr.data import Part, TrainingData
+from cmr.data import TrainingData
 from cmr.errors import UserError
 from cmr.methods.base import History, Method
-from cmr.params import Params
+from cmr.params import OF_DICTIONARY, Params, of_method
 
 log = logging.getLogger(__name__)
 
@@ -29,32 +29,28 @@ def select_and_fit(
     create: Callable[[dict[str, Any], str], Method],
     tune: Mapping[str, list[Any]],
     chooses: tuple[str, ...],
-    data: TrainingData,
-    unlabelled: Part | None = None,
+    data_for: Callable[[Mapping[str, Any]], TrainingData],
 ) -> tuple[Method, History, dict[str, Any]]:
     """Fits every candidate, keeps the best, and says how it was chosen.
 
     ``create(parameters, name)`` makes an unfitted method with some parameters changed; the name tells its checkpoint
     from those of the other candidates. ``chooses``: parameters that `Method.fit` chooses itself on validation rows.
+    ``data_for(parameters)``: the rows of a candidate, which differ where a parameter of the dictionary is tuned.
     Returns the fitted method, its history, and the record of the selection for ``fit.json``. Ties go to the candidate
     that comes first.
     """
     points = candidates(tune)
     if len(points) == 1 and not chooses:
-        method = create(points[0], "final")
-        return method, method.fit(data.train, None, unlabelled), {"chosen": points[0], "candidates": []}
+        method, data = create(points[0], "final"), data_for(points[0])
+        return method, method.fit(data.train, None, data.unlabelled), {"chosen": points[0], "candidates": []}
 
-    if not all(len(view) for view in data.held_out.values()):
-        raise UserError(
-            "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
-            "validation rows"
-        )
     tried = []
     params: list[Params] = []
     best: tuple[float, Method, History, dict[str, Any]] | None = None
     for number, point in enumerate(points):
-        method = create(point, f"candidate{number}")
-        history = method.fit(data.selection_train, data.held_out, unlabelled)
+        method, data = create(point, f"candidate{number}"), data_for(point)
+        _check_held_out(data)
+        history = method.fit(data.selection_train, data.held_out, data.unlabelled)
         score = method.validation_score(data.held_out)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)
         params.append(method.params)
@@ -63,7 +59,7 @@ def select_and_fit(
             best = (score, method, history, point | history.chosen)
     assert best is not None  # there is one candidate at least
     _, method, history, chosen = best
-    edges = at_edge(tune, params, method.params, history.chosen)
+    edges = at_edge(of_method(tune), params, method.params, history.chosen) | _dictionary_at_edge(tune, chosen)
     for name, where in edges.items():
         log.info("%s: the choice %s is at the end of what was tried: %s", name, chosen[name], where)
     record = {
@@ -74,10 +70,18 @@ def select_and_fit(
         "held_out_rows": {modality: len(view) for modality, view in data.held_out.items()},
     }
     if not data.has_validation:
-        method = create(chosen, "final")
-        final = method.fit(data.train, None, unlabelled)
+        method, data = create(chosen, "final"), data_for(chosen)
+        final = method.fit(data.train, None, data.unlabelled)
         history = History(rows=history.rows, chosen=history.chosen) if not final.rows else final
     return method, history, record
+
+
+def _check_held_out(data: TrainingData) -> None:
+    if not all(len(view) for view in data.held_out.values()):
+        raise UserError(
+            "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
+            "validation rows"
+        )
 
 
 def at_edge(tuned: Iterable[str], tried: Sequence[Params], kept: Params, fitted: Mapping[str, Any]) -> dict[str, str]:
@@ -97,14 +101,22 @@ def at_edge(tuned: Iterable[str], tried: Sequence[Params], kept: Params, fitted:
 
 def _end(name: str, tried: Sequence[Params], kept: Params) -> str:
     """Empty where the value lies inside, or the values are not two or more numbers."""
-    values = [getattr(params, name) for params in tried]
     value = getattr(kept, name)
+    end = _end_of([getattr(params, name) for params in tried], value)
+    return BOUND if end and value in _bounds(kept, name) else end
+
+
+def _end_of(values: Sequence[Any], value: Any) -> str:
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if not numbers or min(values) < value < max(values) or min(values) == max(values):
         return ""
-    if value in _bounds(kept, name):
-        return BOUND
     return LOWEST if value == min(values) else HIGHEST
+
+
+def _dictionary_at_edge(tune: Mapping[str, list[Any]], chosen: Mapping[str, Any]) -> dict[str, str]:
+    """As `at_edge`, of the dictionary's parameters."""
+    ends = {name: _end_of(values, chosen[name]) for name, values in tune.items() if name.startswith(OF_DICTIONARY)}
+    return {name: end for name, end in ends.items() if end}
 
 
 def _bounds(params: Params, name: str) -> list[Any]:

@@ -1,18 +1,11 @@
 """Some rows of the headline table, and other forms of it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from cmr.errors import UserError
 from cmr.reporting.collect import Row
 from cmr.reporting.summary import block_rows, blocks
-
-COLUMNS = (
-    "dataset", "split", "inputs", "experiment", "method", "id", "metric", "query", "gallery",
-    "mean", "std", "seeds", "chance", "pessimistic", "optimistic", "seconds", "peak_memory_mb", "at_edge",
-)  # fmt: skip
 
 WORDS = {"id": "method"}
 """What a row calls by another word than the user."""
@@ -31,15 +24,6 @@ def matching(rows: Sequence[Row], patterns: Mapping[str, str]) -> list[Row]:
             raise UserError(f"no {WORDS.get(key, key)} matches {pattern!r}; there are {', '.join(there)}")
         found = kept
     return found
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """A line a row of `cmr.reporting.collect.Collection.rows`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def as_latex(rows: Sequence[Row]) -> str:

@@ -20,7 +20,8 @@ def make(result: Result, machine: Machine) -> None:
         for fit in result.sources("fit"):
             method, record = create.fitted_method(fit.folder, machine)
             rows = RowSource.of(fit)
-            embedded.append(embed(method, rows.names, rows.test_rows(with_labels=True)))
+            test = rows.test_rows(with_labels=True, tuned=record["selection"]["chosen"])
+            embedded.append(embed(method, rows.names, test))
             records.append(record)
         configured = [evaluation.ConfiguredMetric.from_entry(entry) for entry in result.settings["metrics"]]
         evaluated = [
