@@ -159,10 +159,12 @@ def test_a_row_unfolds_by_click_and_by_key(visit: Visit) -> None:
     assert "95 % interval over queries" in told.inner_text()
     assert "difference to the best" in told.inner_text()
     assert told.locator("dt").all_inner_texts() == ["average", "image→text", "text→image"]
-    row.focus()
+    button = row.get_by_role("button", name="Details of cca")
+    assert button.get_attribute("aria-expanded") == "true"
+    button.focus()
     visit.page.keyboard.press("Enter")
     assert told.count() == 0
-    assert row.get_attribute("aria-expanded") == "false"
+    assert button.get_attribute("aria-expanded") == "false"
 
 
 def test_gallery_follows_clicks_and_keys(visit: Visit) -> None:

@@ -97,7 +97,8 @@ def _rest(level: Sequence[str], others: Sequence[Line]) -> str:
     """``2 of 5 other methods cannot be told from it: a, b.``"""
     untested = [line.name for line in others if line.cells[AVERAGE].evidence.mark == UNTESTED]
     told = f"{len(level) or 'None'} of {len(others)} other methods cannot be told from it{_some(level)}"
-    return told + (f"; not tested{_some(untested)}." if untested else ".")
+    told += f"; not tested{_some(untested)}" if untested else ""
+    return told if told.endswith("…") else f"{told}."
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

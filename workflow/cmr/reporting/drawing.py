@@ -113,7 +113,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
     traces = [_trace(figure, series) for series in figure.series]
     if figure.kind == "lines":
         for trace in traces[NAMED:]:
-            trace["visible"] = "legendonly"
+            trace["visible"] = False  # the page's reader chooses others
     return {"data": traces, "layout": layout}
 
 

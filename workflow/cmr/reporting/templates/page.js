@@ -13,6 +13,9 @@ function fill(select, options) {
   select.replaceChildren(...options.map(([value, text]) => element("option", {value, textContent: text})));
 }
 
+/** As plotly reads markup in texts. */
+const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
 const narrow = () => window.innerWidth < 600;
 const shade = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -87,6 +90,7 @@ async function open() {
   const items = await part(own.data);
   if (key !== protocol.value) return; // another was chosen meanwhile
   now = {...own, items};
+  reserve(own.plots);
   document.body.dataset.protocol = key;
   offerMethods();
   for (const select of all("select.direction")) fill(select, now.gallery.directions.map((d) => [`${d.query}→${d.gallery}`, `${d.query} → ${d.gallery}`]));
@@ -120,7 +124,7 @@ protocol.addEventListener("change", () => {
 
 // Methods ---------------------------------------------------------------------------------------------------------------
 
-const FEW = 4;
+const FEW = 8; // as plots show without a choice
 const chosenMethods = () => {
   const names = now.gallery.methods;
   const found = (state.methods ?? []).filter((name) => names.includes(name));
@@ -161,7 +165,7 @@ for (const select of all("select.method")) {
 
 function legendOf(plot, kind, width) {
   if (kind === "map" && !narrow()) return {rows: 0, legend: {x: 1.01, y: 1}};
-  const names = plot.data.map((trace) => trace.name ?? "");
+  const names = plot.data.filter((trace) => trace.visible !== false).map((trace) => trace.name ?? "");
   const columns = Math.max(1, Math.floor((width - 80) / (60 + 7 * Math.max(...names.map((name) => name.length)))));
   return {rows: Math.ceil(names.length / columns), legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", maxheight: 2000}};
 }
@@ -201,8 +205,8 @@ const SETTINGS = () => ({
 /** Curves of the methods that were chosen; without a choice, of those that the plot shows itself. */
 function withChosen(plot) {
   if (!state.methods) return plot.data;
-  const chosen = chosenMethods();
-  return plot.data.map((trace) => (now.gallery.methods.includes(trace.name) ? {...trace, visible: chosen.includes(trace.name) || "legendonly"} : trace));
+  const [methods, chosen] = [now.gallery.methods, chosenMethods()].map((names) => names.map(plain));
+  return plot.data.map((trace) => (methods.includes(trace.name) ? {...trace, visible: chosen.includes(trace.name)} : trace));
 }
 
 async function draw(figure) {
@@ -212,11 +216,21 @@ async function draw(figure) {
   const {plots} = await part(key);
   const plot = plots[figure.dataset.plot];
   if (kind === "heat" && narrow()) delete plot.data[0].texttemplate;
-  const layout = layoutOf(plot, kind, canvas.clientWidth);
+  const data = kind === "lines" && now ? withChosen(plot) : plot.data;
+  const layout = layoutOf({...plot, data}, kind, canvas.clientWidth);
   canvas.style.height = `${layout.height}px`;
-  await Plotly.react(canvas, kind === "lines" && now ? withChosen(plot) : plot.data, layout, SETTINGS());
+  await Plotly.react(canvas, data, layout, SETTINGS());
   if (kind === "map" && !figure.dataset.drawn) showItemsOnHover(canvas);
   figure.dataset.drawn = "yes";
+}
+
+/** Gives each plot its height before it is drawn, so that nothing moves while one reads. */
+function reserve(plots) {
+  for (const figure of all(".panel:not([hidden]) figure.plot[data-plot]:not([data-drawn])")) {
+    const canvas = figure.querySelector(".canvas");
+    const plot = plots[figure.dataset.plot];
+    if (plot) canvas.style.height = `${layoutOf(plot, canvas.classList[1], canvas.clientWidth || 500).height}px`;
+  }
 }
 
 const onView = new IntersectionObserver((entries) => {
@@ -229,7 +243,11 @@ const onView = new IntersectionObserver((entries) => {
 }, {rootMargin: "400px"});
 for (const figure of all("figure.plot[data-plot]")) onView.observe(figure);
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+const followDarkness = () => document.documentElement.classList.toggle("dark", darkness.matches); // as DataTables asks
+followDarkness();
+darkness.addEventListener("change", () => {
+  followDarkness();
   for (const figure of all("figure.plot[data-drawn]")) draw(figure);
   if (now) compare.show();
 });
@@ -328,12 +346,10 @@ async function sortable() {
     }
   });
   for (const row of rows.filter((one) => one.dataset.kind === "measured")) {
-    row.tabIndex = 0;
-    row.setAttribute("aria-expanded", "false");
-    row.addEventListener("click", () => unfold(table.row(row), row));
-    row.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && event.target === row) unfold(table.row(row), row);
-    });
+    const name = row.querySelector("th").textContent.trim();
+    const button = element("button", {type: "button", className: "unfold", ariaExpanded: "false", ariaLabel: `Details of ${name}`});
+    row.querySelector("th").prepend(button);
+    row.addEventListener("click", () => unfold(table.row(row), button));
   }
   filterTable = () => table.draw();
   filterTable();
@@ -341,9 +357,9 @@ async function sortable() {
 }
 
 /** Below a row, what its cells have no room for: intervals and differences of each direction. */
-function unfold(entry, row) {
+function unfold(entry, button) {
   const shown = entry.child.isShown();
-  row.setAttribute("aria-expanded", String(!shown));
+  button.ariaExpanded = String(!shown);
   if (shown) return entry.child.hide();
   const told = entry.cells(entry.index(), "*").nodes().toArray().filter((cell) => cell.dataset.direction);
   const terms = told.flatMap((cell) => [element("dt", {textContent: cell.dataset.direction}), element("dd", {textContent: cell.title})]);
@@ -419,17 +435,16 @@ const compare = {
     const {queries} = now.gallery.directions[byId("compare").querySelector("select.direction").selectedIndex];
     const canvas = byId("scatter");
     const {methods} = now.versus;
-    const axis = {range: [-0.03, 1.03], constrain: "domain"};
+    const highest = Math.max(1, ...found.values[a], ...found.values[b]);
+    const axis = {range: [-0.03 * highest, 1.03 * highest], constrain: "domain"};
     const plot = {
       data: [{type: "scatter", mode: "markers", name: "a query", x: found.values[a], y: found.values[b], customdata: queries, hoverinfo: "none",
         marker: {size: 7, opacity: 0.6, color: "#0072B2"}}],
       layout: {
-        xaxis: {...axis, title: {text: `A: ${methods[a]}`}}, yaxis: {...axis, title: {text: `B: ${methods[b]}`}, scaleanchor: "x"},
-        shapes: [{type: "line", x0: 0, y0: 0, x1: 1, y1: 1, line: {color: "#9aa5af", dash: "dash"}}],
+        xaxis: {...axis, title: {text: `A: ${plain(methods[a])}`}}, yaxis: {...axis, title: {text: `B: ${plain(methods[b])}`}, scaleanchor: "x"},
+        shapes: [{type: "line", x0: 0, y0: 0, x1: highest, y1: highest, line: {color: "#9aa5af", dash: "dash"}}],
       },
     };
-    const highest = Math.max(...found.values[a], ...found.values[b]);
-    if (highest > 1.03) Object.assign(axis, {range: undefined});
     const first = !canvas.dataset.listens;
     const layout = {...layoutOf(plot, "points", canvas.clientWidth), showlegend: false, height: 420};
     await Plotly.react(canvas, plot.data, layout, SETTINGS());
