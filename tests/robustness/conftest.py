@@ -33,6 +33,7 @@ AREAS = {
     "test_comparable": "Runs that cannot be compared",
     "test_accept_soundness": "What `cmr accept` must refuse",
     "test_strangers": "Results and files of strangers",
+    "test_outputs": "What commands write, print and draw",
     "test_fuzz": "Results trees with something changed at random",
     "test_clones": "Clones in odd places",
     "test_machines": "Odd machines: homes, limits, locales, disks",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +29,12 @@ def _is_list_of_texts(cell: object) -> bool:
 class View:
     """Rows of one modality: ``ids`` (n,), ``features`` (n, d) float32, ``labels`` (n, c) 0/1 or None.
 
+    Methods whose ``INFO`` says so get a `cmr.sets.Sets`, or `cmr.sets.VectorsAndSets`, as features.
     ``groups`` (n,): rows of two modalities are a pair where their groups are equal; the ids unless others are given.
     """
 
     ids: np.ndarray
-    features: np.ndarray
+    features: Any
     labels: np.ndarray | None = None
     groups: np.ndarray = None  # type: ignore[assignment]  # always there once the view is made
 
@@ -206,7 +208,7 @@ class Items:
         """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
         duplicated = self.table["id"][self.table["id"].duplicated()]
         if len(duplicated):
-            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row")
+            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row; rename one of the two")
         controls = self.table["id"][self.table["id"].str.contains(CONTROL)]
         if len(controls):
             raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")
@@ -273,6 +275,8 @@ class Split:
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
         if wrong:
             raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")
+        if (twice := table["id"][table["id"].duplicated()]).size:
+            raise UserError(f"{path}: item {twice.iloc[0]!r} stands on more than one row; delete it and run again")
         return cls(table)
 
 

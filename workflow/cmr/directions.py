@@ -1,12 +1,13 @@
 """The directions of retrieval of a run: between which modalities, and which fit scores them."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 
 from cmr.data import Part, View
+from cmr.evaluation import ScoreBlock, scorer
 from cmr.methods.base import Method
 
 
@@ -34,9 +35,6 @@ def each_modality_once(embedded: Sequence[Embedded]) -> bool:
     return len(names) == len(set(names))
 
 
-ScoreBlock = Callable[[slice], np.ndarray]
-
-
 def scoring(held: Sequence[Container[str]], query: str, gallery: str) -> tuple[int, int]:
     """Which of a run's fits, by the modalities that each holds, embeds the queries and scores them, and which embeds
     the gallery: the one that holds both modalities; where each has a fit of its own, the query's scores.
@@ -56,4 +54,6 @@ def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View,
 
 
 def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:
+    if type(method).similarity is Method.similarity:  # the cosine, whose rows are brought to unit length once
+        return scorer(queries.features, answers.features)
     return lambda block: method.similarity(query, queries.features[block], gallery, answers.features)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmr.data import Items
 from cmr.paths import ITEMS
-from cmr.publish import atomic, atomic_folder
+from cmr.publish import atomic, atomic_folder, check_free
 from cmr.reporting.runs import Run
 from cmr.store import Rows, read_matrix
 
@@ -21,13 +21,16 @@ def export(run: Run, form: str, out: Path) -> list[Path]:
     (n, c) of 0 and 1 for each modality M, and ``classes`` (c,). ``npy`` is a folder with a file for each of them.
     ``csv`` is a folder with a table for each modality: id, labels separated by ';', and a column a dimension.
 
-    Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``.
+    Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``. Raises
+    `UserError` where a folder would take the place of something.
     """
     items = Items.read(run.place(ITEMS.format(data=run.data)))
     written = []
     spaces = run.spaces
     for space in spaces:
         place = out if len(spaces) == 1 else out / (space.name + FORMS[form].ending)
+        if not FORMS[form].ending:
+            check_free(place)
         rows = {modality: read_matrix(file, "embeddings") for modality, file in run.files_of(space).items()}
         FORMS[form].write(place, rows, items)
         written.append(place)

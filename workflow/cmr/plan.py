@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, TypeVar
 
 from cmr import paths
@@ -80,7 +80,7 @@ def memoized(build: F) -> F:
 
 @dataclass(frozen=True)
 class FitName:
-    """One fit: wildcards that name it, and what they stand for. ``inputs`` are one input a modality."""
+    """One fit: wildcards that name it, and what they stand for. ``inputs``: of each modality one or two."""
 
     data: str
     split: str
@@ -194,7 +194,7 @@ class Plan:
         return bool(entry.info.stochastic or with_dictionary)
 
     def _check_modalities(self, entry: MethodEntry, inputs: tuple[str, ...]) -> None:
-        if entry.info.modalities == 2 and len(inputs) < 2:
+        if entry.info.modalities == 2 and len(self._by_modality(inputs)) < 2:
             raise UserError(f"method {entry.id!r} needs two modalities, the inputs {'+'.join(inputs)} have one")
 
     @property
@@ -204,9 +204,17 @@ class Plan:
 
     def fits(self, run: RunName) -> list[FitName]:
         """The fits of a run: its inputs taken as many at a time as the method takes modalities."""
-        size = self.methods[run.method].info.modalities
-        groups = [run.inputs] if size == "any" else combinations(run.inputs, size)
-        return [FitName(run.data, run.split, group, run.method, run.seed) for group in groups]
+        size, inputs = self.methods[run.method].info.modalities, self._by_modality(run.inputs)
+        groups = [inputs] if size == "any" else combinations(inputs, size)
+        return [FitName(run.data, run.split, tuple(chain(*group)), run.method, run.seed) for group in groups]
+
+    def _by_modality(self, inputs: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The inputs of each modality."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in inputs:
+            modality = self.features[name].modality
+            found[modality] = (*found.get(modality, ()), name)
+        return list(found.values())
 
     # Results ---------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 import ctypes
 import io
+import logging
 import os
 import sys
 from pathlib import Path
+
+from cmr.errors import Printable
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -17,7 +20,9 @@ def prepare() -> None:
 
 
 def print_anything() -> None:
-    """A terminal that lacks a character shows it escaped, as in \\u2192."""
+    """A terminal that lacks a character shows it escaped, as in \\u2192; so does every one a control character."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(Printable())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -54,6 +54,8 @@ try:
     MACHINE = Machine(
         CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS, project=provenance.project()
     )
+    cluster.check_writable(job.FOLDER)  # before Snakemake meets it with a stack trace, in a dry run too
+    PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 except UserError as error:
     alone = (
         ""
@@ -66,7 +68,6 @@ except UserError as error:
 # One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.
 # PYTHON is Snakemake's own, or that of the rule's environment where Snakemake makes one.
 PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
-PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 JOB_FILE = str(HERE / "workflow" / "scripts" / "job.py")
 JOB = (
     " ".join(

@@ -39,6 +39,8 @@ UNPACKED_FREELY = 2**30
 """Bytes that any archive may unpack to; more only up to `MAX_RATIO` times its own size, and never `MAX_UNPACKED`."""
 MAX_RATIO = 100
 MAX_UNPACKED = 2**38
+BLOCK = 4096
+"""What a member takes on disk beside its content: there may be millions of empty ones."""
 CHUNK = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -289,7 +291,7 @@ def _refuse_bombs(archive: Path, sizes: Iterable[int]) -> None:
     """Raises `UserError` once the members, by their sizes, are more than an archive of data unpacks to."""
     allowed, total = min(MAX_UNPACKED, max(UNPACKED_FREELY, MAX_RATIO * archive.stat().st_size)), 0
     for size in sizes:
-        total += size
+        total += size + BLOCK
         if total > allowed:
             raise UserError(f"{archive}: refused: it would unpack to more than {allowed:,} bytes")
 

@@ -2,8 +2,8 @@
 
 import csv
 import logging
+import math
 import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse, load_npz
 
-from cmr.boundary import check_size, plain
+from cmr.boundary import check_memory, check_zip, plain
 from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
@@ -30,6 +30,7 @@ MORE_THAN_TENSORS = (
     "holds more than tensors, and loading that can execute code; save the tensors alone, or convert to .npy"
 )
 NPY, PICKLE = b"\x93N", b"\x80"  # how such files start
+OFFSETS = "offsets"
 SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
 HDF5 = (".h5", ".hdf5", ".h5py")
@@ -45,8 +46,10 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
     if reader is None:
         raise UserError(f"{file}: expected one of {', '.join(READERS)}")
     with _errors_told(file, key):
-        _check_zip(plain(file))
+        check_zip(plain(file))
         array = reader(file, key, trusted)
+        if issparse(array):
+            check_memory(math.prod(array.shape) * array.dtype.itemsize)
         return array.toarray() if issparse(array) else np.asarray(array)
 
 
@@ -56,11 +59,24 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
         return hdf5.read_ids(file, key) if file.suffix.lower() in HDF5 else None
 
 
-def _check_zip(file: Path) -> None:
-    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would fill the memory."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as opened:
-            check_size(sum(member.file_size for member in opened.infolist()), file.stat().st_size)
+def read_offsets(file: Path, key: str) -> np.ndarray | None:
+    """Where the rows of each item's set begin (n + 1,), where HDF5 or .npz files have them beside the array.
+
+    An array ``offsets`` of anything else, not from 0 to the number of rows, is none.
+    """
+    with _errors_told(file, key):
+        if file.suffix.lower() in HDF5:
+            found, rows = hdf5.read_offsets(file, key)
+        elif file.suffix.lower() == ".npz":
+            check_zip(plain(file))
+            with np.load(plain(file)) as opened:
+                found = opened[OFFSETS] if OFFSETS in opened and key != OFFSETS else None
+                rows = len(_of_npz(opened, key)) if found is not None else 0
+        else:
+            return None
+    if found is None or found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
+        return None
+    return found if found[0] == 0 and found[-1] == rows else None
 
 
 @contextmanager
@@ -84,17 +100,34 @@ def _read_npy(file: Path, key: str, trusted: bool) -> Any:
     with open(file, "rb") as opened:
         if not opened.read(len(NPY)).startswith((NPY, PICKLE)):
             raise ValueError("not a file of np.save")
+    if (sets := _sets_of_npy(file)) is not None:
+        return member({"": sets}, key)
     loaded = _numpy(file, lambda: np.load(file, allow_pickle=trusted))
     if loaded.dtype == object and loaded.ndim == 0:  # what np.save makes of a dictionary
         return _of_objects(loaded.item(), key)
     return member({"": loaded}, key)
 
 
+def _sets_of_npy(file: Path) -> np.ndarray | None:
+    """An array (n, k, d), which stays in the file, as sets may be larger than memory; None for others."""
+    try:
+        found = np.load(file, mmap_mode="r")
+    except ValueError:  # of objects, or without a value
+        return None
+    return found if found.ndim == 3 else None
+
+
 def _read_npz(file: Path, key: str, trusted: bool) -> Any:
     with np.load(file, allow_pickle=trusted) as opened:
         if not key and set(opened) >= SPARSE_NPZ:
             return load_npz(file)
-        return _numpy(file, lambda: member(opened, key))
+        return _numpy(file, lambda: _of_npz(opened, key))
+
+
+def _of_npz(opened: Mapping[str, Any], key: str) -> Any:
+    """What the key names; without one the only array, besides offsets."""
+    names = [name for name in opened if name != OFFSETS]
+    return member(opened, names[0] if not key and len(names) == 1 else key)
 
 
 def _numpy(file: Path, read: Callable[[], Any]) -> Any:
@@ -127,9 +160,11 @@ def _read_torch(file: Path, key: str, trusted: bool) -> Any:
         raise UserError(f"{file}: {MORE_THAN_TENSORS}") from None
     found = _of_objects(loaded, key)
     if isinstance(found, list) and found and all(isinstance(row, torch.Tensor) for row in found):
+        check_memory(sum(row.numel() * row.element_size() for row in found))
         found = torch.stack(found)
     if not isinstance(found, torch.Tensor):
         return found
+    check_memory(found.numel() * found.element_size())  # a few bytes may stand for many values
     dense = found.detach().to_dense() if found.layout != torch.strided else found.detach()
     return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
 

@@ -13,10 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from cmr.boundary import check_zip, plain
 from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.images import Preprocessing, batches
+from cmr.sets import Sets
 
 GPU_BATCH = 256
 
@@ -24,6 +26,7 @@ GPU_BATCH = 256
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a .pt, .pth or .safetensors file; nothing in it is executed."""
     try:
+        check_zip(plain(file))
         if file.suffix == ".safetensors":
             return load_file(file)
         return torch.load(file, weights_only=True, map_location="cpu")
@@ -109,7 +112,11 @@ class ImageNetwork(Extractor[Path]):
     def network(self) -> nn.Module:
         return prepare(self.build(), self.device, self.params.precision)
 
-    def transform(self, contents: Sequence[Path]) -> np.ndarray:
+    def transform(self, contents: Sequence[Path]) -> np.ndarray | Sets:
+        return self.outputs(contents)
+
+    def outputs(self, contents: Sequence[Path]) -> np.ndarray:
+        """What the network makes of the pictures, float32."""
         size = batch_size(self.device, self.cpu_batch, self.item_bytes)
         rows = []
         with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):

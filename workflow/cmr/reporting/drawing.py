@@ -2,7 +2,8 @@
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from math import ceil, floor, log10
 from typing import Any
@@ -50,6 +51,10 @@ STYLE: dict[RcKeyType, Any] = {
     "legend.frameon": False,
 }
 SHOWN_IN_CELLS = 12
+NAMES = 100
+"""The most names at an axis; beyond, every second, third … is shown."""
+LETTERS = 60
+"""The longest name in a drawing of a page's width, which takes seconds for thousands of letters; the page's own figures show all."""
 HEAT = "Blues"
 GREY = "#9aa5af"
 COLUMN, PAGE = 3.4, 7.0
@@ -203,7 +208,7 @@ def static(figure: Figure) -> dict[str, bytes]:
     files = {}
     with matplotlib.rc_context(STYLE):
         for width, endings in ((COLUMN, ("pdf",)), (PAGE, ("wide.pdf", "svg"))):
-            canvas = _canvas(figure, width)
+            canvas = _canvas(_with_short_names(figure, round(LETTERS * width / PAGE)), width)
             canvas.draw_without_rendering()
             canvas.set_layout_engine("none")  # the layout is found once, not again for each file
             for ending in endings:
@@ -214,6 +219,19 @@ def static(figure: Figure) -> dict[str, bytes]:
                 )
                 files[ending] = buffer.getvalue()
     return files
+
+
+def _cut(name: str, letters: int = LETTERS) -> str:
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+def _with_short_names(figure: Figure, letters: int) -> Figure:
+    series = tuple(
+        replace(one, name=_cut(one.name, letters), x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x])
+        for one in figure.series
+    )
+    rows, columns = ([_cut(name, letters) for name in names] for names in (figure.rows, figure.columns))
+    return replace(figure, series=series, rows=rows, columns=columns, x=_cut(figure.x), y=_cut(figure.y))
 
 
 def _canvas(figure: Figure, width: float) -> Canvas:
@@ -243,7 +261,7 @@ def _canvas(figure: Figure, width: float) -> Canvas:
 def _height(figure: Figure, width: float) -> float:
     """In inches: what the plot needs, and its legend below it."""
     if figure.kind in ("intervals", "heat"):
-        rows = figure.rows[:MAX_ROWS] if figure.kind == "intervals" else figure.rows
+        rows = figure.rows[: MAX_ROWS if figure.kind == "intervals" else NAMES]
         plot = max(0.35 * width, ROW * len(rows)) + (0.6 if figure.kind == "intervals" else 1.2)
     else:
         plot = (0.9 if figure.kind == "map" else 0.75 if width == COLUMN else 0.5) * width
@@ -287,7 +305,7 @@ def _bars(figure: Figure, axes: Axes) -> None:
         shade, hatch = colour(figure, series), pattern(series) * 3
         axes.bar(places, series.y, width, label=series.name, color=shade, hatch=hatch, edgecolor="white", linewidth=0)
     names = figure.series[0].x if figure.series else []
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_xticks(*_shown(names), rotation=30, ha="right")
     axes.grid(False, axis="x")
 
 
@@ -334,8 +352,8 @@ def _map(figure: Figure, axes: Axes) -> None:
 def _heat(figure: Figure, axes: Axes) -> None:
     image = axes.imshow(figure.heat, cmap=HEAT, aspect="auto", vmin=0 if figure.section == "confusion" else None)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
-    axes.set_xticks(range(len(figure.columns)), figure.columns, rotation=45, ha="right")
-    axes.set_yticks(range(len(figure.rows)), figure.rows)
+    axes.set_xticks(*_shown(figure.columns), rotation=45, ha="right")
+    axes.set_yticks(*_shown(figure.rows))
     axes.grid(False)
     if len(figure.columns) > SHOWN_IN_CELLS * axes.figure.get_figwidth() / PAGE:
         return
@@ -345,3 +363,9 @@ def _heat(figure: Figure, axes: Axes) -> None:
             if value == value:
                 shade = "white" if value > middle else "black"
                 axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=shade)
+
+
+def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
+    """Places and names of as many as there is room for, at even distances."""
+    step = -(-len(names) // NAMES) or 1
+    return range(0, len(names), step), names[::step]

@@ -20,6 +20,7 @@ MAX_POINTS = 200
 MAX_CLASSES = 40
 MAX_BARS = 8  # methods side by side at each class
 NAMED = 8  # lines that a file tells apart: as many as there are colours
+MAX_BARS_IN_ALL = 400
 LOG_SPAN = 50
 
 
@@ -181,7 +182,7 @@ def short(values: Iterable[float]) -> list[float]:
 
 def per_class(protocol: Protocol) -> Iterator[Figure]:
     """Mean over seeds of the headline metric of each class's queries, a figure a direction: bars of a few methods, or
-    a heat map of many, whose bars nobody could tell apart.
+    a heat map of many methods or classes, whose bars nobody could tell apart.
     """
     metric = protocol.headline_metric
     for query, gallery in protocol.directions:
@@ -201,7 +202,8 @@ def per_class(protocol: Protocol) -> Iterator[Figure]:
             y=metric,
             series=tuple(series),
         )
-        yield figure if len(series) <= MAX_BARS else as_heat(figure)
+        bars = sum(len(one.x) for one in series)
+        yield figure if len(series) <= MAX_BARS and bars <= MAX_BARS_IN_ALL else as_heat(figure)
 
 
 def as_heat(figure: Figure) -> Figure:

@@ -60,12 +60,13 @@ class Catalogue:
     def columns(self) -> dict[str, Any]:
         """Ids, groups, classes and texts of the items, as the page's script reads them."""
         table, classes = self.table, self.items.classes
+        number = {name: place for place, name in enumerate(classes)}
         texts = [modality for modality, kind in self.items.kinds.items() if kind == "text"]
         return {
             "ids": list(self.numbers),
             "classes": classes,
             "groups": pd.factorize(self.items.groups_of(np.asarray(list(self.numbers), str)))[0].tolist(),
-            "labels": [[classes.index(name) for name in names] for names in table["labels"]],
+            "labels": [[number[name] for name in names] for names in table["labels"]],
             "texts": {modality: [_clipped(text) for text in table[modality]] for modality in texts},
         }
 
