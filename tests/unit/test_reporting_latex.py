@@ -50,7 +50,10 @@ def test_a_remark_is_a_letter_at_the_name_and_words_in_the_caption(folder: Path)
     other = headline.Line("cca", "measured", {}, 1, "", ("alpha highest tried in 2 of 5 fits",))
     block = headline.Block(None, "map", "Map", {}, ("average",), (line, other))
     assert list(tables.latex(block).index) == ["jrl$^{a,b}$", "cca$^{b}$"]
-    assert tables.badge_key(block) == " $^{a}$: transductive. $^{b}$: alpha highest tried in 2 of 5 fits."
+    assert (
+        tables.key_of(tables.badge_letters(block))
+        == " $^{a}$: transductive. $^{b}$: alpha highest tried in 2 of 5 fits."
+    )
     assert [tables._letter(number) for number in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
 

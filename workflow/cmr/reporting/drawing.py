@@ -54,7 +54,7 @@ SHOWN_IN_CELLS = 12
 NAMES = 100
 """The most names at an axis; beyond, every second, third … is shown."""
 LETTERS = 60
-"""The longest name in a drawing of a page's width, which takes seconds for thousands of letters; the page's own figures show all."""
+"""The longest name in a drawing as wide as a page: thousands of letters take seconds. Interactive figures show all."""
 HEAT = "Blues"
 GREY = "#9aa5af"
 COLUMN, PAGE = 3.4, 7.0

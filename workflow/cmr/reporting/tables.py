@@ -85,7 +85,7 @@ def write_all(
     for block in blocks:
         write(folder / f"{block.slug}.csv", numbers(block))
         caption = f"{block.metric}, {block.protocol.label}. "
-        write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + badge_key(block))
+        write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + key_of(badge_letters(block)))
     for figure in figures:
         if figure.kind in ("bars", "heat"):
             frame = figure_table(figure)
@@ -95,7 +95,7 @@ def write_all(
     for table in printed:
         write(folder / f"{table.slug}.csv", printed_beside_measured(table))
         caption = f"{table.title}: printed ({table.first['features']}) beside measured. "
-        write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY)
+        write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY + key_of(reasons(table)))
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:
@@ -207,8 +207,16 @@ def latex(block: Block) -> pd.DataFrame:
 
 def badge_letters(block: Block) -> dict[str, str]:
     """Badge → the letter that stands for it at the names of a table."""
-    badges = dict.fromkeys(badge for line in block.lines for badge in line.badges)
-    return {badge: _letter(number) for number, badge in enumerate(badges)}
+    return _lettered(badge for line in block.lines for badge in line.badges)
+
+
+def reasons(table: Table) -> dict[str, str]:
+    """Why nothing was measured → the letter that stands for it."""
+    return _lettered(line.reason for line in table.lines if not line.group)
+
+
+def _lettered(remarks: Iterable[str]) -> dict[str, str]:
+    return {remark: _letter(number) for number, remark in enumerate(dict.fromkeys(remarks))}
 
 
 def _letter(number: int) -> str:
@@ -217,8 +225,9 @@ def _letter(number: int) -> str:
     return (_letter(before - 1) if before else "") + chr(ord("a") + place)
 
 
-def badge_key(block: Block) -> str:
-    return "".join(rf" $^{{{letter}}}$: {escaped(badge)}." for badge, letter in badge_letters(block).items())
+def key_of(letters: Mapping[str, str]) -> str:
+    """What the letters stand for, as LaTeX that goes on from a caption."""
+    return "".join(rf" $^{{{letter}}}$: {escaped(remark)}." for remark, letter in letters.items())
 
 
 def _latex_name(line: Line, letters: Mapping[str, str]) -> str:
@@ -262,14 +271,17 @@ def printed_beside_measured(table: Table) -> pd.DataFrame:
 
 
 def printed_latex(table: Table) -> pd.DataFrame:
-    """As LaTeX cells, printed numbers in italics; why nothing was measured is in the CSV, which has room for it."""
+    """As LaTeX cells, printed numbers in italics; a letter says why nothing was measured."""
+    letters = reasons(table)
     cells = [
         {
             "Metric": escaped(f"{line.quote['metric']} {line.direction}".strip()),
             "Printed": rf"\textit{{{line.quote['value']}}}",
             "Measured": escaped(line.measured) or "--",
             "Difference": f"${line.difference}$" if line.difference else "--",
-            "Measured with": escaped(f"{line.features}, {line.group.name}") if line.group else "--",
+            "Measured with": escaped(f"{line.features}, {line.group.name}")
+            if line.group
+            else f"--$^{{{letters[line.reason]}}}$",
         }
         for line in table.lines
     ]
