@@ -197,22 +197,23 @@ def index_tables(kind: str) -> list[str]:
         return [table(["name", "title", "items", "classes", "modalities"], rows)]
     if kind == "extractors":
         rows = [
-            [link(kind, name), info.title, info.modality, info.kind, in_words(info.uses_labels), info.paper]
+            [link(kind, name), info.title, info.modality, info.kind, info.gives, in_words(info.uses_labels), info.paper]
             for name, info in plugins(kind)
         ]
-        return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
+        return [table(["name", "title", "modality", "kind", "gives", "uses labels", "paper"], rows)]
     return [
         f"## {group.capitalize()}\n\n{table(METHOD_COLUMNS, rows)}"
         for group, rows in grouped_methods(method_row).items()
     ]
 
 
-METHOD_COLUMNS = ["name", "title", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
+METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
 
 
 def method_row(name: str, info: Any) -> list[str]:
-    pairs = in_words(info.pairs) if info.implementation != "quoted" else "–"  # not known of what is quoted
-    needs = [pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
+    runs = info.implementation != "quoted"  # of what is quoted the first two are not known
+    takes, pairs = (", ".join(info.takes), in_words(info.pairs)) if runs else ("–", "–")
+    needs = [takes, pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
     return [link("methods", name), info.title, *needs, info.paper]
 
 
