@@ -67,7 +67,7 @@ def _aligned(found: Mapping[tuple[str, ...], list[Row]]) -> str:
     cells = {key: block_rows(rows, "{}*".format) for key, rows in found.items()}
     everything = [line for lines in cells.values() for line in lines]
     widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
-    text = []
+    text: list[str] = []
     for key, (head, *lines) in cells.items():
         text += [*([] if text else [_line(head, widths)]), " · ".join(key), *(_line(line, widths) for line in lines)]
         text += _at_edge(found[key])
