@@ -13,8 +13,9 @@ from cmr.reporting import answer, headline, significance, versus
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.gallery import of_protocol as gallery_of
+from cmr.reporting.pivot import pivot
 from cmr.reporting.protocols import protocols
-from reporting_tree import write_tree
+from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +143,36 @@ def test_each_two_methods_are_compared_as_by_the_command(collection: Collection)
                 sum(y > x + versus.TIE for x, y in values.values()),
             ]
             assert pair["better"] == wins
+
+
+def test_a_table_over_protocols_ranks_the_methods_that_all_of_them_have(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", ["one", "two"], ["cca", "ridge"], seeds=1)
+    items = write_items(results, "three", 48)
+    write_experiment(
+        results, "more-b", [write_run(results, items, "three", "lite0+bert", m, 0) for m in ("cca", "ridge", "dla")]
+    )
+    collection = load(results)
+    rows = collection.united_rows()
+    blocks = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))
+    found = pivot(blocks)
+    assert found.columns == ("one", "two", "three")
+    mean_of = {(r["dataset"], r["id"]): r["mean"] for r in rows if (r["metric"], r["query"]) == ("map@all", "average")}
+    for line in found.lines:
+        assert {column: cell.mean for column, cell in line.cells.items()} == {
+            d: v for (d, m), v in mean_of.items() if m == line.name
+        }
+    assert [(line.name, line.rank) for line in found.lines] == [("ridge", 1.0), ("cca", 2.0), ("dla", None)]
+    assert pivot([block for block in blocks if block.protocol.parts[0] == "one"]) is None
+
+
+def test_equal_values_share_the_mean_of_their_ranks_and_less_may_be_better() -> None:
+    class Protocol:
+        def __init__(self, data: str):
+            self.key, self.parts = f"{data}/s/i", [data, "s", "i"]
+
+    def block(data: str, values: dict[str, float]) -> headline.Block:
+        lines = tuple(line(name, value, significance.WORSE) for name, value in values.items())
+        return headline.Block(Protocol(data), "rank", "Rank", {}, ("average",), lines, higher_is_better=False)
+
+    found = pivot([block("x", {"a": 2.0, "b": 2.0, "c": 1.0}), block("y", {"a": 1.0, "b": 2.0, "c": 3.0})])
+    assert {line.name: line.rank for line in found.lines} == {"a": 1.75, "b": 2.25, "c": 2.0}

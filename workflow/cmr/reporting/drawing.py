@@ -282,9 +282,11 @@ def _legend(figure: Figure, axes: Axes, width: float) -> None:
     first = {name: handle for handle, name in zip(handles, names, strict=True)}
     if not first:
         return
-    beside = figure.kind == "map" and width == PAGE
-    place, columns = ("outside right upper", 1) if beside else ("outside lower center", _legend_columns(first, width))
-    axes.figure.legend(list(first.values()), list(first), loc=place, ncols=columns)
+    if figure.kind == "map" and width == PAGE:
+        axes.figure.legend(first.values(), first.keys(), loc="outside right upper")
+    else:
+        columns = _legend_columns(first, width)
+        axes.figure.legend(first.values(), first.keys(), loc="outside lower center", ncols=columns)
 
 
 def _lines(figure: Figure, axes: Axes) -> None:
@@ -355,7 +357,7 @@ def _heat(figure: Figure, axes: Axes) -> None:
     axes.set_xticks(*_shown(figure.columns), rotation=45, ha="right")
     axes.set_yticks(*_shown(figure.rows))
     axes.grid(False)
-    if len(figure.columns) > SHOWN_IN_CELLS * axes.figure.get_figwidth() / PAGE:
+    if len(figure.columns) > SHOWN_IN_CELLS * axes.figure.bbox.width / axes.figure.dpi / PAGE:
         return
     middle = sum(image.get_clim()) / 2
     for r, row in enumerate(figure.heat):

@@ -73,6 +73,7 @@ class Block:
     options: Mapping[str, object]
     directions: tuple[str, ...]
     lines: tuple[Line, ...] = field(default=())
+    higher_is_better: bool = True
 
     @property
     def slug(self) -> str:
@@ -115,6 +116,7 @@ def _block(
         rows[0]["params"],
         directions,
         tuple(lines),
+        higher_is_better(rows[0]),
     )
 
 

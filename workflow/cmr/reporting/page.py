@@ -22,6 +22,7 @@ from cmr.reporting.collect import AVERAGE, Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.parts import JSON, Part, parts
+from cmr.reporting.pivot import pivot
 from cmr.reporting.protocols import MOST, Protocol, protocols
 from cmr.reporting.space import maps
 
@@ -102,6 +103,7 @@ def build(
         "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
         "protocols": compared,
         "answers": answers,
+        "over": pivot(blocks),
         "overview": origins.overview(compared),
         "blocks": blocks,
         "signs": headline.SIGNS,

@@ -1,7 +1,7 @@
 """Every table of the report as CSV and as LaTeX (booktabs)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cmr.publish import atomic
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
+from cmr.reporting.pivot import Pivot, pivot
 from cmr.reporting.published import Table
 from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
@@ -73,11 +74,13 @@ def write_all(
     folder: Path,
     rows: Sequence[Row],
     evidence: Mapping[tuple[Column, str], Evidence],
-    blocks: Iterable[Block],
+    blocks: Sequence[Block],
     figures: Iterable[Figure],
     printed: Sequence[Table],
 ) -> None:
-    """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and a printed table."""
+    """``results.csv`` (long form), a table a block, one over protocols, one a figure of classes or confusion, and the
+    printed ones.
+    """
     readable = [
         row | {"params": canonical(row["params"])} | _weighed(evidence[column_of(row), row["group"]]) for row in rows
     ]
@@ -86,6 +89,11 @@ def write_all(
         write(folder / f"{block.slug}.csv", numbers(block))
         caption = f"{block.metric}, {block.protocol.label}. "
         write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + key_of(badge_letters(block)))
+    if over := pivot(blocks):
+        write(folder / "over-protocols.csv", over_protocols(over, lambda cell: cell.mean).reset_index())
+        caption = f"{over.metric}, average over directions, by protocol; mean rank over protocols."
+        cells = over_protocols(over, lambda cell: escaped(cell.text)).rename(index=escaped, columns=escaped)
+        write_latex(folder / "over-protocols.tex", cells.fillna("--"), caption)
     for figure in figures:
         if figure.kind in ("bars", "heat"):
             frame = figure_table(figure)
@@ -286,6 +294,17 @@ def printed_latex(table: Table) -> pd.DataFrame:
         for line in table.lines
     ]
     return pd.DataFrame(cells, index=pd.Index([escaped(line.method) for line in table.lines], name="Method"))
+
+
+def over_protocols(over: Pivot, shown: Callable[[Cell], object]) -> pd.DataFrame:
+    """Methods × protocols, and the mean rank."""
+    rows = [
+        {column: shown(cell) for column, cell in line.cells.items()}
+        | {"mean rank": None if line.rank is None else f"{line.rank:.2f}"}
+        for line in over.lines
+    ]
+    names = pd.Index([line.name for line in over.lines], name="method")
+    return pd.DataFrame(rows, index=names, columns=[*over.columns, "mean rank"])
 
 
 def figure_table(figure: Figure) -> pd.DataFrame:
