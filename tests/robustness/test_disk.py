@@ -166,7 +166,15 @@ def test_inputs_that_vanish(tmp_path, gone):
 
 @pytest.mark.mended("a damaged split was a stack trace, or rows without a part")
 @pytest.mark.parametrize(
-    "content", [b"", b"id,part\n", b"\xff\xfe", b"id,part,held_out\ni00,tarin,False\n", b"a,b,c\n1,2,3\n"]
+    "content",
+    [
+        b"",
+        b"id,part\n",
+        b"\xff\xfe",
+        b"id,part,held_out\ni00,tarin,False\n",
+        b"a,b,c\n1,2,3\n",
+        b"id,part,held_out\ni00,train,False\ni00,test,False\n",
+    ],
 )
 def test_a_split_that_is_none(tmp_path, content):
     small = tree(tmp_path / "small", 50, tmp_path / "fits")

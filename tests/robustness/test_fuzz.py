@@ -115,6 +115,10 @@ def commands(home):
         ["report", "results", "--out", "page"],
         ["search", folder, "--text", "a word", "--html", "found.html"],
         ["search", folder, "--image", "1.png"],
+        ["compare", folder, folder],
+        ["embed", folder, "--texts", "my.csv", "--out", "new.h5"],
+        ["export", folder, "--to", "npy", "--out", "exported"],
+        ["export", folder, "--to", "mat", "--out", "exported.mat"],
         ["rerun", folder, "--directory", "again"],
         ["prune", "--yes"],
     ]

@@ -53,6 +53,23 @@ def test_the_same_figures(finished, environment, prefix):
     assert evaluated(finished, environment, prefix) == before
 
 
+@pytest.mark.mended("a clone that cannot be written was a stack trace of `snakemake`")
+def test_a_clone_that_cannot_be_written_is_one_line(finished):
+    if (done := mount("--bind", finished.root, finished.root)).returncode:
+        pytest.skip(f"nothing can be mounted here (it needs root): {done.stderr.strip()}")
+    try:
+        assert mount("-o", "remount,ro,bind", finished.root).returncode == 0
+        command = [sys.executable, "-m", "snakemake", "metrics"]
+        done = subprocess.run(command, cwd=finished.root, capture_output=True, text=True, timeout=300)
+    finally:
+        subprocess.run(["umount", finished.root], check=True)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "/.snakemake/cmr: you cannot write there; " in said
+    assert "Traceback" not in said
+    assert "cluster.py" not in said  # as in a trace of Snakemake's form
+
+
 def test_results_on_another_disk_and_the_clone_by_another_name(finished, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

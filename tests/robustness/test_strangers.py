@@ -1,11 +1,13 @@
 """Results trees and files of strangers: nothing of theirs is executed, trusted, followed or taken without measure."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+import scipy.sparse
+import torch
 from PIL import Image
 
 from cmr import boundary, cli, config, create, job, recorded, rerun, search
@@ -22,6 +26,8 @@ from cmr.data import Items
 from cmr.datasets import downloads, matlab
 from cmr.datasets.formats import read_array
 from cmr.errors import BadContent, UserError
+from cmr.features.networks import read_weights
+from cmr.features.pretrained import joint_hash
 from cmr.machine import Machine
 from cmr.pictures import read_rgb
 from cmr.provenance import file_hash
@@ -34,6 +40,7 @@ from cmr.sharing import prune, verify
 from cmr.store import open_hdf5, read_matrix, write_matrix
 from reporting_tree import write_tree
 from robustness.toys import ROOT
+from toy_plan import Project, experiment
 
 RUN = "runs/shapes/default/lite0+bert/cca/0"
 
@@ -295,6 +302,57 @@ def test_archives_within_measure(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.mended("a compressed tar file of millions of empty members was unpacked")
+def test_members_take_room_however_small_they_are(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
+        for number in range(300):
+            file.addfile(tarfile.TarInfo(f"{number}.txt"))
+    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(downloads, "MAX_RATIO", 1)
+    assert "refused" in refused(downloads.unpack, tmp_path / "x.tar.gz", tmp_path / "out")
+    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**21)
+    downloads.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.mended("a compressed tar file with a header of gigabytes took as much memory")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_headers_of_members_are_small(tmp_path, kind):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
+        member = tarfile.TarInfo("x")
+        member.type, member.size = kind, 2**22
+        file.addfile(member, io.BytesIO(bytes(2**22)))
+    assert "a header of 4,194,304 bytes" in refused(downloads.unpack, tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.mended("tensors and sparse matrices of a few bytes that stand for terabytes were written out")
+def test_arrays_of_few_bytes_are_not_written_out_beyond_the_memory(tmp_path):
+    one = torch.zeros(1)
+    torch.save(one.expand(10**7, 10**7), tmp_path / "wide.pt")
+    torch.save([one.expand(10**12)] * 4, tmp_path / "list.pt")
+    sparse = torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.ones(1), (10**7, 10**7), check_invariants=True)
+    torch.save(sparse, tmp_path / "sparse.pt")
+    scipy.sparse.save_npz(tmp_path / "sparse.npz", scipy.sparse.csr_array((10**7, 10**7)))
+    for name in ("wide.pt", "list.pt", "sparse.pt", "sparse.npz"):
+        assert "this machine has" in refused(read_array, tmp_path / name)
+    scipy.sparse.save_npz(tmp_path / "small.npz", scipy.sparse.csr_array((10, 10)))
+    assert read_array(tmp_path / "small.npz").shape == (10, 10)
+
+
+@pytest.mark.mended("a file of weights was unpacked whatever its size, and a pipe in a model's folder waited for")
+def test_weights_within_measure(tmp_path, monkeypatch):
+    torch.save({"a": torch.zeros(2**19)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as source, zipfile.ZipFile(tmp_path / "x.pt", "w", 8) as packed:
+        for member in source.infolist():
+            packed.writestr(member.filename, source.read(member))
+    assert read_weights(tmp_path / "x.pt")["a"].shape == (2**19,)
+    monkeypatch.setattr(boundary, "UNPACKED_FREELY", 2**20)
+    assert "times as many" in refused(read_weights, tmp_path / "x.pt")
+    assert read_weights(tmp_path / "plain.pt")["a"].shape == (2**19,)
+    os.mkfifo(tmp_path / "model.safetensors")
+    refused(read_weights, tmp_path / "model.safetensors")
+    refused(joint_hash, [tmp_path / "model.safetensors"])
+
+
 # Plain files, values, pictures ----------------------------------------------------------------------------------------
 
 
@@ -438,6 +496,30 @@ def test_ids_hold_no_control_characters(item, tmp_path):
 
 
 @pytest.mark.mended("`cmr rerun` read any file of the user's that somebody's run.json named as its data")
+@pytest.mark.mended("a file whose name is not UTF-8, and half of a surrogate pair in JSON, were stack traces")
+@pytest.mark.parametrize("change", ["name", "class", "caption"])
+def test_what_is_no_text_is_told(change, tmp_path):
+    for number in range(12):
+        place = tmp_path / "p" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(place / f"{number}.png")
+        (place / f"{number}.json").write_text(json.dumps({"caption": f"text {number}"}))
+    if change == "name":
+        for suffix in ("png", "json"):
+            os.rename(place / f"11.{suffix}", os.fsencode(place) + f"/\xff.{suffix}".encode("latin-1"))
+    elif change == "class":
+        os.rename(place, os.fsencode(tmp_path / "p") + b"/\xff")
+    else:
+        (place / "11.json").write_text('{"caption": "\\ud800"}')
+    data = {"datasets": [{"id": "made", "dataset": "folder", "params": {"folder": "p"}}]}
+    project = Project(tmp_path, data | experiment(["sift_bovw", "bow"], "cca"))
+    (prepared,) = project.results("prepare")
+    said = refused(project.make, prepared)
+    assert "rename the file" in said
+    assert "\\ud" in said
+    assert not (tmp_path / prepared.record).exists()
+
+
 @pytest.mark.parametrize("name", ["../private.csv", "/etc/passwd", "a/../../private.csv"])
 def test_records_name_no_file_of_the_users_elsewhere(tree, tmp_path, name):
     entry = {"id": "shapes", "dataset": "table", "params": {"file": name, "text": "text"}}

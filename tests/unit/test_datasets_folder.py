@@ -162,6 +162,11 @@ def test_without_cls_shards_have_no_classes(tmp_path):
         ({"a.png": b"", "a.txt": " \n\n"}, {}, r"a\.png: no caption"),
         ({"a.png": b"", "a.json": '{"captions": "A."}'}, {}, r"a\.png: no caption; .*'caption'"),
         ({"a.png": b"", "a.json": "{"}, {}, r"a\.json: not JSON"),
+        (
+            {"a.png": b"", "a.json": '{"caption": "A.", "caption": "B."}'},
+            {},
+            r"a\.json: not JSON: the key 'caption' stands",
+        ),
         ({"a.png": b"", "a.json": "[1]"}, {}, r"a\.json: expected an object"),
         ({"a.png": b"", "a.json": '{"caption": {"en": "A."}}'}, {}, r"a\.json: caption: expected a text or a list"),
         ({"a.png": b"", "a.txt": b"caf\xe9"}, {}, r"a\.txt: line 1: not UTF-8"),

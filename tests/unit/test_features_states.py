@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def test_a_counter_that_old_states_lack_is_no_mistake(state, tmp_path):
     load_state(small(), tmp_path / "net.pt")
 
 
+def quantised(n):
+    with warnings.catch_warnings(action="ignore"):  # torch means to give them up
+        return torch.quantize_per_tensor(torch.ones(n), 0.1, 0, torch.qint8)
+
+
 def changed(state, change):
     change(state)
     return state
@@ -93,6 +99,14 @@ def changed(state, change):
         (lambda s: s.update({"head.a": torch.ones(1), "head.b": torch.ones(1)}), "2 not of this network (head.a, head.b)"),
         (lambda s: s.update({"fc.weight": torch.ones(7, 4)}), "1 of another shape (fc.weight (7, 4) instead of (5, 4))"),
         (lambda s: s.update({"x": s.pop("fc.bias")}), "1 missing (fc.bias); 1 not of this network (x)"),
+        (lambda s: s.update({"fc.bias": torch.ones(5, device="meta")}), "1 of another kind of values (fc.bias)"),
+        (lambda s: s.update({"fc.weight": torch.ones(5, 4).to_sparse()}), "1 of another kind of values (fc.weight)"),
+        (lambda s: s.update({"fc.bias": torch.ones(5, dtype=torch.complex64)}), "1 of another kind of values (fc.bias)"),
+        (lambda s: s.update({"fc.bias": torch.ones(5, dtype=torch.int8)}), "1 of another kind of values (fc.bias)"),
+        (lambda s: s.update({"fc.bias": quantised(5)}), "1 of another kind of values (fc.bias)"),
+        (lambda s: s["fc.bias"].fill_(float("nan")), "1 with NaN or infinite values (fc.bias)"),
+        (lambda s: s.update({"fc.bias": torch.full((5,), 1e300, dtype=torch.float64)}), "1 with NaN or infinite values (fc.bias)"),
+        (lambda s: s.update({"x" * 10**6: torch.ones(1)}), f"1 not of this network ({'x' * 60}…)"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_counted_and_named(change, said, state, tmp_path):
@@ -107,9 +121,12 @@ def test_what_does_not_fit_is_counted_and_named(change, said, state, tmp_path):
 
 
 def test_several_states_and_none_are_told():
-    with pytest.raises(UserError, match=r"x: holds several states \(model, ema\); save the one that is meant alone"):
+    with pytest.raises(UserError, match=r"x: holds 2 states \(model, ema\); save the one that is meant alone"):
         state_of({"model": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}, "epoch": 1}, Path("x"))
-    for nothing in ({}, {"epoch": 1}, [torch.ones(1)], torch.ones(1)):
+    many = {f"state {number}": {"a": torch.ones(1)} for number in range(3000)}
+    with pytest.raises(UserError, match=r"x: holds 3000 states \(state 0, state 1, state 2, …\); save"):
+        state_of(many, Path("x"))
+    for nothing in ({}, {"epoch": 1}, [torch.ones(1)], torch.ones(1), {1: torch.ones(1)}):
         with pytest.raises(UserError, match=r"x: holds no state"):
             state_of(nothing, Path("x"))
 

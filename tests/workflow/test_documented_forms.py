@@ -17,11 +17,13 @@ from robustness.chains import chain
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""
 ON_A_GPU = {"hardware.gpu", "usage.peak_gpu_memory_mb"}
-OF_FOLDS = {"fold", "tasks[].folds"}  # of MS-COCO's split karpathy_1k alone, which tests of units hold
+IN_UNITS = {"fold", "tasks[].folds", "tasks[].sample"}
+"""Of folds and of sampled queries, which tests of units hold."""
 TYPES = {
     "text": str,
     "text or null": str | None,
     "whole number": int,
+    "whole number or null": int | None,
     "number": int | float,
     "yes or no": bool,
     "yes or no, or null": bool | None,
@@ -157,7 +159,7 @@ def test_a_file_holds_what_its_section_says(tree, section):
     assert files
     met = set().union(*(READERS[file.suffix](file, known) for file in files))
     common = set(SECTIONS["Every record"]) if is_record else set()
-    assert set(SECTIONS[section]) - met <= OF_FOLDS
+    assert set(SECTIONS[section]) - met <= IN_UNITS
     assert met - set(known) == set()
     assert common - met <= ON_A_GPU | {"hardware.threads"} | {key for key in common if key.startswith("accepted[]")}
 

@@ -16,9 +16,9 @@ from cmr import arrays, code, create, provenance, records, registry
 from cmr.arrays import Given
 from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
 from cmr.data import Part, TrainingData, View
-from cmr.directions import Embedded, ScoreBlock, scoring, tasks
+from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer
+from cmr.evaluation import ConfiguredMetric, ScoreBlock, evaluate_task, scorer
 from cmr.features.extraction import transformed
 from cmr.machine import Machine
 from cmr.methods.base import Method

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import traceback
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,22 +124,39 @@ def _is_below(path: str, folder: str) -> bool:
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Tells others, whichever name they know the folder by, that somebody works in it as long as the block lasts."""
-    with open(Path(folder) / IN_USE, "a") as file:
+    """Tells others, whichever name they know the folder by, that somebody works in it as long as the block lasts.
+
+    Raises `UserError` where a link or a pipe has the place of the file that tells it.
+    """
+    with _told_by(folder, os.O_RDWR | os.O_CREAT) as file:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield
 
 
 def is_in_use(folder: str | Path) -> bool:
+    """Raises `UserError` as `in_use` does."""
     try:
-        with open(Path(folder) / IN_USE) as file:
+        with _told_by(folder, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:  # nobody ever worked there, or a file system without locks
         return False
     return False
+
+
+@contextmanager
+def _told_by(folder: str | Path, flags: int) -> Iterator[int]:
+    """The file that tells who works in a folder, which may have come along with somebody's results."""
+    path = Path(folder) / IN_USE
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise UserError(f"{path}: a link or a pipe, not a file; remove it")
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 # Values ----------------------------------------------------------------------------------------------------------
@@ -295,6 +313,20 @@ def check_array(array: Any) -> None:
     if not written:
         raise BoundaryError("some of its values were never written, and would be read as zeros; write the file anew")
     check_size(size, stored)
+
+
+def check_zip(path: str | Path) -> None:
+    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would unpack to more than `check_size` allows."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as opened:
+            check_size(sum(member.file_size for member in opened.infolist()), os.path.getsize(path))
+
+
+def check_memory(size: int) -> None:
+    """Raises `BoundaryError` for an array of so many bytes, written in few as sparse ones are, that none fits here."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise BoundaryError(f"{size:,} bytes once all its values are written out; this machine has {memory:,}")
 
 
 def check_size(unpacked: int, packed: int) -> None:

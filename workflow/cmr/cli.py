@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr import __version__, boundary, paths, process, registry, templates
-from cmr.errors import UserError
+from cmr.errors import UserError, printable
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
@@ -37,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with boundary.reading(tree) if (tree := _tree(options)) else nullcontext():
             options.run(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `cmr list | head`
         sys.stderr.close()
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(printable(f"error: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -194,7 +194,7 @@ def begin_plugin(options: argparse.Namespace) -> None:
     folder = options.to or config.plugin_folder(settings.files_of(options.config))
     if folder is None:
         raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
-    print(templates.new(options.template, options.name, Path(folder)))
+    _print(templates.new(options.template, options.name, Path(folder)))
 
 
 def list_plugins(options: argparse.Namespace) -> None:
@@ -206,7 +206,7 @@ def list_plugins(options: argparse.Namespace) -> None:
         _print_json(found[options.kind] if options.kind else found)
         return
     for kind, plugins in found.items():
-        print("\n".join([*([] if options.kind else [f"{kind}:"]), *listing.lines(kind, plugins)]))
+        _print("\n".join([*([] if options.kind else [f"{kind}:"]), *listing.lines(kind, plugins)]))
 
 
 def examine(options: argparse.Namespace) -> None:
@@ -217,7 +217,7 @@ def examine(options: argparse.Namespace) -> None:
         _print_json(found)
         return
     for finding in found:
-        print(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}")
+        _print(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}")
 
 
 def complete(options: argparse.Namespace) -> None:
@@ -239,7 +239,7 @@ def check_data(options: argparse.Namespace) -> None:
         _print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+            _print(f"{finding.kind:<8} {finding.what}: {finding.text}")
     sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
 
 
@@ -253,22 +253,26 @@ def summarise(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(rows)
     elif options.csv:
-        print(measured.as_csv(rows, found.runs), end="")
+        _print(measured.as_csv(rows, found.runs), end="")
     else:
-        print(choice.as_latex(rows) if options.latex else summary.table(rows))
+        shown = rows if options.metric else summary.headline(rows)
+        _print(choice.as_latex(shown) if options.latex else summary.table(shown))
+        if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
+            print(f"other metrics, which --metric shows: {', '.join(others)}", file=sys.stderr)
     for note in found.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
 
 
 def compare_runs(options: argparse.Namespace) -> None:
     from cmr import compare
 
     a, b = compare.seeds(options.a), compare.seeds(options.b)
-    found = compare.compare(a, b, options.metric, options.k)
+    with boundary.reading(f"{options.a}, {options.b}"):
+        found = compare.compare(a, b, options.metric, options.k)
     if options.json:
         _print_json([asdict(comparison) for comparison in found])
     else:
-        print(compare.described(found, a, b))
+        _print(compare.described(found, a, b))
 
 
 def measure_files(options: argparse.Namespace) -> None:
@@ -287,7 +291,7 @@ def build_report(options: argparse.Namespace) -> None:
     from cmr.reporting.page import build
 
     settings.merged(options.config)  # titles and metrics of one's own plug-ins
-    print(build(Path(options.results), options.out, None, options.title))
+    _print(build(Path(options.results), options.out, None, options.title))
 
 
 def search_run(options: argparse.Namespace) -> None:
@@ -302,7 +306,7 @@ def search_run(options: argparse.Namespace) -> None:
     run = search.find(options.folder, machine.folders)
     modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
     answers = search.search(run, modality, query, options.k, machine)
-    print(search.table(answers))
+    _print(search.table(answers))
     if options.html:
         search.write_page(options.html, run, query, answers, machine)
 
@@ -316,14 +320,14 @@ def embed_items(options: argparse.Namespace) -> None:
     run = search.find(options.folder, machine.folders)
     items = embedding.texts(options.texts) if options.images is None else embedding.pictures(options.images)
     rows, columns = embedding.embed(run, items, options.out, machine)
-    print(f"{options.out}: {rows} x {columns}")
+    _print(f"{options.out}: {rows} x {columns}")
 
 
 def export_run(options: argparse.Namespace) -> None:
     from cmr import export, search
 
     for written in export.export(search.find(options.folder), options.to, options.out):
-        print(written)
+        _print(written)
 
 
 def make_again(options: argparse.Namespace) -> None:
@@ -334,7 +338,7 @@ def make_again(options: argparse.Namespace) -> None:
 
     machine = settings.machine(options.config)
     comparison = rerun(find(options.folder, machine.folders), options.directory, machine)
-    print(described(comparison))
+    _print(described(comparison))
     sys.exit(1 if comparison.differing else 0)
 
 
@@ -348,8 +352,8 @@ def verify_results(options: argparse.Namespace) -> None:
         _print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            print(f"{finding.kind:<8} {finding.path}: {finding.reason}")
-        print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
+            _print(f"{finding.kind:<8} {finding.path}: {finding.reason}")
+        _print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
     sys.exit(1 if findings else 0)
 
 
@@ -359,7 +363,7 @@ def accept_results(options: argparse.Namespace) -> None:
     from cmr.accept import accept, described
 
     outcome = accept(settings.machine(options.config), options.directory, options.sample)
-    print(described(outcome))
+    _print(described(outcome))
     sys.exit(0 if all(outcome.compared.values()) else 1)
 
 
@@ -373,12 +377,16 @@ def prune_results(options: argparse.Namespace) -> None:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])
         return
     for item in found:
-        print(f"{item.size / 1e6:10.1f} MB  {item.path}")
-    print(f"kept: what is needed for {', '.join(pruned.kept_for) or 'nothing'}")
+        _print(f"{item.size / 1e6:10.1f} MB  {item.path}")
+    _print(f"kept: what is needed for {', '.join(pruned.kept_for) or 'nothing'}")
     done = "removed" if options.yes else "no experiment refers to; --yes removes it"
-    print(f"{sum(item.size for item in found) / 1e6:10.1f} MB  {done if found else 'nothing to remove'}")
+    _print(f"{sum(item.size for item in found) / 1e6:10.1f} MB  {done if found else 'nothing to remove'}")
 
 
 def _print_json(value: Any) -> None:
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    print(json.dumps(value, indent=1, ensure_ascii=ascii_only))
+    _print(json.dumps(value, indent=1, ensure_ascii=ascii_only))
+
+
+def _print(text: object, end: str = "\n") -> None:
+    print(printable(str(text)), end=end)

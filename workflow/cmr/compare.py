@@ -50,7 +50,7 @@ class Comparison:
 def seeds(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
     """The run in a folder; or, of a method's folder, its runs of all seeds. Raises `UserError` where there is none."""
     place = folder.absolute()
-    if place.name.isdigit() and place.parents[4].name == "runs":
+    if place.name.isdigit() and "runs" in place.parts[-6:-5]:
         return [search.find(folder, folders)]
     inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
     if not inside:

@@ -26,7 +26,7 @@ Status = tuple[int, int, int, int]
 
 def joint_hash(files: Iterable[tuple[str, str]]) -> str:
     """sha256 of (name, sha256) pairs, in the form that ``sha256sum`` writes and checks."""
-    return hashlib.sha256("".join(map(line, files)).encode()).hexdigest()
+    return hashlib.sha256("".join(map(line, files)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def line(pair: tuple[str, str]) -> str:

@@ -208,7 +208,7 @@ class Items:
         """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
         duplicated = self.table["id"][self.table["id"].duplicated()]
         if len(duplicated):
-            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row")
+            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row; rename one of the two")
         controls = self.table["id"][self.table["id"].str.contains(CONTROL)]
         if len(controls):
             raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")
@@ -275,6 +275,8 @@ class Split:
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
         if wrong:
             raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")
+        if (twice := table["id"][table["id"].duplicated()]).size:
+            raise UserError(f"{path}: item {twice.iloc[0]!r} stands on more than one row; delete it and run again")
         return cls(table)
 
 

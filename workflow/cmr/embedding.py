@@ -14,7 +14,7 @@ from cmr import code, new_items, store
 from cmr.content import Hashes
 from cmr.data import Items
 from cmr.datasets.delimited import decoded
-from cmr.errors import UserError
+from cmr.errors import UserError, texts_told
 from cmr.features.extraction import Task, computed, features_in
 from cmr.machine import Machine
 from cmr.params import canonical_hash
@@ -98,7 +98,7 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
     hashes = dict(zip(files, Hashes(machine.cache).of_all(files), strict=True))
     ids = np.array(items.ids)
     task = Task(extractor, items.contents, ids, hashes=hashes)
-    with computed(task, out, out.with_name(f".{out.name}.partial"), key) as file:
+    with texts_told(out), computed(task, out, out.with_name(f".{out.name}.partial"), key) as file:
         groups = {
             group: store.Rows(ids, _embedded(run, number, items.modality, features_in(file), machine))
             for group, number in _fits(run, items.modality).items()

@@ -1,7 +1,11 @@
 """The one exception whose message is written for the person who typed the command."""
 
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class UserError(Exception):
@@ -14,6 +18,34 @@ class BadContent(UserError):
     def __init__(self, content: object, reason: str):
         super().__init__(f"{content}: {reason}")
         self.content, self.reason = content, reason
+
+
+@contextmanager
+def texts_told(source: object) -> Iterator[None]:
+    """Makes a text that cannot be written a `UserError` that shows it: the name of a file in another encoding than
+    UTF-8, or half of a surrogate pair of JSON.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{source}: {error.object[:200]!r} is no text in UTF-8; rename the file of that name, or save the text so"
+        ) from None
+
+
+def printable(text: str) -> str:
+    """A text of somebody's for a terminal: control characters are shown, as in \\u001b, and not obeyed.
+
+    A carriage return, too, would let one line stand in the place of another. In JSON the same letters mean the same.
+    """
+    return text.translate(CONTROLS)
+
+
+class Printable(logging.Formatter):
+    """Messages of the log for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

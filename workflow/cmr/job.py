@@ -16,7 +16,7 @@ from typing import Any
 
 from cmr import process, registry
 from cmr.config import Config
-from cmr.errors import UserError
+from cmr.errors import UserError, printable
 from cmr.machine import Machine
 from cmr.params import canonical, canonical_hash
 from cmr.plan import Plan
@@ -108,7 +108,7 @@ def job(log: str | Path) -> Iterator[None]:
 
 
 def _fail(log: Path, message: str, details: str = "") -> None:
-    print(message if not details else f"{message} (traceback in {log})", file=sys.stderr)
+    print(printable(message if not details else f"{message} (traceback in {log})"), file=sys.stderr)
     with suppress(OSError), log.open("a", encoding="utf-8") as file:  # the disk may be full, which has been said then
         file.write(f"{details}{message}\n")
     sys.exit(1)

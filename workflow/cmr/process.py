@@ -2,9 +2,12 @@
 
 import ctypes
 import io
+import logging
 import os
 import sys
 from pathlib import Path
+
+from cmr.errors import Printable
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -14,10 +17,13 @@ def prepare() -> None:
     print_anything()
     avoid_slow_sort()
     keep_freed_memory()
+    wait_asleep()
 
 
 def print_anything() -> None:
-    """A terminal that lacks a character shows it escaped, as in \\u2192."""
+    """A terminal that lacks a character shows it escaped, as in \\u2192; so does every one a control character."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(Printable())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -35,6 +41,15 @@ def avoid_slow_sort() -> None:
     family, flags = facts.get("cpu family", "").strip(), facts.get("flags", "").split()
     if "AuthenticAMD" in facts.get("vendor_id", "") and family == "25" and "avx512f" in flags:
         os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4")
+
+
+def wait_asleep() -> None:
+    """Lets threads that wait for others sleep, where GNU's OpenMP, which torch uses, would have them spin.
+
+    On a machine that others use too, a thread that spins takes the core that the one it waits for needs, and training
+    takes many times as long: tests/benchmarks/waiting.py prints how many. A setting of the user's own is left alone.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def keep_freed_memory() -> None:

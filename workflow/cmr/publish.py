@@ -86,11 +86,16 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; moves it into place when the block ends without an error."""
+    """Yields a temporary path beside ``path``; moves it into place when the block ends without an error.
+
+    Raises `UserError` where a folder, a device or a pipe stands there: root would replace /dev/null by a file.
+    """
     path = Path(path)
     temporary = _beside(path)
     try:
         with write_errors_told(path):
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: a folder, a device or a pipe; name a file")
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             os.replace(temporary, path)
@@ -99,9 +104,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_free(path: str | Path) -> None:
+    """Raises `UserError` where something stands that a folder named by the user would replace: an empty folder may."""
+    if os.path.lexists(path) and not (Path(path).is_dir() and not Path(path).is_symlink() and not os.listdir(path)):
+        raise UserError(f"{path}: stands there already, and what is in it would be lost; name a new folder")
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """As `atomic`, for a folder. A folder that stands there already is replaced."""
+    """As `atomic`, for a folder of results. A folder that stands there already is replaced; see `check_free`."""
     path = Path(path)
     temporary = _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)

@@ -104,7 +104,7 @@ def _answer(
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
-    best = rank(scores, np.zeros(scores.shape, bool), top=k).top[0]
+    best = rank(scores, np.zeros(scores.shape, bool), top=k, depth=k).top[0]
     table = items.table.set_index("id")
     hits = [
         Hit(place, float(scores[0, row]), item, tuple(table["labels"][item]), str(table[gallery][item]))

@@ -54,6 +54,8 @@ try:
     MACHINE = Machine(
         CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS, project=provenance.project()
     )
+    cluster.check_writable(job.FOLDER)  # before Snakemake meets it with a stack trace, in a dry run too
+    PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 except UserError as error:
     alone = (
         ""
@@ -66,7 +68,6 @@ except UserError as error:
 # One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.
 # PYTHON is Snakemake's own, or that of the rule's environment where Snakemake makes one.
 PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
-PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 JOB_FILE = str(HERE / "workflow" / "scripts" / "job.py")
 JOB = (
     " ".join(
@@ -74,6 +75,8 @@ JOB = (
     )
     + " --log {log:q} --threads {threads} {output.record:q}"
 )
+
+snakemake_internals.say_a_line_a_job(workflow)
 
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
@@ -104,12 +107,29 @@ def start():
         raise WorkflowError(str(error))
 
 
+def end():
+    """After the last job: the headline table and the page's path, where the page is a new one."""
+    if written(PAGE) == PAGE_BEFORE:
+        return
+    from cmr.reporting import collect, summary
+
+    rows = collect.load(paths.RESULTS, EXPERIMENT_FILES, MACHINE.folders).united_rows()
+    print(f"\n{summary.table(summary.headline(rows))}\n\nreport: {os.path.abspath(PAGE)}")
+
+
+def written(file):
+    """When a file was written; None where there is none."""
+    return os.stat(file).st_mtime_ns if os.path.exists(file) else None
+
+
 def on_cluster():
     """Whether jobs are sent from here, or here is one. Known once the workflow starts, not while this file is read."""
     return workflow.remote_exec or not workflow.local_exec
 
 
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
+PAGE = PLAN.report().files[0]
+PAGE_BEFORE = written(PAGE)
 GPU_HERE = gpu_is_here()
 
 

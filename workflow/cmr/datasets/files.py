@@ -169,7 +169,7 @@ def _json_array(file: Path, text: str) -> list[dict[str, Any]]:
     if not text.lstrip().startswith("["):
         return []
     try:
-        rows = json.loads(text, object_pairs_hook=_object)
+        rows = json.loads(text, object_pairs_hook=distinct_keys)
     except (json.JSONDecodeError, RecursionError):
         return []
     if not all(isinstance(row, dict) for row in rows):
@@ -182,7 +182,7 @@ def _json_rows(text: str) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(io.StringIO(text), 1):
         try:
-            row = json.loads(line, object_pairs_hook=_object)
+            row = json.loads(line, object_pairs_hook=distinct_keys)
             if "\\u" in line:
                 json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         except (ValueError, RecursionError) as error:
@@ -193,7 +193,8 @@ def _json_rows(text: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a key that stands twice, of which the last would count."""
     _refuse_twice([key for key, _ in pairs], "the key")
     return dict(pairs)
 

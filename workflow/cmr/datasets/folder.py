@@ -27,7 +27,7 @@ from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
-from cmr.datasets.files import as_text, user_folder
+from cmr.datasets.files import as_text, distinct_keys, user_folder
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rows import PART_NAMES, seeded_parts
 from cmr.errors import UserError
@@ -165,7 +165,7 @@ class Folder(Dataset):
             return {}
         file = sample.files[".json"]
         try:
-            content = json.loads(decoded(file))
+            content = json.loads(decoded(file), object_pairs_hook=distinct_keys)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{file}: not JSON: {error}") from None
         if not isinstance(content, dict):

@@ -2,8 +2,8 @@
 
 import csv
 import logging
+import math
 import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse, load_npz
 
-from cmr.boundary import check_size, plain
+from cmr.boundary import check_memory, check_zip, plain
 from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
@@ -46,8 +46,10 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
     if reader is None:
         raise UserError(f"{file}: expected one of {', '.join(READERS)}")
     with _errors_told(file, key):
-        _check_zip(plain(file))
+        check_zip(plain(file))
         array = reader(file, key, trusted)
+        if issparse(array):
+            check_memory(math.prod(array.shape) * array.dtype.itemsize)
         return array.toarray() if issparse(array) else np.asarray(array)
 
 
@@ -66,6 +68,7 @@ def read_offsets(file: Path, key: str) -> np.ndarray | None:
         if file.suffix.lower() in HDF5:
             found, rows = hdf5.read_offsets(file, key)
         elif file.suffix.lower() == ".npz":
+            check_zip(plain(file))
             with np.load(plain(file)) as opened:
                 found = opened[OFFSETS] if OFFSETS in opened and key != OFFSETS else None
                 rows = len(_of_npz(opened, key)) if found is not None else 0
@@ -74,13 +77,6 @@ def read_offsets(file: Path, key: str) -> np.ndarray | None:
     if found is None or found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
         return None
     return found if found[0] == 0 and found[-1] == rows else None
-
-
-def _check_zip(file: Path) -> None:
-    """Raises `BoundaryError` where a zip file, as .npz and .pt are, would fill the memory."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as opened:
-            check_size(sum(member.file_size for member in opened.infolist()), file.stat().st_size)
 
 
 @contextmanager
@@ -164,9 +160,11 @@ def _read_torch(file: Path, key: str, trusted: bool) -> Any:
         raise UserError(f"{file}: {MORE_THAN_TENSORS}") from None
     found = _of_objects(loaded, key)
     if isinstance(found, list) and found and all(isinstance(row, torch.Tensor) for row in found):
+        check_memory(sum(row.numel() * row.element_size() for row in found))
         found = torch.stack(found)
     if not isinstance(found, torch.Tensor):
         return found
+    check_memory(found.numel() * found.element_size())  # a few bytes may stand for many values
     dense = found.detach().to_dense() if found.layout != torch.strided else found.detach()
     return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
 

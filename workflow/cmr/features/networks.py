@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from cmr.boundary import check_zip, plain
 from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Extractor
@@ -25,6 +26,7 @@ GPU_BATCH = 256
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a .pt, .pth or .safetensors file; nothing in it is executed."""
     try:
+        check_zip(plain(file))
         if file.suffix == ".safetensors":
             return load_file(file)
         return torch.load(file, weights_only=True, map_location="cpu")

