@@ -186,7 +186,10 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
 
 def _check_arrays(file: h5py.File) -> None:
     arrays: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    try:
+        file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    except KeyError as error:  # of an object whose own description is damaged
+        raise BoundaryError(str(error)) from None
     for name, array in arrays.items():
         try:
             check_array(array)
