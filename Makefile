@@ -16,8 +16,6 @@ $(VENV)/.installed: pyproject.toml
 
 run: env
 	$(BIN)/snakemake
-	@$(BIN)/python -m cmr summary results
-	@echo "report: $(CURDIR)/results/report/index.html"
 
 # A test that hangs ends the run after six minutes, with its name and where it stood.
 test: env

@@ -21,9 +21,20 @@ SMALL = {
     "dimension": 16,
 }
 OWN_SMALL = {
+    "cmdn": {
+        "autoencoder_layers": (16, 8),
+        "first_layers": (16, 12),
+        "second_layers": (16, 12),
+        "joint_units": 16,
+        "fused_units": 12,
+        "layers": (16, 16),
+        "levels": (12, 8),
+        "pretraining_epochs": 10,
+    },
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},
+    "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
     "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
 }

@@ -9,7 +9,7 @@ import os
 import resource
 import time
 
-import cmr  # isort: skip  # noqa: F401  before numpy, whose sort it sees to
+import as_job  # isort: skip  # noqa: F401  before numpy
 import numpy as np
 
 from cmr import registry

@@ -8,7 +8,7 @@ library; where scores tie, whose order is a library's own, whether its figures l
 Medians of ranks are whole there: half a rank is rounded down.
 """
 
-import cmr  # isort: skip  # noqa: F401  before numpy, whose sort it sees to
+import as_job  # isort: skip  # noqa: F401  before numpy
 import numpy as np
 import torch
 

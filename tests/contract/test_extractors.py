@@ -13,6 +13,7 @@ from cmr import registry, store
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
+from cmr.sets import Sets
 
 NAMES = [name for name in registry.names("extractors") if registry.info("extractors", name).modality != "any"]
 FITTED = [name for name in NAMES if registry.info("extractors", name).kind == "fitted"]
@@ -23,7 +24,10 @@ SMALL = {
     "doc2vec": {"dimensions": 8},
     "sift_bovw": {"words": 4},
     "word2vec_cnn": {"dimensions": 8, "maps": 2, "epochs": 2},
+    "word_vectors": {"dimensions": 8, "epochs": 2},
+    "image_patches": {"side": 2},
 }
+SETS = [name for name in NAMES if registry.info("extractors", name).gives != "vector"]
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "runs", "sleeps", "near", "the", "big", "small"]
 LABELS = np.eye(3, dtype=np.uint8)[np.arange(N) % 3]
 
@@ -55,7 +59,9 @@ def contents_for(name, folder, seed=0):
 
 
 def create(name, cache):
-    params = registry.params_model("extractors", name)(**SMALL.get(name, {}))
+    model = registry.params_model("extractors", name)
+    exact = {"storage": "float32"} if "storage" in model.model_fields else {}
+    params = model(**SMALL.get(name, {}), **exact)
     return registry.load("extractors", name)(params, cache, "cpu", 2)
 
 
@@ -116,22 +122,34 @@ def test_weights_that_cannot_be_had_are_explained(name, tmp_path, offline):
     assert not any(value.startswith("/") for value in described.values())
 
 
-def check_features(features):
-    assert features.shape[0] == N
-    assert features.dtype == np.float32
-    assert np.isfinite(features).all()
-    assert len(np.unique(features, axis=0)) > 1
+def check_features(name, features):
+    assert len(features) == N
+    assert isinstance(features, Sets) == (name in SETS)
+    if name in SETS:
+        assert (features.lengths > 0).all()
+        assert features.dimension == features[0].shape[1]
+    values = features.elements() if name in SETS else features
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert len({row.tobytes() for row in features}) > 1
+
+
+def assert_close(found, expected, **limits):
+    """Row by row, of vectors or sets."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, **limits)
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_a_row_depends_on_its_content_alone(name, make, tmp_path):
     extractor, contents = make(name), contents_for(name, tmp_path)
     features = extractor.transform(contents)
-    check_features(features)
+    check_features(name, features)
     order = np.random.default_rng(1).permutation(N)[:5]
     few = extractor.transform([contents[row] for row in order])
-    scale = np.abs(features).max()
-    np.testing.assert_allclose(few, features[order], atol=1e-5 * scale, rtol=1e-4)
+    scale = np.abs(np.concatenate([np.atleast_2d(row) for row in features])).max()
+    assert_close(few, features[order], atol=1e-5 * scale, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -139,14 +157,14 @@ def test_fitted_rows_depend_on_their_content_and_the_state(name, make, tmp_path)
     extractor, contents = make(name), contents_for(name, tmp_path)
     extractor.fit(contents[:8], labels_for(name, slice(8)))
     features = extractor.transform(contents)
-    check_features(features)
+    check_features(name, features)
     store.write_matrix(tmp_path / "a.h5", "features", np.arange(N).astype(str), features, {}, extractor.state())
     later = make(name)
     later.load_state(store.read_state(tmp_path / "a.h5"))
-    np.testing.assert_array_equal(later.transform(contents), features)
+    assert_close(later.transform(contents), features, atol=0, rtol=0)
     order = np.random.default_rng(1).permutation(N)[:5]
     few = later.transform([contents[row] for row in order])
-    np.testing.assert_allclose(few, features[order], atol=1e-6, rtol=1e-5)
+    assert_close(few, features[order], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -163,9 +181,25 @@ def test_a_test_row_changes_nothing_in_the_fitted_state(name, make, tmp_path):
     assert set(a) == set(b)
     for key in a:
         np.testing.assert_array_equal(a[key], b[key])
-    before, after = (store.read_matrix(tmp_path / f"{label}.h5", "features").values for label in "ab")
-    np.testing.assert_allclose(after[train], before[train], atol=1e-6, rtol=1e-5)
-    assert not np.array_equal(before[~train], after[~train])
+    before, after = (store.read_rows(tmp_path / f"{label}.h5", "features").values for label in "ab")
+    assert_close(after[train], before[train], atol=1e-6, rtol=1e-5)
+    assert any(not np.array_equal(*rows) for rows in zip(before[~train], after[~train], strict=True))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_are_stored_in_half_precision_where_it_is_asked_for(name, make, tmp_path):
+    assert set(registry.params_model("extractors", name).model_json_schema()["properties"]["storage"]["enum"]) == {
+        "float32",
+        "float16",
+    }
+    extractor, contents = make(name), contents_for(name, tmp_path)
+    if name in FITTED:
+        extractor.fit(contents, labels_for(name, slice(N)))
+    whole = extractor.transform(contents)
+    extractor.params = extractor.params.model_copy(update={"storage": "float16"})
+    half = extractor.transform(contents)
+    assert half.values.dtype == np.float16
+    assert_close(half, [row.astype(np.float16) for row in whole], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if registry.info("extractors", n).modality != "text"])

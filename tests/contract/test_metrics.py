@@ -51,6 +51,20 @@ def test_it_is_documented_and_follows_the_contract(name):
     assert all(field.description for field in registry.params_model("metrics", name).model_fields.values())
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(registry.module("metrics", name), "depth")])
+@pytest.mark.parametrize("cut", [3, 10, 1000])
+def test_it_needs_no_more_results_than_it_says(name, cut):
+    module, model = registry.module("metrics", name), registry.params_model("metrics", name)
+    cuts = {"at": cut, "k": min(cut, TOP), "scopes": [2, cut], "ks": [1, cut]}
+    params = model(**{key: value for key, value in cuts.items() if key in model.model_fields})
+    whole, first = (rank(*example(), top=TOP, depth=depth) for depth in (None, module.depth(params)))
+    assert first.gains.shape[1] == min(max(module.depth(params), TOP), GALLERY)
+    for found, wanted in zip(module.compute(first, params), module.compute(whole, params), strict=True):
+        assert np.array_equal(found, wanted, equal_nan=True)
+    if hasattr(module, "chance"):
+        assert np.array_equal(module.chance(first, params), module.chance(whole, params), equal_nan=True)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_has_one_finite_value_a_query(name):
     found = values(name, rank(*example()))

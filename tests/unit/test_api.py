@@ -226,7 +226,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
     ("call", "expected"),
     [
         (lambda: cmr.fit("sdmll", VALUES), "unknown method 'sdmll'; did you mean 'sdml'?"),
-        (lambda: cmr.fit("cm_gans", VALUES), "'cm_gans' is quoted from papers and cannot be run"),
+        (lambda: cmr.fit("jlslr", VALUES), "'jlslr' is quoted from papers and cannot be run"),
         (lambda: cmr.fit("sdml", VALUES, NAMES, epoch=3), "parameter epoch: unknown key; did you mean 'epochs'?"),
         (lambda: cmr.fit("sdml", VALUES, NAMES, epochs=0), "method 'sdml': parameter epochs: expected greater than"),
         (lambda: cmr.fit("cca", VALUES, tune={"component": [1]}), "did you mean 'components'?"),

@@ -76,7 +76,7 @@ def test_bare_names_and_defaults():
         (("experiments", 0, "data"), ["emojy"], "config.yaml: experiments[0].data[0]: unknown dataset 'emojy'; did you mean 'emoji'?"),
         (("experiments", 0, "data"), ["emoji/defalt"], "config.yaml: experiments[0].data[0]: data set 'emoji' has no split 'defalt'; did you mean 'default'?"),
         (("experiments", 0, "inputs"), [["lite0", "brt"]], "config.yaml: experiments[0].inputs[0][1]: unknown extractor 'brt'"),
-        (("experiments", 0, "inputs"), [["lite0", "lite0"]], "config.yaml: experiments[0].inputs[0][1]: a second feature of modality 'image'; take one of each"),
+        (("experiments", 0, "inputs"), [["lite0", "lite0"]], "config.yaml: experiments[0].inputs[0][1]: a second vector of modality 'image'; take one of each"),
         (("experiments", 0, "seeds"), 0, "config.yaml: experiments[0].seeds: expected greater than or equal to 1, found 0"),
         (("experiments", 0, "seeds"), "three", "config.yaml: experiments[0].seeds: expected a valid integer"),
         (("experiments", 0, "id"), "a/b", "config.yaml: experiments[0].id: "),

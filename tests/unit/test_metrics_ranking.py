@@ -232,6 +232,25 @@ def coarse_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return scores, rng.integers(0, 3, (25, 80)), rng.integers(-1, 80, 25)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 7, 50, 79, 80, 81])
+@pytest.mark.parametrize("ties", ["fixed", "pessimistic", "optimistic"])
+@pytest.mark.parametrize("kind", ["coarse", "cosines", "float64", "many labels"])
+def test_the_first_ranks_alone_are_those_of_the_whole_order(kind, ties, depth):
+    scores, gains, own = coarse_scores()
+    if kind == "cosines":  # the narrow keys
+        scores, gains = np.round(np.random.default_rng(2).uniform(-1, 1, scores.shape), 2).astype(np.float32), gains > 1
+    scores = scores.astype(np.float64) if kind == "float64" else scores
+    gains = gains * 200 if kind == "many labels" else gains
+    top = 0 if kind == "cosines" or depth == 0 else min(depth, 10)
+    whole, first = rank(scores, gains, own, top, ties), rank(scores, gains, own, top, ties, depth)
+    assert first.gains.tolist() == whole.gains[:, :depth].tolist()
+    for part in ("top", "relevant", "pair_ranks", "size"):
+        assert np.array_equal(getattr(first, part), getattr(whole, part)), part
+    low, high = (rank(scores, gains, own, 0, bound).gains[:, :depth] for bound in ("pessimistic", "optimistic"))
+    open_ = (low != high).any(axis=1)
+    assert first.tied[open_].all()
+
+
 def test_torch_sorts_the_same_keys_as_numpy():
     """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
     torch = pytest.importorskip("torch")
@@ -240,8 +259,8 @@ def test_torch_sorts_the_same_keys_as_numpy():
     scores, gains, own = coarse_scores()
     for ties in ("fixed", "pessimistic", "optimistic"):
         places = ranking._places(gains.astype(np.uint8), ties)
-        ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10)
-        numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10)
+        ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10, 80)
+        numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10, 80)
         assert all(np.array_equal(a, b) for a, b in zip(ours, numpys, strict=True))
         pairs = ranking._pair_ranks(torch.from_numpy(scores), own, ties)
         assert all(np.array_equal(a, b) for a, b in zip(pairs, ranking._pair_ranks(scores, own, ties), strict=True))

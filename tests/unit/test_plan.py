@@ -6,7 +6,7 @@ import pytest
 from test_config import GOOD, changed
 
 from cmr import config
-from cmr.config import MethodEntry
+from cmr.config import FeatureEntry, MethodEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
 from cmr.plan import FitName, Plan, RunName
@@ -88,6 +88,7 @@ def test_the_fits_of_a_run_are_its_inputs_taken_so_many_at_a_time(monkeypatch, m
     p = plan()
     info = p.methods["cca"].info.model_copy(update={"modalities": modalities})
     monkeypatch.setattr(MethodEntry, "info", info)
+    p.features |= {name: FeatureEntry(id=name, extractor="ready", modality=name) for name in "abc"}
     assert [fit.inputs for fit in p.fits(RunName("d", "s", ("a", "b", "c"), "cca", 0))] == expected
 
 

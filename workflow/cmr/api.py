@@ -6,7 +6,6 @@ It runs the code of the workflow's stages, so that the same rows, parameters and
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,15 @@ from cmr import arrays, code, create, provenance, records, registry
 from cmr.arrays import Given
 from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
 from cmr.data import Part, TrainingData, View
-from cmr.directions import Embedded, ScoreBlock, scoring, tasks
+from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer
+from cmr.evaluation import ConfiguredMetric, ScoreBlock, evaluate_task, scorer
 from cmr.features.extraction import transformed
 from cmr.machine import Machine
 from cmr.methods.base import Method
 from cmr.publish import write_table
 from cmr.selection import select_and_fit
+from cmr.sets import VECTOR, Sets, columns_in_words, dimensions, form
 from cmr.store import write_arrays
 
 SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}
@@ -52,10 +52,12 @@ class Fit:
 
     def embed(self, modality: str, features: Any) -> np.ndarray:
         """Embeddings (n, k) float32 of rows (n, d). Raises `UserError` where d is not that of the training rows."""
-        rows = arrays.matrix(modality, features)
-        expected = self.record["dimensions"][modality]
-        if rows.shape[1] != expected:
-            raise UserError(f"{modality}: {rows.shape[1]} columns, the model was fitted on {expected}")
+        rows = arrays.features(modality, features)
+        found, expected = dimensions(rows), self.record["dimensions"][modality]
+        if found != expected:
+            raise UserError(
+                f"{modality}: {columns_in_words(found)}, the model was fitted on {columns_in_words(expected)}"
+            )
         return np.asarray(self.method.embed(modality, rows), np.float32)
 
 
@@ -149,7 +151,8 @@ def fit(
 ) -> Model:
     """Fits a method on arrays.
 
-    ``views``: modality → features (n, d); row i of every modality is the same item. ``labels``: of each row a class
+    ``views``: modality → features (n, d), or `cmr.sets.Sets` or `VectorsAndSets`, as the method takes them; row i of
+    every modality is the same item. ``labels``: of each row a class
     name or number, or a list of them; or an array (n, c) of 0 and 1; None for methods that take none. ``parameters``:
     those of the method that differ from its defaults (``cmr list methods --json`` has them all).
 
@@ -287,7 +290,7 @@ def _record(
     """As a fit of the workflow is recorded, but for the names of data set, split and features, which there are not."""
     name = settings["method"]["method"]
     own_code = code.of_stage("fit", (("methods", name),))
-    contents = {m: sha256(given.matrices[m].tobytes()).hexdigest() for m in modalities}
+    contents = {m: arrays.contents(given.matrices[m]) for m in modalities}
     origin = records.Origin("fit", own_code, dict(settings), {}, contents)
     record = records.Record(
         schema_version=records.SCHEMA_VERSION,
@@ -307,7 +310,7 @@ def _record(
     )
     facts = {
         "modalities": list(modalities),
-        "dimensions": {m: given.matrices[m].shape[1] for m in modalities},
+        "dimensions": {m: dimensions(given.matrices[m]) for m in modalities},
         "classes": list(given.classes),
     }
     return {**record.model_dump(mode="json"), **settings, **facts}
@@ -370,6 +373,9 @@ def evaluate(
         if views is not None:
             raise UserError("evaluate: embeddings are one mapping {modality: array}; pass labels by name, labels=")
         given = Given.of(model, labels, dtype=None)
+        for name, rows in given.matrices.items():
+            if form(rows) != VECTOR:
+                raise UserError(f"evaluate: {name}: embeddings are arrays (n, k), one vector a row")
         directions = _by_cosine(given)
     if len(given.matrices) < 2:
         raise UserError("views: one modality alone; retrieval is between two or more")
@@ -475,8 +481,8 @@ def extract(
     cache: str | Path = ".cache",
     device: str = "auto",
     **parameters: Any,
-) -> np.ndarray:
-    """Features (n, d) float32 of pictures or sounds (paths), or of texts.
+) -> np.ndarray | Sets:
+    """Features (n, d) float32, or `cmr.sets.Sets`, of pictures or sounds (paths), or of texts.
 
     ``training``: what a fitted extractor is fitted on; ``labels`` of these, where it learns from labels. ``cache``: the
     folder of downloaded weights. ``parameters``: those of the extractor that differ from its defaults.

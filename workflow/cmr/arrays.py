@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,22 @@ from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import cells_of
 from cmr.datasets.splitting import same_content, vector_keys, with_held_out
 from cmr.errors import UserError
-from cmr.store import Rows
+from cmr.sets import Features, Sets, VectorsAndSets, by_form, columns_in_words, dimensions
+from cmr.store import Rows, check_finite
 
 READY = "ready"
 
 
 @dataclass(frozen=True)
 class Given:
-    """Rows of items: row i of every modality is the same item. ``ids`` (n,), ``matrices`` modality → (n, d).
+    """Rows of items: row i of every modality is the same item. ``ids`` (n,), ``matrices`` modality → (n, d), or
+    `Sets`, or `VectorsAndSets`.
 
     ``names``: the class names of each row; None where no labels were given.
     """
 
     ids: np.ndarray
-    matrices: Mapping[str, np.ndarray]
+    matrices: Mapping[str, Any]
     names: list[list[str]] | None = None
 
     @classmethod
@@ -34,7 +37,7 @@ class Given:
         """Raises `UserError` where the modalities, or the labels, have different numbers of rows."""
         if not isinstance(views, Mapping) or not views:
             raise UserError(f"views: expected {{modality: array (n, d)}}, found {type(views).__name__}")
-        matrices = {_modality(name): matrix(name, rows, dtype) for name, rows in views.items()}
+        matrices = {_modality(name): features(name, rows, dtype) for name, rows in views.items()}
         sizes = {name: len(rows) for name, rows in matrices.items()}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
@@ -60,6 +63,30 @@ class Given:
         for row, names in enumerate(self.names or ()):
             found[row, [column[name] for name in names]] = 1
         return found
+
+
+def features(name: str, rows: Any, dtype: type | None = np.float32) -> Features:
+    """A `matrix` of one modality, `Sets` or `VectorsAndSets`. Raises `UserError` where values are not finite."""
+    if isinstance(rows, VectorsAndSets):
+        return VectorsAndSets(matrix(name, rows.vectors, dtype), _finite_sets(name, rows.sets))
+    return _finite_sets(name, rows) if isinstance(rows, Sets) else matrix(name, rows, dtype)
+
+
+def _finite_sets(name: str, sets: Sets) -> Sets:
+    check_finite(name, np.arange(len(sets)), sets)
+    return sets
+
+
+def contents(found: Features) -> str:
+    """sha256 of the values, and of where sets begin."""
+    if isinstance(found, VectorsAndSets):
+        return sha256(" ".join(map(contents, by_form(found).values())).encode()).hexdigest()
+    if not isinstance(found, Sets):
+        return sha256(found.tobytes()).hexdigest()
+    digest = sha256(found.offsets.tobytes())
+    for block in found.blocks():
+        digest.update(block.elements().tobytes())
+    return digest.hexdigest()
 
 
 def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
@@ -153,9 +180,10 @@ def check_alike(given: Given, other: Given, source: str) -> None:
     for name, rows in given.matrices.items():
         if name not in other.matrices:
             raise UserError(f"{source}: no rows of {name}; give rows of {', '.join(given.matrices)}")
-        if other.matrices[name].shape[1] != rows.shape[1]:
+        found, expected = dimensions(other.matrices[name]), dimensions(rows)
+        if found != expected:
             raise UserError(
-                f"{source}: {name} has {other.matrices[name].shape[1]} columns, the training rows {rows.shape[1]}"
+                f"{source}: {name} has {columns_in_words(found)}, the training rows {columns_in_words(expected)}"
             )
 
 
@@ -172,7 +200,8 @@ def held_out_rows(given: Given) -> np.ndarray:
     names = given.names or [[]] * len(given.ids)
     columns = dict.fromkeys(given.matrices, given.ids)
     items = Items(pd.DataFrame({"id": given.ids, **columns, "labels": names}), dict.fromkeys(columns, READY))
-    keys = [vector_keys(Rows(given.ids, rows), len(given.classes), name) for name, rows in given.matrices.items()]
+    rows = [(name, rows) for name, found in given.matrices.items() for rows in by_form(found).values()]
+    keys = [vector_keys(Rows(given.ids, values), len(given.classes), name) for name, values in rows]
     groups = same_content([pd.Series(given.ids).map(own) for own in keys])
     split = with_held_out(items, np.full(len(given.ids), TRAIN), groups)
     return among(given.ids, split.held_out)

@@ -16,6 +16,7 @@ from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
+from cmr.sets import BOTH, IN_WORDS, SET, VECTOR
 
 MAX_SEEDS = 10_000
 
@@ -123,6 +124,12 @@ class FeatureEntry(Entry):
             raise mistake("modality", f"expected {error}, found {shortened.repr(self.modality)}") from None
         return self
 
+    @property
+    def form(self) -> str:
+        """What it gives of an item: a vector, or a set."""
+        gives = self.info.gives if self.info.gives != "any" else getattr(self.parameters(), "gives", VECTOR)
+        return VECTOR if gives == VECTOR else SET
+
 
 class DictionaryEntry(Entry):
     KIND, FIELD = "dictionaries", "dictionary"
@@ -211,7 +218,7 @@ class Experiment(Model):
     id: Identifier
     data: list[str] = Field(min_length=1, description="Data set, or data set/split.")
     inputs: list[Annotated[list[str], Field(min_length=1)]] = Field(
-        min_length=1, description="Lists of features, one of each modality."
+        min_length=1, description="Lists of features, one of each modality; or a vector and a set of it."
     )
     methods: list[MethodEntry] = Field(min_length=1)
     seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, description="Runs of a stochastic method; others run once.")
@@ -232,6 +239,12 @@ class Config(Model):
     features: list[FeatureEntry] = Field(default=[])
     dictionaries: list[DictionaryEntry] = Field(default=[])
     metrics: list[MetricEntry] = Field(default=list(DEFAULT_METRICS), min_length=1, validate_default=True)
+    queries: int | None = Field(
+        default=None,
+        ge=1,
+        description="Test queries of each modality that are evaluated, drawn with a fixed seed, against the whole "
+        "gallery; null: all.",
+    )
     experiments: list[Experiment] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -251,15 +264,17 @@ class Config(Model):
                 self.data(name, f"{where}.data[{d}]")
             for i, names in enumerate(experiment.inputs):
                 features = [self.feature(name, f"{where}.inputs[{i}][{j}]") for j, name in enumerate(names)]
-                modalities = [feature.modality for feature in features]
-                for j, modality in enumerate(modalities):
-                    if modality in modalities[:j]:
+                given = [(feature.form, feature.modality) for feature in features]
+                for j, (form, modality) in enumerate(given):
+                    if (form, modality) in given[:j]:
                         key = f"{where}.inputs[{i}][{j}]"
-                        raise mistake(key, f"a second feature of modality {modality!r}; take one of each")
+                        raise mistake(key, f"a second {form} of modality {modality!r}; take one of each")
             for m, method in enumerate(experiment.methods):
                 if method.dictionary is not None:
                     at = f"{where}.methods[{m}]"
                     method.check_tuned(self.dictionary(method.dictionary, f"{at}.dictionary"), at)
+                for i, names in enumerate(experiment.inputs):
+                    check_taken(method, [self.feature(name) for name in names], f"{where}.methods[{m}]", f"inputs[{i}]")
         return self
 
     def data(self, name: str, where: str = "data") -> tuple[DatasetEntry, str]:
@@ -277,6 +292,28 @@ class Config(Model):
 
     def dictionary(self, name: str, where: str = "dictionary") -> DictionaryEntry:
         return _find(self.dictionaries, DictionaryEntry, name, where)
+
+
+def check_taken(method: MethodEntry, features: Sequence[FeatureEntry], key: str, inputs: str) -> None:
+    """Raises an error at ``key`` where a method, or its dictionary, does not take what the features give of a modality.
+
+    ``inputs``: what they are called in the message.
+    """
+    forms: dict[str, str] = {}
+    for feature in features:
+        forms[feature.modality] = BOTH if feature.modality in forms else feature.form
+    for modality, form in forms.items():
+        given = ", ".join(repr(feature.id) for feature in features if feature.modality == modality)
+        found = f"{inputs} gives {IN_WORDS[form]} of {modality!r} ({given})"
+        if form != VECTOR and method.dictionary is not None:
+            raise mistake(f"{key}.dictionary", f"a dictionary takes vectors; {found}; leave one of the two out")
+        if form not in method.info.takes:
+            takes = " or ".join(IN_WORDS[wanted] for wanted in method.info.takes)
+            fitting = [name for name in registry.names("methods") if form in registry.info("methods", name).takes]
+            others = f"a method such as {fitting[0]}" if fitting else "another method"
+            raise mistake(
+                key, f"{method.id!r} takes {takes} of each modality; {found}; take other features, or {others}"
+            )
 
 
 def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> Any:

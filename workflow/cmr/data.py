@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +29,12 @@ def _is_list_of_texts(cell: object) -> bool:
 class View:
     """Rows of one modality: ``ids`` (n,), ``features`` (n, d) float32, ``labels`` (n, c) 0/1 or None.
 
+    Methods whose ``INFO`` says so get a `cmr.sets.Sets`, or `cmr.sets.VectorsAndSets`, as features.
     ``groups`` (n,): rows of two modalities are a pair where their groups are equal; the ids unless others are given.
     """
 
     ids: np.ndarray
-    features: np.ndarray
+    features: Any
     labels: np.ndarray | None = None
     groups: np.ndarray = None  # type: ignore[assignment]  # always there once the view is made
 

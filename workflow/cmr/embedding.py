@@ -15,13 +15,14 @@ from cmr.content import Hashes
 from cmr.data import Items
 from cmr.datasets.delimited import decoded
 from cmr.errors import UserError, texts_told
-from cmr.features.extraction import Task, computed
+from cmr.features.extraction import Task, computed, features_in
 from cmr.machine import Machine
 from cmr.params import canonical_hash
 from cmr.paths import ITEMS
 from cmr.pictures import FORMATS
 from cmr.recorded import check
 from cmr.reporting.runs import Run
+from cmr.sets import Sets
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
     task = Task(extractor, items.contents, ids, hashes=hashes)
     with texts_told(out), computed(task, out, out.with_name(f".{out.name}.partial"), key) as file:
         groups = {
-            group: store.Rows(ids, _embedded(run, number, items.modality, file["features"], machine))
+            group: store.Rows(ids, _embedded(run, number, items.modality, features_in(file), machine))
             for group, number in _fits(run, items.modality).items()
         }
         attributes = {"modality": items.modality, "run": run.path, "run_identity": run.record["identity"]}
@@ -116,7 +117,7 @@ def _fits(run: Run, modality: str) -> dict[str, int]:
     return {"/" if len(having) == 1 else "+".join(held[number]): number for number in having}
 
 
-def _embedded(run: Run, number: int, modality: str, features: h5py.Dataset, machine: Machine) -> np.ndarray:
+def _embedded(run: Run, number: int, modality: str, features: h5py.Dataset | Sets, machine: Machine) -> np.ndarray:
     method = new_items.fitted(run, number, machine)
     starts = range(0, len(features), ROWS_AT_ONCE)
     blocks = (features[start : start + ROWS_AT_ONCE] for start in starts)

@@ -276,8 +276,20 @@ def scorer(
     return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
 
 
+def depth_of(metrics: Sequence[ConfiguredMetric]) -> int | None:
+    """How many first results the metrics look at; None for all."""
+    depths = [m.module.depth(m.params) if hasattr(m.module, "depth") else None for m in metrics]
+    return _deepest(depths)
+
+
+def _deepest(depths: Sequence[int | None]) -> int | None:
+    """Of how many first results are wanted, the most; None stands for all."""
+    known = [depth for depth in depths if depth is not None]
+    return max(known, default=0) if len(known) == len(depths) else None
+
+
 def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
-    ranking = rank(scores, gains, own)
+    ranking = rank(scores, gains, own, depth=depth_of(metrics))
     computed = {m.id: m.module.compute(ranking, m.params) for m in metrics}
     numbers = [m for m in metrics if m.info.gives == "number"]
     values = {m.id: computed[m.id] for m in metrics if m.info.gives != "curve"}
@@ -305,7 +317,8 @@ def _bound(
     open_ = np.flatnonzero(ranking.tied)
     if not len(open_):
         return {m.id: values[m.id] for m in numbers}
-    again = rank(scores[open_], gains[open_], None if own is None else own[open_], top=0, ties=ties)
+    theirs = None if own is None else own[open_]
+    again = rank(scores[open_], gains[open_], theirs, top=0, ties=ties, depth=depth_of(numbers))
     bound = {m.id: values[m.id].copy() for m in numbers}
     for m in numbers:
         bound[m.id][open_] = m.module.compute(again, m.params)
@@ -441,12 +454,12 @@ def mean_average_precisions(
 
     def work(rows: slice, scores: Any) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
-        ranking = rank(scores, relevance, top=0)
+        ranking = rank(scores, relevance, top=0, depth=_deepest(cuts))
         found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
         open_ = np.flatnonzero(ranking.tied)
         for way, name in enumerate(ties):
             if name != "fixed" and len(open_):
-                again = rank(scores[open_], relevance[open_], top=0, ties=name)
+                again = rank(scores[open_], relevance[open_], top=0, ties=name, depth=_deepest(cuts))
                 found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
         return found
 

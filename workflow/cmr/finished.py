@@ -17,6 +17,7 @@ from cmr.paths import ITEMS
 from cmr.publish import read_json
 from cmr.recorded import check
 from cmr.reporting.runs import Run
+from cmr.sets import Sets
 
 FIT_FILE = "fit.json"
 
@@ -37,8 +38,11 @@ class FinishedRun:
         methods = [new_items.fitted(self.run, number, self.machine) for number in range(len(self.run.fits))]
         return Model(tuple(Fit(method, record) for method, record in zip(methods, self.run.fits, strict=True)))
 
-    def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray:
-        """Features (n, d) float32 of new contents, by the run's extractor as it was saved: texts, or paths of files."""
+    def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray | Sets:
+        """Features (n, d) float32, or `cmr.sets.Sets`, of new contents, by the run's extractor as it was saved.
+
+        ``contents``: texts, or paths of files.
+        """
         rows = contents_of(modality, contents, modality)
         check(self.run.record, self.machine, str(self.run.file("run.json")))
         kinds = Items.read(self.run.place(ITEMS.format(data=self.run.data))).kinds

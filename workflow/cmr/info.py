@@ -37,11 +37,14 @@ class DatasetInfo(Info):
 class ExtractorInfo(Info):
     """``fixed``: depends on the item alone. ``fitted``: fitted on the training rows of a split.
 
-    ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the user's.
+    ``gives``: of each item a vector, a set of vectors, or a sequence, a set whose order counts; ``any``: what its
+    parameter ``gives`` says. ``weights``: `fetch` has something to bring. ``files``: parameters that name files of the
+    user's.
     """
 
     modality: Modality
     kind: Literal["fixed", "fitted"]
+    gives: Literal["vector", "set", "sequence", "any"] = "vector"
     weights: bool = False
     files: tuple[str, ...] = ()
     uses_labels: bool = False
@@ -57,12 +60,14 @@ class DictionaryInfo(Info):
 class MethodInfo(Info):
     """``implementation``: where the code is from; a quoted method cannot be run, for the ``reason``.
 
+    ``takes``: what it may be given of a modality: a vector of each item, a set (or sequence) of vectors, or both.
     ``pairs``: whether row i of each modality has to be one item; else each modality has rows of its own.
     ``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
 
     implementation: Literal["library", "own", "quoted"]
     reason: str = ""
     modalities: Literal[1, 2, "any"]
+    takes: tuple[Literal["vector", "set", "both"], ...] = ("vector",)
     labels: bool
     pairs: bool = True
     stochastic: bool

@@ -14,15 +14,18 @@ from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.methods.base import Method
 from cmr.records import CodesRecord, FeaturesRecord, as_it_stands
-from cmr.reporting.runs import CODES_RECORDS, Run
+from cmr.reporting.runs import CODES_RECORDS, Run, identity
 
 log = logging.getLogger(__name__)
 
 
-def components(run: Run) -> dict[str, str]:
-    """Modality → the path component of its features, in the order of the run's inputs."""
-    modalities = dict.fromkeys(feature["modality"] for fit in run.fits for feature in fit["features"])
-    return dict(zip(modalities, run.inputs.split("+"), strict=True))
+def components(run: Run) -> dict[str, list[str]]:
+    """Modality → the path components of its features, in the order of the run's inputs."""
+    modality_of = {feature["id"]: feature["modality"] for fit in run.fits for feature in fit["features"]}
+    found: dict[str, list[str]] = {}
+    for component in run.inputs.split("+"):
+        found.setdefault(modality_of[identity(component)], []).append(component)
+    return found
 
 
 def check_modality(run: Run, modality: str, kinds: dict[str, str]) -> None:
@@ -33,6 +36,11 @@ def check_modality(run: Run, modality: str, kinds: dict[str, str]) -> None:
     known = components(run)
     if modality not in known:
         raise UserError(f"{run.path}: the run has no {modality}; it has {', '.join(known)}")
+    if len(known[modality]) > 1:
+        raise UserError(
+            f"{run.path}: its {modality} has both a vector and a set ({', '.join(known[modality])}), and new items are "
+            "embedded from one feature alone; take a run with one of them"
+        )
     if kinds[modality] != modality:
         what = "comes as ready features only" if kinds[modality] == "ready" else f"holds {kinds[modality]}"
         raise UserError(f"{run.path}: its {modality} {what}, so features of a new one cannot be extracted")
@@ -46,7 +54,8 @@ def extractor(run: Run, modality: str, machine: Machine) -> tuple[Extractor[Any]
     entry = next(f for fit in run.fits for f in fit["features"] if f["modality"] == modality)
     if entry["extractor"] == "ready":
         raise UserError(f"{run.path}: {entry['id']!r} are ready features, so those of a new {modality} are not known")
-    place = run.features_record(components(run)[modality])
+    (component,) = components(run)[modality]
+    place = run.features_record(component)
     file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
     state = store.read_state(file)
     expected = record["weights"].get("sha256")
@@ -82,8 +91,8 @@ def fitted(run: Run, number: int, machine: Machine) -> Method:
     return method
 
 
-def embed(run: Run, number: int, method: Method, modality: str, features: np.ndarray) -> np.ndarray:
-    """Embeddings (n, k) float32 of features (n, d), by the `fitted` method of the run's fit ``number``."""
+def embed(run: Run, number: int, method: Method, modality: str, features: Any) -> np.ndarray:
+    """Embeddings (n, k) float32 of features (n, d), or `Sets`, by the `fitted` method of the run's fit ``number``."""
     record = run.fits[number]
     if record["dictionary"]:
         features = _codes(run, record, modality, features)

@@ -10,7 +10,8 @@ from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_
 from cmr.errors import UserError
 from cmr.pairing import paired_by_class
 from cmr.plan import Result
-from cmr.store import Rows, read_matrix
+from cmr.sets import Sets, VectorsAndSets
+from cmr.store import Rows, read_matrix, read_rows
 
 CHOOSING = "selection"
 """The group of a file of features or codes with what was made without the held-out rows."""
@@ -21,19 +22,26 @@ def read_features(sources: Sequence[Result], items: Items, group: str = "") -> d
 
     ``group``: `CHOOSING` for features to choose on, which differ where the extractor learned from labels.
     """
-    matrices = {}
+    found: dict[str, Rows] = {}
     for source in sources:
         (file,), feature = source.files, source.settings["feature"]
-        matrix = read_matrix(file, "features", group if group and create.learns_from_labels(feature) else "/")
-        check_ids(file, matrix, items.having(feature["modality"])["id"].tolist())
-        written_by = matrix.attributes.get("extractor")
+        rows = read_rows(file, "features", group if group and create.learns_from_labels(feature) else "/")
+        check_ids(file, rows, items.having(feature["modality"])["id"].tolist())
+        written_by = rows.attributes.get("extractor")
         if written_by != feature["extractor"]:
             raise UserError(
                 f"{file}: written by the extractor {written_by!r}, but the configuration's {feature['id']!r} "
                 f"is {feature['extractor']!r}; give it another id or delete the file"
             )
-        matrices[feature["modality"]] = matrix
-    return matrices
+        modality = feature["modality"]
+        found[modality] = _with_other(found[modality], rows) if modality in found else rows
+    return found
+
+
+def _with_other(first: Rows, second: Rows) -> Rows:
+    """The rows of a modality of which there is a vector and a set of each item."""
+    vectors, sets = (second, first) if isinstance(first.values, Sets) else (first, second)
+    return Rows(first.ids, VectorsAndSets(vectors.values, sets.values), vectors.attributes)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from cmr.metrics.ranking import rank
 from cmr.publish import atomic
 from cmr.recorded import check
 from cmr.reporting.runs import Run, identity
+from cmr.sets import Features, Sets
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +85,14 @@ def search(run: Run, modality: str, content: str | Path, k: int, machine: Machin
     made, _ = new_items.extractor(run, modality, machine)
     for gap in made.gaps([content]).values():
         log.warning("the query: %s", gap)
-    features = made.query(content)[None]
+    found = made.query(content)
+    features = Sets.flat(found, np.array([0, len(found)])) if found.ndim == 2 else found[None]
     others = [other for other in new_items.components(run) if other != modality]
     return [_answer(run, modality, features, gallery, items, k, machine) for gallery in others]
 
 
 def _answer(
-    run: Run, modality: str, features: np.ndarray, gallery: str, items: Items, k: int, machine: Machine
+    run: Run, modality: str, features: Features, gallery: str, items: Items, k: int, machine: Machine
 ) -> Answer:
     number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
     method = new_items.fitted(run, number, machine)
@@ -102,7 +104,7 @@ def _answer(
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
-    best = rank(scores, np.zeros(scores.shape, bool), top=k).top[0]
+    best = rank(scores, np.zeros(scores.shape, bool), top=k, depth=k).top[0]
     table = items.table.set_index("id")
     hits = [
         Hit(place, float(scores[0, row]), item, tuple(table["labels"][item]), str(table[gallery][item]))

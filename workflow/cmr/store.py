@@ -1,6 +1,7 @@
 """The one module that reads and writes the arrays of results: HDF5 and safetensors."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,19 +15,22 @@ from cmr.boundary import BoundaryError, check_array, check_links, plain
 from cmr.errors import UserError
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
+from cmr.sets import Sets
 
 BLOCK_ROWS = 4096
+OFFSETS = "offsets"
+SET_TYPES = (np.float32, np.float16)
 TEXT = h5py.string_dtype("utf-8")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one modality as they are stored: ``values`` (n, d) float32, their item ``ids`` (n,), and the attributes
-    of the file that they were read from. What is to be written may be a dataset of another file.
+    """Rows of one modality as they are stored: ``values`` (n, d) float32, or `Sets`, their item ``ids`` (n,), and the
+    attributes of the file that they were read from. What is to be written may be a dataset of another file.
     """
 
     ids: np.ndarray
-    values: np.ndarray
+    values: Any
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,11 +74,26 @@ def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
         yield file
 
 
-def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | h5py.Dataset) -> None:
-    rows = group.create_dataset(name, values.shape, np.float32)
-    for block in _blocks(values):
-        rows[block] = values[block]
+def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | h5py.Dataset | Sets) -> None:
+    if isinstance(values, Sets):
+        _write_sets(group, name, values)
+    else:
+        rows = group.create_dataset(name, values.shape, np.float32)
+        for block in _blocks(values):
+            rows[block] = values[block]
     group.create_dataset("ids", data=np.asarray(ids, object), dtype=TEXT)
+
+
+def _write_sets(group: h5py.Group, name: str, sets: Sets) -> None:
+    """``/{name}`` (Σk, d), in one piece, so that it can be mapped, and ``/offsets`` (n + 1,)."""
+    offsets = sets.offsets
+    elements = group.create_dataset(name, (offsets[-1], sets.dimension), sets.values.dtype)
+    row = 0
+    for block in sets.blocks():
+        end = row + int(block.lengths.sum())
+        elements[row:end] = block.elements()
+        row = end
+    group.create_dataset(OFFSETS, data=offsets)
 
 
 def write_state(group: h5py.Group, state: Mapping[str, np.ndarray]) -> None:
@@ -126,14 +145,23 @@ def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
         file.attrs[key] = value if isinstance(value, str | int | float | bool) else json.dumps(value, sort_keys=True)
 
 
-def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Dataset) -> None:
-    finite = [np.isfinite(values[block]).all(axis=1) for block in _blocks(values)]
-    bad = np.flatnonzero(~np.concatenate(finite)) if finite else np.empty(0, int)
+def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Dataset | Sets) -> None:
+    bad = np.flatnonzero(~np.concatenate([np.empty(0, bool), *_finite(values)]))
     if bad.size:
         raise UserError(
             f"{path}: {bad.size} of {len(ids)} rows hold NaN or infinite values, "
             f"the first is item {str(ids[bad[0]])!r} (row {bad[0]})"
         )
+
+
+def _finite(values: np.ndarray | h5py.Dataset | Sets) -> Iterator[np.ndarray]:
+    """Block after block, which rows have finite values alone."""
+    if isinstance(values, Sets):
+        for sets in values.blocks():
+            yield np.logical_and.reduceat(np.isfinite(sets.elements()).all(axis=1), sets.offsets[:-1])
+        return
+    for block in _blocks(values):
+        yield np.isfinite(values[block]).all(axis=1)
 
 
 @contextmanager
@@ -192,6 +220,38 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
         raise UserError(f"{path}: {len(values)} rows but {len(ids)} ids; delete it and run again")
     check_finite(path, ids, values)
     return Rows(ids, values, attributes)
+
+
+def read_rows(path: str | Path, name: str, group: str = "/") -> Rows:
+    """As `read_matrix`, of sets too: their elements stay in the file, and those that are needed are read.
+
+    Raises `UserError` also where the offsets do not say which elements are whose.
+    """
+    with open_hdf5(path) as file:
+        held = file.get(group)
+        if not isinstance(held, h5py.Group) or OFFSETS not in held:
+            return read_matrix(path, name, group)
+        where = f"{path}: {group.rstrip('/')}/"
+        values, offsets, ids = (held.get(part) for part in (name, OFFSETS, "ids"))
+        if not _is_matrix(values) or not _can_be_mapped(path, values) or not _are_texts(ids):
+            raise UserError(f"{where}{name} are no sets of vectors with ids; delete it and run again")
+        ids, ends = ids.asstr(errors="replace")[()], offsets[()]
+        if ends.dtype != np.int64 or ends.shape != (len(ids) + 1,):
+            raise UserError(f"{where}{OFFSETS}: expected {len(ids) + 1} integers, one more than ids; run again")
+        if ends[0] != 0 or ends[-1] != len(values) or (np.diff(ends) < 1).any():
+            raise UserError(f"{where}{OFFSETS} do not rise from 0 to {len(values)}; delete it and run again")
+        place, attributes = values.id.get_offset(), dict(file.attrs)
+        mapped = np.memmap(path, values.dtype, "r", place, values.shape)
+    sets = Sets.flat(mapped, ends)
+    check_finite(path, ids, sets)
+    return Rows(ids, sets, attributes)
+
+
+def _can_be_mapped(path: str | Path, values: h5py.Dataset) -> bool:
+    """Whether elements lie in the file in one piece, in a type that sets have."""
+    place = values.id.get_offset() if values.size and values.chunks is None else None
+    whole = place is not None and place + values.size * values.dtype.itemsize <= os.path.getsize(path)
+    return whole and values.dtype in SET_TYPES
 
 
 def _is_matrix(node: object) -> bool:

@@ -30,6 +30,7 @@ MORE_THAN_TENSORS = (
     "holds more than tensors, and loading that can execute code; save the tensors alone, or convert to .npy"
 )
 NPY, PICKLE = b"\x93N", b"\x80"  # how such files start
+OFFSETS = "offsets"
 SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
 HDF5 = (".h5", ".hdf5", ".h5py")
@@ -58,6 +59,26 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
         return hdf5.read_ids(file, key) if file.suffix.lower() in HDF5 else None
 
 
+def read_offsets(file: Path, key: str) -> np.ndarray | None:
+    """Where the rows of each item's set begin (n + 1,), where HDF5 or .npz files have them beside the array.
+
+    An array ``offsets`` of anything else, not from 0 to the number of rows, is none.
+    """
+    with _errors_told(file, key):
+        if file.suffix.lower() in HDF5:
+            found, rows = hdf5.read_offsets(file, key)
+        elif file.suffix.lower() == ".npz":
+            check_zip(plain(file))
+            with np.load(plain(file)) as opened:
+                found = opened[OFFSETS] if OFFSETS in opened and key != OFFSETS else None
+                rows = len(_of_npz(opened, key)) if found is not None else 0
+        else:
+            return None
+    if found is None or found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
+        return None
+    return found if found[0] == 0 and found[-1] == rows else None
+
+
 @contextmanager
 def _errors_told(file: Path, key: str) -> Iterator[None]:
     """Makes each error of a reader a `UserError` that names the file."""
@@ -79,17 +100,34 @@ def _read_npy(file: Path, key: str, trusted: bool) -> Any:
     with open(file, "rb") as opened:
         if not opened.read(len(NPY)).startswith((NPY, PICKLE)):
             raise ValueError("not a file of np.save")
+    if (sets := _sets_of_npy(file)) is not None:
+        return member({"": sets}, key)
     loaded = _numpy(file, lambda: np.load(file, allow_pickle=trusted))
     if loaded.dtype == object and loaded.ndim == 0:  # what np.save makes of a dictionary
         return _of_objects(loaded.item(), key)
     return member({"": loaded}, key)
 
 
+def _sets_of_npy(file: Path) -> np.ndarray | None:
+    """An array (n, k, d), which stays in the file, as sets may be larger than memory; None for others."""
+    try:
+        found = np.load(file, mmap_mode="r")
+    except ValueError:  # of objects, or without a value
+        return None
+    return found if found.ndim == 3 else None
+
+
 def _read_npz(file: Path, key: str, trusted: bool) -> Any:
     with np.load(file, allow_pickle=trusted) as opened:
         if not key and set(opened) >= SPARSE_NPZ:
             return load_npz(file)
-        return _numpy(file, lambda: member(opened, key))
+        return _numpy(file, lambda: _of_npz(opened, key))
+
+
+def _of_npz(opened: Mapping[str, Any], key: str) -> Any:
+    """What the key names; without one the only array, besides offsets."""
+    names = [name for name in opened if name != OFFSETS]
+    return member(opened, names[0] if not key and len(names) == 1 else key)
 
 
 def _numpy(file: Path, read: Callable[[], Any]) -> Any:

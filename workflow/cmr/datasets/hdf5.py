@@ -12,11 +12,11 @@ from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
 
 OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
-IDS = "ids"
+IDS, OFFSETS = "ids", "offsets"
 
 
 def read(file: Path, key: str) -> np.ndarray:
-    """The array that the key names. Of a group: its features or embeddings, or the only array in it besides ids."""
+    """The array that the key names. Of a group: its features or embeddings, or the only one besides ids and offsets."""
     with opened_safely(file) as opened:
         return values(_dataset(opened, key))
 
@@ -26,9 +26,24 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
     with opened_safely(file) as opened:
         array = _dataset(opened, key)
         ids = array.parent.get(IDS)
-        if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1 or len(ids) not in array.shape:
+        items = {*array.shape, *_lengths(array.parent.get(OFFSETS))}
+        if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1 or len(ids) not in items:
             return None
         return values(ids).astype(str)
+
+
+def _lengths(offsets: object) -> list[int]:
+    """The number of items that offsets are of."""
+    return [len(offsets) - 1] if isinstance(offsets, h5py.Dataset) and offsets.ndim == 1 else []
+
+
+def read_offsets(file: Path, key: str) -> tuple[np.ndarray | None, int]:
+    """The array ``offsets`` in the group of the array that the key names, and the number of rows of the latter."""
+    with opened_safely(file) as opened:
+        array = _dataset(opened, key)
+        offsets = array.parent.get(OFFSETS)
+        beside = isinstance(offsets, h5py.Dataset) and offsets != array
+        return values(offsets) if beside else None, len(array)
 
 
 @contextmanager
@@ -47,7 +62,9 @@ def _dataset(opened: h5py.File, key: str) -> h5py.Dataset:
         return node
     if node is None:
         raise NoKey(_names(opened))
-    held = {name: child for name, child in node.items() if isinstance(child, h5py.Dataset) and name != IDS}
+    held = {
+        name: child for name, child in node.items() if isinstance(child, h5py.Dataset) and name not in (IDS, OFFSETS)
+    }
     own = [held[name] for name in OWN_NAMES if name in held]
     if not own and len(held) != 1:
         raise NoKey(_names(opened))

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cmr.data import Items
-from cmr.datasets.formats import read_array, read_ids
+from cmr.datasets.formats import read_array, read_ids, read_offsets
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
+from cmr.sets import Sets, columns, form, joined
 from cmr.store import Rows
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,12 @@ class Reference:
         return array.T if self.transposed else array
 
     def ids(self) -> np.ndarray | None:
-        """The ids (n,) of the array's rows, where the file has them."""
+        """The ids (n,) of the array's rows, or of the items whose sets they are, where the file has them."""
         return read_ids(self.file, self.key)
+
+    def offsets(self) -> np.ndarray | None:
+        """Where each item's rows of the array begin (n + 1,), where the file says so."""
+        return read_offsets(self.file, self.key)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Group:
     @property
     def size(self) -> int:
         """The number of rows."""
-        return len(label_cells(self.labels)) if self.labels else len(matrix(self.first))
+        return len(label_cells(self.labels)) if self.labels else len(rows_in(self.first))
 
     def ids(self, n: int) -> list[str]:
         return [f"{self.name}-{row:05d}" for row in range(n)]
@@ -103,15 +108,50 @@ def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: Labe
 
 
 def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
-    """The features of one modality of all groups that have it, float32 as `as_float32` makes them."""
+    """The features of one modality of all groups that have it: float32 as `as_float32` makes them, or sets."""
     found = [(group, _values(group, modality)) for group in groups if modality in group.matrices]
     if not found:
         raise UserError(f"no features of the modality {modality!r}")
-    widths = {values.shape[1] for _, values in found}
+    if len({form(values) for _, values in found}) > 1:
+        raise UserError(f"some parts of {modality!r} are sets and some are vectors; give all in one form")
+    widths = {columns(values) for _, values in found}
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
     ids = [item for group, values in found for item in group.ids(len(values))]
-    return Rows(np.array(ids), as_float32(np.concatenate([values for _, values in found]), modality))
+    blocks = [values for _, values in found]
+    rows = blocks[0] if len(blocks) == 1 else joined(blocks)
+    return Rows(np.array(ids), _narrow(rows, modality))
+
+
+def _narrow(rows: np.ndarray | Sets, modality: str) -> np.ndarray | Sets:
+    """In float32, and sets of float16 as they are."""
+    if not isinstance(rows, Sets):
+        return as_float32(rows, modality)
+    kept = rows.values.dtype in (np.float16, np.float32)
+    return rows if kept else Sets(as_float32(rows.values, modality), rows.starts, rows.lengths)
+
+
+def rows_in(reference: Reference) -> np.ndarray | Sets:
+    """Features (n, d) in the type of the file, or sets: of an array (n, k, d), or of rows with offsets beside them.
+
+    Raises `UserError` for what is neither.
+    """
+    array = reference.read()
+    offsets = reference.offsets() if array.ndim == 2 else None
+    if array.ndim != 3 and offsets is None:
+        return matrix(reference)
+    if array.dtype.kind not in "fiu" or reference.transposed:
+        raise UserError(
+            f"{reference}: expected sets of vectors, (n, k, d) or (Σk, d) with offsets, not transposed, found "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    if offsets is None:
+        n, k, d = array.shape
+        array, offsets = array.reshape(n * k, d), np.arange(n + 1) * k
+    empty = np.flatnonzero(np.diff(offsets) < 1)
+    if len(empty) or not array.shape[1]:
+        raise UserError(f"{reference}: the set of row {empty[0] if len(empty) else 0} has no element; give it one")
+    return Sets.flat(array, offsets)
 
 
 def matrix(reference: Reference) -> np.ndarray:
@@ -146,10 +186,16 @@ def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
         for modality, reference in group.matrices.items():
             values = _values(group, modality)
             rows = _orders(group).get(modality, range(len(values)))
-            with np.errstate(over="ignore"):  # what float32 cannot hold counts as infinite
-                finite = np.isfinite(values.astype(np.float32)).all(axis=1)
-            for row in np.flatnonzero(~finite):
+            for row in np.flatnonzero(~_finite(values)):
                 yield group.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
+
+
+def _finite(values: np.ndarray | Sets) -> np.ndarray:
+    """A mask (n,) of the items whose values are finite; what float32 cannot hold counts as infinite."""
+    with np.errstate(over="ignore"):
+        if not isinstance(values, Sets):
+            return np.asarray(np.isfinite(values.astype(np.float32)).all(axis=1))
+        return np.array([np.isfinite(elements.astype(np.float32)).all() for elements in values], bool)
 
 
 def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str]]:
@@ -163,8 +209,9 @@ def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str
 
 def _check_rows(reference: Reference, modality: str, group: Group, expected: int) -> None:
     labels = group.first
-    rows, columns = matrix(reference).shape
-    if rows == columns and rows == expected and not reference.transposed:
+    found = rows_in(reference)
+    rows, width = len(found), columns(found)
+    if rows == width and rows == expected and not reference.transposed:
         log.warning(
             "%s has as many columns as rows (%d); if items are its columns, say transposed: [%s]",
             reference, rows, modality,
@@ -175,7 +222,7 @@ def _check_rows(reference: Reference, modality: str, group: Group, expected: int
         "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
     )
     of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
-    fitting = [name for name, fits in ((modality, columns == expected), ("labels", of_labels)) if fits]
+    fitting = [name for name, fits in ((modality, width == expected), ("labels", of_labels)) if fits]
     if fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
@@ -187,9 +234,9 @@ def _check_rows(reference: Reference, modality: str, group: Group, expected: int
 # Order of rows ----------------------------------------------------------------------------------------------------
 
 
-def _values(group: Group, modality: str) -> np.ndarray:
-    """Features (n, d) of a group in the order of its labels."""
-    values, orders = matrix(group.matrices[modality]), _orders(group)
+def _values(group: Group, modality: str) -> np.ndarray | Sets:
+    """Features (n, d), or sets, of a group in the order of its labels."""
+    values, orders = rows_in(group.matrices[modality]), _orders(group)
     return values[orders[modality]] if modality in orders else values
 
 

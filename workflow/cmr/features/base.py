@@ -1,8 +1,8 @@
 """The contract of a feature extractor.
 
 An extractor is one file in this folder with ``INFO`` (see `cmr.info.ExtractorInfo`), ``Params`` and one
-subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors:
-``Extractor[Path]`` or ``Extractor[str]``.
+subclass of `Extractor`. It turns the content of items (paths of pictures or sounds, or texts) into vectors, or into
+sets of vectors: ``Extractor[Path]`` or ``Extractor[str]``.
 
 *fixed* extractors depend on the item alone: they are computed once a data set and override `transform` only.
 *fitted* ones see the training rows of a split first: they override `fit`, `state` and `load_state` too.
@@ -18,6 +18,7 @@ import numpy as np
 
 from cmr.data import Items
 from cmr.params import Params
+from cmr.sets import Sets
 from cmr.store import Rows
 
 
@@ -70,14 +71,15 @@ class Extractor(ABC, Generic[Content]):
         """Fits on the training rows of a split. ``labels`` (n, c) is given only where INFO says ``uses_labels``."""
 
     @abstractmethod
-    def transform(self, contents: Sequence[Content]) -> np.ndarray:
+    def transform(self, contents: Sequence[Content]) -> np.ndarray | Sets:
         """The features (n, d) float32 of ``contents``, each row a function of that row's content alone.
 
+        `Sets`, float32 or float16, where INFO says that it gives a set or a sequence: none of them is empty.
         Raises `BadContent`, which names the file, for content that cannot be decoded.
         """
 
     def query(self, content: Content) -> np.ndarray:
-        """The features (d,) float32 of one content, as `transform` gives them but for rounding.
+        """The features of one content, as `transform` gives them but for rounding: (d,), of a set (k, d) float32.
 
         An extractor overrides it that can answer once with less than `transform` needs to begin.
         """

@@ -33,6 +33,8 @@ INFO = ExtractorInfo(
     files=("model",),
 )
 
+POOLER = ("pooler.",)
+
 
 class Params(BaseParams):
     model: str = Field(
@@ -53,8 +55,13 @@ class Bert(TextNetwork):
     def max_length(self) -> int:
         return self.params.max_length
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """How names of weights start that may be missing."""
+        return () if self.params.pooling == "pooler" else POOLER
+
     def build(self) -> Any:
-        network = self.load(unused=() if self.params.pooling == "pooler" else ("pooler.",))
+        network = self.load(self.unused)
         positions = position_count(network)
         if positions is not None and self.max_length > positions:
             raise UserError(

@@ -21,6 +21,7 @@ from cmr import store
 from cmr.errors import BadContent, UserError
 from cmr.features.base import Content, Extractor
 from cmr.params import canonical
+from cmr.sets import Sets, joined
 
 log = logging.getLogger(__name__)
 
@@ -77,24 +78,26 @@ def extract(
             for group, one in tasks.items()
         }
         resolved = task.extractor.resolved() | gaps_of(task.extractor, task.contents)
-        rows = {group: store.Rows(np.asarray(tasks[group].ids, str), file["features"]) for group, file in files.items()}
+        rows = {
+            group: store.Rows(np.asarray(tasks[group].ids, str), features_in(file)) for group, file in files.items()
+        }
         attributes = {**attributes, "resolved": resolved}
         store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
     return resolved
 
 
-def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray:
-    """Features (n, d) float32 in memory, of the same chunks as `extract` takes."""
+def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray | Sets:
+    """Features (n, d) float32, or `Sets`, in memory, of the same chunks as `extract` takes."""
     size = CHUNK[extractor.device]
     starts = range(0, len(contents), size)
-    return np.concatenate([extractor.transform(contents[start : start + size]) for start in starts])
+    return joined([extractor.transform(contents[start : start + size]) for start in starts])
 
 
 @contextmanager
 def computed(
     task: Task[Content], path: str | Path, partial: str | Path, key: str, chunk: int | None = None
 ) -> Iterator[h5py.File]:
-    """The file of unfinished work with all ``/features`` of a task in it; it goes when the block ends without an error.
+    """The file of unfinished work with all `features_in` it of a task; it goes when the block ends without an error.
 
     ``path``: what is made, for messages.
     """
@@ -131,7 +134,7 @@ def _transform(
     path: str | Path,
     chunk: int,
 ) -> None:
-    """Fills ``/features`` of the partial file; ``/done`` holds the fingerprint of each finished chunk."""
+    """Fills the partial file; ``/done`` holds the fingerprint of each finished chunk."""
     contents, ids = task.contents, np.asarray(task.ids, str)
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
@@ -142,11 +145,40 @@ def _transform(
             if done[number] != fingerprint:
                 values = task.extractor.transform(contents[rows])
                 store.check_finite(path, ids[rows], values)
-                file.require_dataset("features", (len(ids), values.shape[1]), np.float32)[rows] = values
+                done[number] = b""  # what a kill leaves of the chunk is none that was finished
+                file.flush()
+                _keep(file, values, rows, len(ids))
                 file.flush()
                 done[number] = fingerprint
                 file.flush()
             bar.update(rows.stop - rows.start)
+
+
+def _keep(file: h5py.File, values: np.ndarray | Sets, rows: slice, n: int) -> None:
+    """Writes a chunk's features into the partial file of ``n`` items.
+
+    Elements of sets are appended, and ``/starts`` and ``/lengths`` say where each item's are: of a chunk that is
+    computed again, because its contents changed, the old ones stay behind unused.
+    """
+    if not isinstance(values, Sets):
+        file.require_dataset("features", (n, values.shape[1]), np.float32)[rows] = values
+        return
+    if "lengths" not in file:
+        file.create_dataset("features", (0, values.dimension), values.values.dtype, maxshape=(None, values.dimension))
+        file.create_dataset("starts", (n,), np.int64)
+        file.create_dataset("lengths", (n,), np.int64)
+    elements, begin = file["features"], len(file["features"])
+    elements.resize(begin + int(values.lengths.sum()), axis=0)
+    elements[begin:] = values.elements()
+    file["starts"][rows] = begin + values.offsets[:-1]
+    file["lengths"][rows] = values.lengths
+
+
+def features_in(file: h5py.File) -> h5py.Dataset | Sets:
+    """The features of a partial file that is complete: (n, d), or sets whose elements are read as they are needed."""
+    if "lengths" not in file:
+        return file["features"]
+    return Sets(file["features"], file["starts"][()], file["lengths"][()])
 
 
 def gaps_of(extractor: Extractor[Content], contents: Sequence[Content]) -> dict[str, Any]:

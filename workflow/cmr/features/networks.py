@@ -18,6 +18,7 @@ from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.images import Preprocessing, batches
+from cmr.sets import Sets
 
 GPU_BATCH = 256
 
@@ -111,7 +112,11 @@ class ImageNetwork(Extractor[Path]):
     def network(self) -> nn.Module:
         return prepare(self.build(), self.device, self.params.precision)
 
-    def transform(self, contents: Sequence[Path]) -> np.ndarray:
+    def transform(self, contents: Sequence[Path]) -> np.ndarray | Sets:
+        return self.outputs(contents)
+
+    def outputs(self, contents: Sequence[Path]) -> np.ndarray:
+        """What the network makes of the pictures, float32."""
         size = batch_size(self.device, self.cpu_batch, self.item_bytes)
         rows = []
         with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):

@@ -1,10 +1,11 @@
 """Features that come with a data set: its authors' own, or those that a user has computed elsewhere.
 
-No work is done on them, so the content of an item is the vector itself: `Ready.contents` takes the place of
-the data set's in the extraction.
+No work is done on them, so the content of an item is the vector, or the set, itself: `Ready.contents` takes the place
+of the data set's in the extraction.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,34 +16,47 @@ from cmr.errors import UserError
 from cmr.features.base import Extractor, Source
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
+from cmr.sets import IN_WORDS, SET, VECTOR, Sets, form
 
 INFO = ExtractorInfo(
     title="Ready features of the data set",
     modality="any",
     kind="fixed",
+    gives="any",
 )
 
 
 class Params(BaseParams):
     name: str = Field("", description="name of the features within the data set; empty: the only ones there are")
+    gives: Literal["vector", "set", "sequence"] = Field(
+        "vector", description="what they are of each item; a sequence is a set of vectors whose order counts"
+    )
 
 
 class Ready(Extractor[np.ndarray]):
     params: Params
 
-    # An array of vectors is all that is asked of a sequence of them, but is none to NumPy's types.
-    def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray:  # type: ignore[override]
-        """The vectors (n, d) of the items that have ``modality``, in the items' order."""
+    # Rows are all that is asked of a sequence of contents, but are none to Python's types.
+    def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray | Sets:  # type: ignore[override]
+        """The vectors (n, d), or the sets, of the items that have ``modality``, in the items' order."""
         rows = dataset.features(modality, self.params.name)
         wanted = items.having(modality)["id"]
         index = pd.Index(rows.ids).get_indexer(wanted)
         if (index < 0).any():
             missing = wanted.iloc[int(np.argmax(index < 0))]
             raise UserError(f"the ready features {self.params.name!r} of {modality!r} lack the item {missing!r}")
-        return np.asarray(rows.values[index], np.float32)
+        found, wanted_form = form(rows.values), VECTOR if self.params.gives == VECTOR else SET
+        if found != wanted_form:
+            raise UserError(
+                f"the ready features {self.params.name!r} of {modality!r} give {IN_WORDS[found]} an item, and "
+                f"params.gives is {self.params.gives}; say gives: {found}"
+            )
+        return rows.values[index] if found == SET else np.asarray(rows.values[index], np.float32)
 
-    def transform(self, contents: Sequence[np.ndarray]) -> np.ndarray:
-        """The contents, which are vectors already."""
+    def transform(self, contents: Sequence[np.ndarray] | Sets) -> np.ndarray | Sets:
+        """The contents, which are features already."""
+        if isinstance(contents, Sets):
+            return contents
         if len(contents) and np.ndim(contents[0]) == 0:
             raise UserError("ready features come with a data set; they cannot be computed from texts or files")
         return np.asarray(contents, np.float32)

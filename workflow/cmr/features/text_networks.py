@@ -19,6 +19,7 @@ from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Content, Extractor, Gap
 from cmr.features.pretrained import check_complete, check_shapes, describe_model, loading, model_folder
+from cmr.sets import Sets
 
 if TYPE_CHECKING:
     import torch
@@ -105,20 +106,28 @@ class TextNetwork(Pretrained[str]):
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options)
 
-    def transform(self, contents: Sequence[str]) -> np.ndarray:
+    def transform(self, contents: Sequence[str]) -> np.ndarray | Sets:
+        outputs, _, order = self.outputs(contents)
+        return outputs[np.argsort(order)]
+
+    def outputs(self, contents: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `embed` makes of the texts, float32, in the order in which they were taken.
+
+        And of these, their numbers of tokens (n,) and their rows (n,) among ``contents``.
+        """
         import torch
 
         from cmr.features.networks import batch_size, computing
 
         size = batch_size(self.device, CPU_BATCH, self.max_length * TOKEN_BYTES)
-        order = np.argsort([-len(ids) for ids in self.tokens(contents)["input_ids"]], kind="stable")
+        lengths = np.array([len(ids) for ids in self.tokens(contents)["input_ids"]])
+        order = np.argsort(-lengths, kind="stable")
         found = []
         with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):
             for rows in np.split(order, range(size, len(contents), size)):
                 batch = self.tokens([contents[row] for row in rows], padding=self.padding, return_tensors="pt")
                 found.append(self.embed(batch.to(self.device)).float().cpu())
-        features = torch.cat(found).numpy()
-        return features[np.argsort(order)]
+        return torch.cat(found).numpy(), lengths[order], order
 
     @cached_property
     def counting_tokenizer(self) -> Any:

@@ -19,16 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from gensim.models import KeyedVectors, Word2Vec
 from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from cmr.device import torch_threads
-from cmr.errors import UserError
-from cmr.features import weights
 from cmr.features.learning import seeded, shares
 from cmr.features.texts import WordExtractor, words
+from cmr.features.word_tables import described, word_vectors
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
@@ -84,9 +82,7 @@ class Word2VecCNN(WordExtractor):
     network: SentenceCNN
 
     def fetch(self) -> dict[str, Any]:
-        if not self.params.vectors:
-            return {}
-        return weights.describe(weights.local(self.params.vectors, "vectors"), "local file")
+        return described(self.params.vectors)
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
         assert labels is not None  # as INFO says that it uses them
@@ -141,19 +137,3 @@ class Word2VecCNN(WordExtractor):
         self.vectors = torch.tensor(learned.pop("vectors"))
         self.network = SentenceCNN(self.vectors.shape[1], self.params.maps).to(self.device).eval()
         self.network.load_state_dict({name: torch.tensor(array) for name, array in learned.items()})
-
-
-def word_vectors(texts: Sequence[Sequence[str]], params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """The words (w,) of the texts in alphabetical order and their vectors (w, d) float32."""
-    if params.vectors:
-        file = weights.local(params.vectors, "vectors")
-        table = KeyedVectors.load_word2vec_format(str(file), binary=".bin" in file.suffixes)
-    elif any(texts):
-        options = {"vector_size": params.dimensions, "epochs": params.epochs, "seed": params.seed, "workers": 1}
-        table = Word2Vec(texts, sg=1, min_count=1, **options).wv
-    else:
-        table = KeyedVectors(params.dimensions)
-    known = sorted({word for text in texts for word in text if word in table})
-    if not known:
-        raise UserError(f"none of the words of the {len(texts)} training texts has a vector")
-    return np.array(known), np.stack([table[word] for word in known]).astype(np.float32)

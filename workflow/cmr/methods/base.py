@@ -58,8 +58,8 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        """Embeddings (n, d) float32 of rows of one modality."""
+    def embed(self, modality: str, features: Any) -> np.ndarray:
+        """Embeddings (n, d) float32 of rows of one modality, given in the form in which `fit` saw them."""
 
     def similarity(
         self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray

@@ -7,6 +7,8 @@ import numpy as np
 from cmr.data import Part, View, paired
 from cmr.errors import UserError
 from cmr.info import MethodInfo
+from cmr.methods.scaling import named
+from cmr.sets import IN_WORDS, Features, Sets, form
 
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 
@@ -15,12 +17,13 @@ def training_views(info: MethodInfo, modalities: Sequence[str], train: Part) -> 
     """The training rows of each modality, in order, checked against the method's ``INFO``.
 
     Where it says ``pairs``, row i of every view is the same item; otherwise each modality has all of its own rows.
-    Raises `UserError` for a number of modalities that the method cannot take, for features that are the same in all
-    rows and, where it needs labels, for missing labels and for rows of one class only.
+    Raises `UserError` for a number of modalities, or a form of features, that the method cannot take, for features that
+    are the same in all rows and, where it needs labels, for missing labels and for rows of one class only.
     """
     check_modalities(info, modalities)
     views = paired(train, modalities) if info.pairs else [train[m] for m in modalities]
     for modality, view in zip(modalities, views, strict=True):
+        check_form(info, modality, view.features)
         check_features(info, modality, view.features)
         if info.labels:
             check_labels(info, modality, view.labels)
@@ -44,14 +47,29 @@ def check_modalities(info: MethodInfo, modalities: Sequence[str]) -> None:
         )
 
 
-def check_features(info: MethodInfo, modality: str, features: np.ndarray) -> None:
-    """Raises `UserError` where several rows have the same features (n, d), up to rounding."""
-    blocks = (features[:, start : start + COLUMNS_AT_ONCE] for start in range(0, features.shape[1], COLUMNS_AT_ONCE))
-    if len(features) > 1 and all(map(_is_constant, blocks)):
+def check_form(info: MethodInfo, modality: str, features: Features) -> None:
+    """Raises `UserError` where the method takes no vectors, no sets, or not both of a modality."""
+    given = form(features)
+    if given not in info.takes:
+        takes = " or ".join(IN_WORDS[wanted] for wanted in info.takes)
+        raise UserError(f"{info.title}: takes {takes} of each modality, given {IN_WORDS[given]} of {modality}")
+
+
+def check_features(info: MethodInfo, modality: str, features: Features) -> None:
+    """Raises `UserError` where several rows have the same features, up to rounding; of sets, where all elements are."""
+    if len(features) > 1 and any(map(_are_the_same, named(modality, features).values())):
         raise UserError(
             f"{info.title}: the {modality} features of all {len(features)} training rows are the same, so nothing "
             "can be learned from them; check the file or the extractor, and subtract an offset that float32 cannot hold"
         )
+
+
+def _are_the_same(features: np.ndarray | Sets) -> bool:
+    if isinstance(features, Sets):
+        first = features[0][:1]  # beside each block's, as blocks may differ
+        return all(_is_constant(np.concatenate([first, block.elements()])) for block in features.blocks())
+    starts = range(0, features.shape[1], COLUMNS_AT_ONCE)
+    return all(_is_constant(features[:, start : start + COLUMNS_AT_ONCE]) for start in starts)
 
 
 def _is_constant(columns: np.ndarray) -> bool:

@@ -18,15 +18,13 @@ default is the best on held-out pairs.
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
-from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.scaling import Scaling
-from cmr.methods.training import Terms, apply, feed_forward, total
+from cmr.methods.deep import Networks, ScaledCodesMethod
+from cmr.methods.training import Terms, feed_forward, total
 
 INFO = MethodInfo(
     title="Corr-AE",
@@ -55,9 +53,7 @@ class Params(DeepParams):
     code_scale: Literal["standardise", "centre", "none"] = Field("centre", description="scaling of the codes compared")
 
 
-class CorrAE(DeepMethod):
-    """State: the networks' weights, and of each modality ``.mean``, ``.scale``, ``.code.mean`` and ``.code.scale``."""
-
+class CorrAE(ScaledCodesMethod):
     info = INFO
     params: Params
 
@@ -73,23 +69,3 @@ class CorrAE(DeepMethod):
             "reconstruction": (1 - alpha) * total(errors),
             "correspondence": alpha * (codes[0] - codes[1]).square().sum(1).mean(),
         }
-
-    def finish(self) -> None:
-        codes = {m: self.codes(m, x.cpu().numpy()) for m, x in zip(self.modalities, self.inputs, strict=True)}
-        self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
-
-    def codes(self, modality: str, scaled: np.ndarray) -> np.ndarray:
-        return apply(self.network.embed[modality], scaled, self.device)
-
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return self.code_scaling[modality](super().embed(modality, features), np.float32)
-
-    def state(self) -> dict[str, np.ndarray]:
-        state = super().state()
-        for m in self.modalities:
-            state |= self.code_scaling[m].state(f"{m}.code")
-        return state
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        super().load_state(state)
-        self.code_scaling = {m: Scaling.from_state(state, f"{m}.code") for m in self.modalities}

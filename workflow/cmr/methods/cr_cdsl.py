@@ -19,8 +19,9 @@ INFO = MethodInfo(
   year = {2018}
 }""",
     implementation="quoted",
-    reason="the abstract gives its parts (two networks initialised by deep restricted Boltzmann machines, "
-    "weak labels for unlabelled rows) and not their objectives, sizes or rates",
+    reason="its objective is in no text that could be read: the abstract gives the parts (two networks initialised by "
+    "deep restricted Boltzmann machines, weak labels for unlabelled rows) and not objectives, sizes or rates; of its "
+    "relative RSNN-SM too only an abstract was found, and no public code",
     modalities=2,
     labels=True,
     stochastic=True,

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from cmr.data import Part, View
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
+from cmr.methods.batches import scaled
 from cmr.methods.checks import training_views
-from cmr.methods.scaling import Scaling, fit_each
+from cmr.methods.scaling import Scaling, fit_each, of_sets
 from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, train
 
 
@@ -20,7 +21,7 @@ class DeepMethod(Method):
     """Embeds a modality by ``self.network.embed[modality]``. Networks may share layers.
 
     A subclass gives its ``INFO``, `build` and `terms`; what the paper does otherwise, it overrides.
-    ``state``: the weights, the number of classes, and each modality's ``.mean`` and ``.scale`` (d,).
+    ``state``: the weights, the number of classes, and each modality's ``.mean`` and ``.scale`` (d,), also of its sets.
     """
 
     info: MethodInfo
@@ -38,8 +39,7 @@ class DeepMethod(Method):
         """Trains on ``views``, row i of each one item; with ``validation`` the best epoch's weights are kept."""
         self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
         self.inputs = [
-            tensor(self.scaling[m](v.features, np.float32), self.device)
-            for m, v in zip(self.modalities, views, strict=True)
+            scaled(m, v.features, self.scaling, self.device) for m, v in zip(self.modalities, views, strict=True)
         ]
         labels = views[0].labels
         self.labels = tensor(np.empty((len(views[0]), 0)) if labels is None else labels, self.device)
@@ -67,12 +67,16 @@ class DeepMethod(Method):
     def build(self, dimensions: Mapping[str, int], classes: int) -> nn.Module:
         """The networks, `Networks` or a module of the method's own.
 
-        ``dimensions``: features of each modality; ``classes``: 0 where the method takes no labels.
+        ``dimensions``: features of each modality, and those of an element of its sets under the name `of_sets`;
+        ``classes``: 0 where the method takes no labels.
         """
 
     @abstractmethod
-    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        """The weighted loss terms of a batch: ``inputs`` (b, d) of each modality, ``labels`` (b, classes)."""
+    def terms(self, inputs: list[Any], labels: Tensor) -> Terms:
+        """The weighted loss terms of a batch: ``inputs`` (b, d) of each modality, ``labels`` (b, classes).
+
+        Of a modality with sets, a `SetBatch`; with vectors too, a tuple of both.
+        """
 
     def updates(self) -> list[Update]:
         """One step of Adam on everything."""
@@ -93,7 +97,7 @@ class DeepMethod(Method):
         self.finish()
         return self.validation_score(validation)
 
-    def embed_all(self, inputs: list[Tensor]) -> list[Tensor]:
+    def embed_all(self, inputs: list[Any]) -> list[Tensor]:
         """Outputs of each modality's network, float32."""
         with self.mixed_precision():
             return [self.network.embed[m](x).float() for m, x in zip(self.modalities, inputs, strict=True)]
@@ -108,23 +112,26 @@ class DeepMethod(Method):
         device = torch.device(self.device).type
         return torch.autocast(device, torch.bfloat16, enabled=self.params.precision == "bf16")
 
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
+    def embed(self, modality: str, features: Any) -> np.ndarray:
+        if isinstance(features, np.ndarray):  # whose blocks alone are on the device
+            return apply(self.network.embed[modality], self.scaling[modality](features, np.float32), self.device)
+        return apply(self.network.embed[modality], scaled(modality, features, self.scaling, self.device), self.device)
 
     def state(self) -> dict[str, np.ndarray]:
         state = network_state(self.network) | {"classes": np.array([self.classes])}
-        for m in self.modalities:
-            state |= self.scaling[m].state(m)
+        for name, scaling in self.scaling.items():
+            state |= scaling.state(name)
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self.classes = int(state["classes"][0])
-        self.scaling = {m: Scaling.from_state(state, m) for m in self.modalities}
+        names = [name for m in self.modalities for name in (m, of_sets(m)) if f"{name}.mean" in state]
+        self.scaling = {name: Scaling.from_state(state, name) for name in names}
         self.network = self._network()
         load_network(self.network, state)
 
     def _network(self) -> nn.Module:
-        dimensions = {m: len(self.scaling[m].mean) for m in self.modalities}
+        dimensions = {name: len(scaling.mean) for name, scaling in self.scaling.items()}
         return self.build(dimensions, self.classes).to(self.device)
 
 
@@ -160,6 +167,31 @@ class HeadedMethod(DeepMethod):
         self.heads, self.centres = (
             {m: np.asarray(state[f"{m}.{name}"]) for m in self.modalities} for name in ("head", "centre")
         )
+
+
+class ScaledCodesMethod(DeepMethod):
+    """Compares codes, the networks' outputs, after scaling them: ``code_scale`` of a modality's training codes.
+
+    ``state``: besides, ``.code.mean`` and ``.code.scale`` of each modality.
+    """
+
+    def finish(self) -> None:
+        inputs = zip(self.modalities, self.inputs, strict=True)
+        codes = {m: apply(self.network.embed[m], x.cpu().numpy(), self.device) for m, x in inputs}
+        self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
+
+    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
+        return self.code_scaling[modality](super().embed(modality, features), np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        state = super().state()
+        for m in self.modalities:
+            state |= self.code_scaling[m].state(f"{m}.code")
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        super().load_state(state)
+        self.code_scaling = {m: Scaling.from_state(state, f"{m}.code") for m in self.modalities}
 
 
 class Networks(nn.Module):

@@ -18,8 +18,9 @@ INFO = MethodInfo(
   year = {2018}
 }""",
     implementation="quoted",
-    reason="the texts at hand say only that a label graph predicts labels of the unlabelled rows before a "
-    "structured subspace is learned; its objective could not be established",
+    reason="its objective is in no text that could be read: the abstract says that a label graph predicts labels of "
+    "the unlabelled rows and that a structured subspace is learned with them; surveys and later papers on subspaces do "
+    "not restate it, and no public code was found",
     modalities=2,
     labels=True,
     stochastic=False,

@@ -17,8 +17,9 @@ INFO = MethodInfo(
   doi = {10.1145/3077136.3080678}
 }""",
     implementation="quoted",
-    reason="the texts at hand say only that it couples spectral regression with a graph to learn a latent "
-    "space and the regression to labels; its objective could not be established",
+    reason="its objective is in no text that could be read: the abstract says that spectral regression with a graph "
+    "and the regression to labels are learned together; surveys, lists of papers with code and the abstract of its "
+    "first author's later paper on reconstruction and low rank do not restate it, and no public code was found",
     modalities=2,
     labels=True,
     stochastic=False,

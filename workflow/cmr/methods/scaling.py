@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmr.sets import SET, VECTOR, Features, Sets, by_form, columns
+
 log = logging.getLogger(__name__)
 
 STANDARDISE, CENTRE, NONE = "standardise", "centre", "none"
@@ -20,18 +22,17 @@ class Scaling:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, features: np.ndarray, mode: str = STANDARDISE) -> "Scaling":
-        """Fits on training rows (n, d).
+    def fit(cls, features: np.ndarray | Sets, mode: str = STANDARDISE) -> "Scaling":
+        """Fits on training rows (n, d), or on all elements of sets of such.
 
         ``standardise``: every feature to mean 0 and variance 1. ``centre``: to mean 0, and all features divided by
         one number that makes their mean variance 1, so that a penalty weighs the same on any feature. ``none``:
         features as they are. Features that are constant on the training rows become 0 under the first two.
         """
-        d = features.shape[1]
+        d = columns(features)
         if mode == NONE:
             return cls(np.zeros(d), np.ones(d))
-        mean = features.mean(axis=0, dtype=np.float64)
-        deviation = features.std(axis=0, dtype=np.float64)
+        mean, deviation = _moments(features)
         deviation[deviation < 1e-6 * np.abs(mean)] = 0  # float32 rounding of a constant is no variance
         if mode == CENTRE:
             deviation = np.full(d, np.sqrt(np.mean(deviation**2)))
@@ -48,19 +49,52 @@ class Scaling:
         return cls(np.asarray(state[f"{prefix}.mean"]), np.asarray(state[f"{prefix}.scale"]))
 
 
-def fit_each(modalities: Iterable[str], features: Iterable[np.ndarray], mode: str) -> dict[str, Scaling]:
-    """A scaling of each modality, fitted on its training rows."""
+def _moments(features: np.ndarray | Sets) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (d,) float64 of rows, or of all elements of sets.
+
+    Elements are read once: what deviates within a block is added to what the blocks' means deviate by (Chan, Golub and
+    LeVeque, "Algorithms for computing the sample variance", The American Statistician 1983, equation 2.1).
+    """
+    if not isinstance(features, Sets):
+        return features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    count, mean, squares = 0, np.zeros(features.dimension), np.zeros(features.dimension)
+    for block in features.blocks():
+        elements = block.elements().astype(np.float64)
+        own, total = elements.mean(axis=0), count + len(elements)
+        apart = own - mean
+        elements -= own
+        squares += np.einsum("ij,ij->j", elements, elements) + np.square(apart) * count * len(elements) / total
+        mean += apart * len(elements) / total
+        count = total
+    return mean, np.sqrt(squares / count)
+
+
+def of_sets(modality: str) -> str:
+    """The name of a modality's sets, beside its vectors, in mappings and in a method's state."""
+    return f"{modality}:set"  # no modality's name has a colon
+
+
+def fit_each(modalities: Iterable[str], features: Iterable[Features], mode: str) -> dict[str, Scaling]:
+    """A scaling of each modality, fitted on its training rows; of sets under the name `of_sets`."""
     scalings = {}
     for modality, rows in zip(modalities, features, strict=True):
-        scalings[modality] = Scaling.fit(rows, mode)
-        if mode == NONE:
-            warn_of_size(modality, rows)
+        for name, part in named(modality, rows).items():
+            scalings[name] = Scaling.fit(part, mode)
+            if mode == NONE:
+                warn_of_size(modality, part)
     return scalings
 
 
-def warn_of_size(modality: str, features: np.ndarray) -> None:
-    """A line in the log where features (n, d) that a method takes as they are are far from 1."""
-    size = float(np.abs(features).max(initial=0))
+def named(modality: str, features: Features) -> dict[str, np.ndarray | Sets]:
+    """Vectors under the modality's name, sets under the name `of_sets`."""
+    names = {VECTOR: modality, SET: of_sets(modality)}
+    return {names[form]: rows for form, rows in by_form(features).items()}
+
+
+def warn_of_size(modality: str, features: np.ndarray | Sets) -> None:
+    """A line in the log where features (n, d), or sets, that a method takes as they are are far from 1."""
+    blocks = (block.elements() for block in features.blocks()) if isinstance(features, Sets) else [features]
+    size = max(float(np.abs(block).max(initial=0)) for block in blocks)
     if not USUAL_SIZES[0] < size < USUAL_SIZES[1]:
         log.warning(
             "%s: features of up to %.0e are taken as they are; a method may learn nothing from them", modality, size

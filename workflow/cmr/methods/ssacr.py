@@ -20,7 +20,9 @@ INFO = MethodInfo(
   doi = {10.1360/SSI-2019-0120}
 }""",
     implementation="quoted",
-    reason="described in a sentence of a paper that compares with it; its losses and networks could not be established",
+    reason="its losses and networks are in no text that could be read: a paper that compares with it describes it in a "
+    "sentence, the journal's page has no more than the references, and the open paper of its group, CMSAL, is of "
+    "another method",
     modalities=2,
     labels=True,
     stochastic=True,

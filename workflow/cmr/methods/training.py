@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_LINES = 5  # of the log
+BLOCK_BYTES = 2**27
+"""Of the rows that a network is applied to at once."""
 
 Terms = Mapping[str, Tensor]
 """Loss terms by name, weighted; the step minimises their sum."""
@@ -218,12 +220,17 @@ def load_network(network: nn.Module, state: Mapping[str, np.ndarray], prefix: st
     network.eval()
 
 
-def apply(network: Callable[[Tensor], Tensor], features: np.ndarray, device: str, block: int = 8192) -> np.ndarray:
-    """``network`` over rows (n, d), a block at a time, without gradients; float32."""
+def apply(network: Callable[[Any], Tensor], features: Any, device: str, block: int = 8192) -> np.ndarray:
+    """``network`` over rows (n, d), a block at a time, without gradients; float32.
+
+    Rows of another form (`cmr.methods.batches`) give a block on the device themselves. A block has as many rows as
+    ``BLOCK_BYTES`` hold, ``block`` at most.
+    """
+    size = features.nbytes // len(features) if isinstance(features, np.ndarray) else features.row_bytes
+    step = max(1, min(block, BLOCK_BYTES // max(size, 1)))
     with torch.inference_mode():
-        blocks = [
-            network(tensor(features[i : i + block], device)).float().cpu() for i in range(0, len(features), block)
-        ]
+        parts = (features[start : start + step] for start in range(0, len(features), step))
+        blocks = [network(tensor(x, device) if isinstance(x, np.ndarray) else x).float().cpu() for x in parts]
     return torch.cat(blocks).numpy()
 
 

@@ -7,8 +7,10 @@ A metric is one file in this folder with ``INFO`` (see `cmr.info.MetricInfo`), `
 - ``curve``: ``x`` (points,) or (q, points) and ``y`` (q, points); the curve is their mean over queries;
 - ``gallery``: ``values`` (q, k) from which ``summary`` makes one number of the whole gallery.
 
-Three more functions are optional:
+Four more functions are optional:
 
+- ``depth(params) -> int | None``: how many first results it looks at, 0 where ranks of pairs are enough; None, and
+  without the function, all of them. Where no metric looks at all of them, the rest is not sorted;
 - ``summary(values, gallery_size)``: for a number, reduces the last axis, queries, where that is not the mean; for a
   gallery, makes the number;
 - ``chance(ranking, params) -> (q,)``: the expectation of each value under random scores, where it is known;
@@ -26,10 +28,11 @@ from scipy.special import gammaln
 
 @dataclass(frozen=True)
 class Ranking:
-    """A block of q queries against the whole gallery of n, best first.
+    """A block of q queries against the whole gallery of ``size`` items, best first.
 
     ``gains`` (q, n) of unsigned integers: number of labels that query and item at each rank share; relevant where
-    above 0.
+    above 0. n is ``size``, or the greatest ``depth`` of the metrics. ``relevant`` (q,): number of relevant items in the
+    gallery.
     ``tied`` (q,) bool: whether ties leave the values open, that is, whether items of different gain, or a pair and an
     item that is none, have the same score.
     ``top`` (q, k): gallery rows that rank first. ``pair_ranks`` (q, p): ranks, from 1 and rising, of the items that the
@@ -40,16 +43,19 @@ class Ranking:
     tied: np.ndarray
     top: np.ndarray
     pair_ranks: np.ndarray | None = None
+    relevant: np.ndarray = None  # type: ignore[assignment]  # as is size, always there once the ranking is made
+    size: int = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.size is None:
+            object.__setattr__(self, "size", self.gains.shape[1])
+        if self.relevant is None:
+            object.__setattr__(self, "relevant", np.count_nonzero(self.gains, axis=1))
 
     @property
     def relevance(self) -> np.ndarray:
         """(q, n) bool: whether the item at each rank is relevant."""
         return self.gains > 0
-
-    @property
-    def relevant(self) -> np.ndarray:
-        """(q,): number of relevant items in the gallery."""
-        return np.count_nonzero(self.gains, axis=1)
 
     @property
     def pair_rank(self) -> np.ndarray:

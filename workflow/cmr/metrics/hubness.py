@@ -30,6 +30,10 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return ranking.top[:, : params.k]
 
 
+def depth(params: Params) -> int:
+    return params.k
+
+
 def summary(values: np.ndarray, gallery_size: int) -> float:
     """The skewness, from the rows (q, k) of all queries."""
     deviation = np.bincount(values.ravel(), minlength=gallery_size) - values.size / gallery_size

@@ -33,11 +33,15 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return np.where(pairs > 0, (precision * inside).sum(axis=1) / np.maximum(pairs, 1), np.nan)
 
 
+def depth(params: Params) -> int:
+    return 0
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """E (q,) over random orders of N items: (1/N)(H_P + (P-1)/(N-1)·(P - H_P)), H_P = 1 + 1/2 + … + 1/P.
 
     As for average precision at a cut (`cmr.metrics.mean_average_precision.chance`), with the cut P.
     """
-    size, pairs = ranking.gains.shape[1], ranking.pairs
+    size, pairs = ranking.size, ranking.pairs
     harmonic = np.cumsum(1 / np.arange(1, pairs.max(initial=1) + 1))[np.maximum(pairs, 1) - 1]
     return (harmonic + (pairs - 1) / max(size - 1, 1) * (pairs - harmonic)) / size

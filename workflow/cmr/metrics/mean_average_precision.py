@@ -34,6 +34,10 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return average_precision_of(ranking, params.at, params.normalise)
 
 
+def depth(params: Params) -> int | None:
+    return params.at
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """E[AP] (q,) over all permutations of the gallery of N items, R of them relevant, cut at C.
 
@@ -42,7 +46,7 @@ def chance(ranking: Ranking, params: Params) -> np.ndarray:
     divided by R. Over the K relevant ones inside the cut, K hypergeometric, the same formula holds given K with K
     and C in the place of R and N; it is linear in K, so E[K] = CR/N and P(K=0) suffice.
     """
-    size, relevant = ranking.gains.shape[1], ranking.relevant.astype(float)
+    size, relevant = ranking.size, ranking.relevant.astype(float)
     cut = min(params.at or size, size)
     harmonic = np.sum(1 / np.arange(1, cut + 1))
     if params.normalise == "relevant":

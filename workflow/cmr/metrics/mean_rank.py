@@ -28,6 +28,10 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return np.where(ranking.pair_rank > 0, ranking.pair_rank, np.nan)
 
 
+def depth(params: Params) -> int:
+    return 0
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """(N+1)/(P+1) (q,), the expectation of the least of P ranks without replacement out of N."""
-    return (ranking.gains.shape[1] + 1) / (ranking.pairs + 1)
+    return (ranking.size + 1) / (ranking.pairs + 1)

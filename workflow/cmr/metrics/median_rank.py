@@ -37,12 +37,16 @@ def summary(values: np.ndarray, gallery_size: int) -> np.ndarray:
     return np.median(values, axis=-1)
 
 
+def depth(params: Params) -> int:
+    return 0
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """The median (q,) of the best of P ranks in a random order of N items: (N+1)/2 where P is 1.
 
     The best rank is beyond r with probability C(N-r, P)/C(N, P). Where some r has exactly 1/2, r and r+1 are medians.
     """
-    size = ranking.gains.shape[1]
+    size = ranking.size
     return np.array([_median(pairs, size) for pairs in ranking.pairs.tolist()], float)
 
 

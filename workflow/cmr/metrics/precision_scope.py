@@ -33,9 +33,13 @@ class Params(Base):
 
 def compute(ranking: Ranking, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """Scopes (points,), in ascending order, and the precision (q, points) at each."""
-    scopes = np.unique(np.minimum(params.scopes, ranking.gains.shape[1]))
+    scopes = np.unique(np.minimum(params.scopes, ranking.size))
     found = np.cumsum(ranking.relevance, axis=1, dtype=np.int32)
     return scopes, found[:, scopes - 1] / scopes
+
+
+def depth(params: Params) -> int:
+    return max(params.scopes)
 
 
 def note(params: Params, gallery_size: int) -> str:

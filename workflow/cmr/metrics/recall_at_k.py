@@ -30,9 +30,13 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return np.where(ranking.pair_rank > 0, ranking.pair_rank <= params.k, np.nan)
 
 
+def depth(params: Params) -> int:
+    return 0
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """1 - C(N-P, K)/C(N, K) (q,) with P pairs in the gallery of N: K/N where there is one."""
-    size = ranking.gains.shape[1]
+    size = ranking.size
     return 1 - chance_of_none(ranking.pairs, size, min(params.k, size))
 
 

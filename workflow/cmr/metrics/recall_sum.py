@@ -30,6 +30,10 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
     return 100 * np.sum([recall_at_k.compute(ranking, recall_at_k.Params(k=k)) for k in params.ks], axis=0)
 
 
+def depth(params: Params) -> int:
+    return 0
+
+
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """The sum (q,) of the chances of recall@K."""
     return 100 * np.sum([recall_at_k.chance(ranking, recall_at_k.Params(k=k)) for k in params.ks], axis=0)

@@ -7,7 +7,7 @@ from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
 
 
 def sort_packed(
-    scores: torch.Tensor, gains: np.ndarray, places: np.ndarray, top: int
+    scores: torch.Tensor, gains: np.ndarray, places: np.ndarray, top: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same keys and results as `cmr.metrics.ranking` packs with numpy, for float32 ``scores`` on any device."""
     bits = (scores + 0.0).view(torch.int32)
@@ -20,4 +20,4 @@ def sort_packed(
     same_score = keys[:, 1:] >> SCORE_BITS == keys[:, :-1] >> SCORE_BITS
     tied = (same_score & (ordered[:, 1:] != ordered[:, :-1])).any(dim=1)
     first = keys[:, :top] >> GAIN_BITS & (MAX_GALLERY - 1)
-    return ordered.cpu().numpy(), tied.cpu().numpy(), first.cpu().numpy()
+    return ordered[:, :depth].cpu().numpy(), tied.cpu().numpy(), first.cpu().numpy()

@@ -295,8 +295,8 @@ def _is_printed(feature: Mapping[str, Any], name: str) -> bool:
 
 
 def _features(run: Run) -> list[Mapping[str, Any]]:
-    """The configured features of all fits, one a modality."""
-    return list({f["modality"]: f for fit in run.fits for f in fit["features"]}.values())
+    """The configured features of all fits, each once."""
+    return list({(f["modality"], f["id"]): f for fit in run.fits for f in fit["features"]}.values())
 
 
 def _ready_name(feature: Mapping[str, Any]) -> str:

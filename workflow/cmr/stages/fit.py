@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cmr import code, create, paths, registry
+from cmr import code, create, paths, registry, sets
 from cmr.data import TrainingData
 from cmr.info import MethodInfo
 from cmr.machine import Machine
@@ -26,7 +26,7 @@ def make(result: Result, machine: Machine) -> None:
     partial = Path(paths.partial(result.folder))
     with recording(result, machine) as made:
         rows = _Rows(RowSource.of(result), info)
-        modalities = tuple(feature["modality"] for feature in result.settings["features"])
+        modalities = tuple(dict.fromkeys(feature["modality"] for feature in result.settings["features"]))
         create_method = create.methods(result.settings, modalities, machine, partial / made.key)
         method, history, selection = select_and_fit(create_method, entry["tune"], info.chooses, rows.data_for)
         data = rows.data_for(selection["chosen"])
@@ -35,7 +35,7 @@ def make(result: Result, machine: Machine) -> None:
         fitted_by = code.without_method("fit", result.plugins)
         made.facts = {"modalities": list(modalities), "drawn_pairs": data.drawn_pairs}
         made.facts |= {"codes": rows.codes(selection["chosen"]), "selection": selection, "fitted_by": fitted_by}
-        dimensions = {modality: view.features.shape[1] for modality, view in data.train.items()}
+        dimensions = {modality: sets.dimensions(view.features) for modality, view in data.train.items()}
         made.facts |= {"dimensions": dimensions, "classes": rows.source.items.classes}
     shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,0 +1,93 @@
+"""Restricted Boltzmann machines: logistic hidden units h over Gaussian, binary or counted visible units v.
+
+    gaussian  E(v, h) = ½ ‖v − c‖² − bᵀh − vᵀW h          with variance 1
+    binary    E(v, h) = −cᵀv − bᵀh − vᵀW h                 v in [0, 1]
+    counts    E(v, h) = −cᵀv − n bᵀh − vᵀW h,  n = Σ v     the replicated softmax: n draws of one of the units
+
+The last is Salakhutdinov and Hinton's, "Replicated softmax", NIPS 2009. Learning is by contrastive divergence, Hinton,
+"Training products of experts by minimizing contrastive divergence", 2002: with F(v) = −log Σ_h e^(−E) the free energy
+and ṽ what Gibbs sampling makes of v, the gradient of mean F(v) − F(ṽ), ṽ held fixed. Hidden units are sampled on the
+way to ṽ, visible ones are their means.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.methods.training import Terms
+
+Units = Literal["gaussian", "binary", "counts"]
+FIRST_WEIGHTS = 0.01  # their deviation
+SMALLEST = 1e-6
+
+
+class RBM(nn.Module):
+    """``sparsity_cost`` is that of mean activities other than ``target``, ``decay`` that of the squared weights."""
+
+    def __init__(
+        self,
+        visible: int,
+        hidden: int,
+        units: Units = "binary",
+        sparsity_cost: float = 0,
+        target: float = 0.1,
+        decay: float = 0,
+    ):
+        super().__init__()
+        self.units, self.sparsity_cost, self.target, self.decay = units, sparsity_cost, target, decay
+        self.weight = nn.Parameter(FIRST_WEIGHTS * torch.randn(visible, hidden))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The probabilities (n, h) of the hidden units."""
+        return torch.sigmoid(self._hidden_input(v))
+
+    def visible(self, h: Tensor, draws: Tensor) -> Tensor:
+        """The mean of the visible units (n, v) given hidden ones; ``draws`` (n, 1) is n of counts."""
+        x = h @ self.weight.T + self.visible_bias
+        if self.units == "gaussian":
+            return x
+        return torch.sigmoid(x) if self.units == "binary" else draws * torch.softmax(x, dim=1)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        """F (n,) of visible units, without what does not depend on them or the weights."""
+        linear = -v @ self.visible_bias
+        if self.units == "gaussian":
+            linear = (v - self.visible_bias).square().sum(1) / 2
+        return linear - functional.softplus(self._hidden_input(v)).sum(1)
+
+    def terms(self, v: Tensor, steps: int = 1) -> Terms:
+        """What is minimised on rows (n, v): the contrastive divergence of ``steps`` Gibbs steps, and the penalties."""
+        with torch.no_grad():
+            again = v
+            for _ in range(steps):
+                again = self.visible(torch.bernoulli(self(again)), v.sum(1, keepdim=True))
+        terms = {"divergence": (self.free_energy(v) - self.free_energy(again)).mean()}
+        if self.sparsity_cost:
+            terms["sparsity"] = self.sparsity_cost * divergence(self.target, self(v).mean(dim=0)).sum()
+        return terms | {"decay": self.decay / 2 * self.weight.square().sum()}
+
+    def infer(self, known: Tensor, columns: slice, steps: int = 10) -> Tensor:
+        """The hidden units (n, h) where only the visible units ``columns`` are known: (n, k).
+
+        The others start at 0, and take turns with the hidden ones: each gets its mean given the other (mean field).
+        """
+        v = known.new_zeros(len(known), len(self.weight))
+        for _ in range(steps):
+            v[:, columns] = known
+            h = self(v)
+            v = self.visible(h, v.sum(1, keepdim=True))
+        return h
+
+    def _hidden_input(self, v: Tensor) -> Tensor:
+        bias = self.hidden_bias if self.units != "counts" else v.sum(1, keepdim=True) * self.hidden_bias
+        return v @ self.weight + bias
+
+
+def divergence(target: float, mean: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of units that are on with probability ``mean`` from ones with ``target``."""
+    q, t = mean.clamp(SMALLEST, 1 - SMALLEST), torch.as_tensor(target)
+    return t * (t.log() - q.log()) + (1 - t) * ((1 - t).log() - (1 - q).log())
