@@ -25,8 +25,8 @@ Contrastive divergence is of one step all along (of more and more there), and th
 Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity; there its gradient leaves out
 the units' derivative, and the sparsity of the images' first machine weighs ten times as much, the decay of the texts'
 first one a tenth. A step on parts takes all parts of as many items as one on wholes does; there it takes as many parts.
-Where items have several labels, those that share one are of one class. u and v are standardised by the training rows'
-mean and variance; there by the test rows'.
+Where items have several labels, those that share one are of one class. Parts 1 to 4 compute in float32 whatever
+``precision`` says. u and v are standardised by the training rows' mean and variance; there by the test rows'.
 """
 
 from collections.abc import Callable, Mapping
@@ -107,6 +107,8 @@ class Params(DeepParams):
     sparsity_cost: float = Field(0.01, ge=0, description="of the mean activities of the machines of 1")
     weight_decay: float = Field(0.004, ge=0, description="of the last layers")
     batch_size: int = Field(80, ge=2, description="rows a step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step of the last layers")
+    epochs: int = Field(200, ge=1, description="epochs of these at most; the best is chosen on held-out rows")
     pretraining_epochs: int = Field(50, ge=1, description="epochs of each part of 1 to 4")
     pretraining_rate: float = Field(1e-3, gt=0, description="Adam's step of these parts")
     code_scale: Literal["standardise", "centre", "none"] = Field(
@@ -315,9 +317,10 @@ class CCL(Method):
 
     def _learn(self, name: str, learned: nn.Module, terms: Callable[[Tensor], Terms], rows: int) -> None:
         """``terms`` takes row numbers (b,)."""
+        optimizer = Adam(learned.parameters(), self.params.pretraining_rate, fused=True)
         train(
             learned,
-            [Update(Adam(learned.parameters(), self.params.pretraining_rate), terms)],
+            [Update(optimizer, terms)],
             rows=rows,
             epochs=self.params.pretraining_epochs,
             batch_size=self.params.batch_size,
