@@ -10,7 +10,10 @@ from synthetic import create, for_method, separable, small
 from toy_plan import Project, experiment, ids, of_features, written_features
 
 NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
-INDUCTIVE = [n for n in NAMES if not registry.info("methods", n).transductive]
+OF_VECTORS = [
+    n for n in NAMES if "vector" in registry.info("methods", n).takes
+]  # ready features give no vector and set
+INDUCTIVE = [n for n in OF_VECTORS if not registry.info("methods", n).transductive]
 UNSUPERVISED = [n for n in NAMES if not registry.info("methods", n).labels]
 DICTIONARIES = registry.names("dictionaries")
 TUNED = {"components": [1, 2], "regularisation": [0.1, 1.0], "neighbours": [3, 5], "learning_rate": [0.001, 0.005]}
