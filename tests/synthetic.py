@@ -60,6 +60,7 @@ OWN_SMALL = {
         "word_units": 8,
         "convolutions": ((10, 3, 2),),
         "batch_size": 20,
+        "learning_rate": 0.001,
     },
     "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},

@@ -220,13 +220,15 @@ class MCSM(DeepMethod):
         self.texts, self.fusion = np.asarray(state["texts"]), float(state["fusion"][0])
 
     def _choose_fusion(self, validation: Part) -> float:
+        """The best weight on held-out rows; of equal ones the nearest to the configured one."""
         embedded = {m: self.embed(m, validation[m].features) for m in self.modalities}
 
         def score(weight: float) -> float:
             self.fusion = weight
             return self.score_of(validation, embedded)
 
-        self.fusion = max(map(float, WEIGHTS), key=score)
+        near_first = sorted(map(float, WEIGHTS), key=lambda weight: abs(weight - self.params.fusion))
+        self.fusion = max(near_first, key=score)  # the first of equal ones
         return self.fusion
 
 
