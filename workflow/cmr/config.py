@@ -245,8 +245,8 @@ class Config(Model):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     missing_data: Literal["fail", "leave_out"] = Field(
         default="fail",
-        description="What becomes of experiments on data that only their user can place, and has not: they fail, or are "
-        "left out with one line each data set.",
+        description="What becomes of experiments on data that only their user can place, and has not yet: they fail, "
+        "or are left out with one line a data set.",
     )
     not_made: dict[str, str] = Field(
         default={}, description="Tables and figures of a paper that no experiment of the file makes → why."

@@ -115,7 +115,8 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if head != told:
             yield head
         told = head
-        yield f"    {entry['data']:<{width}}  {entry['state']:<11}  {entry['runs']:>4} run{'s' if entry['runs'] > 1 else ' '}  {_time(entry)}"
+        runs = f"{entry['runs']:>4} {'runs' if entry['runs'] > 1 else 'run '}"
+        yield f"    {entry['data']:<{width}}  {entry['state']:<11}  {runs}  {_time(entry)}"
 
 
 def _time(entry: Mapping[str, Any]) -> str:

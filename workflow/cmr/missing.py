@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from cmr import create
 from cmr.config import LEAVE_OUT, Config, DatasetEntry, Entry, Experiment, FeatureEntry
-from cmr.datasets.downloads import ARCHIVE, BY_HAND, Downloaded, sources
+from cmr.datasets.downloads import ARCHIVE, BY_HAND, Downloaded, Source, sources
 from cmr.errors import UserError
 from cmr.machine import Machine
 
@@ -54,7 +54,8 @@ class Missing:
 
     def _lacks_features(self, experiment: Experiment, names: Iterable[str]) -> bool:
         entries = [self.config.feature(name) for name in names]
-        return any([self._lacks(experiment, f"feature {entry.id!r}", missing_weights, entry) for entry in entries])
+        lacks = [self._lacks(experiment, f"feature {entry.id!r}", missing_weights, entry) for entry in entries]
+        return any(lacks)  # each is looked up, so that all that is missing is told at once
 
     def _lacks(self, experiment: Experiment, what: str, look: Callable[..., str], entry: Entry) -> bool:
         if what not in self.reasons:
@@ -72,12 +73,12 @@ def missing_data(entry: DatasetEntry, machine: Machine) -> str:
     dataset, absent = _absent(entry, machine)
     if not absent or dataset is None:
         return ""
-    rows = [sources(dataset.raw.name, file)[0] for file in absent]
+    rows = dict.fromkeys(_origin(dataset, file) for file in absent)
     # One that downloads in a way of its own may bring what its sources do not offer.
     by_hand = [row for row in rows if row.access == BY_HAND and type(dataset).download is Downloaded.download]
-    wanted = rows if is_offline() else by_hand
-    place = dataset.raw.absolute()
-    return f"place in {place}: {'; '.join(row.described for row in wanted)}" if wanted else ""
+    wanted = [*rows] if is_offline() else by_hand
+    named = "; ".join(row.described for row in wanted)
+    return f"place in {dataset.raw.absolute()}: {named}" if wanted else ""
 
 
 def missing_weights(entry: FeatureEntry, machine: Machine) -> str:
@@ -106,6 +107,12 @@ def _absent(entry: DatasetEntry, machine: Machine) -> tuple[Downloaded | None, l
     if not isinstance(dataset, Downloaded):
         return None, []
     return dataset, [file for file in dataset.files() if not _is_at_hand(dataset, file)]
+
+
+def _origin(dataset: Downloaded, file: str) -> Source:
+    """Where a file comes from: of one that is taken out of an archive, where the first of its archives does."""
+    row = sources(dataset.raw.name, file)[0]
+    return sources(dataset.raw.name, row.address)[0] if row.access == ARCHIVE else row
 
 
 def _is_at_hand(dataset: Downloaded, file: str) -> bool:
