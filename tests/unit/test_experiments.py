@@ -127,6 +127,11 @@ def test_every_printed_row_is_run_on_its_data_set_unless_it_is_quoted(paper):
 
 
 @pytest.mark.parametrize("paper", PAPERS)
+def test_an_entry_of_a_paper_has_one_data_set_so_that_it_is_whole_or_left_out(paper):
+    assert {len(experiment.data) for experiment in of_paper(paper).experiments} == {1}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
 def test_a_paper_without_its_data_is_planned_less_what_is_given_by_hand(paper, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     whole = of_paper(paper)
