@@ -20,6 +20,10 @@ onstart:
     start()
 
 
+onsuccess:
+    end()
+
+
 localrules:
     report,
     metrics,

@@ -1,8 +1,10 @@
-"""Builds a report over 3 data sets × 10 methods × 5 seeds of a synthetic tree; wall and CPU seconds, and the page's size.
+"""Builds a report over a synthetic tree; wall and CPU seconds, the sizes of the page and of what stands beside it.
 
-The target is a build in less than 60 s on two cores, and a page of at most 15 MB.
+The target is a build of 100 methods × 5 data sets × 5 seeds in less than three minutes on two cores.
 
-    python tests/benchmarks/report.py [--items 800] [--keep FOLDER]
+    python tests/benchmarks/report.py [--datasets 3] [--methods 10] [--seeds 5] [--items 800] [--keep FOLDER]
+
+A folder that is kept is written once, and its report is built again each time.
 """
 
 import argparse
@@ -17,15 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cmr.reporting.page import build
 from reporting_tree import write_experiment, write_items, write_run
 
-DATASETS, METHODS, SEEDS = 3, 10, 5
 
-
-def write(results: Path, items: int) -> None:
+def write(results: Path, options: argparse.Namespace) -> None:
     runs = []
-    for data in (f"data{number}" for number in range(DATASETS)):
-        table = write_items(results, data, items, picture=224)
-        for method in (f"method{number}" for number in range(METHODS)):
-            runs += [write_run(results, table, data, "lite0+bert", method, seed) for seed in range(SEEDS)]
+    for data in (f"data{number}" for number in range(options.datasets)):
+        table = write_items(results, data, options.items, picture=224)
+        for method in (f"method{number}" for number in range(options.methods)):
+            runs += [write_run(results, table, data, "lite0+bert", method, seed) for seed in range(options.seeds)]
     write_experiment(results, "main-aaaaaa", runs)
 
 
@@ -36,18 +36,24 @@ def cpu_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", type=int, default=3)
+    parser.add_argument("--methods", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--items", type=int, default=800, help="items a data set; half of them are test rows")
     parser.add_argument("--keep", type=Path, help="folder to leave results and report in")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
-        write(folder / "results", options.items)
+        if not (folder / "results" / "experiments").exists():
+            write(folder / "results", options)
         wall, cpu = time.perf_counter(), cpu_seconds()
         page = build(folder / "results", folder / "report")
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        drawn = len(list((page.parent / "figures").glob("*.svg")))
-        print(f"{DATASETS} data sets × {METHODS} methods × {SEEDS} seeds: {wall:.1f} s ({cpu:.1f} s of CPU)")
-        print(f"page {page.stat().st_size / 1e6:.2f} MB, {drawn} figures")
+        print(f"{options.datasets} data sets × {options.methods} methods × {options.seeds} seeds", end=": ")
+        print(f"{wall:.1f} s ({cpu:.1f} s of CPU), page {page.stat().st_size / 1e6:.2f} MB")
+        for beside in sorted(path for path in page.parent.iterdir() if path.is_dir()):
+            sizes = [file.stat().st_size for file in beside.iterdir()]
+            print(f"{beside.name}: {len(sizes)} files, {sum(sizes) / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,13 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, quote
 
 import pytest
 
+from cmr.compare import compare
+from cmr.reporting import page as page_module
+from cmr.reporting.collect import load
 from cmr.reporting.page import build
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 
@@ -23,6 +27,7 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = (390, 1400)
+SHAPES, OTHER = "shapes/default/lite0+bert", "other/default/lite0+bert"
 PATIENCE_MS = 300_000  # a page of 6 MB on a busy machine
 DRAWN = "figure.plot[data-drawn]"
 
@@ -30,7 +35,7 @@ DRAWN = "figure.plot[data-drawn]"
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
-    results = write_tree(folder / "results", methods=["cca", "dla"], seeds=2, n=96)
+    results = write_tree(folder / "results", methods=["cca", "dla"], seeds=3, n=96)
     items = write_items(results, "other", 48)
     write_experiment(results, "second-bbbbbb", [write_run(results, items, "other", "lite0+bert", "ridge", 0)])
     return build(results, folder / "out", None, "Report <b>in</b> a browser")
@@ -47,8 +52,10 @@ def browser() -> Iterator["sync_api.Browser"]:
 class Visit:
     """An open page, and what went wrong on it."""
 
-    def __init__(self, browser: "sync_api.Browser", report: Path, width: int, script: bool = True):
-        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=script)
+    def __init__(
+        self, browser: "sync_api.Browser", report: Path, width: int, script: bool = True, address: str = "", **options
+    ):
+        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=script, **options)
         context.set_default_timeout(PATIENCE_MS)
         self.page = context.new_page()
         self.errors: list[str] = []
@@ -57,9 +64,18 @@ class Visit:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
         self.page.on("request", self._note)
-        self.page.goto(report.as_uri())
+        self.page.goto(report.as_uri() + address)
         if script:
-            self.page.wait_for_selector("#headline[data-ready]")
+            self.page.wait_for_selector("body[data-ready]")
+
+    def choose(self, protocol: str) -> None:
+        self.page.select_option("#protocol", protocol)
+        self.page.wait_for_selector(f"body[data-protocol='{protocol}']")
+
+    def address(self) -> tuple[str, dict[str, list[str]]]:
+        """The section and the selection in the page's address."""
+        section, _, query = self.page.url.partition("#")[2].partition("?")
+        return section, parse_qs(query)
 
     def _note(self, request: "sync_api.Request") -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
@@ -84,7 +100,7 @@ def visit(browser: "sync_api.Browser", report: Path) -> Iterator[Visit]:
 def test_whole_page_draws_without_an_error_or_an_outside_request(browser, report: Path, width: int) -> None:
     visit = Visit(browser, report, width)
     for protocol in visit.page.locator("#protocol option").all():
-        visit.page.select_option("#protocol", protocol.get_attribute("value"))
+        visit.choose(protocol.get_attribute("value"))
         for figure in visit.page.locator("figure.plot:visible").all():
             figure.scroll_into_view_if_needed()
             figure.locator(".main-svg").first.wait_for()
@@ -98,41 +114,64 @@ def test_whole_page_draws_without_an_error_or_an_outside_request(browser, report
 
 
 def test_sorting_by_click_and_by_key(visit: Visit) -> None:
+    visit.choose(SHAPES)
     visit.page.select_option("#filter-metric", "map@all")
     header = visit.page.locator("#headline thead th", has_text="image→text")
+    assert visit.values("average") == sorted(visit.values("average"), reverse=True), "the best comes first"
     header.click()
-    visit.page.wait_for_selector("#headline th[aria-sort=ascending]")  # sorts a moment after the click
-    assert visit.values("image→text") == sorted(visit.values("image→text"))
+    visit.page.wait_for_selector("#headline th[aria-sort=descending]")  # sorts a moment after the click
+    assert visit.values("image→text") == sorted(visit.values("image→text"), reverse=True)
     header.get_by_role("button").focus()
     visit.page.keyboard.press("Enter")
-    visit.page.wait_for_selector("#headline th[aria-sort=descending]")
-    assert visit.values("image→text") == sorted(visit.values("image→text"), reverse=True)
+    visit.page.wait_for_selector("#headline th[aria-sort=ascending]")
+    assert visit.values("image→text") == sorted(visit.values("image→text"))
     assert len(set(visit.values("image→text"))) > 2
     assert visit.errors == []
 
 
 def test_filters_and_search_narrow_the_table(visit: Visit) -> None:
     rows = visit.page.locator("#headline tbody tr")
+    visit.choose(SHAPES)
     visit.page.select_option("#filter-metric", "map@all")
     assert set(rows.evaluate_all("rows => rows.map(r => r.dataset.metric)")) == {"map@all"}
     visit.page.select_option("#filter-metric", "map@5")
     assert set(rows.evaluate_all("rows => rows.map(r => r.dataset.metric)")) == {"map@5"}
-    visit.page.select_option("#filter-dataset", "other")
-    assert rows.evaluate_all("rows => rows.map(r => [r.dataset.dataset, r.dataset.kind])") == [
-        ["other", "measured"],
+    assert set(rows.evaluate_all("rows => rows.map(r => r.dataset.protocol)")) == {SHAPES}
+    visit.choose(OTHER)
+    assert sorted(rows.evaluate_all("rows => rows.map(r => [r.dataset.dataset, r.dataset.kind])")) == [
         ["other", "chance"],
+        ["other", "measured"],
     ]
-    visit.page.select_option("#filter-dataset", "")
+    visit.page.check("#all-protocols")
+    assert set(rows.evaluate_all("rows => rows.map(r => r.dataset.protocol)")) == {SHAPES, OTHER}
     visit.page.locator("input[type=search]").fill("dla")
     assert [text.split()[0] for text in rows.all_inner_texts()] == ["dla"]
     visit.page.locator("input[type=search]").fill("")
+    visit.page.uncheck("#all-protocols")
+    visit.page.select_option("#filter-metric", "map@all")
+
+
+def test_a_row_unfolds_by_click_and_by_key(visit: Visit) -> None:
+    visit.choose(SHAPES)
+    row = visit.page.locator("#headline tbody tr.measured", has_text="cca")
+    row.click()
+    told = visit.page.locator(".beneath")
+    assert "95 % interval over queries" in told.inner_text()
+    assert "difference to the best" in told.inner_text()
+    assert told.locator("dt").all_inner_texts() == ["average", "image→text", "text→image"]
+    button = row.get_by_role("button", name="Details of cca")
+    assert button.get_attribute("aria-expanded") == "true"
+    button.focus()
+    visit.page.keyboard.press("Enter")
+    assert told.count() == 0
+    assert button.get_attribute("aria-expanded") == "false"
 
 
 def test_gallery_follows_clicks_and_keys(visit: Visit) -> None:
     page = visit.page
     queries, results = page.locator("#queries button"), page.locator("#retrieved")
-    page.select_option("#protocol", "shapes/default/lite0+bert")
-    assert results.locator("h4").all_inner_texts()[0].startswith("cca")
+    visit.choose(SHAPES)
+    assert results.locator("h3").all_inner_texts()[0].startswith("dla"), "the best comes first"
     assert results.locator(".method-row").count() == 2
     first = results.inner_text()
     queries.nth(3).click()
@@ -147,12 +186,87 @@ def test_gallery_follows_clicks_and_keys(visit: Visit) -> None:
     assert results.locator(".cards img").count() == 20
     page.locator("#next").click()
     assert page.locator("#page").inner_text() == "25 to 48 of 48 queries"
+    assert page.locator("#queries button[aria-pressed=true]").count() == 1
+    assert visit.errors == []
+
+
+def test_the_selection_is_in_the_address_and_comes_back_from_it(visit: Visit, browser, report: Path) -> None:
+    page = visit.page
+    visit.choose(OTHER)
+    visit.choose(SHAPES)
+    page.select_option("#direction", label="text → image")
+    page.select_option("#order", "best")
+    page.locator("#queries button").nth(2).click()
+    page.locator("#methods summary").click()
+    page.locator("#methods input[value=cca]").uncheck()
+    page.locator("#methods summary").click()
+    page.locator("nav .links a[href='#gallery']").click()
+    section, selection = visit.address()
+    assert section == "gallery"
+    assert selection["protocol"] == [SHAPES]
+    assert selection["methods"] == ["dla"]
+    assert selection["direction"] == ["text→image"]
+    again = Visit(browser, report, 1400, address=f"#{page.url.partition('#')[2]}")
+    assert again.page.locator("#retrieved").inner_text() == page.locator("#retrieved").inner_text()
+    assert again.page.locator("#order").input_value() == "best"
+    assert again.page.locator("#retrieved h3").count() == 1
+    assert again.page.locator("#gallery").bounding_box()["y"] < 300, "the section of the address is in view"
+    again.page.context.close()
+    page.locator("#methods summary").click()
+    page.locator("#methods input[value=cca]").check()
+    page.locator("#methods summary").click()
+    page.select_option("#order", "mixed")
+
+
+def test_a_deep_link_shows_the_gallery_of_its_query(browser, report: Path) -> None:
+    selection = f"protocol={quote(SHAPES)}&direction={quote('image→text')}&query=item44&methods=cca"
+    visit = Visit(browser, report, 1400, address=f"#gallery?{selection}")
+    assert "item44" in visit.page.locator("#retrieved .query").inner_text()
+    assert visit.page.locator("#retrieved h3").all_inner_texts()[0].startswith("cca")
+    visit.page.context.close()
+
+
+def test_two_methods_are_compared_with_the_figures_of_the_command(visit: Visit, report: Path) -> None:
+    page = visit.page
+    visit.choose(SHAPES)
+    page.select_option("#a", "cca")
+    page.select_option("#b", "dla")
+    page.select_option("#compare select.direction", label="image → text")
+    runs = {
+        name: [r for r in load(report.parents[1] / "results").runs if r.group == f"{SHAPES}/{name}"]
+        for name in ("cca", "dla")
+    }
+    (wanted,) = [c for c in compare(runs["cca"], runs["dla"], "map@all") if c.query == "image"]
+    cells = dict(
+        zip(
+            page.locator("#versus tbody th").all_inner_texts(),
+            page.locator("#versus tbody td.number").all_inner_texts(),
+            strict=False,
+        )
+    )
+    minus = {text: value.replace("−", "-") for text, value in cells.items()}
+    low, high = wanted.difference.ci95
+    assert minus["A: cca"] == f"{wanted.a:.3f}"
+    assert minus["B: dla"] == f"{wanted.b:.3f}"
+    assert minus["A - B".replace("-", "−")] == f"{wanted.difference.value:+.3f}"
+    assert minus["95 % interval"] == f"{low:+.3f} to {high:+.3f}"
+    page.locator("#versus details summary").click()
+    shown = {
+        row.locator("th").inner_text(): row.locator("td").first.inner_text().replace("−", "-")
+        for row in page.locator("#versus details tbody tr").all()
+    }
+    assert shown == {name: f"{gap:+.3f}" for name, gap in wanted.per_class.items()}
+    worst = next(query for query in wanted.queries if query.b > query.a)
+    page.locator("#extremes h3", has_text="B is better").locator("xpath=following-sibling::button[1]").click()
+    assert worst.id in page.locator("#retrieved .query").inner_text()
+    assert [text.split()[0] for text in page.locator("#retrieved h3").all_inner_texts()] == ["dla", "cca"]
+    assert visit.address()[0] == "gallery"
     assert visit.errors == []
 
 
 def test_hits_are_results_that_share_the_querys_class(visit: Visit) -> None:
     page = visit.page
-    page.select_option("#protocol", "shapes/default/lite0+bert")
+    visit.choose(SHAPES)
     for row in (0, 7, 20):
         page.locator("#queries button").nth(row).click()
         wanted = page.locator("#queries button").nth(row).locator(".score").inner_text().rpartition(" · ")[0]
@@ -163,24 +277,22 @@ def test_hits_are_results_that_share_the_querys_class(visit: Visit) -> None:
             for card in cards:
                 shared = card.locator(".class").inner_text() == wanted
                 assert ("✓ hit" in card.inner_text()) == shared == (card in hits)
-            assert f"{len(hits)} of 10 hits" in method.locator("h4").inner_text()
+            assert f"{len(hits)} of 10 hits" in method.locator("h3").inner_text()
 
 
 def test_protocol_and_method_choices_change_what_is_shown(visit: Visit) -> None:
     page = visit.page
-    page.select_option("#protocol", "other/default/lite0+bert")
-    assert set(page.locator(".panel:visible").evaluate_all("p => p.map(x => x.dataset.protocol)")) == {
-        "other/default/lite0+bert"
-    }
-    assert page.locator("#retrieved h4").count() == 1
-    page.select_option("#protocol", "shapes/default/lite0+bert")
+    visit.choose(OTHER)
+    assert set(page.locator(".panel:visible").evaluate_all("p => p.map(x => x.dataset.protocol)")) == {OTHER}
+    assert page.locator("#retrieved h3").count() == 1
+    visit.choose(SHAPES)
     panel = page.locator("#confusion .panel:visible")
     panel.locator("select.method").select_option("dla")
     assert set(panel.locator("figure:visible").evaluate_all("f => f.map(x => x.dataset.method)")) == {"dla"}
 
 
 def test_hovering_over_the_map_shows_the_item(visit: Visit) -> None:
-    visit.page.select_option("#protocol", "shapes/default/lite0+bert")
+    visit.choose(SHAPES)
     figure = visit.page.locator("#map figure.plot:visible")
     figure.scroll_into_view_if_needed()
     point = figure.locator(".scatterlayer .point").first
@@ -195,6 +307,51 @@ def test_hovering_over_the_map_shows_the_item(visit: Visit) -> None:
 def test_without_script_tables_and_figures_are_there(browser, report: Path) -> None:
     visit = Visit(browser, report, 1400, script=False)
     assert visit.page.locator("#headline tbody tr").count() > 5
-    assert visit.page.locator("figure.plot img").first.is_visible()
-    assert visit.page.locator(".scripted:visible").count() == 0
+    figures = visit.page.locator("figure.plot:visible")
+    assert figures.count() > 10
+    for figure in figures.all():
+        assert figure.locator("img.static").is_visible()
+    assert visit.page.locator(".canvas:visible, .scripted:visible").count() == 0
+    visit.page.context.close()
+
+
+def test_what_stands_beside_the_page_is_read_from_disk(browser, report: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(page_module, "LIMIT", page_module.FRAME)
+    large = build(report.parents[1] / "results", tmp_path / "large", None, "Large")
+    assert "data-file" in large.read_text("utf-8")
+    visit = Visit(browser, large, 1400)
+    visit.choose(SHAPES)
+    figure = visit.page.locator("#curves figure.plot:visible").first
+    figure.scroll_into_view_if_needed()
+    figure.locator(".main-svg").first.wait_for()
+    visit.page.locator("#queries button").nth(2).click()
+    assert visit.page.locator("#retrieved .cards li").count() == 20
+    assert visit.page.locator("#queries img").count() == 24
+    assert visit.page.locator("#headline tbody tr").count() > 2
+    assert (visit.errors, visit.outside) == ([], [])
+    visit.page.context.close()
+
+
+def test_dark_is_dark_also_in_plots(browser, report: Path) -> None:
+    visit = Visit(browser, report, 1400, color_scheme="dark")
+    lightness = "e => getComputedStyle(e).{}.match(/\\d+/g).slice(0, 3).reduce((sum, v) => sum + Number(v), 0)"
+    assert visit.page.locator("body").evaluate(lightness.format("backgroundColor")) < 150
+    assert visit.page.locator("body").evaluate(lightness.format("color")) > 600
+    figure = visit.page.locator("#answer figure.plot:visible")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".main-svg").first.wait_for()
+    assert figure.locator(".main-svg").first.evaluate(lightness.format("backgroundColor")) < 150
+    visit.page.context.close()
+
+
+def test_a_print_has_all_protocols_and_figures_and_cuts_nothing(browser, report: Path) -> None:
+    visit = Visit(browser, report, 1400)
+    visit.page.emulate_media(media="print")
+    visit.page.set_viewport_size({"width": 688, "height": 900})  # A4 within its margins
+    panels = visit.page.locator("#curves .panel")
+    assert [panel.is_visible() for panel in panels.all()] == [True, True]
+    assert visit.page.locator(".canvas:visible").count() == 0
+    assert visit.page.locator("img.static:visible").count() > 20
+    for table in visit.page.locator("#headline, #overview table").all():
+        assert table.evaluate("e => e.getBoundingClientRect().right") <= 688
     visit.page.context.close()

@@ -24,10 +24,13 @@ RULES = ("download", "prepare", "split", "extract", "encode", "fit", "evaluate",
 
 
 def started(made, *arguments):
-    """A run in a process group of its own. What killed runs wrote stands before in the log."""
+    """A run in a process group of its own. What killed runs wrote stands before in the log.
+
+    With Snakemake's own text, which says when a job begins: a line a job comes when it has ended.
+    """
     environment = os.environ | {"PYTHONPATH": ""}
     with (made.root / "log.txt").open("a") as log:
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        command = [sys.executable, "-m", "snakemake", "--printshellcmds", *arguments]
         return subprocess.Popen(command, cwd=made.root, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 

@@ -98,12 +98,15 @@ def test_summary_shows_every_method_and_direction_with_chance(tmp_path: Path) ->
     results = write_tree(tmp_path / "results", seeds=2)
     rows = collect.load(results).rows()
     text = summary.table(rows)
-    block = text.split("\n\n")[0].splitlines()
-    assert block[0] == "shapes · default · lite0+bert · map@all"
-    assert block[1].split() == ["method", "image→text", "text→image", "average", "fit", "memory"]
+    lines = text.splitlines()
+    assert lines[0].split() == ["method", "image→text", "text→image", "average", "fit", "memory"]
+    heads = [number for number, line in enumerate(lines) if " · " in line]
+    assert [lines[number] for number in heads] == [f"shapes · default · lite0+bert · {m}" for m in ("map@all", "map@5")]
+    block = lines[heads[0] : heads[1]]
     row = row_of(rows, id="dla", metric="map@all", query="image")
     assert f"{row['mean']:.3f} ± {row['std']:.3f}" in next(line for line in block if line.startswith("dla"))
     assert block[-1].split() == ["chance", "0.250", "0.250", "0.250"]
+    assert {row["metric"] for row in summary.headline(rows)} == {"map@all"}
     json.dumps(rows)
 
 

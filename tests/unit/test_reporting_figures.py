@@ -1,5 +1,7 @@
+import re
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from plotly.graph_objects import Figure as PlotlyFigure
@@ -194,13 +196,61 @@ def test_names_with_markup_are_escaped_for_plotly_and_plain_in_svg(protocol: Pro
 
 def test_static_figures_are_the_same_bytes_each_time() -> None:
     lines = Figure(
-        "n", "s", "p", "lines", "costs $5 and $6", "x", "y", (Series("a", [1, 2], [1.0, float("nan")]),), log_x=True
+        "n", "s", "p", "lines", "t", "costs $5 and $6", "y", (Series("a", [1, 2], [1.0, float("nan")]),), log_x=True
     )
     first, second = drawing.static(lines), drawing.static(lines)
     assert first == second
     assert first["pdf"].startswith(b"%PDF")
+    assert first["wide.pdf"].startswith(b"%PDF")
     assert b"costs $5 and $6" in first["svg"]
+    assert width_of(first["pdf"]) == pytest.approx(72 * drawing.COLUMN, abs=0.1)
+    assert width_of(first["wide.pdf"]) == pytest.approx(72 * drawing.PAGE, abs=0.1)
     assert b"mathdefault" not in first["svg"]
+
+
+def width_of(pdf: bytes) -> float:
+    """In points, of the first page."""
+    return float(re.search(rb"/MediaBox \[ *0 0 ([\d.]+)", pdf)[1])
+
+
+def test_letters_are_of_eight_points_in_a_column() -> None:
+    series = tuple(Series(f"method {n}", [1, 2, 3], [0.1, 0.2, 0.3], style=n, marker=n) for n in range(12))
+    lines = Figure("n", "s", "p", "lines", "t", "recall", "precision", series, chance=0.15)
+    with matplotlib.rc_context(drawing.STYLE):
+        canvas = drawing._canvas(lines, drawing.COLUMN)
+        canvas.draw_without_rendering()
+        (axes,) = canvas.axes
+        (legend,) = canvas.legends
+        texts = [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels(), *legend.texts]
+        assert {text.get_fontsize() for text in texts} == {8.0}
+        assert axes.get_title(loc="left") == axes.get_title() == ""
+        named = [line for line in axes.lines if line.get_label().startswith("method")]
+        assert len({(line.get_linestyle(), line.get_marker()) for line in named}) == drawing.NAMED
+        assert {"chance", "4 others"} <= {text.get_text() for text in legend.texts}
+
+
+def test_both_directions_of_a_curve_have_the_same_axis_and_the_share_of_relevant_items(protocol: Protocol) -> None:
+    scope = [f for f in figures.curves(protocol) if f.name.startswith("precision_scope")]
+    assert len(scope) == 2
+    assert len({f.limits for f in scope}) == 1
+    assert scope[0].limits[1] >= max(max(series.y) for f in scope for series in f.series)
+    for figure in scope:
+        assert figure.chance == pytest.approx(0.25)
+        drawn = drawing.plotly(figure)["layout"]
+        assert (drawn["shapes"][0]["y0"], drawn["yaxis"]["range"]) == (figure.chance, list(figure.limits))
+
+
+def test_validation_scores_of_different_steps_are_different_figures(tmp_path: Path) -> None:
+    results = write_tree(tmp_path, methods=["cca", "dla"], seeds=1)
+    cca = results / "fits/shapes/default/lite0+bert/cca/0/history.csv"
+    cca.write_text("component,correlation\n1,0.9\n2,0.8\n")
+    (protocol,) = protocols(load(results))
+    (scores,) = [f for f in figures.convergence(protocol) if f.name.startswith("validation")]
+    assert (scores.x, [series.name for series in scores.series]) == ("epoch", ["dla"])
+    cca.write_text("component,validation\n1,0.9\n2,0.8\n")
+    found = [f for f in figures.convergence(protocol) if f.name.startswith("validation")]
+    assert {(f.x, f.series[0].name) for f in found} == {("epoch", "dla"), ("component", "cca")}
+    assert len({f.name for f in found}) == 2
 
 
 def test_no_two_of_twenty_methods_look_the_same() -> None:

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import html
 import json
@@ -13,7 +14,9 @@ from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan
 from cmr.reporting import gallery, headline, origins, page
+from cmr.reporting import protocols as protocol_module
 from cmr.reporting.collect import load
+from cmr.reporting.figures import Figure
 from cmr.reporting.page import build
 from cmr.reporting.protocols import Group
 from cmr.reporting.runs import Run
@@ -47,8 +50,12 @@ def text(report: Path) -> str:
     return report.read_text("utf-8")
 
 
-def script(text: str, name: str) -> dict:
-    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)[1])
+def part(text: str, key: str) -> dict:
+    found = re.search(rf'<script type="application/json" data-part="{re.escape(key)}">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1])
+
+
+PROTOCOL = "shapes/default/lite0+bert"
 
 
 def test_same_results_elsewhere_give_the_same_bytes(results: Path, report: Path, tmp_path: Path) -> None:
@@ -69,6 +76,7 @@ def test_no_output_holds_an_absolute_path(results: Path, report: Path) -> None:
 
 def test_page_is_small_and_refers_to_nothing_outside(text: str) -> None:
     assert len(text.encode()) < page.LIMIT
+    assert "data-file" not in text
     own = re.sub(
         r"<script>.*?</script>|<script type=\"application/json\".*?</script>|<style>.*?</style>",
         "",
@@ -85,23 +93,22 @@ def test_every_link_to_a_file_leads_to_one(text: str, report: Path) -> None:
     linked = {html.unescape(link) for link in re.findall(r'href="((?:figures|tables)/[^"]*)"', text)}
     there = {str(path.relative_to(report.parent)) for path in report.parent.glob("*/*")}
     assert linked == there
-    stems = {Path(name).stem for name in there if name.startswith("figures")}
-    assert all(f"figures/{stem}.{ending}" in there for stem in stems for ending in ("svg", "pdf"))
+    stems = {Path(name).stem for name in there if name.startswith("figures") and name.endswith(".svg")}
+    assert all(f"figures/{stem}.{ending}" in there for stem in stems for ending in ("svg", "pdf", "wide.pdf"))
 
 
 def test_markup_in_names_and_texts_shows_as_text(text: str) -> None:
     assert f"<h1>{html.escape(TITLE)}</h1>" in text
     assert "<b>bold" not in text
     assert "<script>alert" not in text
-    items = script(text, "data")["items"]["shapes"]
+    items = part(text, "shapes")
     assert "<b>bold</b> & co" in items["classes"]
     assert all("<script>alert(" in words for words in items["texts"]["text"])
 
 
 def test_gallery_holds_each_querys_results_as_ranked(text: str, results: Path) -> None:
-    data = script(text, "data")
-    shown = data["galleries"]["shapes/default/lite0+bert"]
-    ids = data["items"]["shapes"]["ids"]
+    shown = part(text, PROTOCOL)["gallery"]
+    ids = part(text, "shapes")["ids"]
     (direction,) = (d for d in shown["directions"] if d["query"] == "image")
     (run,) = (run for run in load(results).runs if run.variant == "cca")
     task, gallery_ids = run.tasks["image", "text"], run.embeddings(["image", "text"])["text"].ids
@@ -116,10 +123,10 @@ def test_gallery_holds_each_querys_results_as_ranked(text: str, results: Path) -
 
 
 def test_every_picture_is_embedded_once_and_small(text: str) -> None:
-    pictures = [p for column in script(text, "thumbnails")["shapes"].values() for p in column]
+    pictures = [p for column in part(text, "shapes")["thumbnails"].values() for p in column]
     assert None not in pictures
     assert all(text.count(picture) == 1 for picture in pictures)
-    assert len(pictures) == len(script(text, "data")["items"]["shapes"]["ids"])
+    assert len(pictures) == len(part(text, "shapes")["ids"])
 
 
 def test_missing_and_broken_pictures_are_left_out(tmp_path: Path) -> None:
@@ -141,14 +148,80 @@ def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) 
     assert {run.folder for run in again.runs} == {f"results/{run.path}" for run in load(results).runs}
 
 
-def test_pages_that_would_be_too_large_are_refused(
+def undrawn(folder: Path, figures: list[Figure]) -> dict[str, str]:
+    """In `page.draw_all`'s place, where a test is not about figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {figure.name: "<svg/>" for figure in figures}
+
+
+def test_what_is_too_large_for_the_page_stands_beside_it(
+    results: Path, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "LIMIT", page.FRAME)
+    monkeypatch.setattr(page, "draw_all", undrawn)
+    built = build(results, tmp_path / "out", None, TITLE)
+    found = built.read_text("utf-8")
+    files = dict(re.findall(r'data-part="([^"]*)" data-file="([^"]*)"', found))
+    assert set(files) == {PROTOCOL, "shapes"}
+    for key, file in files.items():
+        called = re.fullmatch(r"receive\((.*?),(\{.*\})\);\n", (built.parent / file).read_text("utf-8"), re.DOTALL)
+        assert json.loads(called[1]) == key
+        assert json.loads(called[2]) == part(text, key)
+    assert "copy it along" in found
+    assert "<script>alert" not in (built.parent / files["shapes"]).read_text("utf-8")
+
+
+def test_whether_it_fits_is_known_before_anything_is_drawn(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "LIMIT", 4_000_000)
-    monkeypatch.setattr(page, "draw_all", lambda folder, figures: {figure.name: "" for figure in figures})
-    with pytest.raises(UserError, match="fewer experiments"):
+    asked = []
+
+    def drawn(folder: Path, figures: list[Figure]) -> dict[str, str]:
+        asked.append([figure.name for figure in figures])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page, "draw_all", drawn)
+    monkeypatch.setattr(page, "parts", lambda *arguments: asked.append("parts") or [])
+    with pytest.raises(KeyboardInterrupt):
         build(results, tmp_path / "out", None, TITLE)
-    assert not (tmp_path / "out" / "index.html").exists()
+    assert asked[0] == "parts"
+    assert len(asked) == 2
+
+
+def test_what_a_page_of_many_methods_leaves_out_is_said(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "draw_all", undrawn)
+    monkeypatch.setattr(protocol_module, "MOST", 1)
+    monkeypatch.setattr(page, "MOST", 1)
+    monkeypatch.setattr(page, "DRAWN", 0)
+    monkeypatch.setattr(page, "MAX_THUMBNAILS", 3000)
+    built = build(results, tmp_path / "out", None, TITLE)
+    found = built.read_text("utf-8")
+    shown = part(found, PROTOCOL)
+    assert "Plots and the gallery show the 1 best of up to 2 methods" in found
+    assert shown["gallery"]["methods"] == ["dla"]
+    assert "are files for the 0 best methods alone" in found
+    assert not [
+        name for name in shown["plots"] if f"figures/{name}.pdf" in found and name.startswith(("map", "confusion"))
+    ]
+    thumbnails = part(found, "shapes")["thumbnails"]["image"]
+    missing = thumbnails.count(None)
+    assert 0 < missing < len(thumbnails)
+    assert f"{missing} of {len(thumbnails)} pictures of shapes are left out" in found
+    assert '<th scope="row">cca' in found, "the table has all"
+
+
+def test_many_runs_are_in_a_file_and_the_first_ones_on_the_page(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "draw_all", undrawn)
+    monkeypatch.setattr(page, "MAX_RUNS", 1)
+    built = build(results, tmp_path / "out", None, TITLE)
+    assert "All 3 runs (CSV)</a>; the first 1 are shown" in built.read_text("utf-8")
+    with open(built.parent / "tables" / "runs.csv", newline="") as lines:
+        written = [row["run"] for row in csv.DictReader(lines)]
+    assert written == [run.path for run in load(results).runs]
 
 
 def test_missing_runs_are_named(tmp_path: Path) -> None:

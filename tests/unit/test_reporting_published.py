@@ -263,7 +263,8 @@ def test_files_keep_printed_and_measured_apart(collection: Collection, tmp_path:
     assert frame["reason"][1] == "not run"
     text = (tmp_path / "published--dla_cmr--table-2--openmoji--sift+lda.tex").read_text("utf-8")
     assert rf"\textit{{0.369}} & {mean:.3f} & ${mean - 0.369:+.3f}$ & EfficientNet-Lite0+BERT, cca" in text
-    assert r"\textit{0.287} & -- & -- & not run" in text
+    assert r"\textit{0.287} & -- & -- & --$^{a}$" in text
+    assert "$^{a}$: not run." in text
 
 
 def test_page_marks_every_printed_number(

@@ -76,3 +76,28 @@ def test_a_group_takes_as_many_jobs_as_it_is_told(snakemake):
     ask = "onstart:\n    snakemake_internals.join_group(workflow, 'short', 7)\n"
     ask += "    assert dict(workflow.group_settings.group_components) == {'long': 2, 'short': 7}\n"
     snakemake(BEGIN + ask + CHAIN, "--group-components", "long=2")
+
+
+def test_a_job_is_a_line_on_the_terminal_and_whole_in_the_log(snakemake, tmp_path):
+    short = BEGIN + "snakemake_internals.say_a_line_a_job(workflow)\n" + CHAIN
+    told = snakemake(short)
+    assert re.findall(r"^(\d) of 4  (\w+) ", told, re.MULTILINE) == [("1", "a"), ("2", "b"), ("3", "c"), ("4", "all")]
+    assert "4 jobs: " in told
+    assert not re.search(r"^(local)?rule a:$|Select jobs|Finished jobid", told, re.MULTILINE)
+    (log,) = (tmp_path / ".snakemake/log").glob("*.log")
+    assert re.search(r"^(local)?rule a:$", log.read_text(), re.MULTILINE)
+    assert "Nothing to be done" in snakemake(short)
+    whole = snakemake(short, "--forceall", "--printshellcmds")
+    assert re.search(r"^(local)?rule a:$", whole, re.MULTILINE)
+    assert re.search(r"^Finished jobid: \d+", whole, re.MULTILINE), "tests of killed runs look for these lines"
+
+
+def test_a_failure_is_said_in_full(tmp_path):
+    failing = CHAIN.replace('shell: "echo b > b"', 'log: "b.log"\n    shell: "echo what went wrong > b.log; false"')
+    (tmp_path / "Snakefile").write_text(BEGIN + "snakemake_internals.say_a_line_a_job(workflow)\n" + failing)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--show-failed-logs"]
+    environment = os.environ | {"PYTHONPATH": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode
+    assert "Error in rule b:" in done.stderr
+    assert "what went wrong" in done.stderr

@@ -270,7 +270,10 @@ def summarise(options: argparse.Namespace) -> None:
     elif options.csv:
         _print(measured.as_csv(rows, found.runs), end="")
     else:
-        _print(choice.as_latex(rows) if options.latex else summary.table(rows))
+        shown = rows if options.metric else summary.headline(rows)
+        _print(choice.as_latex(shown) if options.latex else summary.table(shown))
+        if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
+            print(f"other metrics, which --metric shows: {', '.join(others)}", file=sys.stderr)
     for note in found.notes:
         print(printable(note), file=sys.stderr)
 

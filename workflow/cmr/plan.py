@@ -165,9 +165,11 @@ class Plan:
 
     @cached_property
     def metrics_digest(self) -> str:
-        """Empty for the default metrics, else six hex digits that mark the files of an evaluation."""
-        chosen = [m.model_dump() for m in self.config.metrics]
+        """Empty for the default metrics of all queries, else six hex digits that mark the files of an evaluation."""
+        chosen, queries = [m.model_dump() for m in self.config.metrics], self.config.queries
         default = [MetricEntry.model_validate(m).model_dump() for m in DEFAULT_METRICS]
+        if queries is not None:
+            return digest([chosen, queries])
         return "" if chosen == default else digest(chosen)
 
     # Runs ------------------------------------------------------------------------------------------------------
@@ -359,8 +361,14 @@ class Plan:
             "evaluate",
             files["run"],
             (files["metrics"], files["curves"], files["embeddings"]),
-            {"metrics": [metric.model_dump(mode="json") for metric in self.config.metrics]},
-            [{"id": metric.id, **metric.identifying()} for metric in self.config.metrics],
+            {
+                "metrics": [metric.model_dump(mode="json") for metric in self.config.metrics],
+                "queries": self.config.queries,
+            },
+            [
+                *({"id": metric.id, **metric.identifying()} for metric in self.config.metrics),
+                *([] if self.config.queries is None else [{"queries": self.config.queries}]),
+            ],
             self.methods[run.method].code + tuple(code for metric in self.config.metrics for code in metric.code),
             (self.items(run.data), self.split(run.data, run.split), *inputs, *fits),
         )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cmr.terminal import Lines
+
 
 def leave_to_records() -> None:
     """Takes away what else lets Snakemake make a result again: times of files, and its own notes of code and inputs.
@@ -44,6 +46,23 @@ def lift_rate_limit(workflow: Any) -> None:
     Every job that ends adds one more such chain, and after hundreds of jobs they keep a core busy.
     """
     workflow.scheduler.job_rate_limiter = None
+
+
+def say_a_line_a_job(workflow: Any) -> None:
+    """Formats what goes to the terminal as `cmr.terminal` does; the log file keeps Snakemake's own text.
+
+    A dry run, ``--verbose`` and ``--printshellcmds`` ask for that text on the terminal too.
+    """
+    from snakemake.logging import logger
+
+    said = workflow.output_settings
+    if said.dryrun or said.verbose or said.printshellcmds:
+        return
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            lines = Lines(handler.formatter)
+            handler.setFormatter(lines)
+            handler.addFilter(lines.shown)
 
 
 def limit(workflow: Any, resource: str, amount: int) -> None:

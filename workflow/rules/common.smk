@@ -79,6 +79,8 @@ JOB = (
     + " --log {log:q} --threads {threads} {output.record:q}"
 )
 
+snakemake_internals.say_a_line_a_job(workflow)
+
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
 if not workflow.remote_exec:
@@ -110,12 +112,29 @@ def start():
         raise WorkflowError(str(error))
 
 
+def end():
+    """After the last job: the headline table and the page's path, where the page is a new one."""
+    if written(PAGE) == PAGE_BEFORE:
+        return
+    from cmr.reporting import collect, summary
+
+    rows = collect.load(paths.RESULTS, EXPERIMENT_FILES, MACHINE.folders).united_rows()
+    print(f"\n{summary.table(summary.headline(rows))}\n\nreport: {os.path.abspath(PAGE)}")
+
+
+def written(file):
+    """When a file was written; None where there is none."""
+    return os.stat(file).st_mtime_ns if os.path.exists(file) else None
+
+
 def on_cluster():
     """Whether jobs are sent from here, or here is one. Known once the workflow starts, not while this file is read."""
     return workflow.remote_exec or not workflow.local_exec
 
 
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
+PAGE = PLAN.report().files[0]
+PAGE_BEFORE = written(PAGE)
 GPU_HERE = gpu_is_here()
 
 

@@ -13,11 +13,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from matplotlib.typing import RcKeyType
 
-from cmr.reporting.figures import Figure, Series
+from cmr.reporting.figures import NAMED, Figure, Series
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # else dozens of lines for each PDF
 
@@ -36,7 +35,13 @@ STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
     "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -49,8 +54,15 @@ SHOWN_IN_CELLS = 12
 NAMES = 100
 """The most names at an axis; beyond, every second, third … is shown."""
 LETTERS = 60
-"""The longest name in a drawing, which takes seconds for thousands of letters; the page's own figures show all."""
+"""The longest name in a drawing as wide as a page: thousands of letters take seconds. Interactive figures show all."""
 HEAT = "Blues"
+GREY = "#9aa5af"
+COLUMN, PAGE = 3.4, 7.0
+"""Widths in inches: of one column of a two-column paper, and of both."""
+
+ROW = 0.16  # inches a name at a side needs at 8 pt
+MARKS = 8  # marks along a curve
+MAX_ROWS = 30  # of intervals in a file
 
 
 def colour(figure: Figure, series: Series) -> str:
@@ -59,8 +71,8 @@ def colour(figure: Figure, series: Series) -> str:
 
 
 def dash(series: Series) -> str:
-    """Beyond the palette's length the colours come again, in another dash."""
-    return DASHES[series.style // len(METHOD_COLOURS) % len(DASHES)]
+    """Neighbours differ in their dash; beyond the palette's length the colours come again, each in another dash."""
+    return DASHES[(series.style + series.style // len(METHOD_COLOURS)) % len(DASHES)]
 
 
 def pattern(series: Series) -> str:
@@ -86,6 +98,14 @@ def plotly(figure: Figure) -> dict[str, Any]:
         layout["yaxis"] |= {"autorange": "reversed", "type": "category", "dtick": 1}
         layout["xaxis"] |= {"type": "category"}
         return {"data": [_heat_trace(figure)], "layout": layout}
+    if figure.kind == "intervals":
+        names = [escape(name) for name in figure.rows]
+        places = list(range(len(names)))
+        layout["yaxis"] |= {"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5]}
+    if figure.chance is not None:
+        layout |= _chance_line(figure)
+    if figure.limits:
+        layout["yaxis"] |= {"range": list(figure.limits)}
     if figure.kind == "bars":
         layout["barmode"] = "group"
     if figure.kind == "map":
@@ -95,7 +115,21 @@ def plotly(figure: Figure) -> dict[str, Any]:
         if logarithmic:
             ticks = round_numbers(value for series in figure.series for value in getattr(series, axis[0]))
             layout[axis] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-    return {"data": [_trace(figure, series) for series in figure.series], "layout": layout}
+    traces = [_trace(figure, series) for series in figure.series]
+    if figure.kind == "lines":
+        for trace in traces[NAMED:]:
+            trace["visible"] = False  # the page's reader chooses others
+    return {"data": traces, "layout": layout}
+
+
+def _chance_line(figure: Figure) -> dict[str, Any]:
+    along, across = ("x", "y") if figure.kind == "intervals" else ("y", "x")
+    line = {f"{along}0": figure.chance, f"{along}1": figure.chance, f"{across}0": 0, f"{across}1": 1}
+    shape = {"type": "line", f"{across}ref": "paper", "line": {"color": GREY, "dash": "dash", "width": 1.5}}
+    text = {"text": "chance", "showarrow": False, "font": {"color": "#5a6875"}, f"{across}ref": "paper"}
+    end, anchor = (1, "right") if across == "x" else (0, "left")  # at the foot of an upright line, beside it
+    place = {along: figure.chance, across: end, "xanchor": anchor, "yanchor": "bottom"}
+    return {"shapes": [line | shape], "annotations": [text | place]}
 
 
 def round_numbers(values: Iterable[float]) -> list[float]:
@@ -117,7 +151,10 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     trace |= {"type": "scatter", "mode": "lines+markers" if figure.kind == "lines" else "markers"}
     if figure.kind == "lines":
         many = len(series.x) > SHOWN_IN_CELLS
+        trace["marker"] = {"symbol": marker(series), "size": 6}
         return trace | {"mode": "lines" if many else "lines+markers", "line": {"color": shade, "dash": dash(series)}}
+    if figure.kind == "intervals":
+        return trace | _interval_marks(series, shade)
     trace["marker"] = {
         "color": shade,
         "symbol": marker(series),
@@ -129,6 +166,14 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     if series.items:
         trace |= {"customdata": list(series.items), "hoverinfo": "none"}
     return trace
+
+
+def _interval_marks(series: Series, shade: str) -> dict[str, Any]:
+    """Means with their intervals; or single values, small and open, where there is no error."""
+    if series.error is None:
+        return {"marker": {"color": shade, "symbol": "circle-open", "size": 6}}
+    error = {"type": "data", "array": [e or 0 for e in series.error], "visible": True}
+    return {"marker": {"color": shade, "symbol": marker(series), "size": 9}, "error_x": error}
 
 
 def _heat_trace(figure: Figure) -> dict[str, Any]:
@@ -157,40 +202,50 @@ def _nullable(values: Iterable[float]) -> list[float | None]:
 
 
 def static(figure: Figure) -> dict[str, bytes]:
-    """The figure's ``svg`` and ``pdf``; the same bytes for the same figure."""
+    """Ending → file, the same bytes for the same figure: ``pdf`` as wide as a column of a paper, ``wide.pdf`` and
+    ``svg`` as wide as its page. They have no title, which a caption says.
+    """
+    files = {}
     with matplotlib.rc_context(STYLE):
-        canvas = _canvas(_with_short_names(figure))
-        canvas.draw_without_rendering()
-        canvas.set_layout_engine("none")  # the layout is found once, not again for each file
-        files = {}
-        for ending, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
-            buffer = io.BytesIO()
-            canvas.savefig(buffer, format=ending, metadata=dates, dpi=150)
-            files[ending] = buffer.getvalue()
+        for width, endings in ((COLUMN, ("pdf",)), (PAGE, ("wide.pdf", "svg"))):
+            canvas = _canvas(_with_short_names(figure, round(LETTERS * width / PAGE)), width)
+            canvas.draw_without_rendering()
+            canvas.set_layout_engine("none")  # the layout is found once, not again for each file
+            for ending in endings:
+                form = ending.rpartition(".")[2]
+                buffer = io.BytesIO()
+                canvas.savefig(
+                    buffer, format=form, metadata={"Date" if form == "svg" else "CreationDate": None}, dpi=150
+                )
+                files[ending] = buffer.getvalue()
     return files
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+def _cut(name: str, letters: int = LETTERS) -> str:
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
-def _with_short_names(figure: Figure) -> Figure:
+def _with_short_names(figure: Figure, letters: int) -> Figure:
     series = tuple(
-        replace(one, name=_cut(one.name), x=[_cut(x) if isinstance(x, str) else x for x in one.x])
+        replace(one, name=_cut(one.name, letters), x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x])
         for one in figure.series
     )
-    rows, columns = ([*map(_cut, names)] for names in (figure.rows, figure.columns))
-    title = figure.title[: 4 * LETTERS]
-    return replace(figure, series=series, rows=rows, columns=columns, x=_cut(figure.x), y=_cut(figure.y), title=title)
+    rows, columns = ([_cut(name, letters) for name in names] for names in (figure.rows, figure.columns))
+    return replace(figure, series=series, rows=rows, columns=columns, x=_cut(figure.x), y=_cut(figure.y))
 
 
-def _canvas(figure: Figure) -> Canvas:
-    canvas = Canvas(figsize=(6.4, 4.2), layout="constrained")
+def _canvas(figure: Figure, width: float) -> Canvas:
+    canvas = Canvas(figsize=(width, _height(figure, width)), layout="constrained")
     axes = canvas.add_subplot()
-    {"lines": _lines, "bars": _bars, "points": _points, "map": _map, "heat": _heat}[figure.kind](figure, axes)
+    draw = {"lines": _lines, "bars": _bars, "points": _points, "map": _map, "heat": _heat, "intervals": _intervals}
+    draw[figure.kind](figure, axes)
     axes.set_xlabel(figure.x)
     axes.set_ylabel(figure.y)
-    axes.set_title(f"{figure.title}\n{figure.protocol}", fontsize=9, loc="left", wrap=True)
+    if figure.chance is not None:
+        line = axes.axvline if figure.kind == "intervals" else axes.axhline
+        line(figure.chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=1, label="chance")
+    if figure.limits:
+        axes.set_ylim(figure.limits)
     if figure.log_x:
         axes.set_xscale("log")
     if figure.log_y:
@@ -199,17 +254,50 @@ def _canvas(figure: Figure) -> Canvas:
         if logarithmic:  # plain numbers: the default formatter's are set by the math parser, which names must not meet
             axis.set_major_formatter(LogFormatter())
             axis.set_minor_formatter(LogFormatter())
-    handles, names = axes.get_legend_handles_labels()
-    if handles:
-        canvas.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8)
+    _legend(figure, axes, width)
     return canvas
 
 
+def _height(figure: Figure, width: float) -> float:
+    """In inches: what the plot needs, and its legend below it."""
+    if figure.kind in ("intervals", "heat"):
+        rows = figure.rows[: MAX_ROWS if figure.kind == "intervals" else NAMES]
+        plot = max(0.35 * width, ROW * len(rows)) + (0.6 if figure.kind == "intervals" else 1.2)
+    else:
+        plot = (0.9 if figure.kind == "map" else 0.75 if width == COLUMN else 0.5) * width
+    names = dict.fromkeys(series.name for series in figure.series[: None if figure.kind == "map" else NAMED + 1])
+    beside = figure.kind == "map" and width == PAGE
+    return plot if beside else plot + ROW * ceil((len(names) + 1) / _legend_columns(names, width))
+
+
+def _legend_columns(names: Iterable[str], width: float) -> int:
+    """As many as letters of 8 pt allow, four at most."""
+    longest = max((len(name) for name in names), default=0) + 6
+    return max(1, min(4, int(width * 14 / longest)))
+
+
+def _legend(figure: Figure, axes: Axes, width: float) -> None:
+    """Below the figure; a map's at its side where the page is wide."""
+    handles, names = axes.get_legend_handles_labels()
+    first = {name: handle for handle, name in zip(handles, names, strict=True)}
+    if not first:
+        return
+    if figure.kind == "map" and width == PAGE:
+        axes.figure.legend(first.values(), first.keys(), loc="outside right upper")
+    else:
+        columns = _legend_columns(first, width)
+        axes.figure.legend(first.values(), first.keys(), loc="outside lower center", ncols=columns)
+
+
 def _lines(figure: Figure, axes: Axes) -> None:
-    for series in figure.series:
-        symbol = "o" if len(series.x) <= SHOWN_IN_CELLS else ""
-        shade, line = colour(figure, series), LINESTYLES[dash(series)]
-        axes.plot(series.x, series.y, label=series.name, markersize=3, color=shade, linestyle=line, marker=symbol)
+    named, others = figure.series[:NAMED], figure.series[NAMED:]
+    for number, series in enumerate(others):
+        label = f"{len(others)} others" if number == 0 else None
+        axes.plot(series.x, series.y, label=label, color="#cfd6dd", linewidth=0.6, zorder=1)
+    for series in named:
+        shade, line, symbol = colour(figure, series), LINESTYLES[dash(series)], SYMBOLS[marker(series)]
+        every = max(1, len(series.x) // MARKS)
+        axes.plot(series.x, series.y, label=series.name, color=shade, linestyle=line, marker=symbol, markevery=every)
 
 
 def _bars(figure: Figure, axes: Axes) -> None:
@@ -224,29 +312,52 @@ def _bars(figure: Figure, axes: Axes) -> None:
 
 
 def _points(figure: Figure, axes: Axes) -> None:
-    for series in figure.series:
+    named, others = figure.series[:NAMED], figure.series[NAMED:]
+    if others:
+        x, y = ([value for series in others for value in getattr(series, axis)] for axis in "xy")
+        axes.plot(x, y, label=f"{len(others)} others", linestyle="", marker=".", color="#b9c3cc")
+    for series in named:
         error = [e or 0 for e in series.error] if series.error else None
         shade, symbol = colour(figure, series), SYMBOLS[marker(series)]
-        axes.errorbar(series.x, series.y, error, label=series.name, linestyle="", capsize=3, color=shade, marker=symbol)
+        axes.errorbar(series.x, series.y, error, label=series.name, linestyle="", capsize=2, color=shade, marker=symbol)
+
+
+def _intervals(figure: Figure, axes: Axes) -> None:
+    rows = figure.rows[:MAX_ROWS]
+    for series in figure.series:
+        shade = colour(figure, series)
+        kept = [place for place, row in enumerate(series.y) if row < len(rows)]
+        x, y = ([values[place] for place in kept] for values in (series.x, series.y))
+        if series.error is None:
+            axes.plot(
+                x, y, label=series.name, linestyle="", marker="o", markersize=2.5, mfc="none", mew=0.6, color=shade
+            )
+        elif kept:
+            error = [series.error[place] or 0 for place in kept]
+            symbol = SYMBOLS[marker(series)]
+            axes.errorbar(x, y, xerr=error, label=series.name, linestyle="", capsize=2, color=shade, marker=symbol)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _map(figure: Figure, axes: Axes) -> None:
     """Points are drawn as pixels: thousands of vector marks would make a heavy file."""
-    seen: dict[str, Line2D] = {}
     for series in figure.series:
         shade, symbol = colour(figure, series), SYMBOLS[marker(series)]
-        axes.scatter(series.x, series.y, s=12, c=shade, marker=symbol, alpha=0.8, linewidths=0.8, rasterized=True)
-        seen.setdefault(series.name, Line2D([], [], color=shade, marker=symbol, linestyle="", markersize=4))
+        marks = axes.scatter(
+            series.x, series.y, s=9, c=shade, marker=symbol, alpha=0.8, linewidths=0.8, rasterized=True
+        )
+        marks.set_label(series.name)
     axes.set_aspect("equal", "datalim")
-    axes.figure.legend(seen.values(), seen.keys(), loc="outside right upper", fontsize=7)
 
 
 def _heat(figure: Figure, axes: Axes) -> None:
     image = axes.imshow(figure.heat, cmap=HEAT, aspect="auto", vmin=0 if figure.section == "confusion" else None)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
-    _name_ticks(axes, figure.columns, figure.rows)
+    axes.set_xticks(*_shown(figure.columns), rotation=45, ha="right")
+    axes.set_yticks(*_shown(figure.rows))
     axes.grid(False)
-    if len(figure.rows) > SHOWN_IN_CELLS or len(figure.columns) > NAMES:
+    if len(figure.columns) > SHOWN_IN_CELLS * axes.figure.bbox.width / axes.figure.dpi / PAGE:
         return
     middle = sum(image.get_clim()) / 2
     for r, row in enumerate(figure.heat):
@@ -254,11 +365,6 @@ def _heat(figure: Figure, axes: Axes) -> None:
             if value == value:
                 shade = "white" if value > middle else "black"
                 axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=shade)
-
-
-def _name_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
-    axes.set_xticks(*_shown(columns), rotation=30, ha="right", fontsize=7)
-    axes.set_yticks(*_shown(rows), fontsize=7)
 
 
 def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:

@@ -19,6 +19,7 @@ from cmr.reporting.runs import Direction, Run
 MAX_POINTS = 200
 MAX_CLASSES = 40
 MAX_BARS = 8  # methods side by side at each class
+NAMED = 8  # lines that a file tells apart: as many as there are colours
 MAX_BARS_IN_ALL = 400
 LOG_SPAN = 50
 
@@ -41,12 +42,15 @@ class Figure:
     """``name`` is its files' stem, ``protocol`` a label. ``method`` is set where a reader sees one at a time.
 
     ``heat`` (rows, columns) of values goes with ``rows`` and ``columns``, the names on its axes, in series' place.
+    Of ``intervals``, ``rows`` are the names that the series' ``y`` count from 0, from top to bottom. ``chance`` is a
+    line across the figure, at the expectation under random scores. ``limits`` of the values' axis, where it shares
+    them with another figure.
     """
 
     name: str
     section: str
     protocol: str
-    kind: Literal["lines", "bars", "points", "heat", "map"]
+    kind: Literal["lines", "bars", "points", "heat", "map", "intervals"]
     title: str
     x: str
     y: str
@@ -58,6 +62,13 @@ class Figure:
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
     heat: Sequence[Sequence[float]] = field(default=(), repr=False)
+    chance: float | None = None
+    limits: tuple[float, float] | None = None
+
+    @property
+    def many(self) -> bool:
+        """Whether files name the first few series alone, and draw the others in grey."""
+        return self.kind in ("lines", "points") and len(self.series) > NAMED
 
     @property
     def alt(self) -> str:
@@ -103,7 +114,15 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
     for metric in metrics:
         entries = (group.shown.metrics["tasks"][0]["metrics"].get(metric) for group in protocol.shown)
         title, x, y, options = _curve_labels(metric, next(filter(None, entries)))
-        for direction in protocol.directions:
+        series = {
+            direction: tuple(
+                _curve(g, metric, direction) for g in protocol.shown if metric in g.shown.tasks[direction].curves
+            )
+            for direction in protocol.directions
+        }
+        highest = max((max(one.y) for of_direction in series.values() for one in of_direction), default=1.0)
+        for direction, of_direction in series.items():
+            relevant = relevant_share(protocol, direction) if y == "precision" else None
             yield Figure(
                 name=name_of(metric, protocol, "-to-".join(direction)),
                 section="curves",
@@ -112,11 +131,21 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
                 title=f"{title}, {arrow(direction)}",
                 x=x,
                 y=y,
-                series=tuple(
-                    _curve(g, metric, direction) for g in protocol.shown if metric in g.shown.tasks[direction].curves
-                ),
-                note=options,
+                series=of_direction,
+                note="; ".join(filter(None, [options, "chance: the share of relevant items" if relevant else ""])),
+                chance=relevant,
+                limits=(0.0, 1.05 * highest),
             )
+
+
+def relevant_share(protocol: Protocol, direction: Direction) -> float | None:
+    """Of all pairs of a query and a gallery item, the share that has a class in common; None without classes."""
+    if not protocol.items.has_classes:
+        return None
+    run = protocol.shown[0].shown
+    queries = protocol.items.labels(run.tasks[direction].ids).astype(bool)
+    gallery = protocol.items.labels(run.embeddings(direction)[direction[1]].ids).astype(bool)
+    return float(f"{(queries.astype(np.float32) @ gallery.T.astype(np.float32) > 0).mean():.5g}")
 
 
 def _curve_labels(metric: str, entry: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -140,7 +169,7 @@ def _curve(group: Group, metric: str, direction: Direction) -> Series:
     found = [run.tasks[direction].curves[metric] for run in group.runs]
     x, y = np.mean(found, axis=0)
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
-    return Series(group.name, short(x[kept]), short(y[kept]), group.style)
+    return Series(group.name, short(x[kept]), short(y[kept]), group.style, marker=group.style)
 
 
 def short(values: Iterable[float]) -> list[float]:
@@ -250,6 +279,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     """Time and memory of fitting against the headline metric, means over seeds."""
     metric = protocol.headline_metric
     value = protocol.averages(rows)
+    chance = next((row["chance"] for row in value.values() if row["chance"] is not None), None)
     for usage, (name, label, over_fits) in COSTS.items():
         groups = [g for g in protocol.with_headline if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
         series = []
@@ -270,6 +300,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
                 y=f"{metric}, average",
                 series=tuple(series),
                 log_x=True,
+                chance=chance,
                 note="Without the extraction of features and the learning of dictionaries, which runs share.",
             )
 
@@ -287,34 +318,37 @@ def convergence(protocol: Protocol) -> Iterator[Figure]:
         for number, folder in enumerate(group.shown.fit_folders)
     }
     histories = {key: history for key, history in histories.items() if len(next(iter(history.values()), ())) > 1}
-    scores = [_validation(group, inputs, history, protocol) for (group, inputs), history in histories.items()]
-    if any(scores):
+    scores: dict[str, list[Series]] = {}
+    for (group, inputs), history in histories.items():
+        if VALIDATION in history:
+            scores.setdefault(next(iter(history)), []).append(_validation(group, inputs, history, protocol))
+    for step, series in scores.items():
         yield Figure(
-            name=name_of("validation", protocol),
+            name=name_of("validation", protocol, *([step] if len(scores) > 1 else [])),
             section="convergence",
             protocol=protocol.label,
             kind="lines",
             title="Validation score during the fits",
-            x=next(iter(next(iter(histories.values())))),
+            x=step,
             y="validation score",
-            series=tuple(filter(None, scores)),
+            series=tuple(series),
             note="On held-out rows; mean over seeds, as far as all of them went.",
         )
     for (group, inputs), history in histories.items():
         yield from _losses(protocol, group, inputs, history)
 
 
-def _validation(group: Group, inputs: str, history: dict[str, list[float]], protocol: Protocol) -> Series | None:
-    if VALIDATION not in history:
-        return None
+def _validation(group: Group, inputs: str, history: dict[str, list[float]], protocol: Protocol) -> Series:
     name = group.name if inputs == protocol.first.inputs else f"{group.name}, {inputs}"
-    return Series(name, next(iter(history.values())), short(history[VALIDATION]), group.style)
+    return Series(name, next(iter(history.values())), short(history[VALIDATION]), group.style, marker=group.style)
 
 
 def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, list[float]]) -> Iterator[Figure]:
     step, *columns = history
     lines = [column for column in columns if column != VALIDATION and np.isfinite(history[column]).any()]
-    series = [Series(column, history[step], short(history[column]), style) for style, column in enumerate(lines)]
+    series = [
+        Series(column, history[step], short(history[column]), style, marker=style) for style, column in enumerate(lines)
+    ]
     if series:
         yield Figure(
             name=name_of("convergence", protocol, group.shown.variant, inputs),
@@ -347,6 +381,8 @@ def read_history(file: Path) -> dict[str, list[float]]:
     try:
         with open(plain(file), newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines, restkey=""))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file, though a run lists its fit; run again") from None
     except (csv.Error, ValueError) as error:
         raise UserError(f"{file}: not the history of a fit ({error}); delete its folder and run again") from None
     return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else {}) if key}

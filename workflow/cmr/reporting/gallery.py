@@ -21,6 +21,7 @@ from cmr.reporting.runs import Direction
 log = logging.getLogger(__name__)
 
 MAX_QUERIES = 400
+MAX_RESULTS = 200_000  # of all queries and methods together, one direction
 SIDE = 96
 QUALITY = 70
 MAX_TEXT = 280
@@ -38,9 +39,14 @@ class Catalogue:
     results: Path
     folders: tuple[str, ...] = ()
     numbers: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
 
     def number(self, item: str) -> int:
         return self.numbers.setdefault(item, len(self.numbers))
+
+    def ids(self, numbers: Iterable[int]) -> list[str]:
+        known = list(self.numbers)
+        return [known[number] for number in numbers]
 
     @property
     def picture_columns(self) -> list[str]:
@@ -65,14 +71,19 @@ class Catalogue:
         }
 
     def thumbnails(self, budget: int) -> dict[str, list[str | None]]:
-        """Thumbnails by modality, in the items' order, until ``budget`` bytes are spent."""
+        """Thumbnails by modality, in the items' order, until ``budget`` bytes are spent.
+
+        ``left_out`` counts those that are there and came too late.
+        """
         found: dict[str, list[str | None]] = {modality: [] for modality in self.picture_columns}
-        spent = 0
+        spent = self.left_out = 0
         for paths in self.table[self.picture_columns].itertuples(index=False):
             for modality, path in zip(self.picture_columns, paths, strict=True):
-                data = self.thumbnail(path) if isinstance(path, str) and spent < budget else None
+                affordable = spent < budget
+                data = self.thumbnail(path) if isinstance(path, str) and affordable else None
                 found[modality].append(data)
                 spent += len(data or "")
+                self.left_out += isinstance(path, str) and not affordable
         return found
 
     def thumbnail(self, path: str) -> str | None:
@@ -128,7 +139,8 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
     tasks = [_aligned(group, direction, ids) for group in protocol.with_headline]
     scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
     order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
-    shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MAX_QUERIES)).round().astype(int))]
+    most = min(len(order), MAX_QUERIES, max(1, MAX_RESULTS // sum(top.shape[1] for _, _, top in tasks)))
+    shown = order[np.unique(np.linspace(0, len(order) - 1, most).round().astype(int))]
     return {
         "query": query,
         "gallery": gallery,

@@ -1,11 +1,11 @@
 """The headline table: methods × directions of every protocol and metric, with chance."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cmr import registry
-from cmr.reporting.collect import AVERAGE, Row
+from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.runs import choices_at_edge
@@ -49,7 +49,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One method; ``badges`` say what a reader must know before comparing it; ``cells`` by direction."""
+    """One method; ``badges`` say what a reader must know before comparing it; ``cells`` by direction.
+
+    ``seed_averages``: each seed's mean over directions.
+    """
 
     name: str
     kind: str
@@ -57,6 +60,7 @@ class Line:
     seeds: int | None = None
     experiment: str = ""
     badges: tuple[str, ...] = ()
+    seed_averages: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Block:
     options: Mapping[str, object]
     directions: tuple[str, ...]
     lines: tuple[Line, ...] = field(default=())
+    higher_is_better: bool = True
 
     @property
     def slug(self) -> str:
@@ -98,7 +103,7 @@ def _block(
     by_group: dict[str, list[Row]] = {}
     for row in rows:
         by_group.setdefault(row["group"], []).append(row)
-    lines = [_line(groups[key], members, evidence) for key, members in by_group.items()]
+    lines = sorted((_line(groups[key], members, evidence) for key, members in by_group.items()), key=_rank(rows[0]))
     chance = {direction(row): Cell(row["chance"]) for row in rows if row["chance"] is not None}
     if chance:
         lines.append(Line("chance", CHANCE, chance))
@@ -111,7 +116,14 @@ def _block(
         rows[0]["params"],
         directions,
         tuple(lines),
+        higher_is_better(rows[0]),
     )
+
+
+def _rank(row: Row) -> Callable[[Line], tuple[bool, float]]:
+    """Sorts lines by their average, best first, and what has none last."""
+    sign = -1 if higher_is_better(row) else 1
+    return lambda line: (AVERAGE not in line.cells, sign * line.cells[AVERAGE].mean if AVERAGE in line.cells else 0.0)
 
 
 def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
@@ -133,7 +145,22 @@ def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str
         direction(row): Cell(row["mean"], row["std"], evidence[column_of(row), row["group"]], _bounds(row))
         for row in rows
     }
-    return Line(group.name, MEASURED, cells, max(r["seeds"] for r in rows), rows[0]["experiment"], badges(group))
+    values = [run.metrics["average"].get(rows[0]["key"]) for run in group.runs]
+    return Line(
+        group.name,
+        MEASURED,
+        cells,
+        max(r["seeds"] for r in rows),
+        rows[0]["experiment"],
+        (*badges(group), *_tied(cells.values())),
+        tuple(value for value in values if value is not None),
+    )
+
+
+def _tied(cells: Iterable[Cell]) -> list[str]:
+    """``ties move it by up to 0.012``: how far the order among equal scores moves a figure of the line."""
+    spans = [high - low for cell in cells if cell.bounds for low, high in [cell.bounds]]
+    return [f"ties move it by up to {max(spans):.3f}"] if spans else []
 
 
 def _bounds(row: Row) -> tuple[float, float] | None:

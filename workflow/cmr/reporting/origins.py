@@ -10,19 +10,16 @@ from cmr.boundary import without_trust
 from cmr.params import canonical
 from cmr.recorded import configuration as recorded_configuration
 from cmr.records import Project
-from cmr.reporting.collect import AVERAGE, Collection, Index
+from cmr.reporting.collect import Collection, Index
 from cmr.reporting.figures import title_of
-from cmr.reporting.headline import CHANCE, Block
 from cmr.reporting.protocols import Protocol
 from cmr.reporting.runs import Run, edges_in_words, identity
-from cmr.reporting.significance import BEST
 
 VERBATIM = ("params", "tune", "sweep")
 
 
-def overview(protocols: Iterable[Protocol], blocks: Iterable[Block]) -> list[dict[str, Any]]:
-    """One row a protocol: data set, its size and classes, the inputs, the methods, runs, and the best result."""
-    first = {block.protocol.key: block for block in reversed(list(blocks))}
+def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
+    """One row a protocol: data set, its size and classes, the inputs, the methods and runs."""
     return [
         {
             "protocol": protocol,
@@ -35,17 +32,9 @@ def overview(protocols: Iterable[Protocol], blocks: Iterable[Block]) -> list[dic
             "tasks": protocol.first.metrics["tasks"],
             "methods": len(protocol.groups),
             "runs": sum(len(group.runs) for group in protocol.groups),
-            "best": _best(first[protocol.key]),
         }
         for protocol in protocols
     ]
-
-
-def _best(block: Block) -> dict[str, str]:
-    """The best average of the first metric, beside chance where that is known."""
-    best = next(line for line in block.lines if AVERAGE in line.cells and line.cells[AVERAGE].evidence.mark == BEST)
-    chance = next((line.cells[AVERAGE].text for line in block.lines if line.kind == CHANCE), "")
-    return {"metric": block.metric, "method": best.name, "value": best.cells[AVERAGE].text, "chance": chance}
 
 
 def _features(run: Run) -> list[Mapping[str, Any]]:

@@ -1,4 +1,7 @@
-"""Builds the report: one self-contained page, its figures as SVG and PDF, its tables as CSV and LaTeX."""
+"""Builds the report: one page, its figures as SVG and PDF, its tables as CSV and LaTeX.
+
+The page holds all that its script reads where that fits, and refers to files beside it where it does not.
+"""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +17,33 @@ from markupsafe import Markup
 
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import drawing, gallery, headline, origins, published, significance, tables
-from cmr.reporting.collect import Collection, load
+from cmr.reporting import answer, drawing, headline, origins, published, significance, tables
+from cmr.reporting.collect import AVERAGE, Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
-from cmr.reporting.protocols import Protocol, protocols
+from cmr.reporting.parts import JSON, Part, parts
+from cmr.reporting.pivot import pivot
+from cmr.reporting.protocols import MOST, Protocol, protocols
 from cmr.reporting.space import maps
 
 LIMIT = 15_000_000
-RESERVE = 200_000
-MAX_PICTURES = 5_000_000
+"""Bytes of a page; what would make it larger stands beside it."""
+
+FRAME = 6_500_000
+"""Of the page without pictures and parts: mostly plotly.js and DataTables."""
+
+PICTURE = 80_000
+"""Of a figure in the page, about."""
+
+MAX_THUMBNAILS = 20_000_000
+"""Bytes of a data set's."""
+
+DRAWN = 10
+"""Methods of a protocol, the best, whose own figures (confusion, map, fits) are drawn as files."""
+
+MAX_RUNS = 200
+"""Runs that the page lists; ``tables/runs.csv`` has all."""
+
 MAX_PROCESSES = 4
 
 SECTIONS = {
@@ -50,7 +70,7 @@ def build(
     ``experiments``: index files, by default all. ``roots``: data set's path component → the folder that the pictures'
     paths are relative to, where it is not the data set's own below ``results/data``. ``folders``: those of the user's
     own that results may refer to. The same results give the same
-    bytes. Raises `UserError` where results are missing or damaged, or the page would be larger than 15 MB.
+    bytes. Raises `UserError` where results are missing or damaged.
     """
     results, out = Path(results), Path(out)
     collection = load(results, experiments, folders)
@@ -58,35 +78,78 @@ def build(
     rows = collection.united_rows()
     evidence = significance.weigh(collection, rows)
     blocks = headline.blocks(compared, rows, evidence)
+    answers = answer.answers(blocks)
     printed = published.compare(published.read(), compared, rows)
-    figures = {p.key: [*of_protocol(p, rows), *maps(p)] for p in compared}
-    everything = [figure for of_one in figures.values() for figure in of_one]
-    pictures = draw_all(out / "figures", everything)
-    tables.write_all(out / "tables", rows, evidence, blocks, everything, printed)
-    context = {
-        "title": title,
-        "notes": collection.notes,
-        "protocols": compared,
-        "overview": origins.overview(compared, blocks),
-        "blocks": blocks,
-        "signs": headline.SIGNS,
-        "directions": list(dict.fromkeys(d for block in blocks for d in block.directions)),
-        "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in everything)},
-        "metric_options": headline.metric_options(blocks),
-        "figures": figures,
-        "pictures": {f.name: pictures[f.name] for f in everything if not f.method},
-        "printed": printed,
-        **provenance(collection, title),
-    }
+    first = {found.block.protocol.key: [answer.intervals(found)] for found in answers}
+    figures = {p.key: [*first[p.key], *of_protocol(p, rows), *maps(p)] for p in compared}
     own = roots or {}
     catalogues = {
         data: Catalogue(p.items, own.get(data, results / "data" / data), results, (*folders, *map(str, own.values())))
         for p in compared
         for data in [p.first.data]
     }
+    read = parts(compared, figures, catalogues, MAX_THUMBNAILS)
+    filed = [figure for p in compared for figure in with_files(p, figures[p.key])]
+    general = sum(not figure.method for figure in filed)
+    beside = FRAME + PICTURE * general + sum(len(part.text.encode()) for part in read) > LIMIT
+    pictures = draw_all(out / "figures", filed)
+    if beside:
+        write_beside(out / "figures", read)
+    tables.write_all(out / "tables", rows, evidence, blocks, filed, printed)
+    runs = origins.run_table(collection.runs)
+    tables.write(out / "tables" / "runs.csv", tables.of_runs(runs))
+    context = {
+        "title": title,
+        "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
+        "protocols": compared,
+        "answers": answers,
+        "over": pivot(blocks),
+        "overview": origins.overview(compared),
+        "blocks": blocks,
+        "signs": headline.SIGNS,
+        "directions": sorted(dict.fromkeys(d for b in blocks for d in b.directions), key=lambda d: d != AVERAGE),
+        "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in filed)},
+        "metric_options": headline.metric_options(blocks),
+        "figures": figures,
+        "filed": {figure.name for figure in filed},
+        "printed": printed,
+        "beside": beside,
+        "parts": read,
+        **provenance(collection, title),
+        "runs": runs[:MAX_RUNS],
+        "run_count": len(runs),
+    }
     with atomic(out / "index.html") as temporary:
-        temporary.write_text(render(context, compared, figures, catalogues), "utf-8")
+        temporary.write_text(render(context, {f.name: pictures[f.name] for f in filed if not f.method}), "utf-8")
     return out / "index.html"
+
+
+def with_files(protocol: Protocol, figures: Sequence[Figure]) -> list[Figure]:
+    """The figures that are drawn as files: those of all methods, and the best methods' own."""
+    best = {group.name for group in protocol.shown[:DRAWN]}
+    return [figure for figure in figures if not figure.method or figure.method in best]
+
+
+def write_beside(folder: Path, read: Sequence[Part]) -> None:
+    for part in read:
+        with atomic(folder / part.file) as temporary:
+            temporary.write_text(part.script, "utf-8")
+
+
+def left_out(compared: Sequence[Protocol], catalogues: Mapping[str, Catalogue], beside: bool) -> list[str]:
+    """What the page does not show, or not by itself, in sentences."""
+    found = []
+    most = max(len(protocol.ranked) for protocol in compared)
+    if most > MOST:
+        found.append(f"Plots and the gallery show the {MOST} best of up to {most} methods. The table has all.")
+    if max(len(protocol.shown) for protocol in compared) > DRAWN:
+        found.append(f"Confusion, map and fits are files for the {DRAWN} best methods alone.")
+    for name, catalogue in catalogues.items():
+        if catalogue.left_out:
+            found.append(f"{catalogue.left_out} of {len(catalogue.numbers)} pictures of {name} are left out.")
+    if beside:
+        found.append("Plots and gallery read files in the folder figures beside this page: copy it along.")
+    return found
 
 
 def draw_all(folder: Path, figures: Sequence[Figure]) -> dict[str, str]:
@@ -112,32 +175,21 @@ def provenance(collection: Collection, title: str) -> dict[str, Any]:
         "versions": origins.versions(collection.runs),
         "hardware": origins.hardware(collection.runs),
         "usage": origins.usage(collection.runs),
-        "runs": origins.run_table(collection.runs),
         "credits": origins.credits(collection),
         "licences": origins.licences(collection),
     }
 
 
-def render(
-    context: Mapping[str, Any],
-    compared: Sequence[Protocol],
-    figures: Mapping[str, Sequence[Figure]],
-    catalogues: Mapping[str, Catalogue],
-) -> str:
-    """The page's text. Thumbnails take what room the rest leaves, the same share for each data set."""
+def render(context: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """The page's text; ``pictures`` are the SVGs that stand in it, or are referred to where they are too large."""
     template = environment().get_template("page.html")
-    data = script_data(compared, figures, catalogues)
     assets = {
         "plotly": inlined(asset("plotly", "package_data/plotly.min.js")),
         "datatables": asset("itables", "html/dt_bundle.js"),
         "datatables_css": inlined(asset("itables", "html/dt_bundle.css")),
     }
-    bare = template.render(**context, **assets, data=data, thumbnails={})
-    room = min(LIMIT - RESERVE - len(bare.encode()), MAX_PICTURES)
-    if room < 0:
-        raise UserError(f"the page would be larger than {LIMIT / 1e6:.0f} MB; report fewer experiments at a time")
-    thumbnails = {name: catalogue.thumbnails(room // len(catalogues)) for name, catalogue in catalogues.items()}
-    return template.render(**context, **assets, data=data, thumbnails=thumbnails)
+    text = template.render(**context, **assets, pictures=pictures)
+    return text if len(text.encode()) <= LIMIT else template.render(**context, **assets, pictures={})
 
 
 def environment() -> Environment:
@@ -149,7 +201,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+    made.policies["json.dumps_kwargs"] = JSON
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made
 
@@ -164,24 +216,3 @@ def inlined(text: str) -> Markup:
     if any(end in text.lower() for end in ("</script", "</style", "<!--")):
         raise UserError("plotly or itables cannot be put into a page; install the versions that pyproject.toml pins")
     return Markup(text)
-
-
-def script_data(
-    compared: Sequence[Protocol], figures: Mapping[str, Sequence[Figure]], catalogues: Mapping[str, Catalogue]
-) -> dict[str, Any]:
-    """What the page's script reads: plots, galleries, and the items that both refer to by number."""
-    galleries = {p.key: {"data": p.first.data} | gallery.of_protocol(p, catalogues[p.first.data]) for p in compared}
-    plots = {f.name: _plot(f, catalogues[p.first.data]) for p in compared for f in figures[p.key]}
-    return {
-        "plots": plots,
-        "galleries": galleries,
-        "items": {name: catalogue.columns() for name, catalogue in catalogues.items()},
-    }
-
-
-def _plot(figure: Figure, catalogue: Catalogue) -> dict[str, Any]:
-    plot = drawing.plotly(figure)
-    for trace in plot["data"]:
-        if "customdata" in trace:
-            trace["customdata"] = [catalogue.number(item) for item in trace["customdata"]]
-    return plot

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import mean
 from typing import Any
 
 from cmr import registry
@@ -10,11 +11,14 @@ from cmr.data import Items
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.paths import ITEMS
-from cmr.reporting.collect import AVERAGE, Collection, Row
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
 from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
 FEW = 3
+MOST = 30
+"""Methods that plots and the gallery show: more fit neither a legend nor a page."""
+
 FIELDS = {"methods": "method", "dictionaries": "dictionary", "extractors": "extractor"}
 
 
@@ -42,11 +46,25 @@ class Protocol:
     groups: tuple[Group, ...]
 
     @cached_property
+    def ranked(self) -> tuple[Group, ...]:
+        """Best first by the headline metric's mean over directions and seeds; of a sweep, an id with many sets of
+        parameters, only the first.
+        """
+        swept = {g.key for members in self.families.values() if len(members) > FEW for g in members[1:]}
+        return tuple(sorted((group for group in self.groups if group.key not in swept), key=self._rank))
+
+    def _rank(self, group: Group) -> tuple[bool, float]:
+        """Sorts by value, best first, and what has none last."""
+        found = [run.metrics["average"].get(self.headline_metric) for run in group.runs]
+        if None in found:
+            return True, 0.0
+        entry = group.shown.metrics["tasks"][0]["metrics"][self.headline_metric]
+        return False, -mean(found) if higher_is_better({"plugin": entry["metric"]}) else mean(found)
+
+    @property
     def shown(self) -> tuple[Group, ...]:
-        """What plots and the gallery show: of an id with many sets of parameters, a sweep, only the first."""
-        families = self.families
-        swept = {g.key for members in families.values() if len(members) > FEW for g in members[1:]}
-        return tuple(group for group in self.groups if group.key not in swept)
+        """What plots and the gallery show."""
+        return self.ranked[:MOST]
 
     @cached_property
     def headline_metric(self) -> str:

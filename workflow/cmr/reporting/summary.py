@@ -1,6 +1,6 @@
 """The headline table as text for a terminal."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 
@@ -8,15 +8,26 @@ PROTOCOL = ("dataset", "split", "inputs", "metric")
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Methods × directions, mean ± standard deviation over seeds, with chance below; one block a protocol.
+    """Methods × directions, mean ± standard deviation over seeds, with chance below, for one protocol after the other.
 
     The best average comes first, and a star marks the best of each column. Beside them the wall time of a seed's fits,
     choosing included, and the greatest peak memory of a fit. Below them the choices that lie at the end of what was
-    tried.
+    tried. Protocols with the same directions share the heading and the columns' widths.
 
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
-    return "\n\n".join(_block(key, found) for key, found in blocks(rows).items())
+    alike: dict[tuple[str, ...], dict[tuple[str, ...], list[Row]]] = {}
+    for key, found in blocks(rows).items():
+        alike.setdefault(directions(found), {})[key] = found
+    return "\n\n".join(_aligned(members) for members in alike.values())
+
+
+def headline(rows: Sequence[Row]) -> list[Row]:
+    """The rows of each protocol's first metric."""
+    first: dict[tuple[str, ...], str] = {}
+    return [
+        row for row in rows if first.setdefault(tuple(row[key] for key in PROTOCOL[:3]), row["metric"]) == row["metric"]
+    ]
 
 
 def blocks(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
@@ -30,6 +41,10 @@ def blocks(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
 def direction(row: Row) -> str:
     """``image→text``, or ``average``."""
     return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
+
+
+def directions(rows: Iterable[Row]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(direction, rows)))
 
 
 def cell(row: Row | None) -> str:
@@ -47,28 +62,48 @@ def labels(rows: Iterable[Row]) -> dict[str, str]:
     return {group: group.rsplit("/", 1)[1] if name in shared else name for group, name in groups.items()}
 
 
-def _block(key: tuple[str, ...], rows: list[Row]) -> str:
-    lines = block_rows(rows, "{}*".format)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+def _aligned(found: Mapping[tuple[str, ...], list[Row]]) -> str:
+    """Blocks below one heading."""
+    cells = {key: block_rows(rows, "{}*".format) for key, rows in found.items()}
+    everything = [line for lines in cells.values() for line in lines]
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    text: list[str] = []
+    for key, (head, *lines) in cells.items():
+        text += [*([] if text else [_line(head, widths)]), " · ".join(key), *(_line(line, widths) for line in lines)]
+        text += _at_edge(found[key])
+    return "\n".join(text)
+
+
+def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
+    return "  ".join(value.ljust(width) for value, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _at_edge(rows: list[Row]) -> Iterable[str]:
+    """A line a method whose choices lie at the end of what was tried."""
     name_of = labels(rows)
-    at_edge = {row["group"]: f"at edge: {name_of[row['group']]}: {row['at_edge']}" for row in rows if row["at_edge"]}
-    return "\n".join([" · ".join(key), *text, *at_edge.values()])
+    return {
+        row["group"]: f"at edge: {name_of[row['group']]}: {row['at_edge']}" for row in rows if row["at_edge"]
+    }.values()
 
 
-def block_rows(rows: list[Row], best: Callable[[str], str]) -> list[list[str]]:
-    """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column."""
-    directions = list(dict.fromkeys(direction(row) for row in rows))
-    cells = {(row["group"], direction(row)): row for row in rows}
-    marked = {id(_best([row for row in rows if direction(row) == d])) for d in directions}
+def block_rows(
+    rows: list[Row], best: Callable[[str], str], column: Callable[[Row], str] = direction
+) -> list[list[str]]:
+    """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column.
+
+    ``column``: names the column of a row. Methods are sorted by the average, or else by the last column.
+    """
+    columns = tuple(dict.fromkeys(map(column, rows)))
+    cells = {(row["group"], column(row)): row for row in rows}
+    marked = {id(_best([row for row in rows if column(row) == name])) for name in columns}
     cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
     name_of = labels(rows)
-    lines = [["method", *directions, "fit", "memory"]]
-    for group in sorted(name_of, key=lambda group: _rank(cells.get((group, directions[-1])))):
-        found = [cells.get((group, d)) for d in directions]
+    lines = [["method", *columns, "fit", "memory"]]
+    for group in sorted(name_of, key=lambda group: _rank(cells.get((group, columns[-1])))):
+        found = [cells.get((group, name)) for name in columns]
         shown = [best(cell(row)) if id(row) in marked else cell(row) for row in found]
         lines += [[name_of[group], *shown, *cost[group]]]
-    return [*lines, ["chance", *(_chance(rows, d) for d in directions), "", ""]]
+    return [*lines, ["chance", *(_chance(row for row in rows if column(row) == name) for name in columns), "", ""]]
 
 
 def _rank(row: Row | None) -> tuple[bool, float]:
@@ -80,6 +115,6 @@ def _best(rows: list[Row]) -> Row:
     return min(rows, key=_rank)
 
 
-def _chance(rows: list[Row], wanted: str) -> str:
-    known = {f"{row['chance']:.3f}" for row in rows if direction(row) == wanted and row["chance"] is not None}
+def _chance(rows: Iterable[Row]) -> str:
+    known = {f"{row['chance']:.3f}" for row in rows if row["chance"] is not None}
     return " to ".join(sorted(known)) or "–"

@@ -1,6 +1,7 @@
 """Every table of the report as CSV and as LaTeX (booktabs)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cmr.publish import atomic
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
+from cmr.reporting.pivot import Pivot, pivot
 from cmr.reporting.published import Table
 from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
@@ -34,6 +36,12 @@ LATEX = str.maketrans(
         "–": "--",
     }
 )
+LETTER, GAP = 4.8, 8.0
+"""Points that a letter of a small table takes at most, and the space between its columns."""
+
+FITS_COLUMN, FITS_PAGE = 229.0, 469.0
+"""Points of a column of LaTeX's article in two columns, and of its page."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 PRINTED_KEY = r"\textit{Printed}: quoted from the paper, not measured here."
 KEY = (
@@ -66,18 +74,26 @@ def write_all(
     folder: Path,
     rows: Sequence[Row],
     evidence: Mapping[tuple[Column, str], Evidence],
-    blocks: Iterable[Block],
+    blocks: Sequence[Block],
     figures: Iterable[Figure],
     printed: Sequence[Table],
 ) -> None:
-    """``results.csv`` (long form), a table a block, a table a figure of classes or confusion, and a printed table."""
+    """``results.csv`` (long form), a table a block, one over protocols, one a figure of classes or confusion, and the
+    printed ones.
+    """
     readable = [
         row | {"params": canonical(row["params"])} | _weighed(evidence[column_of(row), row["group"]]) for row in rows
     ]
     write(folder / "results.csv", pd.DataFrame(readable).drop(columns=["key", "group"]))
     for block in blocks:
         write(folder / f"{block.slug}.csv", numbers(block))
-        write_latex(folder / f"{block.slug}.tex", latex(block), f"{block.metric}, {block.protocol.label}. ", KEY)
+        caption = f"{block.metric}, {block.protocol.label}. "
+        write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + key_of(badge_letters(block)))
+    if over := pivot(blocks):
+        write(folder / "over-protocols.csv", over_protocols(over, lambda cell: cell.mean).reset_index())
+        caption = f"{over.metric}, average over directions, by protocol; mean rank over protocols."
+        cells = over_protocols(over, lambda cell: escaped(cell.text)).rename(index=escaped, columns=escaped)
+        write_latex(folder / "over-protocols.tex", cells.fillna("--"), caption)
     for figure in figures:
         if figure.kind in ("bars", "heat"):
             frame = figure_table(figure)
@@ -87,7 +103,7 @@ def write_all(
     for table in printed:
         write(folder / f"{table.slug}.csv", printed_beside_measured(table))
         caption = f"{table.title}: printed ({table.first['features']}) beside measured. "
-        write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY)
+        write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY + key_of(reasons(table)))
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:
@@ -96,11 +112,53 @@ def write(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_latex(path: Path, frame: pd.DataFrame, caption: str, key: str = "") -> None:
-    """``frame`` holds LaTeX already; ``caption`` is text."""
-    columns = "l" + "r" * frame.shape[1]
-    text = frame.to_latex(escape=False, column_format=columns, caption=escaped(caption) + key, position="tb")
+    """A float with a caption and a label, in one column where it has few columns; a large one is shrunk to the page.
+
+    ``frame`` holds LaTeX already, ``caption`` is text, ``key`` LaTeX that goes on from it.
+    """
+    table = frame.reset_index()
+    wide, shrunk = _width(table) > FITS_COLUMN, _width(table) > FITS_PAGE
+    packages = ["booktabs", *(["graphicx"] if shrunk else [])]
+    environment = "table*" if wide else "table"
+    body = table.to_latex(index=False, escape=False, column_format="l" + "r" * frame.shape[1]).strip()
+    text = [
+        f"% needs {' and '.join(rf'{chr(92)}usepackage{{{package}}}' for package in packages)}",
+        rf"\begin{{{environment}}}[tb]",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{escaped(caption)}{key}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9.-]+', '-', path.stem)}}}",
+        rf"\resizebox{{\linewidth}}{{!}}{{{body}}}" if shrunk else body,
+        rf"\end{{{environment}}}",
+    ]
     with atomic(path) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text("\n".join(text) + "\n", "utf-8")
+
+
+def of_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a run, as `cmr.reporting.origins.run_table` has it."""
+    return pd.DataFrame(
+        {
+            "run": run["path"],
+            "chosen": run["chosen"],
+            "told": "; ".join(run["told"]),
+            "seconds": run["seconds"],
+            "peak_memory_mb": run["memory"],
+            "code": " ".join(run["code"]),
+            "evaluation": run["evaluation"],
+            "inputs": " ".join(f"{file}={digest}" for file, digest in run["inputs"].items()),
+        }
+        for run in runs
+    )
+
+
+def _width(table: pd.DataFrame) -> float:
+    """About how wide LaTeX sets a table, in points: without the commands, which are not seen."""
+    columns = [[str(name), *map(str, table[name])] for name in table.columns]
+    return sum(
+        GAP + LETTER * max(len(re.sub(r"\\[a-zA-Z]+|[{}$^\\]", "", cell)) for cell in cells) for cells in columns
+    )
 
 
 def _weighed(evidence: Evidence) -> dict[str, object]:
@@ -151,11 +209,38 @@ def latex(block: Block) -> pd.DataFrame:
     """The headline table as LaTeX cells: measured methods, then chance in italics."""
     lines = [line for kind in (MEASURED, CHANCE) for line in block.lines if line.kind == kind]
     cells = [{escaped(d): _latex_cell(line.cells.get(d)) for d in block.directions} for line in lines]
-    return pd.DataFrame(cells, index=pd.Index([_latex_name(line) for line in lines], name="Method"))
+    letters = badge_letters(block)
+    return pd.DataFrame(cells, index=pd.Index([_latex_name(line, letters) for line in lines], name="Method"))
 
 
-def _latex_name(line: Line) -> str:
-    name = escaped(line.name) + (f" ({escaped('; '.join(line.badges))})" if line.badges else "")
+def badge_letters(block: Block) -> dict[str, str]:
+    """Badge → the letter that stands for it at the names of a table."""
+    return _lettered(badge for line in block.lines for badge in line.badges)
+
+
+def reasons(table: Table) -> dict[str, str]:
+    """Why nothing was measured → the letter that stands for it."""
+    return _lettered(line.reason for line in table.lines if not line.group)
+
+
+def _lettered(remarks: Iterable[str]) -> dict[str, str]:
+    return {remark: _letter(number) for number, remark in enumerate(dict.fromkeys(remarks))}
+
+
+def _letter(number: int) -> str:
+    """a, b, …, z, aa, ab, …"""
+    before, place = divmod(number, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("a") + place)
+
+
+def key_of(letters: Mapping[str, str]) -> str:
+    """What the letters stand for, as LaTeX that goes on from a caption."""
+    return "".join(rf" $^{{{letter}}}$: {escaped(remark)}." for remark, letter in letters.items())
+
+
+def _latex_name(line: Line, letters: Mapping[str, str]) -> str:
+    marks = ",".join(letters[badge] for badge in line.badges)
+    name = escaped(line.name) + (f"$^{{{marks}}}$" if marks else "")
     return name if line.kind == MEASURED else rf"\textit{{{name}}}"
 
 
@@ -194,18 +279,32 @@ def printed_beside_measured(table: Table) -> pd.DataFrame:
 
 
 def printed_latex(table: Table) -> pd.DataFrame:
-    """As LaTeX cells: printed numbers in italics, the reason where nothing was measured."""
+    """As LaTeX cells, printed numbers in italics; a letter says why nothing was measured."""
+    letters = reasons(table)
     cells = [
         {
             "Metric": escaped(f"{line.quote['metric']} {line.direction}".strip()),
             "Printed": rf"\textit{{{line.quote['value']}}}",
             "Measured": escaped(line.measured) or "--",
             "Difference": f"${line.difference}$" if line.difference else "--",
-            "Measured with": escaped(f"{line.features}, {line.group.name}" if line.group else line.reason),
+            "Measured with": escaped(f"{line.features}, {line.group.name}")
+            if line.group
+            else f"--$^{{{letters[line.reason]}}}$",
         }
         for line in table.lines
     ]
     return pd.DataFrame(cells, index=pd.Index([escaped(line.method) for line in table.lines], name="Method"))
+
+
+def over_protocols(over: Pivot, shown: Callable[[Cell], object]) -> pd.DataFrame:
+    """Methods × protocols, and the mean rank."""
+    rows = [
+        {column: shown(cell) for column, cell in line.cells.items()}
+        | {"mean rank": None if line.rank is None else f"{line.rank:.2f}"}
+        for line in over.lines
+    ]
+    names = pd.Index([line.name for line in over.lines], name="method")
+    return pd.DataFrame(rows, index=names, columns=[*over.columns, "mean rank"])
 
 
 def figure_table(figure: Figure) -> pd.DataFrame:

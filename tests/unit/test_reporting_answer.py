@@ -1,0 +1,178 @@
+"""What is said first: the best, the next, what lies between them, and each two methods against each other."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmr import compare
+from cmr.metrics.crossed import Difference, Estimate
+from cmr.reporting import answer, headline, significance, versus
+from cmr.reporting.collect import Collection, load
+from cmr.reporting.gallery import Catalogue
+from cmr.reporting.gallery import of_protocol as gallery_of
+from cmr.reporting.pivot import pivot
+from cmr.reporting.protocols import protocols
+from reporting_tree import write_experiment, write_items, write_run, write_tree
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return load(write_tree(tmp_path_factory.mktemp("answer") / "results", seeds=3))
+
+
+def answer_of(collection: Collection) -> answer.Answer:
+    rows = collection.united_rows()
+    (found,) = answer.answers(headline.blocks(protocols(collection), rows, significance.weigh(collection, rows)))
+    return found
+
+
+def test_the_best_and_the_next_are_those_of_the_table(collection: Collection) -> None:
+    found = answer_of(collection)
+    averages = {
+        r["id"]: r["mean"] for r in collection.united_rows() if (r["metric"], r["query"]) == ("map@all", "average")
+    }
+    first, second, _ = sorted(averages, key=lambda name: -averages[name])
+    assert (found.best.name, found.runner_up.name) == (first, second)
+    assert [line.name for line in found.block.lines] == [*sorted(averages, key=lambda n: -averages[n]), "chance"]
+    assert found.sentences[0].startswith(f"map@all {averages[first]:.3f} [")
+    assert found.sentences[0].endswith("; chance 0.250.")
+    assert found.sentences[1].startswith(f"{averages[first] - averages[second]:.3f} [")
+    assert f"above {second}, p " in found.sentences[1]
+
+
+def block_of(*lines: headline.Line) -> headline.Block:
+    class Protocol:
+        key = "d/s/i"
+
+    return headline.Block(Protocol(), "map", "Map", {}, ("average",), lines)
+
+
+def line(name: str, mean: float, mark: str, difference: tuple | None = None, p_holm: float | None = None, seeds=3):
+    tested = difference and Difference(difference[0], difference[1:3], "queries", difference[3])
+    evidence = significance.Evidence(mark, Estimate(mean, (mean - 0.02, mean + 0.02), "queries"), tested, p_holm)
+    return headline.Line(name, "measured", {"average": headline.Cell(mean, None, evidence)}, seeds)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            line("b", 0.581, significance.NOT_WORSE, (-0.010, -0.020, 0.0004, 0.045), 0.13),
+            "0.010 [−0.000, 0.020] above b, p = 0.045, corrected 0.13, 3 seeds: the two cannot be told apart.",
+        ),
+        (
+            line("b", 0.491, significance.WORSE, (-0.100, -0.130, -0.070, 1e-9), 3e-9, seeds=1),
+            "0.100 [0.070, 0.130] above b, p < 0.001, corrected < 0.001, one seed: a significant difference.",
+        ),
+        (
+            line("b", 0.581, significance.UNTESTED, seeds=2),
+            "0.010 above b; not tested: too few seeds, or no value a query.",
+        ),
+    ],
+)
+def test_the_difference_is_said_with_its_interval_and_both_p(other: headline.Line, told: str) -> None:
+    (found,) = answer.answers([block_of(line("a", 0.591, significance.BEST), other)])
+    assert found.sentences == ("map 0.591 [0.571, 0.611], 3 seeds.", told)
+
+
+def test_where_less_is_better_the_best_lies_below() -> None:
+    other = line("b", 9.0, significance.WORSE, (4.0, 3.0, 5.0, 0.002), 0.002)
+    (found,) = answer.answers([block_of(line("a", 5.0, significance.BEST), other)])
+    assert found.sentences[1].startswith("4.000 [3.000, 5.000] below b, p = 0.002")
+
+
+def test_all_that_cannot_be_told_from_the_best_are_counted() -> None:
+    difference = (-0.01, -0.03, 0.01, 0.5)
+    others = [line(name, 0.5, significance.NOT_WORSE, difference, 1.0) for name in "bcde"]
+    others += [
+        line("f", 0.4, significance.UNTESTED),
+        line("g", 0.3, significance.WORSE, (-0.3, -0.4, -0.2, 1e-5), 1e-4),
+    ]
+    (found,) = answer.answers([block_of(line("a", 0.6, significance.BEST), *others)])
+    assert found.sentences[2] == "4 of 6 other methods cannot be told from it: b, c, d, …; not tested: f."
+
+
+def test_intervals_show_each_method_with_its_seeds_and_chance(collection: Collection) -> None:
+    found = answer_of(collection)
+    figure = answer.intervals(found)
+    assert figure.rows == [line.name for line in found.block.lines if line.kind == "measured"]
+    assert figure.chance == pytest.approx(0.25)
+    means = {figure.rows[row]: (x, e) for s in figure.series[:-1] for x, row, e in zip(s.x, s.y, s.error, strict=True)}
+    for one in found.block.lines[:-1]:
+        cell = one.cells["average"]
+        assert means[one.name] == (
+            pytest.approx(cell.mean, abs=1e-5),
+            pytest.approx(cell.evidence.mean.ci95[1] - cell.mean),
+        )
+    dots = figure.series[-1]
+    runs = sorted((r for r in collection.runs if r.variant == "dla"), key=lambda run: run.seed)
+    assert dots.x == pytest.approx([run.metrics["average"]["map@all"] for run in runs], abs=1e-5)
+    assert {figure.rows[row] for row in dots.y} == {"dla"}
+
+
+def test_each_two_methods_are_compared_as_by_the_command(collection: Collection) -> None:
+    (protocol,) = protocols(collection)
+    catalogue = Catalogue(protocol.items, Path(), Path())
+    shown = gallery_of(protocol, catalogue)
+    found = versus.of_protocol(protocol, [d["queries"] for d in shown["directions"]], catalogue)
+    json.dumps(found, allow_nan=False)
+    assert found["methods"] == shown["methods"]
+    runs = {name: [r for r in collection.runs if r.variant == name] for name in found["methods"]}
+    for place, direction in enumerate(protocol.directions):
+        told = found["directions"][place]
+        ids = catalogue.ids(shown["directions"][place]["queries"])
+        for pair, (a, b) in zip(told["pairs"], combinations(range(3), 2), strict=True):
+            first, second = found["methods"][a], found["methods"][b]
+            compared = compare.compare(runs[first], runs[second], "map@all", worst=100)
+            (wanted,) = [c for c in compared if (c.query, c.gallery) == direction]
+            assert pair["difference"] == pytest.approx(wanted.difference.value, abs=1e-6)
+            assert pair["ci95"] == pytest.approx(wanted.difference.ci95, abs=1e-6)
+            assert pair["p"] == pytest.approx(wanted.difference.p_value, rel=1e-2)
+            assert [told["means"][a], told["means"][b]] == pytest.approx([wanted.a, wanted.b], abs=1e-6)
+            gaps = np.subtract(told["classes"][a], told["classes"][b])
+            assert dict(zip(protocol.items.classes, gaps, strict=True)) == pytest.approx(wanted.per_class, abs=1e-5)
+            values = {q.id: (q.a, q.b) for q in wanted.queries}
+            for row, item in enumerate(ids):
+                if item in values:
+                    assert (told["values"][a][row], told["values"][b][row]) == pytest.approx(values[item], abs=1e-4)
+            wins = [
+                sum(x > y + versus.TIE for x, y in values.values()),
+                sum(y > x + versus.TIE for x, y in values.values()),
+            ]
+            assert pair["better"] == wins
+
+
+def test_a_table_over_protocols_ranks_the_methods_that_all_of_them_have(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", ["one", "two"], ["cca", "ridge"], seeds=1)
+    items = write_items(results, "three", 48)
+    write_experiment(
+        results, "more-b", [write_run(results, items, "three", "lite0+bert", m, 0) for m in ("cca", "ridge", "dla")]
+    )
+    collection = load(results)
+    rows = collection.united_rows()
+    blocks = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))
+    found = pivot(blocks)
+    assert found.columns == ("one", "two", "three")
+    mean_of = {(r["dataset"], r["id"]): r["mean"] for r in rows if (r["metric"], r["query"]) == ("map@all", "average")}
+    for line in found.lines:
+        assert {column: cell.mean for column, cell in line.cells.items()} == {
+            d: v for (d, m), v in mean_of.items() if m == line.name
+        }
+    assert [(line.name, line.rank) for line in found.lines] == [("ridge", 1.0), ("cca", 2.0), ("dla", None)]
+    assert pivot([block for block in blocks if block.protocol.parts[0] == "one"]) is None
+
+
+def test_equal_values_share_the_mean_of_their_ranks_and_less_may_be_better() -> None:
+    class Protocol:
+        def __init__(self, data: str):
+            self.key, self.parts = f"{data}/s/i", [data, "s", "i"]
+
+    def block(data: str, values: dict[str, float]) -> headline.Block:
+        lines = tuple(line(name, value, significance.WORSE) for name, value in values.items())
+        return headline.Block(Protocol(data), "rank", "Rank", {}, ("average",), lines, higher_is_better=False)
+
+    found = pivot([block("x", {"a": 2.0, "b": 2.0, "c": 1.0}), block("y", {"a": 1.0, "b": 2.0, "c": 3.0})])
+    assert {line.name: line.rank for line in found.lines} == {"a": 1.75, "b": 2.25, "c": 2.0}

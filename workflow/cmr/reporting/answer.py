@@ -1,0 +1,141 @@
+"""What a protocol's figures say: which method is best, by how much, and whether that can be believed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cmr.reporting.collect import AVERAGE
+from cmr.reporting.figures import Figure, Series, name_of, short
+from cmr.reporting.headline import CHANCE, MEASURED, Block, Line
+from cmr.reporting.protocols import MOST
+from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, WORSE
+
+SMALL_P = 0.001
+SHADES = {BEST: 0, NOT_WORSE: 5, UNTESTED: 4, WORSE: 6}
+"""Mark → its place among the colours of methods."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The ``best`` method of a protocol's first metric and its ``runner_up``, by the average over directions.
+
+    ``level``: names of the others that cannot be told from the best. ``sentences``: all of it in words.
+    """
+
+    block: Block
+    best: Line
+    runner_up: Line | None
+    level: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+
+def answers(blocks: Sequence[Block]) -> list[Answer]:
+    """One a protocol, of its first metric."""
+    first: dict[str, Block] = {}
+    for block in blocks:
+        first.setdefault(block.protocol.key, block)
+    return [_answer(block) for block in first.values()]
+
+
+def _answer(block: Block) -> Answer:
+    lines = [line for line in block.lines if line.kind == MEASURED and AVERAGE in line.cells]
+    best, *others = lines
+    level = tuple(line.name for line in others if line.cells[AVERAGE].evidence.mark == NOT_WORSE)
+    runner_up = others[0] if others else None
+    told = [_value(block, best), *([_difference(block, best, runner_up)] if runner_up else [])]
+    if len(others) > 1:
+        told.append(_rest(level, others))
+    return Answer(block, best, runner_up, level, tuple(told))
+
+
+def _value(block: Block, best: Line) -> str:
+    """``map@all 0.600 [0.575, 0.625], 3 seeds; chance 0.162.``"""
+    cell = best.cells[AVERAGE]
+    chance = next((line.cells[AVERAGE].mean for line in block.lines if line.kind == CHANCE), None)
+    interval = f" {brackets(cell.evidence.mean.ci95)}" if cell.evidence.mean else ""
+    expected = "" if chance is None else f"; chance {chance:.3f}"
+    return f"{block.metric} {cell.mean:.3f}{interval}, {_seeds(best)}{expected}."
+
+
+def _difference(block: Block, best: Line, other: Line) -> str:
+    """``0.010 [0.000, 0.020] above ridge, p = 0.045, corrected 0.13, 3 seeds: the two cannot be told apart.``"""
+    evidence = other.cells[AVERAGE].evidence
+    value = best.cells[AVERAGE].mean - other.cells[AVERAGE].mean
+    if evidence.difference is None or evidence.p_holm is None:
+        return f"{abs(value):.3f} {where(value)} {other.name}; not tested: too few seeds, or no value a query."
+    low, high = evidence.difference.ci95
+    ends = (low, high) if value < 0 else (-high, -low)  # of other less best
+    verdict = "the two cannot be told apart" if evidence.mark == NOT_WORSE else "a significant difference"
+    return (
+        f"{abs(value):.3f} {brackets(ends)} {where(value)} {other.name}, "
+        f"p {equals(in_words(evidence.difference.p_value))}, corrected {in_words(evidence.p_holm)}, "
+        f"{_seeds(other)}: {verdict}."
+    )
+
+
+def where(value: float) -> str:
+    return "below" if value < 0 else "above"
+
+
+def brackets(ends: Sequence[float]) -> str:
+    return "[" + ", ".join(f"{end:.3f}".replace("-", "−") for end in ends) + "]"
+
+
+def in_words(p: float) -> str:
+    """``0.13``, or ``< 0.001``."""
+    return f"< {SMALL_P}" if p < SMALL_P else f"{p:.2g}"
+
+
+def equals(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _seeds(line: Line) -> str:
+    return f"{line.seeds} seeds" if (line.seeds or 1) > 1 else "one seed"
+
+
+def _rest(level: Sequence[str], others: Sequence[Line]) -> str:
+    """``2 of 5 other methods cannot be told from it: a, b.``"""
+    untested = [line.name for line in others if line.cells[AVERAGE].evidence.mark == UNTESTED]
+    told = f"{len(level) or 'None'} of {len(others)} other methods cannot be told from it{_some(level)}"
+    told += f"; not tested{_some(untested)}" if untested else ""
+    return told if told.endswith("…") else f"{told}."
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """``: a, b``, or ``: a, b, c, …``; nothing of no names."""
+    return f": {', '.join([*names[:most], *(['…'] if len(names) > most else [])])}" if names else ""
+
+
+def intervals(answer: Answer) -> Figure:
+    """All methods of a protocol, best first: mean and 95 % interval, each seed, and chance."""
+    block = answer.block
+    every = [line for line in block.lines if line.kind == MEASURED and AVERAGE in line.cells]
+    lines = every[:MOST]
+    place = {line.name: number for number, line in enumerate(lines)}
+    marks = [series for mark in SHADES if (series := _of_mark(mark, lines, place))]
+    seeds = [(value, place[line.name]) for line in lines for value in line.seed_averages if len(line.seed_averages) > 1]
+    dots = [Series("a seed", short(v for v, _ in seeds), [row for _, row in seeds], style=1)] if seeds else []
+    return Figure(
+        name=name_of("intervals", block.protocol),
+        section="answer",
+        protocol=block.protocol.label,
+        kind="intervals",
+        title="Mean and 95 % interval of each method, best first",
+        x=f"{block.metric}, average over directions",
+        y="",
+        series=(*marks, *dots),
+        rows=[line.name for line in lines],
+        chance=next((line.cells[AVERAGE].mean for line in block.lines if line.kind == CHANCE), None),
+        note=(f"The {MOST} best of {len(every)}. " if len(every) > MOST else "")
+        + "Intervals are over queries, or queries and seeds. They are not of differences: two that overlap may differ "
+        "significantly.",
+    )
+
+
+def _of_mark(mark: str, lines: Sequence[Line], place: Mapping[str, int]) -> Series | None:
+    found = [line for line in lines if line.cells[AVERAGE].evidence.mark == mark]
+    cells = [line.cells[AVERAGE] for line in found]
+    reach = [cell.evidence.mean.ci95[1] - cell.mean if cell.evidence.mean else None for cell in cells]
+    rows = [place[line.name] for line in found]
+    style = SHADES[mark]
+    return Series(mark, short(c.mean for c in cells), rows, style, reach, style) if found else None

@@ -1,0 +1,64 @@
+"""Methods × protocols: the first metric's average over directions, and each method's mean rank."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from cmr.reporting.collect import AVERAGE
+from cmr.reporting.headline import MEASURED, Block, Cell
+from cmr.reporting.protocols import SEPARATOR
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method: its cells by column, and its mean rank over the columns, where it has all of them."""
+
+    name: str
+    cells: Mapping[str, Cell]
+    rank: float | None
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """``columns``: protocols, by what they differ in. ``lines``: best mean rank first, then those without one."""
+
+    metric: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def pivot(blocks: Sequence[Block]) -> Pivot | None:
+    """Of the protocols that have the same first metric as the first one; None where fewer than two do.
+
+    Ranks are among the methods that all these protocols have; equal values share the mean of their ranks.
+    """
+    first: dict[str, Block] = {}
+    for block in blocks:
+        first.setdefault(block.protocol.key, block)
+    alike = [block for block in first.values() if block.metric == blocks[0].metric]
+    if len(alike) < 2:
+        return None
+    found: dict[str, dict[str, Cell]] = {}
+    columns = _columns([block.protocol.parts for block in alike])
+    for column, block in zip(columns, alike, strict=True):
+        for line in block.lines:
+            if line.kind == MEASURED and AVERAGE in line.cells:
+                found.setdefault(line.name, {})[column] = line.cells[AVERAGE]
+    complete = [name for name, cells in found.items() if len(cells) == len(columns)]
+    ranks = {name: mean(_rank(found, complete, name, column, alike[0]) for column in columns) for name in complete}
+    lines = [Line(name, cells, ranks.get(name)) for name, cells in found.items()]
+    return Pivot(alike[0].metric, columns, tuple(sorted(lines, key=lambda line: (line.rank is None, line.rank or 0.0))))
+
+
+def _columns(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The parts of protocols' names in which they differ."""
+    differing = [place for place, found in enumerate(zip(*parts, strict=True)) if len(set(found)) > 1]
+    return tuple(SEPARATOR.join(own[place] for place in differing) for own in parts)
+
+
+def _rank(found: Mapping[str, Mapping[str, Cell]], among: Sequence[str], name: str, column: str, block: Block) -> float:
+    """1 for the best."""
+    sign = 1 if block.higher_is_better else -1
+    own = sign * found[name][column].mean
+    others = [sign * found[other][column].mean for other in among if other != name]
+    return 1 + sum(other > own for other in others) + sum(other == own for other in others) / 2
