@@ -34,9 +34,17 @@ docs: env
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 
-# Faults, bad input, leakage: the long part too, whose figures go into docs/robustness.md. Five minutes on two cores.
-test-robustness: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/robustness --numprocesses auto --long --table docs/robustness.md
+# Faults, bad input, leakage: the long part too, whose figures go into docs/robustness.md. A part is a file of tests, and
+# can be run alone: `make tests/robustness/.counts/test_disk.json`. Where it is stopped, the same command goes on with
+# the parts that have not passed since code or tests were edited.
+PARTS := $(patsubst tests/robustness/%.py,tests/robustness/.counts/%.json,$(wildcard tests/robustness/test_*.py))
+TRIED := $(shell find workflow tests/robustness tests/workflow tests/*.py Snakefile -name '*.py' -o -name '*.smk' -o -name Snakefile)
+
+tests/robustness/.counts/%.json: $(TRIED) | env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/robustness/$*.py --numprocesses auto --long --counts $@
+
+test-robustness: $(PARTS)
+	$(BIN)/python tests/robustness/table.py tests/robustness/.counts
 
 # Every package of the environment with the hashes of its files, for Linux and Python 3.11.
 lock: env

@@ -19,6 +19,7 @@ from pydantic import BaseModel  # noqa: E402
 from cmr import cluster, code, config, registry  # noqa: E402
 from cmr.info import Info  # noqa: E402
 from cmr.reporting import choice, measured, summary  # noqa: E402
+from cmr.reporting.collect import Row  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by docs/generate.py. -->\n"
@@ -131,6 +132,7 @@ def with_measured(text: str) -> str:
 
     Such a table stands between ``<!-- measured FILE.csv KEY=PATTERN ... -->`` and ``<!-- end -->``: of the rows of
     ``resources/measured/FILE.csv`` those that match, a line a method, best first, as ``cmr summary`` shows them.
+    Rows of several metrics are of one direction, and a column a metric.
     """
     return MEASURED.sub(lambda found: f"{found[1]}{measured_table(found[2], found[3].split())}{found[4]}", text)
 
@@ -139,9 +141,18 @@ def measured_table(name: str, wanted: Sequence[str]) -> str:
     rows = choice.matching(
         measured.read(ROOT / "resources" / "measured" / name), dict(key.split("=", 1) for key in wanted)
     )
-    ((_, members),) = summary.blocks(rows).items()
-    head, *lines = summary.block_rows(members, "**{}**".format)
+    ((_, metrics),) = _protocols(rows).items()
+    column = summary.direction if len(metrics) == 1 else (lambda row: row["metric"])
+    head, *lines = summary.block_rows(rows, "**{}**".format, column)
     return table(head, [[f"`{line[0]}`" if line[0] != "chance" else line[0], *line[1:]] for line in lines])
+
+
+def _protocols(rows: Iterable[Row]) -> dict[tuple[str, ...], set[str]]:
+    """Data set, split and inputs → metrics."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for *protocol, metric in summary.blocks(rows):
+        found.setdefault(tuple(protocol), set()).add(metric)
+    return found
 
 
 # Plug-ins ----------------------------------------------------------------------------------------------------------
@@ -197,22 +208,23 @@ def index_tables(kind: str) -> list[str]:
         return [table(["name", "title", "items", "classes", "modalities"], rows)]
     if kind == "extractors":
         rows = [
-            [link(kind, name), info.title, info.modality, info.kind, in_words(info.uses_labels), info.paper]
+            [link(kind, name), info.title, info.modality, info.kind, info.gives, in_words(info.uses_labels), info.paper]
             for name, info in plugins(kind)
         ]
-        return [table(["name", "title", "modality", "kind", "uses labels", "paper"], rows)]
+        return [table(["name", "title", "modality", "kind", "gives", "uses labels", "paper"], rows)]
     return [
         f"## {group.capitalize()}\n\n{table(METHOD_COLUMNS, rows)}"
         for group, rows in grouped_methods(method_row).items()
     ]
 
 
-METHOD_COLUMNS = ["name", "title", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
+METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
 
 
 def method_row(name: str, info: Any) -> list[str]:
-    pairs = in_words(info.pairs) if info.implementation != "quoted" else "–"  # not known of what is quoted
-    needs = [pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
+    runs = info.implementation != "quoted"  # of what is quoted the first two are not known
+    takes, pairs = (", ".join(info.takes), in_words(info.pairs)) if runs else ("–", "–")
+    needs = [takes, pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
     return [link("methods", name), info.title, *needs, info.paper]
 
 

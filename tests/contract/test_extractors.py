@@ -25,6 +25,7 @@ SMALL = {
     "sift_bovw": {"words": 4},
     "word2vec_cnn": {"dimensions": 8, "maps": 2, "epochs": 2},
     "word_vectors": {"dimensions": 8, "epochs": 2},
+    "image_patches": {"side": 2},
 }
 SETS = [name for name in NAMES if registry.info("extractors", name).gives != "vector"]
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "runs", "sleeps", "near", "the", "big", "small"]

@@ -1,6 +1,6 @@
-"""Counts the cases that were tried, and writes them into docs/robustness.md when `--table` names that file; fixtures."""
+"""Counts the cases that were tried, into the file that `--counts` names where all survived; fixtures."""
 
-from collections import Counter
+import json
 from pathlib import Path
 
 import pytest
@@ -9,45 +9,14 @@ from cmr import code
 from robustness.toys import workflow
 
 HERE = Path(__file__).parent
-AREAS = {
-    "test_kill": "SIGKILL at random moments of a whole run",
-    "test_disk": "Full disk, read-only folder, no permission, vanishing files",
-    "test_bad_configuration": "Configurations",
-    "test_bad_tables": "Tables: CSV, JSON lines, parquet",
-    "test_labels_everywhere": "Labels, by every way that they come in",
-    "test_bad_matrices": "Ready features: .npy, .npz, .mat, .h5, pickles",
-    "test_bad_images": "Pictures",
-    "test_bad_texts": "Texts",
-    "test_inputs": "Files as people bring them (docs/inputs.md)",
-    "test_bad_archives": "Archives and weights",
-    "test_bad_results": "Damaged results",
-    "test_leakage": "Leakage",
-    "test_reproducible": "Same bits again, other threads, `cmr rerun`",
-    "test_honest_report": "Reports that could mislead",
-    "test_markup": "Markup in texts and names",
-    "test_lock": "The lock",
-    "test_copies": "Copies, merges, clocks, profiles",
-    "test_changed_data": "Data replaced, interruptions with other data or code",
-    "test_mutations": "Edits of every module",
-    "test_mixing": "Runs of other code, data or versions",
-    "test_comparable": "Runs that cannot be compared",
-    "test_accept_soundness": "What `cmr accept` must refuse",
-    "test_strangers": "Results and files of strangers",
-    "test_outputs": "What commands write, print and draw",
-    "test_fuzz": "Results trees with something changed at random",
-    "test_clones": "Clones in odd places",
-    "test_machines": "Odd machines: homes, limits, locales, disks",
-}
-START, END = "<!-- figures: written by make test-robustness -->", "<!-- end of the figures -->"
-
 finished_once, finished, fresh = workflow.finished_once, workflow.finished, workflow.fresh
 
-_passed, _failed, _mended = Counter(), Counter(), {}
+_counted = {"cases": 0, "mended": []}
 
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the long part too")
-    parser.addoption("--table", type=Path, help="write the counted cases into this file")
+    parser.addoption("--counts", type=Path, help="write how many cases were tried, and what was mended, into this file")
 
 
 def pytest_configure(config):
@@ -74,39 +43,17 @@ def cases(record_property):
 
 
 def pytest_runtest_logreport(report):
-    area = AREAS.get(Path(report.nodeid.partition("::")[0]).stem)
-    if area is None or report.skipped or (report.when != "call" and report.passed):
-        return
-    counted = sum(value for name, value in report.user_properties if name == "cases") or 1
-    (_passed if report.passed else _failed)[area] += counted
-    for name, value in report.user_properties:
-        if name == "mended":
-            _mended[value] = area
+    if report.when == "call" and report.passed:
+        _counted["cases"] += sum(value for name, value in report.user_properties if name == "cases") or 1
+        found = [value for name, value in report.user_properties if name == "mended"]
+        _counted["mended"] += [what for what in found if what not in _counted["mended"]]
 
 
-def pytest_sessionfinish(session):
-    file = session.config.getoption("--table")
-    if file and not hasattr(session.config, "workerinput"):
-        text, long = file.read_text("utf-8"), session.config.getoption("--long")
-        before, _, rest = text.partition(START)
-        _, found, after = rest.partition(END)
-        assert found, f"{file} lacks the two comments between which the figures stand"
-        file.write_text(f"{before}{START}\n\n{_table(long)}\n\n{END}{after}", "utf-8")
-
-
-def _table(long):
-    rows = ["The short part and the long one:" if long else "The short part:", ""]
-    rows += ["| what | cases | survived | faults found and mended |", "| --- | ---: | ---: | ---: |"]
-    for area in AREAS.values():
-        tried, mended = _passed[area] + _failed[area], sum(area == other for other in _mended.values())
-        if tried:
-            rows.append(f"| {area} | {tried} | {_passed[area]} | {mended or ''} |")
-    tried, survived = sum((_passed + _failed).values()), sum(_passed.values())
-    rows.append(f"| all | {tried} | {survived} | {len(_mended)} |")
-    order = {area: number for number, area in enumerate(AREAS.values())}
-    found = sorted(_mended.items(), key=lambda pair: (order[pair[1]], pair[0]))
-    listed = [f"- {what}" for what, _ in found]
-    return "\n".join([*rows, "", "Found by this suite and mended:", "", *listed])
+def pytest_sessionfinish(session, exitstatus):
+    file = session.config.getoption("--counts", None)
+    if file and exitstatus == 0 and not hasattr(session.config, "workerinput"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(_counted), "utf-8")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What is written where the user says, and what is printed: nothing of his is lost, nothing of theirs is obeyed."""
 
+import csv
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from cmr import boundary, cli, errors
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import drawing
+from cmr.reporting import drawing, tables
 from cmr.reporting.figures import Figure
 from cmr.reporting.gallery import Catalogue
 from cmr.sharing import prune
@@ -112,6 +113,25 @@ def test_no_command_prints_control_characters(tmp_path, capsys):
     cli.process.prepare()
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "%s", (OBEYED,), None)
     assert logging.lastResort.format(record) == SHOWN
+
+
+@pytest.mark.mended("`cmr summary --csv` and `cmr export --to csv` wrote cells that spreadsheets take for formulas")
+def test_no_cell_of_a_table_is_a_formula(tmp_path, capsys):
+    results = write_tree(tmp_path / "results", methods=["cca"], n=16)
+    for name in ("run.json", "fit.json"):
+        for file in results.rglob(name):
+            file.write_text(file.read_text().replace('"version": "', '"version": "=1+'))
+    items = Items.read(results / "data/shapes/items.parquet")
+    items.table["labels"] = [[f"@{label}" for label in labels] for labels in items.table["labels"]]
+    items.write(results / "data/shapes/items.parquet")
+    cli.main(["export", str(results / RUN), "--to", "csv", "--out", str(tmp_path / "exported")])
+    cli.main(["summary", str(results), "--csv"])
+    texts = [capsys.readouterr().out, *(file.read_text() for file in (tmp_path / "exported").glob("*.csv"))]
+    assert len(texts) == 3
+    for text in texts:
+        cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+        assert any(cell.startswith(("'=", "'@")) for cell in cells)
+        assert [cell for cell in cells if tables.inert(cell) != cell] == []
 
 
 @pytest.mark.mended("`cmr compare` ended in stack traces where a run's files do not fit together")

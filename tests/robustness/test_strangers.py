@@ -1,6 +1,7 @@
 """Results trees and files of strangers: nothing of theirs is executed, trusted, followed or taken without measure."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -311,6 +312,16 @@ def test_members_take_room_however_small_they_are(tmp_path, monkeypatch):
     assert "refused" in refused(downloads.unpack, tmp_path / "x.tar.gz", tmp_path / "out")
     monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**21)
     downloads.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.mended("a compressed tar file with a header of gigabytes took as much memory")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_headers_of_members_are_small(tmp_path, kind):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
+        member = tarfile.TarInfo("x")
+        member.type, member.size = kind, 2**22
+        file.addfile(member, io.BytesIO(bytes(2**22)))
+    assert "a header of 4,194,304 bytes" in refused(downloads.unpack, tmp_path / "x.tar.gz", tmp_path / "out")
 
 
 @pytest.mark.mended("tensors and sparse matrices of a few bytes that stand for terabytes were written out")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from cmr import check
 from cmr.cli import main
 
 N = 30
@@ -172,3 +173,16 @@ def test_pictures_with_several_captions_and_no_labels(folder, capsys):
         "ok mine: 30 groups of items that belong together",
     ]
     assert not any("share a picture" in line for line in lines)
+
+
+def test_what_no_reader_foresaw_is_a_finding_too(folder, capsys, monkeypatch):
+    def look(*_):
+        raise KeyError("x\n" * 1000)
+
+    rows().to_csv("my/my.csv", index=False)
+    monkeypatch.setitem(check.LOOKS, "prepare", look)
+    status, lines = checked(capsys, configure("table", TABLE, "sift_bovw", "bert"))
+    (line,) = lines
+    assert status == 1
+    assert line.startswith("error mine: of a form that is not foreseen, or a mistake of the program: KeyError: ")
+    assert len(line) < 400

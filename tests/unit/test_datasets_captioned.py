@@ -234,12 +234,31 @@ def test_damaged_lists_are_told(unchecked, file, text, problem):
         assert made.prepare().ids.tolist() == [NAMES[0]]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"images": [{"filename": "a.jpg"}]}', '{"images": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"images": [{"filename": "a.jpg"}]}', '{"images": 3}', '{"images": ' + "[" * 100_000]
+)
 def test_another_json_is_told(unchecked, text):
     place = placed8k(unchecked)
     (place / "dataset_flickr8k.json").write_text(text)
     with pytest.raises(UserError, match=r"dataset_flickr8k.json: not one of Karpathy's lists"):
         dataset("flickr8k", unchecked).prepare()
+
+
+@pytest.mark.parametrize("read", [coco.sentences, coco.objects])
+@pytest.mark.parametrize(
+    "found", [{}, [], None, {"annotations": None, "categories": []}, {"annotations": [3], "categories": [3]}]
+)
+def test_annotations_of_another_form_are_told(read, found):
+    with pytest.raises(UserError, match="not the annotations of MS-COCO"):
+        read(found)
+
+
+def test_annotations_that_are_no_json_are_told(tmp_path):
+    for text in ("{", "[" * 100_000, b"\xff"):
+        with zipfile.ZipFile(tmp_path / coco.ANNOTATIONS, "w") as archive:
+            archive.writestr("annotations/x.json", text)
+        with pytest.raises(UserError, match=r"annotations/x\.json cannot be read"):
+            coco.annotations(tmp_path / coco.ANNOTATIONS, "x.json")
 
 
 def test_a_picture_without_file_or_caption_is_told(unchecked):

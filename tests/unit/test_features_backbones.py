@@ -6,6 +6,7 @@ import timm
 import torch
 import torchvision
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
     CLIPConfig,
@@ -66,6 +67,19 @@ def test_torchvision_backbone_gives_the_classifiers_input(name, last, pictures, 
 def test_an_unknown_torchvision_network_has_a_nearest_name(tmp_path):
     with pytest.raises(UserError, match=r"did you mean 'resnet18'"):
         extractor("torchvision_backbone", tmp_path, model="resnet_18").fetch()
+
+
+@pytest.mark.parametrize("kept", ["conv1", "nothing"])
+def test_a_timm_folder_without_some_weights_is_told(kept, pictures, tmp_path):
+    """timm itself would leave them random."""
+    folder = tmp_path / "net"
+    timm.models.save_for_hf(timm.create_model("test_resnet", pretrained=False), folder, safe_serialization=True)
+    file = folder / "model.safetensors"
+    state = {name: weight for name, weight in load_file(file).items() if name.startswith(kept)}
+    save_file(state or {"x": torch.ones(1)}, file)
+    ours = extractor("timm_backbone", tmp_path, model=str(folder))
+    with pytest.raises(UserError, match=r"net: \d+ weights of the model are missing \(bn1\.bias"):
+        ours.transform(pictures)
 
 
 def test_timm_backbone_is_timms(pictures, tmp_path):

@@ -9,9 +9,11 @@ from gensim.models import KeyedVectors
 from PIL import Image
 from torchvision.models import VGG19_Weights, vgg19
 
-from cmr import registry
+from cmr import code, registry
 from cmr.errors import UserError
 from cmr.features import states, torchvision_backbone
+from cmr.features.image_patches import NETWORKS, boxes
+from cmr.features.sentence_bow import sentences
 from cmr.pictures import read_rgb
 
 
@@ -148,6 +150,71 @@ def test_words_have_their_vectors_in_order_and_a_text_without_any_has_zeros(tmp_
     again = extractor("word_vectors", vectors=str(tmp_path / "v.txt"))
     again.load_state(ours.state())
     assert again.transform(["red"]).values.tolist() == [[0, 1, 2]]
+
+
+def test_patches_are_pictures_of_their_own(pictures, tmp_path):
+    ours = extractor("image_patches", tmp_path, side=2)
+    sets = ours.transform(pictures)
+    assert sets.lengths.tolist() == [4, 4]
+    network = registry.load("extractors", "efficientnet_lite0")(
+        registry.params_model("extractors", "efficientnet_lite0")(), tmp_path
+    )
+    for path, item in zip(pictures, sets, strict=True):
+        image = read_rgb(path)
+        w, h = image.width // 2, image.height // 2
+        corners = [(0, 0), (w, 0), (0, h), (w, h)]
+        files = [tmp_path / f"{left}-{top}.bmp" for left, top in corners]
+        for (left, top), file in zip(corners, files, strict=True):
+            image.crop((left, top, left + w, top + h)).save(file)
+        np.testing.assert_allclose(item, network.transform(files), rtol=1e-4, atol=1e-5)
+    assert ours.fetch() == network.fetch()
+
+
+def test_patches_cover_each_pixel_once_and_a_picture_of_too_few_is_named(tmp_path):
+    seen = np.zeros((11, 17), int)
+    for left, top, right, bottom in boxes(Image.new("RGB", (17, 11)), 3):
+        seen[top:bottom, left:right] += 1
+    assert (seen == 1).all()
+    Image.new("RGB", (40, 2)).save(tmp_path / "small.png")
+    with pytest.raises(UserError, match=r"small\.png: 40 × 2 pixels: too few for 3 × 3 patches"):
+        extractor("image_patches", tmp_path).transform([tmp_path / "small.png"])
+
+
+def test_the_code_of_every_network_counts_as_that_of_the_patches():
+    found = code.modules("extract", (("extractors", "image_patches"),))
+    named = registry.params_model("extractors", "image_patches").model_json_schema()["properties"]["network"]["enum"]
+    assert {f"cmr.features.{name}" for name in named} == set(NETWORKS)
+    assert set(NETWORKS) <= found
+
+
+SENTENCES = {
+    "One two. Three four! Five?": ["One two.", "Three four!", "Five?"],
+    'He said "go." Then he went.': ['He said "go."', "Then he went."],
+    "version 3.14 is out": ["version 3.14 is out"],
+    "a line\nanother\n\nand one": ["a line", "another", "and one"],
+    "红苹果。一只猫！": ["红苹果。", "一只猫！"],
+    "... !!! word": ["word"],
+    "...": ["..."],
+    " ": [" "],
+}
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_sentences_of_a_text(text):
+    assert sentences(text) == SENTENCES[text]
+
+
+def test_the_bags_of_a_texts_sentences_sum_to_its_own():
+    texts = ["A red cat. The cat runs, the dog runs.", "Dogs sleep", "!"]
+    ours = extractor("sentence_bow", stop_words="none")
+    ours.fit(texts)
+    whole = registry.load("extractors", "bow")(registry.params_model("extractors", "bow")(stop_words="none"), "cache")
+    whole.fit(texts)
+    sets = ours.transform(texts)
+    assert sets.lengths.tolist() == [2, 1, 1]
+    np.testing.assert_array_equal([item.sum(0) for item in sets], whole.transform(texts))
+    column = ours.state()["vocabulary"].tolist().index("cat")
+    assert sets[0][:, column].tolist() == [1, 1]
 
 
 def test_torchvisions_own_weights_are_those_of_the_backbone(tmp_path, monkeypatch):

@@ -11,15 +11,19 @@ from cmr.errors import UserError
 
 SCRIPT = """
 import json, os, resource
+from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image
-from cmr import publish, store
-from cmr.data import Items
+from cmr import content, export, publish, store
+from cmr.data import Items, Split
 from cmr.errors import UserError
 
 rng = np.random.default_rng(0)
 ids, values = np.arange(200).astype(str), rng.normal(size=(200, 50))
 items = Items(pd.DataFrame({"id": ids, "text": [str(row) for row in values], "labels": [["a"]] * 200}), {"text": "text"})
+
+split = Split(pd.DataFrame({"id": ids.repeat(50), "part": "train", "held_out": False}))
+rows = {"text": store.Rows(ids, values.astype(np.float32))}
 
 def picture(path):
     with publish.atomic(path) as temporary:
@@ -42,6 +46,9 @@ WRITERS = {
     "picture": picture,
     "folder": folder,
     "partial": partial,
+    "split": lambda path: split.write(path),
+    "list": lambda path: content.write_list(path, [(name, "0" * 64) for name in ids] * 2),
+    **{form: lambda path, form=form: export.FORMS[form].write(Path(path), rows, items) for form in ("npz", "npy", "mat", "csv")},
 }
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for name, write in WRITERS.items():
@@ -54,7 +61,9 @@ for name, write in WRITERS.items():
         os._exit(0)
     os.wait()
 """
-NAMES = ("json", "matrix", "arrays", "rows", "items", "picture", "folder", "partial")
+NAMES = (
+    "json", "matrix", "arrays", "rows", "items", "picture", "folder", "partial", "split", "list", "npz", "npy", "mat", "csv",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

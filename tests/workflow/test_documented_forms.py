@@ -17,11 +17,13 @@ from robustness.chains import chain
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""
 ON_A_GPU = {"hardware.gpu", "usage.peak_gpu_memory_mb"}
-OF_FOLDS = {"fold", "tasks[].folds"}  # of MS-COCO's split karpathy_1k alone, which tests of units hold
+IN_UNITS = {"fold", "tasks[].folds", "tasks[].sample"}
+"""Of folds and of sampled queries, which tests of units hold."""
 TYPES = {
     "text": str,
     "text or null": str | None,
     "whole number": int,
+    "whole number or null": int | None,
     "number": int | float,
     "yes or no": bool,
     "yes or no, or null": bool | None,
@@ -80,6 +82,7 @@ FEATURES = [
     *CONFIG["features"],
     {"id": "audio", "modality": "audio", "extractor": "numbers"},
     {"id": "words", "extractor": "word2vec_cnn", "params": {"vectors": "my/vec.txt", "maps": 2, "epochs": 1}},
+    {"id": "sequences", "extractor": "word_vectors", "params": {"vectors": "my/vec.txt"}},
 ]
 METRICS = [
     {"id": "map@all", "metric": "mean_average_precision"},
@@ -99,6 +102,7 @@ EXPERIMENTS = [
     experiment("coded", "toy/no_validation", ["image", "text"], {**DLA, "params": {**DLA["params"], "epochs": 2}}),
     experiment("placed", "placed", ["image", "text"], {"id": "ridge_label", "tune": {"alpha": [1, 10]}}),
     experiment("own", "mine", ["bytes_of", "words"], "random"),
+    experiment("sets", "mine", ["bytes_of", "sequences"], {"id": "attention_pool", "params": {"epochs": 1}}),
 ]
 
 
@@ -155,7 +159,7 @@ def test_a_file_holds_what_its_section_says(tree, section):
     assert files
     met = set().union(*(READERS[file.suffix](file, known) for file in files))
     common = set(SECTIONS["Every record"]) if is_record else set()
-    assert set(SECTIONS[section]) - met <= OF_FOLDS
+    assert set(SECTIONS[section]) - met <= IN_UNITS
     assert met - set(known) == set()
     assert common - met <= ON_A_GPU | {"hardware.threads"} | {key for key in common if key.startswith("accepted[]")}
 
@@ -241,7 +245,8 @@ def is_of_form(item, told):
     shape, _, kind = told.partition(") ")
     axes = [part for part in shape.strip("(").split(",") if part.strip()]
     text, number = h5py.check_string_dtype(item.dtype) is not None, np.issubdtype(item.dtype, np.number)
-    return len(axes) == item.ndim and {"text": text, "number": number}.get(kind, item.dtype == kind)
+    fits = {"text": text, "number": number}.get(kind, item.dtype in kind.split(" or "))
+    return len(axes) == item.ndim and fits
 
 
 def of_table(file, known):

@@ -70,6 +70,10 @@ def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
         except UserError as error:
             failed.add(result.record)
             yield Finding(ERROR, what, without_folders(str(error), machine))
+        except Exception as error:  # of a file that no reader foresaw; what is after it is still looked at
+            failed.add(result.record)
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            yield Finding(ERROR, what, f"of a form that is not foreseen, or a mistake of the program: {told}")
 
 
 def _lenient(entry: DatasetEntry) -> DatasetEntry:

@@ -239,6 +239,12 @@ class Config(Model):
     features: list[FeatureEntry] = Field(default=[])
     dictionaries: list[DictionaryEntry] = Field(default=[])
     metrics: list[MetricEntry] = Field(default=list(DEFAULT_METRICS), min_length=1, validate_default=True)
+    queries: int | None = Field(
+        default=None,
+        ge=1,
+        description="Test queries of each modality that are evaluated, drawn with a fixed seed, against the whole "
+        "gallery; null: all.",
+    )
     experiments: list[Experiment] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import permutations
 
 import numpy as np
@@ -44,13 +45,29 @@ def scoring(held: Sequence[Container[str]], query: str, gallery: str) -> tuple[i
     return (both[0], both[0]) if both else (first[query], first[gallery])
 
 
-def tasks(embedded: Sequence[Embedded]) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
-    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block."""
+def tasks(
+    embedded: Sequence[Embedded], sample: int | None = None
+) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
+    """Every direction of retrieval between two modalities of a run: names, query, gallery, scores of a query block.
+
+    ``sample``: how many queries of a modality are asked, all of them by default; the gallery stays whole.
+    """
     held = [part.views for part in embedded]
     for query, gallery in permutations(dict.fromkeys(modality for views in held for modality in views), 2):
         asking, answering = (embedded[number] for number in scoring(held, query, gallery))
-        queries, answers = asking.views[query], answering.views[gallery]
+        queries, answers = sampled(asking.views[query], sample), answering.views[gallery]
         yield (query, gallery), queries, answers, _scores(asking.method, query, queries, gallery, answers)
+
+
+def sampled(view: View, size: int | None) -> View:
+    """``size`` rows in their order, those whose ids have the smallest hashes, or all where there are no more.
+
+    So an item is in the sample or not whatever the order of the rows, and a larger sample holds a smaller one.
+    """
+    if size is None or size >= len(view):
+        return view
+    hashes = np.array([int.from_bytes(blake2b(item.encode(), digest_size=8).digest()) for item in view.ids.tolist()])
+    return view.rows(np.sort(np.argsort(hashes, kind="stable")[:size]))
 
 
 def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:

@@ -1,6 +1,7 @@
 """A run's test embeddings in forms that other programs read."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ def export(run: Run, form: str, out: Path) -> list[Path]:
 
     ``npz`` and ``mat`` are files with the arrays ``embeddings_M`` (n, k) float32, ``ids_M`` (n,) and ``labels_M``
     (n, c) of 0 and 1 for each modality M, and ``classes`` (c,). ``npy`` is a folder with a file for each of them.
-    ``csv`` is a folder with a table for each modality: id, labels separated by ';', and a column a dimension.
+    ``csv`` is a folder with a table for each modality: id, labels separated by ';', and a column a dimension; a text
+    that a spreadsheet would take for a formula starts with an apostrophe.
 
     Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``. Raises
     `UserError` where a folder would take the place of something.
@@ -62,10 +64,14 @@ def _mat(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
 def _npy(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
     with atomic_folder(path) as temporary:
         for name, array in _arrays(rows, items).items():
-            np.save(temporary / f"{name}.npy", array)
+            buffer = io.BytesIO()  # to a file NumPy writes by itself, and does not say that the disk is full
+            np.save(buffer, array)
+            (temporary / f"{name}.npy").write_bytes(buffer.getbuffer())
 
 
 def _csv(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
+    from cmr.reporting.tables import inert
+
     labels = dict(zip(items.ids, items.table["labels"], strict=True))
     with atomic_folder(path) as temporary:
         for modality, matrix in rows.items():
@@ -73,7 +79,7 @@ def _csv(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
                 writer = csv.writer(file)
                 writer.writerow(["id", "labels", *range(matrix.values.shape[1])])
                 for item, values in zip(matrix.ids, matrix.values, strict=True):
-                    writer.writerow([item, ";".join(labels[item]), *map(str, values)])
+                    writer.writerow([inert(item), inert(";".join(labels[item])), *map(str, values)])
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def prepare() -> None:
     print_anything()
     avoid_slow_sort()
     keep_freed_memory()
+    wait_asleep()
 
 
 def print_anything() -> None:
@@ -40,6 +41,15 @@ def avoid_slow_sort() -> None:
     family, flags = facts.get("cpu family", "").strip(), facts.get("flags", "").split()
     if "AuthenticAMD" in facts.get("vendor_id", "") and family == "25" and "avx512f" in flags:
         os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4")
+
+
+def wait_asleep() -> None:
+    """Lets threads that wait for others sleep, where GNU's OpenMP, which torch uses, would have them spin.
+
+    On a machine that others use too, a thread that spins takes the core that the one it waits for needs, and training
+    takes many times as long: tests/benchmarks/waiting.py prints how many. A setting of the user's own is left alone.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def keep_freed_memory() -> None:

@@ -20,6 +20,7 @@ def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mappi
         "features": _distinct(feature for fit in fits for feature in fit["features"]),
         "dictionaries": _distinct(fit["dictionary"] for fit in fits if fit["dictionary"]),
         "metrics": _distinct(metric for run in runs for metric in run["metrics"]),
+        "queries": runs[0].get("queries"),
         "experiments": list(experiments),
     }
 

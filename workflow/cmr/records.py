@@ -144,6 +144,7 @@ class RunRecord(Record):
 
     fits: list[FitRecord] = Field(min_length=1)
     metrics: list[RecordedMetric]
+    queries: int | None = Field(default=None, strict=True, ge=1)
     measured_by: str
 
 

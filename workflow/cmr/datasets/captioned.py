@@ -12,6 +12,7 @@ captions a picture. A few pictures of MS-COCO have six or seven: what is beyond 
 """
 
 import json
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,7 +94,7 @@ class CaptionedPictures(Downloaded):
             )
         if not picture.captions:
             raise UserError(f"{self.raw}: the picture {picture.file} has no caption")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{path}: no such file, though {picture.file} has captions; place all pictures there")
         image = str(path.relative_to(self.raw))
         for number, caption in enumerate(picture.captions[:CAPTIONS], 1):
@@ -111,7 +112,7 @@ def karpathy(file: Path) -> list[Picture]:
     try:
         images = json.loads(plain(file).read_text("utf-8"))["images"]
         return [_of_karpathy(image) for image in images]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file}: not one of Karpathy's lists of pictures: {error!r}; place the original") from None
 
 

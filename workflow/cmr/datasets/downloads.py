@@ -21,11 +21,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 import pooch
 import requests
 
 from cmr import project
+from cmr.boundary import BoundaryError
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.provenance import file_hash
@@ -39,6 +41,14 @@ UNPACKED_FREELY = 2**30
 """Bytes that any archive may unpack to; more only up to `MAX_RATIO` times its own size, and never `MAX_UNPACKED`."""
 MAX_RATIO = 100
 MAX_UNPACKED = 2**38
+MAX_HEADER = 2**20
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 BLOCK = 4096
 """What a member takes on disk beside its content: there may be millions of empty ones."""
 CHUNK = 1 << 16
@@ -271,10 +281,25 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
             shutil.copyfileobj(source, file)
 
 
+class _Member(tarfile.TarInfo):
+    """Names and the like, which stand before a member and are read as a whole, are small."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in HEADERS and found.size > MAX_HEADER:
+            raise BoundaryError(f"a header of {found.size:,} bytes")
+        return found
+
+
 @contextmanager
 def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     try:
-        with zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(archive) as opened:
+        with (
+            zipfile.ZipFile(archive)
+            if zipfile.is_zipfile(archive)
+            else tarfile.open(archive, tarinfo=_Member) as opened
+        ):
             yield opened
     except tarfile.FilterError as error:
         raise UserError(f"{archive}: refused: {error}") from None

@@ -15,6 +15,7 @@ from pydantic import Field
 from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
+from cmr.sets import Sets
 
 INFO = ExtractorInfo(
     title="Bag of words",
@@ -44,7 +45,11 @@ class BagOfWords(WordExtractor):
 
             self.idf = TfidfTransformer().fit(counted(contents, self.vocabulary)).idf_
 
-    def transform(self, contents: Sequence[str]) -> np.ndarray:
+    def transform(self, contents: Sequence[str]) -> np.ndarray | Sets:
+        return self.weighted(contents)
+
+    def weighted(self, contents: Sequence[str]) -> np.ndarray:
+        """What the columns hold of each text (n, words) float32."""
         counts = counted(contents, self.vocabulary)
         if self.params.weighting == "binary":
             counts.data[:] = 1

@@ -6,9 +6,12 @@ the preprocessing is the one that the model's configuration names. A state of on
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import timm
 from PIL import Image
@@ -20,7 +23,7 @@ from cmr.errors import UserError, nearest
 from cmr.features import weights
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
-from cmr.features.pretrained import describe_model, loading, model_folder
+from cmr.features.pretrained import check_complete, describe_model, loading, model_folder
 from cmr.features.states import load_state
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
@@ -67,8 +70,10 @@ class TimmBackbone(ImageNetwork):
     def build(self) -> nn.Module:
         if self.params.weights:
             return self.with_own_weights(weights.local(self.params.weights))
-        with loading(self.folder, "model"):
-            return timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
+        with loading(self.folder, "model"), lacking() as missing:
+            network = timm.create_model(f"local-dir:{self.folder}", pretrained=True, num_classes=0)
+        check_complete(self.folder, missing)
+        return network
 
     def with_own_weights(self, file: Path) -> nn.Module:
         network: Any = timm.create_model(self.architecture, pretrained=False)
@@ -87,3 +92,20 @@ class TimmBackbone(ImageNetwork):
 
     def resolved(self) -> dict[str, Any]:
         return {**super().resolved(), "layer": "pooled features"}
+
+
+@contextmanager
+def lacking() -> Iterator[list[str]]:
+    """The names of weights that what is loaded in the block has not: timm leaves them random, as it should for a
+    classifier of another size, and says so in its log alone.
+    """
+    missing: list[str] = []
+    load = nn.Module.load_state_dict
+
+    def load_and_tell(network: nn.Module, *arguments: Any, **options: Any) -> Any:
+        told = load(network, *arguments, **options)
+        missing.extend(told.missing_keys)
+        return told
+
+    with mock.patch.object(nn.Module, "load_state_dict", load_and_tell):
+        yield missing

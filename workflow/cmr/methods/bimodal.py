@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.training import Adam, Terms, Update, feed_forward, total
 
 
 class Level(nn.Module):
@@ -65,6 +65,10 @@ class BimodalAutoencoders(ScaledCodesMethod):
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
         return Network(dimensions, classes, self.params)
+
+    def updates(self) -> list[Update]:
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, fused=True)
+        return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         share = labels / labels.sum(1, keepdim=True)

@@ -12,12 +12,16 @@ one from both, then put together, and then made comparable level by level with l
 5. four bimodal autoencoders with 512, 256, 128 and 64 logistic units j, each on what the one below gives for one
    modality alone. Of (x, 0), (0, y) and (x, y) each learns to give x, y and, by a softmax of j, the label:
 
-       mean of  ½ ‖x̂ − x‖² + ½ ‖ŷ − y‖² + cross-entropy of the label.
+       mean of  ½ ‖x̂ − x‖² + ½ ‖ŷ − y‖² + cross-entropy of the label,
+
+   x̂ and ŷ logistic too, although x and y of the first are outputs of ReLU.
 
 Items are compared by the cosine of the last autoencoder's units for one modality alone, standardised.
 
-Forms, layers and penalties are those of the authors' public code, github.com/PKU-ICST-MIPL/CMDN_IJCAI2016, whose
-``joint_layer1`` of the first bimodal autoencoder is taken for its joint layer, as the code itself does in the end.
+Forms, layers and sizes are those of the authors' public code, github.com/PKU-ICST-MIPL/CMDN_IJCAI2016, whose
+``joint_layer1`` of the first bimodal autoencoder is taken for its joint layer, as the code itself does in the end. So
+are the penalties, but for one number where it has two: the cost of sparsity (0.1 there for the first image machine) and
+the decays of classifiers and bimodal autoencoders (0.001 and 0.0001 there).
 
 Different from the code: there each part descends gradients with momentum for a fixed number of steps, 100,000 to
 200,000 for a part without labels. Here it is Adam, for ``pretraining_epochs`` in each part without labels; the
@@ -26,7 +30,7 @@ is best on held-out rows. Contrastive divergence is of one step all along (of mo
 counts are not drawn. Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity; there its
 gradient leaves out the units' derivative. Standardised inputs go to the autoencoder, whose outputs are therefore
 linear (logistic there). Means, variances and the range of the autoencoder's numbers are the training rows'; there each
-part of the split has its own.
+part of the split has its own. The parts without labels compute in float32 whatever ``precision`` says.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -86,6 +90,8 @@ class Params(DeepParams):
     levels: tuple[int, ...] = Field((512, 256, 128, 64), min_length=1, description="units of the bimodal autoencoders")
     sparsity_cost: float = Field(0.01, ge=0, description="of the mean activities of a modality's machines")
     weight_decay: float = Field(1e-4, ge=0, description="of the classifiers and the bimodal autoencoders")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step of the classifiers and bimodal autoencoders")
+    epochs: int = Field(200, ge=1, description="epochs of these at most; the best is chosen on held-out rows")
     pretraining_epochs: int = Field(50, ge=1, description="epochs of each part that learns without labels")
     pretraining_rate: float = Field(1e-3, gt=0, description="Adam's step of these parts")
     code_scale: Literal["standardise", "centre", "none"] = Field(
@@ -232,9 +238,10 @@ class CMDN(Method):
             self._learn(f"{m}.fused", self.lower.towers[m].fused, self.lower.towers[m].fused.terms, represented)
 
     def _learn(self, name: str, layer: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
+        optimizer = Adam(layer.parameters(), self.params.pretraining_rate, fused=True)
         train(
             layer,
-            [Update(Adam(layer.parameters(), self.params.pretraining_rate), lambda index: terms(rows[index]))],
+            [Update(optimizer, lambda index: terms(rows[index]))],
             rows=len(rows),
             epochs=self.params.pretraining_epochs,
             batch_size=self.params.batch_size,

@@ -62,7 +62,8 @@ def _moments(features: np.ndarray | Sets) -> tuple[np.ndarray, np.ndarray]:
         elements = block.elements().astype(np.float64)
         own, total = elements.mean(axis=0), count + len(elements)
         apart = own - mean
-        squares += np.square(elements - own).sum(axis=0) + np.square(apart) * count * len(elements) / total
+        elements -= own
+        squares += np.einsum("ij,ij->j", elements, elements) + np.square(apart) * count * len(elements) / total
         mean += apart * len(elements) / total
         count = total
     return mean, np.sqrt(squares / count)

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -64,8 +64,9 @@ class Collection:
         one seed), seeds (their number), chance, pessimistic and optimistic (None where not known), seconds (of a
         seed's fits, mean over seeds), peak_memory_mb (of a fit, the greatest) and at_edge (the choices that lie at the
         end of what was tried, in words); and, for code that goes on from here, plugin and params (the metric's), key
-        (the metric's name in the runs' files) and group (the runs' path without the seed). Seeds are put together
-        only where data set, split, inputs, method, all their parameters and the metric's options agree.
+        (the metric's name in the runs' files), sample (how many queries were asked, in words; empty for all) and
+        group (the runs' path without the seed). Seeds are put together only where data set, split, inputs, method, all
+        their parameters, the metric's options and the sample agree.
         """
         rows = [row | {"experiment": e.id} for e in self.experiments for row in _rows(e.runs)]
         _tell_options_apart(rows)
@@ -153,8 +154,11 @@ def _damage_told(file: object, what: str) -> Iterator[None]:
         raise UserError(f"{file}: not {what} ({error!r}); delete it and run again") from None
 
 
-Key = tuple[str, str, str, str, str, str]
-"""Group, metric, the metric's plug-in and options, query, gallery: what the seeds of a row share."""
+Key = tuple[str, str, str, str, str, str, str]
+"""Group, metric, the metric's plug-in and options, sample, query, gallery: what the seeds of a row share.
+
+The sample is how many queries were asked at most, in words; empty where all were.
+"""
 
 
 def _rows(runs: Iterable[Run]) -> Iterator[Row]:
@@ -173,7 +177,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
                 raise TypeError("seconds or memory that are no finite numbers")
     edges = {group: choices_at_edge(by_seed.values()) for group, by_seed in members.items()}
     for key, by_seed in found.items():
-        group, metric, plugin, options, query, gallery = key
+        group, metric, plugin, options, sample, query, gallery = key
         run, seeds = first[key], list(by_seed.values())
         values = [numbers["value"] for numbers in seeds]
         seconds, memory = zip(*costs[group].values(), strict=True)
@@ -184,7 +188,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             "experiment": "",
             "method": run.method["method"],
             "id": run.method["id"],
-            "metric": metric,
+            "metric": f"{metric}, {sample}" if sample else metric,
             "query": query,
             "gallery": gallery,
             "mean": mean(values),
@@ -197,6 +201,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             "plugin": plugin,
             "params": json.loads(options),
             "key": metric,
+            "sample": sample,
             "group": group,
         }
 
@@ -222,13 +227,18 @@ def _numbers(run: Run) -> Iterator[tuple[Key, dict[str, Any]]]:
         for metric, entry in task["metrics"].items():
             if "value" not in entry:
                 continue  # a curve, or a metric that is not defined here
-            key = (run.group, metric, entry["metric"], canonical(dict(entry["params"])))
+            key = (run.group, metric, entry["metric"], canonical(dict(entry["params"])), sample_of(task))
             numbers = {name: entry.get(name) for name in ("value", *ASIDE)}
             yield (*key, task["query"], task["gallery"]), numbers
             over_directions[key].append(numbers)
     for key, directions in over_directions.items():
         average = {name: _mean_or_none(numbers[name] for numbers in directions) for name in ("value", *ASIDE)}
         yield (*key, AVERAGE, AVERAGE), average
+
+
+def sample_of(task: Mapping[str, Any]) -> str:
+    """``1,000 queries`` where no more were asked in a run's metrics, of more that there are; empty where all were."""
+    return f"{task['sample']:,} queries" if "sample" in task else ""
 
 
 def _mean_or_none(values: Iterable[float | None]) -> float | None:

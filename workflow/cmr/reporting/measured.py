@@ -14,6 +14,7 @@ from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.reporting.collect import Row
 from cmr.reporting.runs import Run
+from cmr.reporting.tables import inert
 
 COLUMNS = (
     "dataset", "split", "inputs", "experiment", "method", "id", "parameters", "metric", "plugin", "query",
@@ -77,7 +78,8 @@ def _all(values: Iterable[object]) -> str:
 
 
 def _rounded(row: Row) -> Row:
-    return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in row.items()}
+    """Numbers in short, and no text that a spreadsheet takes for a formula: records may be somebody's."""
+    return {key: round(value, DIGITS) if isinstance(value, float) else inert(value) for key, value in row.items()}
 
 
 def read(path: str | Path) -> list[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.metrics.crossed import Difference, Estimate, Sample, difference, holm, mean
-from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, sample_of
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
@@ -134,8 +134,9 @@ def _stochastic(run: Run) -> bool:
 
 def _measures(run: Run, row: Row) -> bool:
     """Whether the run was evaluated with the row's metric and its very options."""
-    entry = run.metrics["tasks"][0]["metrics"].get(row["key"])
-    return entry is not None and entry["params"] == row["params"]
+    task = run.metrics["tasks"][0]
+    entry = task["metrics"].get(row["key"])
+    return entry is not None and entry["params"] == row["params"] and sample_of(task) == row["sample"]
 
 
 def _of_run(run: Run, row: Row) -> tuple[np.ndarray, np.ndarray] | None:

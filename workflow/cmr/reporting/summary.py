@@ -86,19 +86,24 @@ def _at_edge(rows: list[Row]) -> Iterable[str]:
     }.values()
 
 
-def block_rows(rows: list[Row], best: Callable[[str], str]) -> list[list[str]]:
-    """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column."""
-    columns = directions(rows)
-    cells = {(row["group"], direction(row)): row for row in rows}
-    marked = {id(_best([row for row in rows if direction(row) == d])) for d in columns}
+def block_rows(
+    rows: list[Row], best: Callable[[str], str], column: Callable[[Row], str] = direction
+) -> list[list[str]]:
+    """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column.
+
+    ``column``: names the column of a row. Methods are sorted by the average, or else by the last column.
+    """
+    columns = tuple(dict.fromkeys(map(column, rows)))
+    cells = {(row["group"], column(row)): row for row in rows}
+    marked = {id(_best([row for row in rows if column(row) == name])) for name in columns}
     cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
     name_of = labels(rows)
     lines = [["method", *columns, "fit", "memory"]]
     for group in sorted(name_of, key=lambda group: _rank(cells.get((group, columns[-1])))):
-        found = [cells.get((group, d)) for d in columns]
+        found = [cells.get((group, name)) for name in columns]
         shown = [best(cell(row)) if id(row) in marked else cell(row) for row in found]
         lines += [[name_of[group], *shown, *cost[group]]]
-    return [*lines, ["chance", *(_chance(rows, d) for d in columns), "", ""]]
+    return [*lines, ["chance", *(_chance(row for row in rows if column(row) == name) for name in columns), "", ""]]
 
 
 def _rank(row: Row | None) -> tuple[bool, float]:
@@ -110,6 +115,6 @@ def _best(rows: list[Row]) -> Row:
     return min(rows, key=_rank)
 
 
-def _chance(rows: list[Row], wanted: str) -> str:
-    known = {f"{row['chance']:.3f}" for row in rows if direction(row) == wanted and row["chance"] is not None}
+def _chance(rows: Iterable[Row]) -> str:
+    known = {f"{row['chance']:.3f}" for row in rows if row["chance"] is not None}
     return " to ".join(sorted(known)) or "–"

@@ -29,13 +29,21 @@ def make(result: Result, machine: Machine) -> None:
                 score, query, gallery, configured, rows.items.classes, names, machine.threads,
                 rows.folds(query, gallery),
             )
-            for names, query, gallery, score in tasks(embedded)
+            for names, query, gallery, score in tasks(embedded, result.settings["queries"])
         ]  # fmt: skip
+        _tell_sample(evaluated, embedded, result.settings["queries"])
         _write_embeddings(embedded, embeddings, made.origin.identity)
         evaluation.write_curves(curves, evaluated)
         evaluation.write_metrics(metrics, evaluated)
         measured_by = code.without_method("evaluate", result.plugins)
         made.facts = {"fits": records, "test_part": TEST, "measured_by": measured_by}
+
+
+def _tell_sample(evaluated: Sequence[evaluation.Evaluation], embedded: Sequence[Embedded], sample: int | None) -> None:
+    """Adds to every direction how many queries were asked at most, where in some direction there are more."""
+    if sample is not None and any(len(view) > sample for part in embedded for view in part.views.values()):
+        for direction in evaluated:
+            direction.task["sample"] = sample
 
 
 def _write_embeddings(embedded: Sequence[Embedded], folder: str, identity: str) -> None:
