@@ -1,6 +1,7 @@
 """Plug-ins of a folder of the user's own: found, hashed, refused where they cannot be, and never taken from a record."""
 
 import json
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -231,3 +232,35 @@ def test_nothing_is_imported_for_a_strangers_tree(tmp_path, monkeypatch, capsys)
         assert not mark.exists(), command
         assert registry.own_folder() is None
     assert "unknown method 'shifted'" in "".join(capsys.readouterr())
+
+
+def zeros(file):
+    file.write_bytes(b"INFO = 1\n\0")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda file: file.symlink_to("/dev/zero"),
+        lambda file: file.symlink_to("gone"),
+        lambda file: file.mkdir(),
+        lambda file: file.write_bytes(b"# caf\xe9\nINFO = 1\n"),
+        zeros,
+        lambda file: file.write_text("INFO = " + "(" * 5000 + ")" * 5000),
+    ],
+)
+def test_a_file_of_the_folder_that_is_no_source_is_one_line(tmp_path, make):
+    (tmp_path / "methods").mkdir()
+    make(tmp_path / "methods" / "mine.py")
+
+    def looked_at():
+        registry.use(tmp_path)
+        registry.info("methods", "mine")
+
+    try:
+        with pytest.raises(UserError, match=r"mine\.py: ") as told:
+            looked_at()
+    finally:
+        registry.use(None)
+    assert len(str(told.value)) < 500

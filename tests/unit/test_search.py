@@ -1,8 +1,10 @@
 """One new query in a finished run: scores as the stored embeddings', whatever the method, and one line for a mistake."""
 
 import re
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -271,3 +273,13 @@ def test_a_run_whose_model_is_gone_or_that_lacks_the_modality_is_told(here, caps
         )
     finally:
         record.write_text(whole)
+
+
+def test_an_extractor_that_lacks_what_it_learned_is_told(here, tmp_path):
+    shutil.copytree("results", tmp_path / "results")
+    run = find(tmp_path / folder_of(here[1], "ridge_label"))
+    for file in (tmp_path / "results/features").rglob("*.h5"):
+        with h5py.File(file, "r+") as opened:
+            opened.pop("state", None)
+    with pytest.raises(UserError, match=r"\.h5: it lacks what bow has learned; copy it anew"):
+        search(run, "text", "a word", 1, MACHINE)

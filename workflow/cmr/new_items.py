@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cmr import code, create, store
+from cmr import code, create, registry, store
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.machine import Machine
@@ -66,6 +66,10 @@ def extractor(run: Run, modality: str, machine: Machine) -> tuple[Extractor[Any]
     warn_of_other_code(record, entry["extractor"])
     if state:
         made.load_state(state)
+    elif registry.info("extractors", entry["extractor"]).kind == "fitted":
+        raise UserError(
+            f"{file}: it lacks what {entry['extractor']} has learned; copy it anew, or run `snakemake features`"
+        )
     return made, record
 
 

@@ -21,9 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, overload
 
-from pydantic import PydanticUserError, ValidationError
+from pydantic import ValidationError
 
 from cmr import own
+from cmr.boundary import plain
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo, DictionaryInfo, ExtractorInfo, Info, MethodInfo, MetricInfo
 from cmr.params import Params
@@ -97,7 +98,14 @@ def own_plugins(kind: str) -> dict[str, Path]:
 def _declared(folder: Path) -> dict[str, Path]:
     """Name → file of the plug-ins in a folder: the files with a line that starts with ``INFO =``."""
     files = [file for file in sorted(folder.glob("*.py")) if file.stem not in NOT_PLUGINS]
-    return {file.stem: file for file in files if DECLARES.search(file.read_text("utf-8"))}
+    return {file.stem: file for file in files if DECLARES.search(_source(file))}
+
+
+def _source(file: Path) -> str:
+    try:
+        return plain(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); mend it, or take it out of the folder") from None
 
 
 def path(kind: str, name: str) -> Path:
@@ -112,9 +120,11 @@ def module_name(kind: str, name: str) -> str:
 def parsed(file: Path) -> ast.Module:
     """The syntax tree of a file of the package; raises `UserError` that names file and line where it has none."""
     try:
-        return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+        return ast.parse(_source(file), filename=str(file))
     except SyntaxError as error:
         raise UserError(f"{file}: line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # zero bytes; brackets in thousands
+        raise UserError(f"{file}: no source of Python ({type(error).__name__}: {error})") from None
 
 
 def _assigned(tree: ast.Module, name: str) -> ast.expr:
@@ -194,7 +204,7 @@ def params_model(kind: str, name: str) -> type[Params]:
     namespace: dict[str, Any] = {"__name__": module_name(kind, name)}
     try:
         exec(compile(ast.Module(body=body, type_ignores=[]), str(path(kind, name)), "exec"), namespace)
-    except (NameError, TypeError, PydanticUserError) as error:
+    except Exception as error:  # of the user's own code
         light = ", ".join(sorted(LIGHT_MODULES))
         raise UserError(f"{path(kind, name)}: Params: {error}; it may use what comes from {light}") from None
     return namespace.get("Params", Params)

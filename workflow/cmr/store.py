@@ -177,16 +177,26 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
         raise UserError(f"{path}: truncated or not an HDF5 file; delete it and run again ({error})") from None
     with file:
         try:
-            check_links(file)
-            _check_arrays(file)
+            _check_parts(file)
             yield file
         except (OSError, RuntimeError, BoundaryError, MemoryError) as error:
             raise UserError(f"{path}: damaged HDF5 file; delete it and run again ({error})") from None
 
 
+def _check_parts(file: h5py.File) -> None:
+    try:
+        check_links(file)
+        _check_arrays(file)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # of a damaged group or kind of values
+        raise BoundaryError(str(error)) from None
+
+
 def _check_arrays(file: h5py.File) -> None:
     arrays: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    try:
+        file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    except KeyError as error:  # of an object whose own description is damaged
+        raise BoundaryError(str(error)) from None
     for name, array in arrays.items():
         try:
             check_array(array)

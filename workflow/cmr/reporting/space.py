@@ -16,6 +16,8 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
     """A map a method: principal components of unit embeddings, colours for classes, markers for modalities."""
     for group in protocol.shown:
         ids, points, explained, shares = _projected(group)
+        for shown in ids.values():
+            protocol.items.check_known(shown)
         labels = dict(zip(protocol.items.ids, protocol.items.strata, strict=True))
         series = [
             Series(
@@ -30,7 +32,7 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
             for marker, modality in enumerate(points)
             if (chosen := np.array([labels[item] == name for item in ids[modality]])).any()
         ]
-        shown = ", ".join(f"{share:.0%} of the {modality} rows" for modality, share in shares.items() if share < 1)
+        part = ", ".join(f"{share:.0%} of the {modality} rows" for modality, share in shares.items() if share < 1)
         yield Figure(
             name=name_of("map", protocol, group.shown.variant),
             section="map",
@@ -41,7 +43,7 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
             y=f"component 2 ({explained[1]:.0%})",
             series=tuple(series),
             method=group.name,
-            note="First seed." + (f" Shown: {shown}." if shown else ""),
+            note="First seed." + (f" Shown: {part}." if part else ""),
         )
 
 
