@@ -1,12 +1,14 @@
 """Small made-up data for tests of methods: classes that separate, and pairs that share more than their class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cmr import registry
 from cmr.data import Part, View
 from cmr.methods.base import History, Method
+from cmr.sets import Features, Sets, VectorsAndSets
 
 DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
 CLASSES = 3
@@ -21,6 +23,25 @@ SMALL = {
     "dimension": 16,
 }
 OWN_SMALL = {
+    "cbt": {
+        "region_units": 12,
+        "word_units": 8,
+        "first_layer": 24,
+        "second_layer": 16,
+        "shared": 20,
+        "batch_size": 20,
+        "learning_rate": 0.5,
+        "label_weight": 0.5,
+    },
+    "ccl": {
+        "first_layers": (16, 12),
+        "second_layers": (16, 12),
+        "code": 12,
+        "joint_units": 16,
+        "layers": (16, 16),
+        "pretraining_epochs": 20,
+        "pretraining_rate": 0.01,
+    },
     "cmdn": {
         "autoencoder_layers": (16, 8),
         "first_layers": (16, 12),
@@ -34,6 +55,12 @@ OWN_SMALL = {
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},
+    "mcsm": {
+        "region_units": 12,
+        "word_units": 8,
+        "convolutions": ((10, 3, 2),),
+        "batch_size": 20,
+    },
     "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
     "smcr": {"discriminator_layers": (8, 4), "batch_size": 20},
@@ -56,6 +83,34 @@ def separable(n: int = 60, modalities: Sequence[str] = ("image", "text"), seed: 
     noise = {m: 0.3 * generator.normal(size=(n, maps[m].shape[1])) for m in maps}
     ids = np.array([f"{seed}-{row}" for row in range(n)])
     return {m: View(ids, (latent @ maps[m] + noise[m]).astype(np.float32), labels) for m in modalities}
+
+
+def for_method(name: str, part: Part, seed: int = 0) -> Part:
+    """The same items in a form that the method takes: vectors, or vectors and sets."""
+    return part if "vector" in registry.info("methods", name).takes else with_sets(part, seed)
+
+
+def with_sets(part: Part, seed: int = 0) -> Part:
+    """The same items with a set beside each vector: one to four elements, which are the vector with noise added."""
+    generator = np.random.default_rng(seed)
+
+    def added(vectors: np.ndarray) -> VectorsAndSets:
+        lengths = generator.integers(1, 5, len(vectors))
+        elements = np.repeat(vectors, lengths, axis=0)
+        elements = elements + 0.3 * generator.normal(size=elements.shape)
+        offsets = np.concatenate([[0], lengths.cumsum()])
+        return VectorsAndSets(vectors, Sets.flat(elements.astype(np.float32), offsets))
+
+    return {m: replace(view, features=added(view.features)) for m, view in part.items()}
+
+
+def mapped(function: Callable[[np.ndarray], np.ndarray], features: Features) -> Features:
+    """Features whose numbers, of vectors and of elements, are what ``function`` makes of them."""
+    if isinstance(features, VectorsAndSets):
+        return VectorsAndSets(function(features.vectors), mapped(function, features.sets))
+    if isinstance(features, Sets):
+        return Sets(function(features.values), features.starts, features.lengths)
+    return function(features)
 
 
 def small(name: str) -> dict:

@@ -12,7 +12,7 @@ from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
 from cmr.pairing import paired_by_class
 from cmr.store import read_arrays, write_arrays
-from synthetic import CLASSES, create, permuted, separable, small
+from synthetic import CLASSES, create, for_method, mapped, permuted, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 NETWORKS = [name for name in NAMES if hasattr(registry.params("methods", name, {}), "precision")]
@@ -22,7 +22,7 @@ TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by defaul
 
 
 def data(name: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
-    return separable(modalities=modalities, seed=seed, aligned=name in TAKES_ALIGNED)
+    return for_method(name, separable(modalities=modalities, seed=seed, aligned=name in TAKES_ALIGNED), seed)
 
 
 def training(name: str) -> Part:
@@ -218,11 +218,14 @@ def test_pairs_that_are_drawn_within_a_class_are_enough(name):
 @pytest.mark.parametrize("value", [0, 0.3, 1e9])
 @pytest.mark.parametrize("modalities", [("text",), ("image", "text")])
 def test_features_that_are_the_same_in_all_rows_are_an_error(name, value, modalities):
+    def constant(features: np.ndarray) -> np.ndarray:
+        same = np.full_like(features, value)
+        same[::2] = np.nextafter(same[::2], np.float32(np.inf)) if value else 0
+        return same
+
     train = dict(training(name))
     for modality in modalities:
-        constant = np.full_like(train[modality].features, value)
-        constant[::2] = np.nextafter(constant[::2], np.float32(np.inf)) if value else 0
-        train[modality] = replace(train[modality], features=constant)
+        train[modality] = replace(train[modality], features=mapped(constant, train[modality].features))
     with pytest.raises(UserError, match=r"features of all 60 training rows are the same"):
         fit(name, train)
 
@@ -231,9 +234,11 @@ def test_features_that_are_the_same_in_all_rows_are_an_error(name, value, modali
 def test_the_unit_of_the_features_does_not_matter(name, monkeypatch, caplog):
     """But to methods that take features as they are: these say so."""
 
-    def in_units(wanted: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:
-        part = separable(modalities=modalities, seed=seed, aligned=wanted in TAKES_ALIGNED)
-        return {m: replace(view, features=view.features * np.float32(1e-15)) for m, view in part.items()}
+    own_units = data
+
+    def in_units(*which, **more) -> Part:
+        part = own_units(*which, **more)
+        return {m: replace(v, features=mapped(lambda x: x * np.float32(1e-15), v.features)) for m, v in part.items()}
 
     relevance = held_back(name)["image"].labels @ held_back(name)["text"].labels.T > 0
     expected = mean_average_precision(scores(name, fitted(name)), relevance)

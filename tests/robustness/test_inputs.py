@@ -33,8 +33,8 @@ def test_the_page_has_every_case():
 @pytest.mark.parametrize("constant", [["image"], ["image", "text"]], ids="+".join)
 @pytest.mark.parametrize("name", METHODS)
 def test_features_that_are_the_same_in_all_rows_are_told(name, constant):
-    part = synthetic.separable(aligned=name == "zero_shot")
-    part |= {m: replace(part[m], features=np.ones_like(part[m].features)) for m in constant}
+    part = synthetic.for_method(name, synthetic.separable(aligned=name == "zero_shot"))
+    part |= {m: replace(part[m], features=synthetic.mapped(np.ones_like, part[m].features)) for m in constant}
     info = registry.info("methods", name)
     fitted = ["image"] if info.modalities == 1 else list(part)
     unlabelled = part if info.transductive else None

@@ -6,11 +6,14 @@ import pytest
 
 from cmr import registry, store
 from cmr.data import TEST, TRAIN, Split, View
-from synthetic import create, separable, small
+from synthetic import create, for_method, separable, small
 from toy_plan import Project, experiment, ids, of_features, written_features
 
 NAMES = [n for n in registry.names("methods") if registry.info("methods", n).implementation != "quoted"]
-INDUCTIVE = [n for n in NAMES if not registry.info("methods", n).transductive]
+OF_VECTORS = [
+    n for n in NAMES if "vector" in registry.info("methods", n).takes
+]  # ready features give no vector and set
+INDUCTIVE = [n for n in OF_VECTORS if not registry.info("methods", n).transductive]
 UNSUPERVISED = [n for n in NAMES if not registry.info("methods", n).labels]
 DICTIONARIES = registry.names("dictionaries")
 TUNED = {"components": [1, 2], "regularisation": [0.1, 1.0], "neighbours": [3, 5], "learning_rate": [0.001, 0.005]}
@@ -156,6 +159,7 @@ def shuffled_scores(name, seed):
     )
     ids = train["image"].ids
     labels = train["image"].labels[generator.permutation(len(ids))]
+    train, test = for_method(name, train, 2), for_method(name, test, 3)
     mixed = {m: View(ids, view.features[generator.permutation(len(ids))], labels) for m, view in train.items()}
     unlabelled = {m: view.without_labels() for m, view in test.items()}
     size = registry.info("methods", name).modalities

@@ -13,7 +13,7 @@ from cmr import registry, rerun
 from cmr.machine import Machine
 from cmr.reporting.runs import Run
 from robustness.toys import WHOLE, clone, cmr
-from synthetic import create, separable, small
+from synthetic import create, for_method, separable, small
 
 TOLERANCE = 1e-3
 """Largest difference of two scores (cosines, mostly) after fits with one thread and with two; docs/robustness.md."""
@@ -24,7 +24,7 @@ def scores(name, threads):
     """Scores of the test rows after a fit with as many threads."""
     aligned = name == "zero_shot"
     groups = [("image",), ("text",)] if registry.info("methods", name).modalities == 1 else [("image", "text")]
-    train, test = (separable(seed=seed, aligned=aligned) for seed in (0, 1))
+    train, test = (for_method(name, separable(seed=seed, aligned=aligned), seed) for seed in (0, 1))
     unlabelled = {m: view.without_labels() for m, view in test.items()}
     embedded, method_of, before = {}, {}, torch.get_num_threads()
     torch.set_num_threads(threads)

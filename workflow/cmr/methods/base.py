@@ -84,7 +84,10 @@ class Method(ABC):
         Mean mAP@all over all directions where labels are given, else mean paired recall@10, which needs none. A
         method that is fitted a modality at a time: the mAP@all of each row among the others of its modality.
         """
-        embedded = {m: self.embed(m, validation[m].features) for m in self.modalities}
+        return self.score_of(validation, {m: self.embed(m, validation[m].features) for m in self.modalities})
+
+    def score_of(self, validation: Part, embedded: Mapping[str, np.ndarray]) -> float:
+        """`validation_score` of held-out rows that are embedded already."""
         if len(self.modalities) == 1:
             return self._score_within(validation, embedded, *self.modalities)
         pairs = [(q, g) for q in self.modalities for g in self.modalities if q != g]

@@ -52,6 +52,10 @@ class RMSprop(_Uncompiled, torch.optim.RMSprop):
     step = torch.no_grad()(torch.optim.RMSprop.step.__wrapped__)  # type: ignore[attr-defined]
 
 
+class SGD(_Uncompiled, torch.optim.SGD):
+    step = torch.no_grad()(torch.optim.SGD.step.__wrapped__)  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True)
 class Update:
     """One optimiser's step on a batch: ``terms(rows)`` gives the loss terms of the row numbers ``rows`` (b,)."""

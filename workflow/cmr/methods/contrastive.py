@@ -1,0 +1,51 @@
+"""What `ccl` ends with: two logistic layers a modality, a contrastive loss of their outputs and a classifier."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmr.methods.deep import Networks, ScaledCodesMethod
+from cmr.methods.training import Terms, feed_forward, total
+
+
+class LastLayers(ScaledCodesMethod):
+    """Codes of the second layer, standardised. Takes ``hidden``, ``dimension``, ``margin``, ``weight_decay``."""
+
+    params: Any
+
+    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
+        p = self.params
+        sizes = {m: (d, p.hidden, p.dimension) for m, d in dimensions.items()}
+        layers = {m: feed_forward(size, nn.Sigmoid, nn.Sigmoid) for m, size in sizes.items()}
+        return Networks(layers, label=nn.ModuleDict({m: nn.Linear(p.dimension, classes) for m in sizes}))
+
+    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+        share, same = labels / labels.sum(1, keepdim=True), labels @ labels.T > 0
+        codes, losses = [], []
+        with self.mixed_precision():
+            for m, x in zip(self.modalities, inputs, strict=True):
+                before = self.network.embed[m][:-1](x)
+                codes.append(torch.sigmoid(before.float()))
+                losses.append(functional.cross_entropy(self.network.label[m](before).float(), share))
+        first, second = codes
+        return {
+            "contrast": contrastive_loss(first, second, same, self.params.margin),
+            "label": total(losses),
+            "decay": decay(self.network, self.params.weight_decay),
+        }
+
+
+def contrastive_loss(u: Tensor, v: Tensor, same: Tensor, margin: float) -> Tensor:
+    """The sum of all pairs of rows of u and v (b, d), over 2b; ``same`` (b, b) bool: whether a pair is of one class."""
+    distances = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = (margin - distances).clamp(min=0)
+    return torch.where(same, distances.square(), apart.square()).sum() / (2 * len(u))
+
+
+def decay(network: nn.Module, weight: float) -> Tensor:
+    """``weight``/2 times the squared weights, without biases."""
+    weights = (w for name, w in network.named_parameters() if name.endswith("weight"))
+    return weight / 2 * total(w.square().sum() for w in weights)
