@@ -189,7 +189,7 @@ def test_parameters_that_tell_variants_apart_must_agree(run: Run, full: bool, wi
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"method": "cr_cdsl"}, "quoted: the abstract"),
+        ({"method": "cr_cdsl"}, "quoted: its objective"),
         ({"method": "mdcr"}, "not run"),
         ({"metric": "map@50"}, "map@50 was not computed"),
         ({"split": "other"}, "no run on the split other"),

@@ -19,6 +19,7 @@ from cmr.errors import UserError, printable
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
 FORMS = ("npz", "npy", "mat", "csv")
+EXPERIMENTS = "experiments"
 GLOBS = {"data": "dataset", "inputs": "inputs", "method": "id", "metric": "metric", "experiment": "experiment"}
 """Filter of `summary` → the key of its rows."""
 
@@ -89,8 +90,8 @@ def _add_what_there_is(add: Add) -> None:
     begin.add_argument("name", help="its name, which is the file's: letters, digits and '_'")
     begin.add_argument("--to", type=Path, help="folder of plug-ins; default: the one that the configuration names")
     _add_config(begin, "files that extend config.yaml: they name the folder of plug-ins")
-    listing = add("list", list_plugins, "List the plug-ins.")
-    listing.add_argument("kind", nargs="?", choices=list(registry.FOLDERS), help="one kind only")
+    listing = add("list", list_what_there_is, "List the plug-ins, or the project's experiments.")
+    listing.add_argument("kind", nargs="?", choices=[*registry.FOLDERS, EXPERIMENTS], help="one kind only")
     doctor = add("doctor", examine, "Say what is missing (weights, GPU, sbatch) and how to get it.")
     for command in (listing, doctor):
         _add_config(command)
@@ -195,6 +196,20 @@ def begin_plugin(options: argparse.Namespace) -> None:
     if folder is None:
         raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
     _print(templates.new(options.template, options.name, Path(folder)))
+
+
+def list_what_there_is(options: argparse.Namespace) -> None:
+    (list_experiments if options.kind == EXPERIMENTS else list_plugins)(options)
+
+
+def list_experiments(options: argparse.Namespace) -> None:
+    from cmr import experiments
+
+    found = experiments.described(options.config)
+    if options.json:
+        _print_json(found)
+    else:
+        _print("\n".join(experiments.lines(found)).rstrip())
 
 
 def list_plugins(options: argparse.Namespace) -> None:

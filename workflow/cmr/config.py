@@ -222,6 +222,14 @@ class Experiment(Model):
     )
     methods: list[MethodEntry] = Field(min_length=1)
     seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, description="Runs of a stochastic method; others run once.")
+    makes: list[str] = Field(default=[], description="Tables and figures of a paper that it makes; changes no result.")
+
+    def identifying(self) -> dict[str, Any]:
+        """What tells its results from others."""
+        return self.model_dump(mode="json", exclude={"makes"})
+
+
+LEAVE_OUT = "leave_out"
 
 
 class Config(Model):
@@ -235,6 +243,14 @@ class Config(Model):
         default=None, description="Folder of plug-ins of one's own; relative to the file that names it."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
+    missing_data: Literal["fail", "leave_out"] = Field(
+        default="fail",
+        description="What becomes of experiments on data that only their user can place, and has not yet: they fail, "
+        "or are left out with one line a data set.",
+    )
+    not_made: dict[str, str] = Field(
+        default={}, description="Tables and figures of a paper that no experiment of the file makes → why."
+    )
     datasets: list[DatasetEntry] = Field(default=[])
     features: list[FeatureEntry] = Field(default=[])
     dictionaries: list[DictionaryEntry] = Field(default=[])

@@ -161,7 +161,7 @@ class Plan:
         return self._register(self.methods, component(entry.id, changed), entry)
 
     def experiment_component(self, experiment: Experiment) -> str:
-        return f"{experiment.id}-{digest([experiment.model_dump(mode='json'), self.metrics_digest])}"
+        return f"{experiment.id}-{digest([experiment.identifying(), self.metrics_digest])}"
 
     @cached_property
     def metrics_digest(self) -> str:
@@ -372,7 +372,7 @@ class Plan:
     def index(self, name: str) -> Result:
         """The index of an experiment: ``name`` is its path component."""
         experiment = next(e for e in self.config.experiments if self.experiment_component(e) == name)
-        described = experiment.model_dump(mode="json")
+        described = experiment.identifying()
         runs = tuple(self.run(run) for run in self.runs_of[name])
         return Result("collect", paths.EXPERIMENT.format(experiment=name), (), described, described, (), runs)
 

@@ -21,6 +21,7 @@ from cmr import (
     config as configuration,
     expected,
     job,
+    missing,
     paths,
     provenance,
     registry,
@@ -44,16 +45,18 @@ try:
     registry.use(PLUGINS)
     located = configuration.with_located_features(config, CONFIG_FILES)
     CONFIG = configuration.validate(located, ", ".join(map(str, CONFIG_FILES)) or "configuration")
-    PLAN = Plan(CONFIG)
-    if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != PLAN.identity:
-        # Other results than those of config.yaml alone: a page of their own.
-        PLAN = Plan(CONFIG, paths.suffixed(paths.REPORT, PLAN.identity))
-    for entry in PLAN.datasets.values():
-        configuration.check_own_files(entry, BASE)
-    SITE = cluster.load(SITE_FILE)
     MACHINE = Machine(
         CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS, project=provenance.project()
     )
+    WHOLE = Plan(CONFIG)
+    CONFIG, LEFT_OUT = missing.without_missing(CONFIG, MACHINE)
+    PLAN = Plan(CONFIG)
+    if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != WHOLE.identity:
+        # Other results than those of config.yaml alone: a page of their own, the same however many data are here.
+        PLAN = Plan(CONFIG, paths.suffixed(paths.REPORT, WHOLE.identity))
+    for entry in PLAN.datasets.values():
+        configuration.check_own_files(entry, BASE)
+    SITE = cluster.load(SITE_FILE)
     cluster.check_writable(job.FOLDER)  # before Snakemake meets it with a stack trace, in a dry run too
     PLAN_FILE = job.write(CONFIG, MACHINE, PLAN.report_folder)
 except UserError as error:
@@ -85,6 +88,8 @@ if not workflow.remote_exec:
         STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
     except UserError as error:
         raise WorkflowError(str(error))
+    for line in LEFT_OUT:
+        print(line, file=sys.stderr)
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)

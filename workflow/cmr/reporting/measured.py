@@ -56,14 +56,14 @@ def _interval(row: Row, runs: Sequence[Run]) -> dict[str, Any]:
 def _made(runs: Sequence[Run]) -> dict[str, str]:
     fits = [fit for run in runs for fit in run.fits]
     return {
-        "parameters": canonical(_parameters(runs[0].method)),
+        "parameters": canonical(parameters(runs[0].method)),
         "version": _all(fit["project"]["version"] for fit in fits),
         "commit": _all(_commit(fit["project"]) for fit in fits),
         "hardware": _all(fit["hardware"].get("gpu") or fit["hardware"]["processor"] for fit in fits),
     }
 
 
-def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
+def parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the method's entry says beyond its names and defaults."""
     left_out = {"id", "method", "sweep"}
     return {key: value for key, value in entry.items() if key not in left_out and value not in ({}, None, "ids")}
