@@ -61,6 +61,7 @@ OWN_SMALL = {
         "convolutions": ((10, 3, 2),),
         "batch_size": 20,
         "learning_rate": 0.001,
+        "epochs": 10,
     },
     "mrl": {"layers": (32,), "batch_size": 20},
     "sdml": {"dimensions": 16, "batch_size": 20, "learning_rates": {}},
