@@ -20,11 +20,12 @@ from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
 from cmr.evaluation import ConfiguredMetric, ScoreBlock, evaluate_task, scorer
 from cmr.features.extraction import transformed
+from cmr.info import VECTOR
 from cmr.machine import Machine
 from cmr.methods.base import Method
 from cmr.publish import write_table
 from cmr.selection import select_and_fit
-from cmr.sets import VECTOR, Sets, columns_in_words, dimensions, form
+from cmr.sets import Sets, columns_in_words, dimensions, form
 from cmr.store import write_arrays
 
 SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}

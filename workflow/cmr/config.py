@@ -15,8 +15,8 @@ from yaml import YAMLError
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
+from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
-from cmr.sets import BOTH, IN_WORDS, SET, VECTOR
 
 MAX_SEEDS = 10_000
 

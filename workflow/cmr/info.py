@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from cmr.params import Modality
 
+VECTOR, SET, BOTH = "vector", "set", "both"
+IN_WORDS = {VECTOR: "a vector", SET: "a set", BOTH: "a vector and a set"}
+"""What a feature may give of an item, and what a method may take."""
+
 
 class Info(BaseModel):
     """What every plug-in says of itself."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cmr.info import BOTH, SET, VECTOR
+
 BLOCK_BYTES = 2**24
 """Of elements that are read from a file at once."""
 
@@ -97,9 +99,6 @@ class VectorsAndSets:
 
 Features = np.ndarray | Sets | VectorsAndSets
 """What a method gets of a modality's n items: a vector, a set, or a vector and a set of each."""
-
-VECTOR, SET, BOTH = "vector", "set", "both"
-IN_WORDS = {VECTOR: "a vector", SET: "a set", BOTH: "a vector and a set"}
 
 
 def by_form(features: Features) -> dict[str, np.ndarray | Sets]:

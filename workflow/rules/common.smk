@@ -1,4 +1,5 @@
 # Helper functions of the rules: from wildcards to the plan's entries, and what jobs need.
+import atexit
 import math
 import os
 import shlex
@@ -95,7 +96,8 @@ if not workflow.remote_exec:
         print(line, file=sys.stderr)
 
 
-WORKING = ExitStack()  # left when Snakemake ends
+WORKING = ExitStack()
+atexit.register(WORKING.close)  # when Snakemake ends
 
 
 def start():

@@ -14,9 +14,9 @@ from pydantic import Field
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features.base import Extractor, Source
-from cmr.info import ExtractorInfo
+from cmr.info import IN_WORDS, SET, VECTOR, ExtractorInfo
 from cmr.params import Params as BaseParams
-from cmr.sets import IN_WORDS, SET, VECTOR, Sets, form
+from cmr.sets import Sets, form
 
 INFO = ExtractorInfo(
     title="Ready features of the data set",

@@ -6,9 +6,9 @@ import numpy as np
 
 from cmr.data import Part, View, paired
 from cmr.errors import UserError
-from cmr.info import MethodInfo
+from cmr.info import IN_WORDS, MethodInfo
 from cmr.methods.scaling import named
-from cmr.sets import IN_WORDS, Features, Sets, form
+from cmr.sets import Features, Sets, form
 
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 

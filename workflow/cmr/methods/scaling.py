@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmr.sets import SET, VECTOR, Features, Sets, by_form, columns
+from cmr.info import SET, VECTOR
+from cmr.sets import Features, Sets, by_form, columns
 
 log = logging.getLogger(__name__)
 
