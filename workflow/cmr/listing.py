@@ -51,9 +51,11 @@ def _headline(kind: str, plugin: dict[str, Any]) -> str:
         here = "here" if plugin["here"] else "not here"
         return f"{plugin['title']}: {size}; splits {splits}; {plugin['licence']}; {plugin['source']} ({here})"
     if kind == "extractors":
-        return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']})"
+        gives = "" if plugin["gives"] == "vector" else f", {plugin['gives']}"
+        return f"{plugin['title']} ({plugin['modality']}, {plugin['kind']}{gives})"
     if kind == "methods":
         marks = [plugin["implementation"], "labels" if plugin["labels"] else "unsupervised"]
         marks += ["transductive"] if plugin["transductive"] else []
+        marks += ["takes sets"] if plugin["takes"] != ["vector"] else []
         return f"{plugin['title']} ({', '.join(marks)}){': ' + plugin['reason'] if plugin['reason'] else ''}"
     return plugin["title"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Any, TypeVar
 
 from cmr import paths
@@ -196,7 +196,7 @@ class Plan:
         return bool(entry.info.stochastic or with_dictionary)
 
     def _check_modalities(self, entry: MethodEntry, inputs: tuple[str, ...]) -> None:
-        if entry.info.modalities == 2 and len(self._by_modality(inputs)) < 2:
+        if entry.info.modalities == 2 and len({self.features[name].modality for name in inputs}) < 2:
             raise UserError(f"method {entry.id!r} needs two modalities, the inputs {'+'.join(inputs)} have one")
 
     @property
@@ -206,17 +206,12 @@ class Plan:
 
     def fits(self, run: RunName) -> list[FitName]:
         """The fits of a run: its inputs taken as many at a time as the method takes modalities."""
-        size, inputs = self.methods[run.method].info.modalities, self._by_modality(run.inputs)
-        groups = [inputs] if size == "any" else combinations(inputs, size)
-        return [FitName(run.data, run.split, tuple(chain(*group)), run.method, run.seed) for group in groups]
-
-    def _by_modality(self, inputs: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """The inputs of each modality."""
-        found: dict[str, tuple[str, ...]] = {}
-        for name in inputs:
-            modality = self.features[name].modality
-            found[modality] = (*found.get(modality, ()), name)
-        return list(found.values())
+        size = self.methods[run.method].info.modalities
+        modality = {name: self.features[name].modality for name in run.inputs}
+        modalities = list(dict.fromkeys(modality.values()))
+        groups = [modalities] if size == "any" else combinations(modalities, size)
+        inputs = [tuple(name for name in run.inputs if modality[name] in group) for group in groups]
+        return [FitName(run.data, run.split, names, run.method, run.seed) for names in inputs]
 
     # Results ---------------------------------------------------------------------------------------------------
 

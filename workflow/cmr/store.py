@@ -193,7 +193,10 @@ def _check_parts(file: h5py.File) -> None:
 
 def _check_arrays(file: h5py.File) -> None:
     arrays: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    try:
+        file.visititems(lambda name, node: arrays.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    except KeyError as error:  # of an object whose own description is damaged
+        raise BoundaryError(str(error)) from None
     for name, array in arrays.items():
         try:
             check_array(array)

@@ -54,20 +54,18 @@ class RBM(nn.Module):
 
     def free_energy(self, v: Tensor) -> Tensor:
         """F (n,) of visible units, without what does not depend on them or the weights."""
-        linear = -v @ self.visible_bias
-        if self.units == "gaussian":
-            linear = (v - self.visible_bias).square().sum(1) / 2
-        return linear - functional.softplus(self._hidden_input(v)).sum(1)
+        return self._free_energy(v, self._hidden_input(v))
 
     def terms(self, v: Tensor, steps: int = 1) -> Terms:
         """What is minimised on rows (n, v): the contrastive divergence of ``steps`` Gibbs steps, and the penalties."""
+        x = self._hidden_input(v)  # one product serves the energy, the first sample and the sparsity
         with torch.no_grad():
-            again = v
-            for _ in range(steps):
-                again = self.visible(torch.bernoulli(self(again)), v.sum(1, keepdim=True))
-        terms = {"divergence": (self.free_energy(v) - self.free_energy(again)).mean()}
+            again = self._gibbs_step(v, torch.sigmoid(x))
+            for _ in range(steps - 1):
+                again = self._gibbs_step(again, self(again))
+        terms = {"divergence": (self._free_energy(v, x) - self.free_energy(again)).mean()}
         if self.sparsity_cost:
-            terms["sparsity"] = self.sparsity_cost * divergence(self.target, self(v).mean(dim=0)).sum()
+            terms["sparsity"] = self.sparsity_cost * divergence(self.target, torch.sigmoid(x).mean(dim=0)).sum()
         return terms | {"decay": self.decay / 2 * self.weight.square().sum()}
 
     def infer(self, known: Tensor, columns: slice, steps: int = 10) -> Tensor:
@@ -81,6 +79,16 @@ class RBM(nn.Module):
             h = self(v)
             v = self.visible(h, v.sum(1, keepdim=True))
         return h
+
+    def _gibbs_step(self, v: Tensor, h: Tensor) -> Tensor:
+        """The mean of the visible units given a sample of the hidden ones, which are on with probability ``h``."""
+        return self.visible(torch.bernoulli(h), v.sum(1, keepdim=True))
+
+    def _free_energy(self, v: Tensor, hidden_input: Tensor) -> Tensor:
+        linear = -v @ self.visible_bias
+        if self.units == "gaussian":
+            linear = (v - self.visible_bias).square().sum(1) / 2
+        return linear - functional.softplus(hidden_input).sum(1)
 
     def _hidden_input(self, v: Tensor) -> Tensor:
         bias = self.hidden_bias if self.units != "counts" else v.sum(1, keepdim=True) * self.hidden_bias

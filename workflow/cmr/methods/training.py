@@ -226,7 +226,7 @@ def apply(network: Callable[[Any], Tensor], features: Any, device: str, block: i
     Rows of another form (`cmr.methods.batches`) give a block on the device themselves. A block has as many rows as
     ``BLOCK_BYTES`` hold, ``block`` at most.
     """
-    size = features.nbytes // len(features) if isinstance(features, np.ndarray) else features.row_bytes
+    size = features[:1].nbytes if isinstance(features, np.ndarray) else features.row_bytes
     step = max(1, min(block, BLOCK_BYTES // max(size, 1)))
     with torch.inference_mode():
         parts = (features[start : start + step] for start in range(0, len(features), step))
