@@ -4,6 +4,8 @@ import csv
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -113,6 +115,29 @@ def test_no_command_prints_control_characters(tmp_path, capsys):
     cli.process.prepare()
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "%s", (OBEYED,), None)
     assert logging.lastResort.format(record) == SHOWN
+
+
+JOB = """
+import logging, sys
+from cmr.errors import UserError
+from cmr.job import job
+with job(sys.argv[1]):
+    logging.warning("%s", sys.argv[2])
+    raise (UserError if sys.argv[3] == "told" else KeyError)(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("error", ["told", "unforeseen"])
+def test_no_job_prints_or_logs_control_characters(tmp_path, error):
+    """Snakemake shows the logs of jobs that failed."""
+    command = [sys.executable, "-c", JOB, str(tmp_path / "log"), OBEYED, error]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 1
+    logged = (tmp_path / "log").read_bytes()
+    assert logged.count(b"owned") >= 2
+    for text in (done.stdout + done.stderr, logged):
+        assert b"owned" in text
+        assert not {0x1B, 0x07, 0x0D} & set(text)
 
 
 @pytest.mark.mended("`cmr summary --csv` and `cmr export --to csv` wrote cells that spreadsheets take for formulas")

@@ -273,7 +273,7 @@ def summarise(options: argparse.Namespace) -> None:
         shown = rows if options.metric else summary.headline(rows)
         _print(choice.as_latex(shown) if options.latex else summary.table(shown))
         if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
-            print(f"other metrics, which --metric shows: {', '.join(others)}", file=sys.stderr)
+            print(printable(f"other metrics, which --metric shows: {', '.join(others)}"), file=sys.stderr)
     for note in found.notes:
         print(printable(note), file=sys.stderr)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from cmr import process, registry
 from cmr.config import Config
-from cmr.errors import UserError, printable
+from cmr.errors import Printable, UserError, printable
 from cmr.machine import Machine
 from cmr.params import canonical, canonical_hash
 from cmr.plan import Plan
@@ -96,7 +96,9 @@ def job(log: str | Path) -> Iterator[None]:
     logging.raiseExceptions = False  # on a full disk the log would say so line by line
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format=LINE)
+        logging.basicConfig(filename=path, filemode="w", level=logging.INFO)
+        for handler in logging.root.handlers:
+            handler.setFormatter(Printable(LINE))  # Snakemake shows the log on the terminal
     except OSError as error:
         _fail(path, f"error: {path}: cannot be written: {error.strerror}")
     try:
@@ -110,5 +112,5 @@ def job(log: str | Path) -> Iterator[None]:
 def _fail(log: Path, message: str, details: str = "") -> None:
     print(printable(message if not details else f"{message} (traceback in {log})"), file=sys.stderr)
     with suppress(OSError), log.open("a", encoding="utf-8") as file:  # the disk may be full, which has been said then
-        file.write(f"{details}{message}\n")
+        file.write(printable(f"{details}{message}\n"))
     sys.exit(1)
