@@ -3,6 +3,8 @@
 ``pytest tests/contract --plugins my/`` tests the plug-ins of a folder of one's own, and nothing else.
 """
 
+import os
+
 import pytest
 
 from cmr import registry
@@ -28,3 +30,13 @@ def pytest_collection_modifyitems(config, items):
     kept = [item for item in items if "callspec" in vars(item) and item.callspec.params.get("name") in names]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def environment_stays():
+    """Commands set variables for their own process, which here is that of all tests."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"})
