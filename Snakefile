@@ -1,10 +1,7 @@
-# Loads and checks the configuration, includes the rules, and names the targets.
+# Includes the rules and names the targets.
 from snakemake.utils import min_version
 
 min_version("9.20")
-
-
-configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -14,17 +14,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 import scipy.sparse
 import torch
 from PIL import Image
 
-from cmr import boundary, cli, config, create, job, recorded, rerun, search
+from cmr import boundary, cli, config, create, job, measure, recorded, rerun, search
 from cmr.content import Hashes
 from cmr.data import Items
 from cmr.datasets import downloads, matlab
-from cmr.datasets.formats import read_array
+from cmr.datasets.folder import samples_below
+from cmr.datasets.formats import read_array, read_offsets
 from cmr.errors import BadContent, UserError
 from cmr.features.networks import read_weights
 from cmr.features.pretrained import joint_hash
@@ -36,8 +39,9 @@ from cmr.reporting import page, tables
 from cmr.reporting.collect import load
 from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.page import build
+from cmr.sets import Sets
 from cmr.sharing import prune, verify
-from cmr.store import open_hdf5, read_matrix, write_matrix
+from cmr.store import open_hdf5, read_matrix, read_rows, write_matrix
 from reporting_tree import write_tree
 from robustness.toys import ROOT
 from toy_plan import Project, experiment
@@ -445,6 +449,79 @@ def test_a_large_picture_is_halved(tmp_path, monkeypatch):
     assert np.abs(half - np.array(literal)).max() <= 1
 
 
+# Sets, rows and folders ------------------------------------------------------------------------------------------------
+
+
+def offsets(folder, suffix, ends):
+    """Six vectors of sets, and where each begins, as somebody's file has them; whether it is read."""
+    file = folder / f"x{suffix}"
+    values = np.arange(6, dtype=np.float32).reshape(6, 1)
+    if suffix == ".npz":
+        np.savez(file, features=values, offsets=ends)
+    else:
+        with h5py.File(file, "w") as opened:
+            opened["features"], opened["offsets"] = values, ends
+    return read_offsets(file, "features")
+
+
+@pytest.mark.mended("where the sets of a file begin could lie outside of it, in numbers that wrap around")
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+@pytest.mark.parametrize("outside", [[7, 2], [-1, 2], [2**63 - 1, -(2**63)], [2**63 + 5, 2]])
+def test_sets_lie_within_their_file(tmp_path, suffix, outside):
+    kind = np.uint64 if max(outside) >= 2**63 else np.int64
+    assert offsets(tmp_path, suffix, np.array([0, *outside, 6], kind)) is None
+    good = offsets(tmp_path, suffix, np.array([0, 1, 4, 6], kind))
+    assert good.dtype == np.int64
+    assert good.tolist() == [0, 1, 4, 6]
+
+
+@pytest.mark.mended("where the sets of a features file begin could wrap around, and still rise")
+def test_sets_of_results_lie_within_their_file(tmp_path):
+    ends = np.array([0, 2**63 - 1, -(2**63), -1, 6])
+    assert (np.diff(ends) > 0).all()
+    values = Sets(np.ones((6, 1), np.float32), np.array([0, 1, 2, 4]), np.array([1, 1, 2, 2]))
+    write_matrix(tmp_path / "x.h5", "features", np.array(list("abcd")), values, {})
+    assert len(read_rows(tmp_path / "x.h5", "features").ids) == 4
+    with h5py.File(tmp_path / "x.h5", "r+") as opened:
+        opened["offsets"][()] = ends
+    assert "do not rise from 0 to 6" in refused(read_rows, tmp_path / "x.h5", "features")
+
+
+@pytest.mark.mended("infinity as the row of a caption's picture was a stack trace")
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.5])
+def test_rows_are_whole_numbers(tmp_path, value):
+    for name, rows in (("a", np.eye(2)), ("b", np.eye(4)[:, :2]), ("owner", np.array([0, 0, 1, value]))):
+        np.save(tmp_path / f"{name}.npy", rows)
+    files = [tmp_path / f"{name}.npy" for name in ("a", "b", "owner")]
+    assert "is no row number" in refused(measure.recall_of_files, *files)
+
+
+@pytest.mark.mended(
+    "a caption or a class in somebody's folder that is a link brought any text of the user's into results"
+)
+@pytest.mark.parametrize("suffix", [".txt", ".json", ".cls"])
+def test_texts_beside_pictures_are_no_links_out(tmp_path, suffix):
+    theirs, secret, disk = (tmp_path / name for name in ("theirs", "secret", "disk"))
+    for folder in (theirs / "a", secret, disk):
+        folder.mkdir(parents=True)
+    text = '{"caption": "mine"}'
+    (secret / f"x{suffix}").write_text(text)
+    (disk / f"x{suffix}").write_text(text)
+    (theirs / f"shared{suffix}").write_text(text)
+    for folder in (disk, theirs / "a"):
+        Image.new("RGB", (3, 2)).save(folder / "x.png")
+    beside = theirs / "a" / f"x{suffix}"
+    beside.symlink_to(secret / f"x{suffix}")
+    assert "a link to a text elsewhere" in refused(list, samples_below(theirs, ""))
+    beside.unlink()
+    beside.symlink_to(f"../shared{suffix}")  # within the folder
+    assert [sample.files[suffix] for sample in samples_below(theirs, "")] == [beside]
+    for name in (beside, theirs / "a" / "x.png"):  # both on another disk
+        name.unlink()
+        name.symlink_to(disk / name.name)
+    assert [sample.files[suffix] for sample in samples_below(theirs, "")] == [beside]
+
+
 # Configurations, tables, terminals --------------------------------------------------------------------------------------
 
 
@@ -471,6 +548,72 @@ def test_no_cell_is_a_formula(tmp_path):
     assert [tables.escaped(text) for text in ("*star", "[1cm]x", "a*[b]")] == ["{}*star", "{}[1cm]x", "a*[b]"]
 
 
+@pytest.mark.mended("a line break in a record became LaTeX behind a comment, or a row of the table in a terminal")
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028"])
+def test_no_name_is_a_line_of_its_own(tree, capsys, end):
+    name = rf"x{end}ridge  0.999  0.999{end}\input{{/etc/passwd}}"
+
+    def change(found):
+        for task in found["tasks"]:
+            task["metrics"]["map@all"]["params"]["normalise"] = name
+            task["metrics"][name] = {**task["metrics"]["map@5"], "params": {"at": 5, "normalise": name}}
+
+    changed(tree / RUN / "metrics.json", change)
+    for more in ([], ["--latex"], ["--metric", "*"], ["--metric", "*", "--latex"]):
+        cli.main(["summary", str(tree), *more])
+        lines = capsys.readouterr().out.splitlines()
+        assert any("input" in line for line in lines) or "*" not in more
+        assert not any(line.lstrip().startswith(("ridge", r"\input")) for line in lines)
+    cli.main(["compare", str(tree / RUN), str(tree / RUN)])
+    assert not any(line.startswith("ridge") for line in capsys.readouterr().out.splitlines())
+    assert tables.escaped(name) == r"x ridge  0.999  0.999 \textbackslash{}input\{/etc/passwd\}"
+
+
+@pytest.mark.mended("marks that turn the direction of writing were obeyed by a terminal")
+def test_no_mark_turns_what_a_terminal_shows(tree, capsys):
+    items = Items.read(tree / "data/shapes/items.parquet")
+    items.table["labels"] = [[f"{label}\u202e\u2066"] for (label, *_) in items.table["labels"]]
+    items.write(tree / "data/shapes/items.parquet")
+    cli.main(["compare", str(tree / RUN), str(tree / RUN)])
+    said = capsys.readouterr().out
+    assert r"circles\u202e\u2066" in said
+    assert not {"\u202e", "\u2066"} & set(said)
+
+
+@pytest.mark.mended("names of any length were taken for classes and ids, and printed whole")
+def test_names_are_short(tmp_path):
+    long = "x" * 100_000
+    np.save(tmp_path / "y.npy", np.array([long, "b"]))
+    assert "100,000 letters" in refused(measure.read_labels, tmp_path / "y.npy")
+    for change in ({"id": ["a", long]}, {"labels": [["d"], [long]]}):
+        table = pd.DataFrame({"id": ["a", "b"], "text": ["b", "c"], "labels": [["d"], ["d"]]} | change)
+        assert "100,000 letters" in refused(Items(table, {"text": "text"}).write, tmp_path / "items.parquet")
+        table.attrs = {"kinds": {"text": "text"}}
+        table.to_parquet(tmp_path / "theirs.parquet")
+        assert "100,000 letters" in refused(Items.read, tmp_path / "theirs.parquet")
+
+
+@pytest.mark.mended("a table in parquet of 2 kB took 30 GB: one long text that stands in many cells is stored once")
+@pytest.mark.parametrize("form", ["text", "list", "struct", "map", "bytes"])
+def test_tables_within_measure(tmp_path, form):
+    text = "word " * 100_000
+    once = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(1000, np.int32)), [text if form != "bytes" else text.encode()]
+    )
+    starts = pa.array(np.arange(1001, dtype=np.int32))
+    column = {
+        "list": lambda: pa.ListArray.from_arrays(starts, once),
+        "struct": lambda: pa.StructArray.from_arrays([once], ["x"]),
+        "map": lambda: pa.MapArray.from_arrays(starts, pa.array([str(n) for n in range(1000)]), once),
+    }.get(form, lambda: once)()
+    pq.write_table(pa.table({"id": [str(n) for n in range(1000)], "x": column}), tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").stat().st_size < 100_000
+    with pytest.raises(boundary.BoundaryError, match="would unpack to 500"):
+        boundary.plain_parquet(tmp_path / "x.parquet")
+    pq.write_table(pa.table({"id": ["a", "b"], "x": column[:2]}), tmp_path / "y.parquet")
+    assert boundary.plain_parquet(tmp_path / "y.parquet") == tmp_path / "y.parquet"
+
+
 @pytest.mark.mended("`cmr summary` was a stack trace in a terminal without the arrow")
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_any_terminal(tree, encoding):
@@ -493,6 +636,27 @@ def test_ids_hold_no_control_characters(item, tmp_path):
 
 
 # Where code could come from --------------------------------------------------------------------------------------------
+
+
+TEMPLATE = """__use_yte__: true
+__definitions__:
+  - import os
+  - os.mkdir("executed")
+title: x
+"""
+
+
+@pytest.mark.mended(
+    "`snakemake --directory THEIRS` executed the code in a template of Snakemake's in their config.yaml"
+)
+def test_no_template_is_executed(tmp_path):
+    (tmp_path / "config.yaml").write_text(TEMPLATE)
+    assert "executes the code" in refused(config.read, tmp_path / "config.yaml")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--cores", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "__use_yte__" in done.stdout + done.stderr
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.mended("`cmr rerun` read any file of the user's that somebody's run.json named as its data")

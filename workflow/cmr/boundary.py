@@ -66,13 +66,34 @@ def plain_parquet(path: str | Path) -> Path:
     """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
     raises.
     """
-    from pyarrow.parquet import read_metadata
+    from pyarrow.parquet import ParquetFile, read_metadata
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
     unpacked = max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
     check_size(unpacked, os.path.getsize(path))
+    columns = [told.schema.column(number) for number in range(told.num_columns)]
+    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    with ParquetFile(path, read_dictionary=texts) as opened:
+        read = (opened.read_row_group(number, columns=texts) for number in range(told.num_row_groups))
+        check_size(sum(_written_out(column) for group in read for column in group.columns), os.path.getsize(path))
     return Path(path)
+
+
+def _written_out(array: Any) -> int:
+    """Bytes of a column of pyarrow, where a text that stands in many cells may be stored once."""
+    from pyarrow import ChunkedArray, compute, types
+
+    if isinstance(array, ChunkedArray):
+        return sum(map(_written_out, array.chunks))
+    if types.is_dictionary(array.type):
+        lengths = compute.cast(compute.binary_length(array.dictionary), "int64")
+        return compute.sum(compute.take(lengths, array.indices)).as_py() or 0
+    if types.is_map(array.type):
+        return _written_out(array.keys) + _written_out(array.items)
+    if types.is_struct(array.type):
+        return sum(map(_written_out, array.flatten()))
+    return _written_out(array.flatten()) if types.is_nested(array.type) else array.nbytes
 
 
 def named(tree: str | Path, path: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr import __version__, boundary, paths, process, registry, templates
-from cmr.errors import UserError, printable
+from cmr.errors import UserError, one_line, printable
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
@@ -232,7 +232,7 @@ def examine(options: argparse.Namespace) -> None:
         _print_json(found)
         return
     for finding in found:
-        _print(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}")
+        _print(one_line(f"{'ok     ' if finding['there'] else 'missing'}  {finding['what']}: {finding['text']}"))
 
 
 def complete(options: argparse.Namespace) -> None:
@@ -254,7 +254,7 @@ def check_data(options: argparse.Namespace) -> None:
         _print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            _print(f"{finding.kind:<8} {finding.what}: {finding.text}")
+            _print(one_line(f"{finding.kind:<8} {finding.what}: {finding.text}"))
     sys.exit(1 if any(finding.kind == ERROR for finding in findings) else 0)
 
 
@@ -275,7 +275,7 @@ def summarise(options: argparse.Namespace) -> None:
         if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
             print(printable(f"other metrics, which --metric shows: {', '.join(others)}"), file=sys.stderr)
     for note in found.notes:
-        print(printable(note), file=sys.stderr)
+        print(printable(one_line(note)), file=sys.stderr)
 
 
 def compare_runs(options: argparse.Namespace) -> None:
@@ -367,7 +367,7 @@ def verify_results(options: argparse.Namespace) -> None:
         _print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            _print(f"{finding.kind:<8} {finding.path}: {finding.reason}")
+            _print(one_line(f"{finding.kind:<8} {finding.path}: {finding.reason}"))
         _print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
     sys.exit(1 if findings else 0)
 
@@ -392,7 +392,7 @@ def prune_results(options: argparse.Namespace) -> None:
         _print_json([{"path": str(item.path), "bytes": item.size} for item in found])
         return
     for item in found:
-        _print(f"{item.size / 1e6:10.1f} MB  {item.path}")
+        _print(one_line(f"{item.size / 1e6:10.1f} MB  {item.path}"))
     _print(f"kept: what is needed for {', '.join(pruned.kept_for) or 'nothing'}")
     done = "removed" if options.yes else "no experiment refers to; --yes removes it"
     _print(f"{sum(item.size for item in found) / 1e6:10.1f} MB  {done if found else 'nothing to remove'}")

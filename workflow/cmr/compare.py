@@ -163,7 +163,7 @@ def described(comparisons: Sequence[Comparison], a: Sequence[Run], b: Sequence[R
         (one.metric, f"{one.query}→{one.gallery}", f"{one.a:.3f}", f"{one.b:.3f}", *_tested(one)) for one in comparisons
     ]
     first = [found for found in comparisons if found.metric == comparisons[0].metric]
-    blocks = [head, aligned(rows), _classes(first), *(_queries(found) for found in first if found.queries)]
+    blocks = [head, search.aligned(rows), _classes(first), *(_queries(found) for found in first if found.queries)]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -186,7 +186,7 @@ def _classes(found: Sequence[Comparison]) -> list[str]:
     rows += [
         (name, *(f"{one.per_class[name]:+.3f}" if name in one.per_class else "–" for one in found)) for name in names
     ]
-    return [f"A - B of {found[0].metric} by the query's class", *aligned(rows)]
+    return [f"A - B of {found[0].metric} by the query's class", *search.aligned(rows)]
 
 
 def _queries(found: Comparison, width: int = 60) -> list[str]:
@@ -195,10 +195,4 @@ def _queries(found: Comparison, width: int = 60) -> list[str]:
         content = " ".join(query.content.split())
         shown = content if len(content) <= width else f"{content[: width - 2]} …"
         rows.append((f"{query.a:.3f}", f"{query.b:.3f}", query.id, ", ".join(query.labels), shown))
-    return [f"{found.query}→{found.gallery}: queries whose {found.metric} differs most", *aligned(rows)]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns, each as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [f"{found.query}→{found.gallery}: queries whose {found.metric} differs most", *search.aligned(rows)]

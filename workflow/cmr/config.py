@@ -19,6 +19,7 @@ from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
 
 MAX_SEEDS = 10_000
+TEMPLATE = "__use_yte__"
 
 shortened = reprlib.Repr()
 shortened.maxlevel, shortened.maxstring = 2, 60
@@ -367,7 +368,9 @@ def load(path: str | Path) -> Config:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a configuration file, unchecked. Raises `UserError` where they cannot be read."""
+    """The keys and values of a configuration file, unchecked. Raises `UserError` where they cannot be read, or where
+    they would be others to Snakemake.
+    """
     try:
         value = read_yaml(path)
     except FileNotFoundError:
@@ -376,6 +379,11 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
+    if value and TEMPLATE in value:
+        raise UserError(
+            f"{path}: {TEMPLATE}: a template of Snakemake's, which executes the code in it; do not run it unless you "
+            "trust where it comes from, and write plain keys and values in its place"
+        )
     return value or {}
 
 

@@ -19,6 +19,8 @@ PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
 KINDS = ("image", "text", "audio", "ready")
 CONTROL = r"[\x00-\x1f\x7f]"
+MAX_LETTERS = 1000
+"""Of an id, and of a class's name."""
 
 
 def _is_list_of_texts(cell: object) -> bool:
@@ -203,6 +205,16 @@ class Items:
             raise ValueError("an id stands on more than one row")
         if not self.table["labels"].map(_is_list_of_texts).all():
             raise ValueError("labels are not lists of texts")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Raises ValueError where an id or a class is too long for a name: each command would print all of it."""
+        for name in (*self.table["id"], *(label for labels in self.table["labels"] for label in labels)):
+            if len(name) > MAX_LETTERS:
+                raise ValueError(
+                    f"{name[:40]!r} … has {len(name):,} letters; the name of an item or a class has {MAX_LETTERS:,} at "
+                    "most"
+                )
 
     def check(self, source: str | Path) -> None:
         """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
@@ -215,6 +227,10 @@ class Items:
         unlabelled = self.table["id"][self.table["labels"].map(len) == 0]
         if 0 < len(unlabelled) < len(self.table):
             raise UserError(f"{source}: item {unlabelled.iloc[0]!r} has no class")
+        try:
+            self._check_names()
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+ORDER = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters of Unicode that say in which order others stand, or end a line, and have no form of their own."""
+CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160), *ORDER) if chr(code) not in "\n\t"}
 
 
 class UserError(Exception):
@@ -36,9 +38,15 @@ def texts_told(source: object) -> Iterator[None]:
 def printable(text: str) -> str:
     """A text of somebody's for a terminal: control characters are shown, as in \\u001b, and not obeyed.
 
-    A carriage return, too, would let one line stand in the place of another. In JSON the same letters mean the same.
+    A carriage return, too, would let one line stand in the place of another, and marks of direction a figure in the
+    place of another. In JSON the same letters mean the same.
     """
     return text.translate(CONTROLS)
+
+
+def one_line(text: str) -> str:
+    """A name of somebody's, whose second line would be a row of the table, or LaTeX behind a comment."""
+    return " ".join(text.splitlines())
 
 
 class Printable(logging.Formatter):

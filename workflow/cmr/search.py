@@ -15,7 +15,7 @@ import numpy as np
 from cmr import create, new_items, paths, registry, store
 from cmr.data import Items
 from cmr.directions import scoring
-from cmr.errors import UserError
+from cmr.errors import UserError, one_line
 from cmr.machine import Machine
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
@@ -123,11 +123,8 @@ def table(answers: Sequence[Answer], width: int = 80) -> str:
             content = " ".join(hit.content.split())
             shown = content if answer.kind != TEXT or len(content) <= width else f"{content[: width - 2]} …"
             cells.append((str(hit.rank), f"{hit.score:.4f}", hit.id, ", ".join(hit.labels), shown))
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        blocks.append(
-            "\n".join([f"{len(answer.hits)} of {answer.size} {answer.modality} items of the test part", *lines])
-        )
+        title = f"{len(answer.hits)} of {answer.size} {answer.modality} items of the test part"
+        blocks.append("\n".join([title, *aligned(cells)]))
     return "\n\n".join(blocks)
 
 
@@ -179,3 +176,10 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
     page = Template(PAGE, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     with atomic(path) as temporary:
         temporary.write_text(page.render(title=title, query=str(query), picture=picture, answers=shown), "utf-8")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, each as wide as its widest cell."""
+    shown = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in shown]

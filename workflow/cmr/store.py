@@ -241,7 +241,7 @@ def read_rows(path: str | Path, name: str, group: str = "/") -> Rows:
         ids, ends = ids.asstr(errors="replace")[()], offsets[()]
         if ends.dtype != np.int64 or ends.shape != (len(ids) + 1,):
             raise UserError(f"{where}{OFFSETS}: expected {len(ids) + 1} integers, one more than ids; run again")
-        if ends[0] != 0 or ends[-1] != len(values) or (np.diff(ends) < 1).any():
+        if ends[0] != 0 or ends[-1] != len(values) or (ends[:-1] >= ends[1:]).any():
             raise UserError(f"{where}{OFFSETS} do not rise from 0 to {len(values)}; delete it and run again")
         place, attributes = values.id.get_offset(), dict(file.attrs)
         mapped = np.memmap(path, values.dtype, "r", place, values.shape)

@@ -35,6 +35,16 @@ from cmr.plan import Plan
 
 os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.job
 
+if os.path.exists("config.yaml"):
+    try:
+        configuration.read("config.yaml")  # before Snakemake, which would execute a template
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
+configfile: "config.yaml"
+
+
 SITE_FILE = HERE / "slurm" / "site.yaml"
 
 OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]

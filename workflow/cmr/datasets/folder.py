@@ -204,7 +204,22 @@ def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
         if len(pictures) > 1:
             raise UserError(f"{pictures[0]}: {pictures[1].name} has the same name; the files beside them are of one")
         if pictures:
+            check_links(files, pictures[0], folder)
             yield Sample(prefix + stem, pictures[0], files)
+
+
+def check_links(files: Mapping[str, Path], picture: Path, folder: Path) -> None:
+    """Raises `UserError` for a link to a text that lies neither in the folder nor beside the picture.
+
+    A folder may be somebody else's, and results, which are given on, hold the texts.
+    """
+    beside = os.path.dirname(os.path.realpath(picture))
+    for suffix in (suffix for suffix in BESIDE if suffix in files):
+        place = os.path.realpath(files[suffix])
+        if os.path.dirname(place) != beside and not place.startswith(f"{os.path.realpath(folder)}/"):
+            raise UserError(
+                f"{files[suffix]}: a link to a text elsewhere, which results would hold; copy the text into its place"
+            )
 
 
 def is_hidden(path: Path, folder: Path) -> bool:

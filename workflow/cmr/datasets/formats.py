@@ -62,7 +62,7 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
 def read_offsets(file: Path, key: str) -> np.ndarray | None:
     """Where the rows of each item's set begin (n + 1,), where HDF5 or .npz files have them beside the array.
 
-    An array ``offsets`` of anything else, not from 0 to the number of rows, is none.
+    An array ``offsets`` of anything else, not from 0 to the number of rows, or beyond them on the way, is none.
     """
     with _errors_told(file, key):
         if file.suffix.lower() in HDF5:
@@ -76,7 +76,7 @@ def read_offsets(file: Path, key: str) -> np.ndarray | None:
             return None
     if found is None or found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
         return None
-    return found if found[0] == 0 and found[-1] == rows else None
+    return found.astype(np.int64) if found[0] == found.min() == 0 and found[-1] == found.max() == rows else None
 
 
 @contextmanager

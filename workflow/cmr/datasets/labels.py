@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cmr.data import MAX_LETTERS
 from cmr.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,11 @@ class LabelReader:
         self._split(labels, texts, source, where)
         labels = [[n for n in dict.fromkeys(names) if n not in missing] for names in _whole_numbers(labels, missing)]
         counts = Counter(name for names in labels for name in names)
+        if long := next((name for name in counts if len(name) > MAX_LETTERS), ""):
+            raise UserError(
+                f"{source}: {long[:40]!r} … has {len(long):,} letters, and the name of a class has {MAX_LETTERS:,} at "
+                "most; are these texts?"
+            )
         if self.no_label is None:
             _ask_whether_missing(counts, source)
         _tell_odd_names(counts, source)

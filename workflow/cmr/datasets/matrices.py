@@ -304,7 +304,7 @@ def row_numbers(reference: Reference, n: int, base: int, repeated: bool = False)
         return np.flatnonzero(array).tolist()
     if array.dtype.kind not in "iuf":
         raise UserError(f"{reference}: expected row numbers or a mask, found {array.dtype} of shape {array.shape}")
-    broken = np.flatnonzero(array != np.round(array))
+    broken = np.flatnonzero(~np.isfinite(array) | (array != np.round(array)))
     if len(broken):
         raise UserError(
             f"{reference}: {array[broken[0]]} is no row number; expected whole numbers, or a mask of 0 and 1"

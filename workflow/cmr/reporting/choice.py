@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from cmr.errors import UserError
+from cmr.errors import UserError, one_line
 from cmr.reporting.collect import Row
 from cmr.reporting.summary import block_rows, blocks
 
@@ -38,7 +38,7 @@ def as_latex(rows: Sequence[Row]) -> str:
         tables.append(
             "\n".join(
                 [
-                    f"% {' · '.join(title)}",
+                    f"% {one_line(' · '.join(title))}",
                     rf"\begin{{tabular}}{{{columns}}}",
                     r"\toprule",
                     " & ".join(map(escaped, head)) + r" \\",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from cmr.errors import one_line
 from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 
 PROTOCOL = ("dataset", "split", "inputs", "metric")
@@ -66,16 +67,17 @@ def _aligned(found: Mapping[tuple[str, ...], list[Row]]) -> str:
     """Blocks below one heading."""
     cells = {key: block_rows(rows, "{}*".format) for key, rows in found.items()}
     everything = [line for lines in cells.values() for line in lines]
-    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    widths = [max(len(one_line(cell)) for cell in column) for column in zip(*everything, strict=True)]
     text: list[str] = []
     for key, (head, *lines) in cells.items():
-        text += [*([] if text else [_line(head, widths)]), " · ".join(key), *(_line(line, widths) for line in lines)]
-        text += _at_edge(found[key])
+        title = one_line(" · ".join(key))
+        text += [*([] if text else [_line(head, widths)]), title, *(_line(line, widths) for line in lines)]
+        text += map(one_line, _at_edge(found[key]))
     return "\n".join(text)
 
 
 def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
-    return "  ".join(value.ljust(width) for value, width in zip(cells, widths, strict=True)).rstrip()
+    return "  ".join(one_line(value).ljust(width) for value, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _at_edge(rows: list[Row]) -> Iterable[str]:
