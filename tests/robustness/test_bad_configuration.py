@@ -162,5 +162,13 @@ def test_the_command_line_says_it_in_a_line(tmp_path, capsys, monkeypatch, conte
         assert "config.yaml" in line
 
 
+@pytest.mark.mended("a sweep of many values of several parameters planned until the memory was full")
+@pytest.mark.parametrize("key", ["sweep", "tune"])
+def test_grids_have_an_end(key):
+    grid = {"components": list(range(1, 201)), "regularisation": list(range(1, 201))}
+    said = told(planned, {**GOOD, "experiments": [{**GOOD["experiments"][0], "methods": [{"id": "cca", key: grid}]}]})
+    assert "40,000 combinations; 10,000 are the most" in said
+
+
 def test_the_good_one_is_good():
     planned(yaml.safe_load(yaml.safe_dump(GOOD)))

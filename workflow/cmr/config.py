@@ -5,6 +5,7 @@ import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
 
 MAX_SEEDS = 10_000
+MAX_POINTS = 10_000
 TEMPLATE = "__use_yte__"
 
 shortened = reprlib.Repr()
@@ -165,6 +167,9 @@ class MethodEntry(Entry):
         if self.dictionary is None and (keys := of_dictionary(self.tune)):
             key = f"tune.{OF_DICTIONARY}{next(iter(keys))}"
             raise mistake(key, f"{self.id!r} takes no dictionary; name one under dictionary, or leave it out")
+        for name, grid in (("tune", self.tune), ("sweep", self.sweep)):
+            if (points := prod(map(len, grid.values()))) > MAX_POINTS:
+                raise mistake(name, f"{points:,} combinations; {MAX_POINTS:,} are the most")
         for name, grid in (("tune", of_method(self.tune)), ("sweep", self.sweep)):
             for key, values in grid.items():
                 if key in self.params:

@@ -45,8 +45,11 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A name of somebody's, whose second line would be a row of the table, or LaTeX behind a comment."""
-    return " ".join(text.splitlines())
+    """A name of somebody's, whose second line would be a row of the table, or LaTeX behind a comment.
+
+    `printable` shows the other characters that end lines.
+    """
+    return text.replace("\n", " ")
 
 
 class Printable(logging.Formatter):

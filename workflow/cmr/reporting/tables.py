@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from cmr.errors import one_line
 from cmr.params import canonical
 from cmr.publish import atomic
 from cmr.reporting.collect import Row
@@ -53,7 +52,7 @@ KEY = (
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands. After the end of a row, it would take ``*`` and ``[`` for options of it."""
-    return ("{}" if text.startswith(("*", "[")) else "") + one_line(text).translate(LATEX)
+    return ("{}" if text.startswith(("*", "[")) else "") + " ".join(text.splitlines()).translate(LATEX)
 
 
 def inert(cell: Any) -> Any:
