@@ -54,6 +54,7 @@ OWN_SMALL = {
         "levels": (12, 8),
         "pretraining_epochs": 10,
     },
+    "dagnn": {"label_dimension": 6, "graph_layers": 2, "first_generator": 8, "second_generator": 8, "batch_size": 20},
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmr.methods import algcn, clip4cmr
+from cmr.methods import algcn, clip4cmr, dagnn
 from cmr.methods.fgcrossnet import Centres, FGCrossNet, Params, quadruplet_loss
 from cmr.methods.mrl import MRL, robust_clustering
 from cmr.methods.mrl import Params as MRLParams
@@ -282,6 +282,65 @@ def test_algcns_relations_have_a_step_of_their_own():
     assert len(rates) == len(list(method.network.parameters()))
     for weight in method.network.parameters():
         assert rates[id(weight)] == pytest.approx(0.07 if weight is method.network.graph.adaptive else 0.01)
+
+
+def literal_map(layers, row):
+    """Linear layers and activations, number by number."""
+    for layer in layers:
+        if isinstance(layer, torch.nn.Linear):
+            row = torch.stack([(w * row).sum() + b for w, b in zip(layer.weight, layer.bias, strict=True)])
+        else:
+            slope = layer.negative_slope if isinstance(layer, torch.nn.LeakyReLU) else 0
+            row = torch.stack([x if x > 0 else slope * x for x in row])
+    return row
+
+
+def test_terms_of_dagnn():
+    params = dagnn.Params(
+        dimension=5, label_dimension=3, graph_layers=2, first_generator=4, second_generator=6, adversarial=0.7
+    )
+    method = untrained(dagnn.DAGNN, params)
+    inputs, labels = batch()
+    method.labels = labels
+    method.updates()
+    network, graph, c = method.network, method.network.graph, labels.shape[1]
+    relations = algcn.related(labels, 0.4)
+    degrees = [sum(row) for row in relations]
+    rows, outputs = list(graph.labels), [[] for _ in range(c)]
+    for weight in graph.layers:
+        mapped = [sum(x * w for x, w in zip(row, weight, strict=True)) for row in rows]
+        rows = [
+            sum(relations[j][i] / torch.sqrt(degrees[i] * degrees[j]) * mapped[j] for j in range(c)) for i in range(c)
+        ]
+        rows = [torch.stack([x if x > 0 else 0.2 * x for x in row]) for row in rows]
+        outputs = [[*before, *row] for before, row in zip(outputs, rows, strict=True)]
+    classifiers = [literal_map([graph.classifier], torch.stack(row)) for row in outputs]
+    u, v = ([literal_map(network.embed[m], x) for x in rows] for m, rows in zip(("image", "text"), inputs, strict=True))
+    label, adversarial = 0, 0
+    for out in (u, v):
+        for row, wanted in zip(out, labels, strict=True):
+            found = torch.stack([(row * x).sum() / (length(row) * length(x)) for x in classifiers])
+            label = label + length(found - wanted) / len(labels)
+    for x, other, generate, tell in zip(inputs, (v, u), network.generate, network.discriminate, strict=True):
+        for made, row in [(0, row) for row in x] + [(1, literal_map(generate, row)) for row in other]:
+            logits = literal_map(tell, row)
+            adversarial = adversarial + (torch.log(torch.exp(logits).sum()) - logits[made]) / len(x)
+    found = method.terms(inputs, labels)
+    assert set(found) == {"label", "discrimination", "adversarial"}
+    weights = list(network.parameters())
+    assert_same(found["label"], label, weights)
+    tellers, others = (
+        list(network.discriminate.parameters()),
+        [w for n, w in network.named_parameters() if "discrim" not in n],
+    )
+    assert_same(found["adversarial"], 0.7 * adversarial, tellers)
+    mine, literal = (
+        torch.autograd.grad(x, others, allow_unused=True, retain_graph=True)
+        for x in (found["adversarial"], 0.7 * adversarial)
+    )
+    for one, two in zip(mine, literal, strict=True):  # all others learn against the discriminators
+        assert (one is None) == (two is None)
+        assert one is None or torch.allclose(one, -two, rtol=1e-7, atol=1e-10)
 
 
 def literal_clip4cmr(loss, network, u, v, labels, margin):

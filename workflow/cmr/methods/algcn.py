@@ -22,7 +22,7 @@ numbers, and not from words' vectors of the classes' names, which the code offer
 best on the test rows; here it is chosen on held-out rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -85,12 +85,10 @@ class ALGCN(DeepMethod):
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         u, v = self.embed_all(inputs)
-        classifiers = functional.normalize(self.network.graph(), eps=1e-6)
-        scores = [functional.normalize(out, eps=1e-6) @ classifiers.T for out in (u, v)]
-        shared_labels = labels @ labels.T
+        classifiers, shared_labels = self.network.graph(), labels @ labels.T
         pairs = ((u, u), (u, v), (v, v))
         return {
-            "label": total((found - labels).norm(dim=1).mean() for found in scores),
+            "label": total((cosines(out, classifiers) - labels).norm(dim=1).mean() for out in (u, v)),
             "discrimination": self.params.discrimination * total(likelihood(a, b, shared_labels) for a, b in pairs),
         }
 
@@ -106,14 +104,10 @@ class Graph(nn.Module):
         self.register_buffer("relations", torch.eye(classes))
         self.adaptive = nn.Parameter(0.02 * torch.rand(classes, classes))
         self.labels = nn.Parameter(torch.rand(classes, sizes[0]))
-        self.layers = nn.ParameterList(
-            torch.empty(inner, outer).uniform_(-(outer**-0.5), outer**-0.5) for inner, outer in pairwise(sizes)
-        )
+        self.layers = nn.ParameterList(graph_layer_weights(pairwise(sizes)))
 
     def forward(self) -> Tensor:
-        relations = functional.relu(self.relations + self.adaptation * self.adaptive)
-        scale = relations.sum(1).clamp(min=1e-6).rsqrt()
-        adjacency = scale[:, None] * relations.T * scale
+        adjacency = normalised(functional.relu(self.relations + self.adaptation * self.adaptive))
         first, *others = self.layers
         rows = adjacency @ (self.labels @ first)
         for weight in others:
@@ -125,4 +119,20 @@ def related(labels: Tensor, threshold: float) -> Tensor:
     """A (c, c), of labels (n, c)."""
     together = labels.T @ labels
     shares = together / together.diagonal().clamp(min=1)
-    return (shares >= threshold) / 2 + torch.eye(len(together), device=labels.device)
+    return (shares >= threshold) / 2 + torch.eye(len(together), device=labels.device, dtype=labels.dtype)
+
+
+def normalised(relations: Tensor) -> Tensor:
+    """Â (c, c) of relations R (c, c)."""
+    scale = relations.sum(1).clamp(min=1e-6).rsqrt()
+    return scale[:, None] * relations.T * scale
+
+
+def graph_layer_weights(sizes: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
+    """A matrix a layer, uniform within 1/√(numbers that it gives)."""
+    return (torch.empty(inner, outer).uniform_(-(outer**-0.5), outer**-0.5) for inner, outer in sizes)
+
+
+def cosines(rows: Tensor, others: Tensor) -> Tensor:
+    """(n, c), of rows (n, d) and (c, d)."""
+    return functional.normalize(rows, eps=1e-6) @ functional.normalize(others, eps=1e-6).T
