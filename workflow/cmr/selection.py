@@ -88,11 +88,13 @@ def together(final: History, choosing: History) -> History:
     if not final.rows or not choosing.chosen:
         return final if final.rows else choosing
     step = next(iter(choosing.rows[0]))
+    nothing: dict[str, float] = {}
     rows = []
-    for own, other in zip_longest(final.rows, choosing.rows, fillvalue={}):
+    for own, other in zip_longest(final.rows, choosing.rows, fillvalue=nothing):
         terms = [value for name, value in other.items() if name not in (step, VALIDATION)]
-        beside = {VALIDATION: other[VALIDATION]} if VALIDATION in other else {}
-        rows.append({step: other.get(step), **own, **({CHOOSING: sum(terms)} if terms else {}), **beside})
+        row = {name: value for name, value in other.items() if name == step} | own
+        row |= {CHOOSING: sum(terms)} if terms else {}
+        rows.append(row | {name: value for name, value in other.items() if name == VALIDATION})
     return History(rows, choosing.chosen)
 
 
