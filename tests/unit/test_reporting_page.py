@@ -7,6 +7,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -120,6 +121,38 @@ def test_gallery_holds_each_querys_results_as_ranked(text: str, results: Path) -
     assert found == expected
     means = [sum(column) / 2 for column in zip(*direction["scores"], strict=True)]
     assert all(a <= b + 1e-3 for a, b in pairwise(means)), "worst queries come first"
+
+
+def test_gallery_tells_the_rank_of_each_querys_own_pair(text: str, results: Path) -> None:
+    shown = part(text, PROTOCOL)["gallery"]
+    ids = part(text, "shapes")["ids"]
+    (run,) = (run for run in load(results).runs if run.variant == "cca")
+    for direction in shown["directions"]:
+        found = run.embeddings([direction["query"], direction["gallery"]])
+        rows = {modality: dict(zip(m.ids, m.values, strict=True)) for modality, m in found.items()}
+        expected = []
+        for number in direction["queries"]:
+            asked = rows[direction["query"]][ids[number]]
+            score = {
+                item: asked @ row / np.linalg.norm(asked) / np.linalg.norm(row)
+                for item, row in rows[direction["gallery"]].items()
+            }
+            expected.append(1 + sum(other > score[ids[number]] for other in score.values()))
+        assert direction["pair"][shown["methods"].index("cca")] == expected
+        assert direction["size"] == len(rows[direction["gallery"]])
+        assert len(set(expected)) > 3
+
+
+def test_no_rank_of_a_pair_where_the_run_ranked_by_other_scores(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca"], seeds=1)
+    collection = load(results)
+    (run,) = collection.runs
+    task = run.tasks["image", "text"]
+    task.top[3] = task.top[3][::-1]
+    (protocol,) = protocol_module.protocols(collection)
+    shown = gallery.of_protocol(protocol, gallery.Catalogue(protocol.items, results, results))
+    (direction,) = (d for d in shown["directions"] if d["query"] == "image")
+    assert direction["pair"][0].count(None) == 1
 
 
 def test_every_picture_is_embedded_once_and_small(text: str) -> None:

@@ -124,7 +124,7 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
 def test_files_hold_the_rows(collection: Collection, tmp_path: Path) -> None:
     rows = collection.united_rows()
     evidence = significance.weigh(collection, rows)
-    tables.write_all(tmp_path, rows, evidence, blocks_of(collection), [], [])
+    tables.write_all(tmp_path, rows, evidence, blocks_of(collection), None, [], [])
     frame = pd.read_csv(tmp_path / "results.csv")
     assert len(frame) == len(rows)
     assert frame["mean"].to_numpy() == pytest.approx([row["mean"] for row in rows])

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import answer, drawing, headline, origins, published, significance, tables
+from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
 from cmr.reporting.collect import AVERAGE, Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
@@ -79,6 +79,8 @@ def build(
     evidence = significance.weigh(collection, rows)
     blocks = headline.blocks(compared, rows, evidence)
     answers = answer.answers(blocks)
+    over = pivot(blocks)
+    ranked = over_datasets.compare(over) if over else None
     printed = published.compare(published.read(), compared, rows)
     first = {found.block.protocol.key: [answer.intervals(found)] for found in answers}
     figures = {p.key: [*first[p.key], *of_protocol(p, rows), *maps(p)] for p in compared}
@@ -90,12 +92,13 @@ def build(
     }
     read = parts(compared, figures, catalogues, MAX_THUMBNAILS)
     filed = [figure for p in compared for figure in with_files(p, figures[p.key])]
+    filed += [over_datasets.diagram(ranked)] if ranked else []
     general = sum(not figure.method for figure in filed)
     beside = FRAME + PICTURE * general + sum(len(part.text.encode()) for part in read) > LIMIT
     pictures = draw_all(out / "figures", filed)
     if beside:
         write_beside(out / "figures", read)
-    tables.write_all(out / "tables", rows, evidence, blocks, filed, printed)
+    tables.write_all(out / "tables", rows, evidence, blocks, over, filed, printed)
     runs = origins.run_table(collection.runs)
     tables.write(out / "tables" / "runs.csv", tables.of_runs(runs))
     context = {
@@ -103,7 +106,9 @@ def build(
         "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
         "protocols": compared,
         "answers": answers,
-        "over": pivot(blocks),
+        "over": over,
+        "ranked": ranked,
+        "diagrams": [figure for figure in filed if figure.kind == "ranks"],
         "overview": origins.overview(compared),
         "blocks": blocks,
         "signs": headline.SIGNS,
