@@ -1,9 +1,9 @@
 """Methods over data sets: do their ranks differ, and which ones cannot be told apart.
 
-Friedman's test and Nemenyi's comparison of all pairs, after Demšar, Statistical Comparisons of Classifiers over Multiple
-Data Sets (JMLR 7, 2006). Both p-values are over permutations of the ranks within each data set, since their usual
-approximations are of many data sets: of two methods and four data sets that agree, Nemenyi's says p < 0.05, where chance
-alone agrees in one of eight.
+Friedman's test and Nemenyi's comparison of all pairs, after Demšar, Statistical Comparisons of Classifiers over
+Multiple Data Sets (JMLR 7, 2006). Both p-values are over permutations of the ranks within each data set, since their
+usual approximations are of many data sets: of two methods and four data sets that agree, Nemenyi's says p < 0.05, where
+chance alone agrees in one of eight.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ SAME_RANK = 1e-9
 class Ranked:
     """``methods``, best first, and their mean ``ranks`` over ``datasets``.
 
-    ``p``: Friedman's. ``critical``: mean ranks that are so far apart differ significantly; None where none are, or where
-    none can be. ``groups``: first and last place of those that cannot be told apart, each as large as possible.
+    ``p``: Friedman's. ``critical``: mean ranks that are so far apart differ significantly; None where none are, or
+    where none can be. ``groups``: first and last place of those that cannot be told apart, each as large as possible.
     """
 
     metric: str
@@ -127,7 +127,7 @@ def critical_difference(spread: np.ndarray) -> float | None:
 
 
 def groups(ranks: Sequence[float] | np.ndarray, critical: float | None) -> tuple[tuple[int, int], ...]:
-    """Places of sorted mean ranks that lie less than the critical difference apart: those groups that no other holds."""
+    """Places of sorted mean ranks that lie less than the critical difference apart: groups that no other holds."""
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(p for p, other in enumerate(ranks) if critical is None or other - rank < critical - SAME_RANK)
@@ -147,9 +147,8 @@ def datasets_needed(methods: int) -> int:
 def diagram(ranked: Ranked) -> Figure:
     """A critical-difference diagram (Demšar 2006, figure 1): mean ranks on an axis, and a bar over each group."""
     shown = min(MOST, len(ranked.methods))
-    ends = {
-        min(last, shown - 1): first for first, last in reversed(ranked.groups)
-    }  # of those cut at one end, the longest
+    # of the groups that are cut at one end, the longest
+    ends = {min(last, shown - 1): first for first, last in reversed(ranked.groups)}
     left_out = f" The {shown} best of {len(ranked.methods)}." if shown < len(ranked.methods) else ""
     return Figure(
         name="critical-difference",

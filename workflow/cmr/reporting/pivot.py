@@ -20,8 +20,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Pivot:
-    """``columns``: protocols, by what they differ in; ``datasets``: the data set of each. ``lines``: best mean rank first,
-    then those without one.
+    """``columns``: protocols, by what they differ in; ``datasets``: the data set of each. ``lines``: best mean rank
+    first, then those without one.
     """
 
     metric: str
