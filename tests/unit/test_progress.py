@@ -85,6 +85,14 @@ def test_a_long_line_is_cut_to_the_terminal_and_shows_no_control_character(monke
     assert line.startswith("fit: x\\u001b[31myyy")
 
 
+def test_the_epoch_comes_before_the_name_where_a_terminal_is_narrow() -> None:
+    newest = progress.Newest(Terminal(), "fit emoji default lite0+bert dla 0", Clock())
+    text = "epoch 3 of 9: loss 0.5, validation 0.2"
+    assert newest.fitting(text, 100) == f"{newest.about}: {text}"
+    assert newest.fitting(text, 60) == f"…lt lite0+bert dla 0: {text}"
+    assert newest.fitting(text, 30) == "…+bert dla 0: epoch 3 of 9: lo"
+
+
 def test_other_text_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)

@@ -1,7 +1,7 @@
 """How far a job is, on the terminal: the newest line of its log, and the bars of what it calls.
 
 On a terminal this is one line, which the next one replaces and which is gone at the end. In a file, as SLURM's logs
-are, it is a plain line now and then, without carriage returns. What draws a bar with tqdm, a plug-in too, need not care.
+are, it is a plain line now and then, without carriage returns. Whatever draws bars with tqdm need not care.
 """
 
 import logging
@@ -18,6 +18,7 @@ from cmr.errors import Printable, printable
 SECONDS_BETWEEN_LINES = 10  # in a file
 ERASE = "\r\x1b[K"
 COLUMNS = 80  # of a terminal that does not say
+NAME = 12  # columns that a job's name takes at least
 
 
 class Newest(logging.Handler):
@@ -54,15 +55,20 @@ class Newest(logging.Handler):
         self.stream.flush()
 
     def show(self, text: str) -> None:
-        line = printable(f"{self.about}: {text}")
         if text and self.live:
-            self.stream.write(f"{ERASE}{line[: self.columns() - 1]}")
+            self.stream.write(f"{ERASE}{self.fitting(printable(text), self.columns() - 1)}")
             self.stream.flush()
             self.shown = True
         elif text and self.clock() - self.told_at >= SECONDS_BETWEEN_LINES:
-            self.stream.write(f"{line}\n")
+            self.stream.write(f"{self.about}: {printable(text)}\n")
             self.stream.flush()
             self.told_at = self.clock()
+
+    def fitting(self, text: str, columns: int) -> str:
+        """A line of so many columns. Of the job's name its end is left where the text needs the room."""
+        room = max(NAME, columns - len(text) - 2)
+        name = self.about if len(self.about) <= room else f"…{self.about[1 - room :]}"
+        return f"{name}: {text}"[:columns]
 
     def erase(self) -> None:
         if self.shown:
