@@ -105,8 +105,12 @@ def test_other_text_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("stage", "record", "words"),
     [
-        ("fit", "results/fits/emoji/default/lite0+bert/cca/0/fit.json", "fit emoji default lite0+bert cca 0"),
-        ("evaluate", "results/runs/emoji/default/lite0+bert/cca/0/run.json", "evaluate emoji default lite0+bert cca 0"),
+        ("fit", "results/fits/emoji/default/lite0+bert/cca/0/fit.json", "fit emoji default lite0+bert cca seed 0"),
+        (
+            "evaluate",
+            "results/runs/emoji/default/lite0+bert/cca/0/run.json",
+            "evaluate emoji default lite0+bert cca seed 0",
+        ),
         ("extract", "results/features/emoji/lite0.json", "extract emoji lite0"),
     ],
 )

@@ -100,7 +100,9 @@ def told(stage: str, record: str) -> Iterator[None]:
 
 
 def about(stage: str, record: str) -> str:
-    """``fit emoji default lite0+bert cca 0``."""
+    """``fit emoji default lite0+bert cca seed 0``."""
     path = PurePosixPath(record)
-    path = path.parent if path.stem in ("fit", "run") else path.with_suffix("")
-    return " ".join([stage, *path.parts[2:]])
+    if path.stem in ("fit", "run"):
+        *parts, seed = path.parent.parts[2:]
+        return " ".join([stage, *parts, "seed", seed])
+    return " ".join([stage, *path.with_suffix("").parts[2:]])

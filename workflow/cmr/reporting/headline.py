@@ -65,7 +65,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """One protocol and metric."""
+    """One protocol and metric; ``sample``: how many queries were asked, in words, where not all were."""
 
     protocol: Protocol
     metric: str
@@ -74,6 +74,7 @@ class Block:
     directions: tuple[str, ...]
     lines: tuple[Line, ...] = field(default=())
     higher_is_better: bool = True
+    sample: str = ""
 
     @property
     def slug(self) -> str:
@@ -117,6 +118,7 @@ def _block(
         directions,
         tuple(lines),
         higher_is_better(rows[0]),
+        rows[0]["sample"],
     )
 
 
@@ -127,11 +129,12 @@ def _rank(row: Row) -> Callable[[Line], tuple[bool, float]]:
 
 
 def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
-    """Metric → its title and options in words."""
+    """Metric → its title and options in words, and that queries were sampled."""
     found = {}
     for block in blocks:
         options = in_words(block.options)
-        found[block.metric] = f"{block.title}: {options}" if options else block.title
+        sample = f"; a sample of {block.sample} of each direction, not all test queries" if block.sample else ""
+        found[block.metric] = (f"{block.title}: {options}" if options else block.title) + sample
     return found
 
 
