@@ -21,7 +21,7 @@ from cmr.reporting.figures import Figure
 from cmr.reporting.page import build
 from cmr.reporting.protocols import Group
 from cmr.reporting.runs import Run
-from reporting_tree import write_experiment, write_tree
+from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 TITLE = "Title with <b>markup</b> & more"
 
@@ -141,6 +141,43 @@ def test_gallery_tells_the_rank_of_each_querys_own_pair(text: str, results: Path
         assert direction["pair"][shown["methods"].index("cca")] == expected
         assert direction["size"] == len(rows[direction["gallery"]])
         assert len(set(expected)) > 3
+
+
+@pytest.fixture
+def to_draw(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the figures that builds would have drawn."""
+    names: list[str] = []
+
+    def draw_all(folder: Path, figures: list[Figure]) -> dict[str, str]:
+        names.extend(figure.name for figure in figures)
+        return undrawn(folder, figures)
+
+    monkeypatch.setattr(page, "draw_all", draw_all)
+    return names
+
+
+def test_methods_are_compared_over_data_sets(tmp_path: Path, to_draw: list[str]) -> None:
+    results = write_tree(tmp_path / "results", ["one", "two", "three"], ["cca", "ridge"], seeds=1, n=16)
+    text = build(results, tmp_path / "out").read_text("utf-8")
+    section = text.partition('<section id="over">')[2].partition("</section>")[0]
+    assert "<h2>Over data sets</h2>" in section
+    assert "With 3 data sets no two of 2 methods can be told apart" in html.unescape(section)
+    assert re.findall(r'<th scope="row">(\w+)</th>', section)[0] in ("cca", "ridge")
+    assert "critical-difference" in to_draw
+    assert 'href="figures/critical-difference.pdf"' in section
+    assert 'href="#over">Data sets</a>' in text
+
+
+def test_protocols_of_one_data_set_are_not_tested_over_data_sets(tmp_path: Path, to_draw: list[str]) -> None:
+    results = write_tree(tmp_path / "results", ["one"], ["cca", "ridge"], seeds=1, n=16)
+    items = write_items(results, "one", 16)
+    more = [write_run(results, items, "one", "lite0+lda", method, 0) for method in ("cca", "ridge")]
+    write_experiment(results, "more-bbbbbb", more)
+    text = build(results, tmp_path / "out").read_text("utf-8")
+    section = text.partition('<section id="over">')[2].partition("</section>")[0]
+    assert "<h2>Over protocols</h2>" in section
+    assert "These columns are of one data set, so no test says" in section
+    assert "critical-difference" not in to_draw
 
 
 def test_no_rank_of_a_pair_where_the_run_ranked_by_other_scores(tmp_path: Path) -> None:
