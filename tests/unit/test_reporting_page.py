@@ -21,7 +21,7 @@ from cmr.reporting.figures import Figure
 from cmr.reporting.page import build
 from cmr.reporting.protocols import Group
 from cmr.reporting.runs import Run
-from reporting_tree import write_experiment, write_items, write_run, write_tree
+from reporting_tree import HEADLINE, write_experiment, write_items, write_run, write_tree
 
 TITLE = "Title with <b>markup</b> & more"
 
@@ -216,6 +216,23 @@ def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) 
     printed = html.unescape(re.search(r"Configuration of main-aaaaaa.*?<code>(.*?)</code>", text, re.DOTALL)[1])
     again = Plan(config.validate(yaml.safe_load(printed)))
     assert {run.folder for run in again.runs} == {f"results/{run.path}" for run in load(results).runs}
+
+
+def test_experiments_that_agree_are_one_configuration_and_others_are_not(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", ["one"], ["cca", "dla"], seeds=1, n=16)
+    items = write_items(results, "two", 16)
+    write_experiment(results, "more-bbbbbb", [write_run(results, items, "two", "lite0+bert", "ridge", 0)])
+    other = write_run(
+        results, items, "two", "lite0+bert", "cca", 0, digest="123456", options={"map@5": HEADLINE["map@5"]}
+    )
+    write_experiment(results, "other-cccccc", [other], "123456")
+    indices = [index for experiment in load(results).experiments for index in experiment.indices]
+    (names, count, text), (other_name, other_count, other_text) = origins.configurations(indices, "Title")
+    assert (names, count) == ("main-aaaaaa and more-bbbbbb", 3)
+    again = Plan(config.validate(yaml.safe_load(text)))
+    assert {run.folder for run in again.runs} == {f"results/{run.path}" for index in indices[:2] for run in index.runs}
+    assert (other_name, other_count) == ("other-cccccc", 1)
+    assert "map@all" not in other_text
 
 
 def undrawn(folder: Path, figures: list[Figure]) -> dict[str, str]:

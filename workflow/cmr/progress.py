@@ -90,7 +90,7 @@ def told(stage: str, record: str) -> Iterator[None]:
     width = newest.columns() if newest.live else COLUMNS + len(newest.about)
     os.environ.setdefault("TQDM_NCOLS", str(max(20, width - len(newest.about) - 3)))  # beside the job's name
     logging.root.addHandler(newest)
-    before, sys.stderr = sys.stderr, newest  # type: ignore[assignment]
+    before, sys.stderr = sys.stderr, newest
     try:
         yield
     finally:

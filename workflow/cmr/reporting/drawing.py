@@ -209,12 +209,17 @@ def _nullable(values: Iterable[float]) -> list[float | None]:
 
 
 def static(figure: Figure) -> dict[str, bytes]:
-    """Ending → file, the same bytes for the same figure: ``pdf`` as wide as a column of a paper, ``wide.pdf`` and
-    ``svg`` as wide as its page. They have no title, which a caption says.
+    """Ending → file, the same bytes for the same figure: ``pdf`` as wide as a column of a paper, ``wide.pdf`` as wide
+    as its page, and ``svg``, which the report shows in print and without script, as wide as it stands there.
+    They have no title, which a caption says.
     """
+    wide = figure.kind in ("map", "ranks")
     files = {}
     with matplotlib.rc_context(STYLE):
-        for width, endings in ((COLUMN, ("pdf",)), (PAGE, ("wide.pdf", "svg"))):
+        for width, endings in (
+            (COLUMN, ("pdf",) if wide else ("pdf", "svg")),
+            (PAGE, ("wide.pdf", "svg") if wide else ("wide.pdf",)),
+        ):
             canvas = _canvas(_with_short_names(figure, round(LETTERS * width / PAGE)), width)
             canvas.draw_without_rendering()
             canvas.set_layout_engine("none")  # the layout is found once, not again for each file

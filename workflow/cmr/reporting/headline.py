@@ -51,7 +51,8 @@ class Cell:
 class Line:
     """One method; ``badges`` say what a reader must know before comparing it; ``cells`` by direction.
 
-    ``seed_averages``: each seed's mean over directions.
+    ``seed_averages``: each seed's mean over directions. ``seconds`` of a seed's fits, mean over seeds, choosing
+    included; ``memory``: MB, the greatest peak of a fit.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Line:
     experiment: str = ""
     badges: tuple[str, ...] = ()
     seed_averages: tuple[float, ...] = ()
+    seconds: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str
         rows[0]["experiment"],
         (*badges(group), *_tied(cells.values())),
         tuple(value for value in values if value is not None),
+        rows[0]["seconds"],
+        rows[0]["peak_memory_mb"],
     )
 
 

@@ -105,7 +105,7 @@ def build(
         "title": title,
         "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
         "protocols": compared,
-        "answers": answers,
+        "answers": [(found, answer.by_class(found)) for found in answers],
         "over": over,
         "ranked": ranked,
         "diagrams": [figure for figure in filed if figure.kind == "ranks"],
@@ -172,11 +172,9 @@ def draw_all(folder: Path, figures: Sequence[Figure]) -> dict[str, str]:
 
 def provenance(collection: Collection, title: str) -> dict[str, Any]:
     return {
-        "experiments": [
-            (index.name, len(index.runs), origins.configuration(index, title))
-            for experiment in collection.experiments
-            for index in experiment.indices
-        ],
+        "experiments": origins.configurations(
+            [index for experiment in collection.experiments for index in experiment.indices], title
+        ),
         "versions": origins.versions(collection.runs),
         "hardware": origins.hardware(collection.runs),
         "usage": origins.usage(collection.runs),

@@ -590,6 +590,19 @@ for (const id of ["order", "class"]) {
 byId("previous").addEventListener("click", () => browse.leaf(browse.start - browse.PAGE));
 byId("next").addEventListener("click", () => browse.leaf(browse.start + browse.PAGE));
 
+// Printing: what can be unfolded is unfolded -----------------------------------------------------------------------------
+
+const PRINTED = ".notes, #versus details, #provenance details, #credits details";
+let unfolded = [];
+
+addEventListener("beforeprint", () => {
+  unfolded = all(PRINTED).filter((details) => !details.open && !details.closest("td"));
+  for (const details of unfolded) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of unfolded) details.open = false;
+});
+
 // Begin ------------------------------------------------------------------------------------------------------------------
 
 async function begin() {
