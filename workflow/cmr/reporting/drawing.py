@@ -239,7 +239,11 @@ def _cut(name: str, letters: int = LETTERS) -> str:
 
 def _with_short_names(figure: Figure, letters: int) -> Figure:
     series = tuple(
-        replace(one, name=_cut(one.name, letters), x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x])
+        replace(
+            one,
+            name=_cut(one.name, LETTERS if figure.kind == "intervals" else letters),
+            x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x],
+        )
         for one in figure.series
     )
     rows, columns = ([_cut(name, letters) for name in names] for names in (figure.rows, figure.columns))

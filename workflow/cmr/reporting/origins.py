@@ -139,11 +139,11 @@ def usage(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there is one: ``40 s``, ``5.2 min``, ``3.1 h``."""
+    """In the largest unit of which there is one: ``1.2 s``, ``40 s``, ``5.2 min``, ``3.1 h``."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:

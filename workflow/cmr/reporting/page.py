@@ -205,6 +205,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = JSON
+    made.filters["duration"] = origins.duration
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made
 
