@@ -109,6 +109,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
         names = [escape(name) for name in figure.rows]
         places = list(range(len(names)))
         layout["yaxis"] |= {"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5]}
+        layout["xaxis"] |= {"range": _reach(figure)}
     if figure.chance is not None:
         layout |= _chance_line(figure)
     if figure.limits:
@@ -127,6 +128,16 @@ def plotly(figure: Figure) -> dict[str, Any]:
         for trace in traces[NAMED:]:
             trace["visible"] = False  # the page's reader chooses others
     return {"data": traces, "layout": layout}
+
+
+def _reach(figure: Figure) -> list[float]:
+    """From the lowest end of an interval, or chance, to the highest, and a little further: none is at an edge."""
+    ends = [] if figure.chance is None else [figure.chance]
+    for series in figure.series:
+        for x, error in zip(series.x, series.error or [None] * len(series.x), strict=True):
+            ends += [x - (error or 0), x + (error or 0)]
+    margin = 0.04 * ((max(ends) - min(ends)) or 1.0)
+    return [min(ends) - margin, max(ends) + margin]
 
 
 def _chance_line(figure: Figure) -> dict[str, Any]:
