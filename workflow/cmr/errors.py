@@ -5,13 +5,22 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 5000  # letters of an error's message; what a damaged file holds may be of any length
 ORDER = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Characters of Unicode that say in which order others stand, or end a line, and have no form of their own."""
 CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160), *ORDER) if chr(code) not in "\n\t"}
 
 
+def shortened(text: str) -> str:
+    """A message without its middle where it is longer than can be read."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+
+
 class UserError(Exception):
     """Something the user can mend: the message names the file, row or key, and the remedy."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class BadContent(UserError):

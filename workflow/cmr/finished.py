@@ -83,6 +83,13 @@ def load(folder: str | Path, config: Sequence[str] = ()) -> Model | FinishedRun:
     return Model(tuple(_fit(place, machine) for place in order))
 
 
+def _are_dimensions(found: object, modalities: Sequence[str]) -> bool:
+    """Whether a record's ``dimensions`` has of each modality a number of columns, or one of each form."""
+    forms = [found.get(modality) for modality in modalities] if isinstance(found, dict) else [None]
+    numbers = [number for form in forms for number in (form.values() if isinstance(form, dict) else [form])]
+    return all(isinstance(number, int) for number in numbers)
+
+
 def _order(folders: list[Path]) -> list[Path]:
     """Fits in the order of their modalities, as `Model.save` was given them."""
     return sorted(folders, key=lambda folder: read_json(folder / FIT_FILE).get("number", 0))
@@ -92,6 +99,8 @@ def _fit(folder: Path, machine: Machine) -> Fit:
     method, record = create.fitted_method(folder, machine)
     if "dimensions" not in record:
         raise UserError(f"{folder / FIT_FILE}: {records.OLD}")
+    if not _are_dimensions(record["dimensions"], record["modalities"]):
+        raise UserError(f"{folder / FIT_FILE}: dimensions are not the columns of each modality; it is damaged")
     if record["dictionary"]:
         raise UserError(f"{folder}: the fit takes coefficients of a dictionary; load its run, {search.FORM}")
     return Fit(method, record)
