@@ -288,3 +288,11 @@ def test_no_two_of_twenty_methods_look_the_same() -> None:
     assert len({(drawing.colour(figure, s), drawing.dash(s)) for s in series}) == 20
     assert len({(drawing.colour(figure, s), drawing.marker(s)) for s in series}) == 20
     assert len({(drawing.colour(figure, s), drawing.pattern(s)) for s in series}) == 20
+
+
+def test_an_interval_plot_reaches_beyond_chance_and_all_intervals() -> None:
+    series = (Series("best", [0.5, 0.4], [0, 1], error=[0.1, None]), Series("a seed", [0.62], [0]))
+    figure = Figure("i", "answer", "p", "intervals", "t", "x", "", series, rows=["a", "b"], chance=0.2)
+    low, high = drawing.plotly(figure)["layout"]["xaxis"]["range"]
+    assert 0.15 < low < 0.2
+    assert 0.62 < high < 0.65

@@ -290,7 +290,7 @@ def test_notes_are_gathered(collection: Collection) -> None:
 def test_files_keep_printed_and_measured_apart(collection: Collection, tmp_path: Path) -> None:
     printed = compared(collection, quote(), quote(method="mdcr", value="0.287"))
     rows = collection.united_rows()
-    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], [], printed)
+    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], None, [], printed)
     frame = pd.read_csv(tmp_path / "published--dla_cmr--table-2--openmoji--sift+lda.csv")
     mean = row_of(collection, "cca", 1)["mean"]
     assert list(frame["printed"]) == [0.369, 0.287]

@@ -34,6 +34,7 @@ LEFT_OUT = {
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",
     "cmr.process": "settings of the process that change speed alone",
+    "cmr.progress": "what a job says while it works",
     "cmr.project": "finds files of the project; those that no record names are hashed themselves (`READ_BY`)",
     "cmr.provenance": "versions, machine, time and memory, for the record",
     "cmr.publish": "how files appear: whole or not at all",

@@ -45,13 +45,14 @@ class Figure:
     ``heat`` (rows, columns) of values goes with ``rows`` and ``columns``, the names on its axes, in series' place.
     Of ``intervals``, ``rows`` are the names that the series' ``y`` count from 0, from top to bottom. ``chance`` is a
     line across the figure, at the expectation under random scores. ``limits`` of the values' axis, where it shares
-    them with another figure.
+    them with another figure. Of ``ranks``, mean ranks that are ``critical`` apart differ, and ``groups`` are the first
+    and last of the ``rows`` that do not.
     """
 
     name: str
     section: str
     protocol: str
-    kind: Literal["lines", "bars", "points", "heat", "map", "intervals"]
+    kind: Literal["lines", "bars", "points", "heat", "map", "intervals", "ranks"]
     title: str
     x: str
     y: str
@@ -65,6 +66,8 @@ class Figure:
     heat: Sequence[Sequence[float]] = field(default=(), repr=False)
     chance: float | None = None
     limits: tuple[float, float] | None = None
+    critical: float | None = None
+    groups: tuple[tuple[int, int], ...] = ()
 
     @property
     def many(self) -> bool:
@@ -77,6 +80,9 @@ class Figure:
         if self.kind == "heat":
             size = f"{len(self.rows)} rows by {len(self.columns)} columns"
             return f"{self.title}; {self.protocol}. Heat map, {size}. {self.note}".strip()
+        if self.kind == "ranks":
+            places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(self.rows, self.series[0].x, strict=True))
+            return f"{self.title}; {self.protocol}. {places}. {self.note}"
         names = ", ".join(series.name for series in self.series)
         return f"{self.title}; {self.protocol}. {self.y} against {self.x}, for {names}. {self.note}".strip()
 
