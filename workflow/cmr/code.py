@@ -29,6 +29,7 @@ LEFT_OUT = {
     "cmr.errors": "messages",
     "cmr.job": "reads the plan; the job's log and exit status",
     "cmr.machine": "what differs between machines",
+    "cmr.mirror": "where downloads are asked for; what arrives is checked and hashed as ever",
     "cmr.own": "the package of the user's own plug-ins; their code is hashed",
     "cmr.paths": "where results lie",
     "cmr.plan": "which results there are; what each is made from and with is part of its identity itself",

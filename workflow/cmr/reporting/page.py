@@ -23,6 +23,7 @@ from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.parts import JSON, Part, parts
 from cmr.reporting.pivot import pivot
+from cmr.reporting.printed_figures import labelled
 from cmr.reporting.protocols import MOST, Protocol, protocols
 from cmr.reporting.space import maps
 
@@ -83,7 +84,7 @@ def build(
     ranked = over_datasets.compare(over) if over else None
     printed = published.compare(published.read(), compared, rows)
     first = {found.block.protocol.key: [answer.intervals(found)] for found in answers}
-    figures = {p.key: [*first[p.key], *of_protocol(p, rows), *maps(p)] for p in compared}
+    figures = {p.key: [*first[p.key], *labelled(p, of_protocol(p, rows)), *maps(p)] for p in compared}
     own = roots or {}
     catalogues = {
         data: Catalogue(p.items, own.get(data, results / "data" / data), results, (*folders, *map(str, own.values())))
