@@ -94,7 +94,7 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
 @pytest.mark.parametrize("kind", [HNSW, IVFPQ])
 def test_an_approximate_index_says_how_much_of_the_exact_ranking_it_finds(run, kind):
     pytest.importorskip("faiss")
-    items = entries(0, 3_000)
+    items = entries(0, 1_500)
     index, exact = made(run, kind, items), made(run, EXACT, items, name="exact")
     queries = store.read_matrix(run.folder / "embeddings/text.h5", "embeddings").values
     rows, scores = index.nearest(queries, 10)

@@ -7,7 +7,7 @@ For one query the product with all embeddings is as quick as faiss's own exact i
 
 ``hnsw``: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable
 small world graphs", TPAMI 2020. ``ivfpq``: Jégou, Douze and Schmid, "Product quantization for nearest neighbor search",
-TPAMI 2011, with Ge et al.'s rotation (OPQ, TPAMI 2014).
+TPAMI 2011.
 """
 
 import json
@@ -46,7 +46,7 @@ LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 80, 128
 """Of HNSW: links of an item, and how many items are looked at to insert one and to find one (M and ef there)."""
 LISTS_PER_ROOT, TRAINED_ON, PROBED = 4, 64, 32
 """Of IVF-PQ: lists by √n, items that each list is learned from, and the share of lists that a query looks into."""
-CODE_BYTES = 64
+CODE_BYTES = 64  # of an item at most, and half as many as it has dimensions
 
 
 @dataclass(frozen=True)
@@ -310,16 +310,16 @@ def _graph(vectors: np.ndarray) -> Any:
 
 
 def _lists(vectors: np.ndarray) -> Any:
-    """Inverted lists of product codes, learned from the items with the smallest row of a fixed permutation."""
+    """Inverted lists of product codes, learned from a sample of the items that depends on their number alone."""
     faiss = _faiss()
     n, d = vectors.shape
     lists = max(int(LISTS_PER_ROOT * np.sqrt(n)), 1)
-    codes = min(CODE_BYTES, d)
+    codes = min(CODE_BYTES, -(-d // 2))
     sample = np.sort(np.random.default_rng(0).permutation(n)[: TRAINED_ON * lists])
     if len(sample) < 2**8 or len(sample) < lists:
         raise UserError(f"{n} items are too few for the kind {IVFPQ}, whose codes are learned from 256; take {EXACT}")
     width = codes * -(-d // codes)
-    found = faiss.index_factory(d, f"OPQ{codes}_{width},IVF{lists},PQ{codes}", faiss.METRIC_INNER_PRODUCT)
+    found = faiss.index_factory(d, f"Pad{width},IVF{lists},PQ{codes}np", faiss.METRIC_INNER_PRODUCT)
     found.train(vectors[sample])
     faiss.extract_index_ivf(found).nprobe = max(lists // PROBED, 1)
     return found

@@ -167,7 +167,7 @@ def _finite(values: np.ndarray | Vectors | h5py.Dataset | Sets) -> Iterator[np.n
             yield np.logical_and.reduceat(np.isfinite(sets.elements()).all(axis=1), sets.offsets[:-1])
         return
     for block in _blocks(values):
-        finite: np.ndarray = np.isfinite(values[block])
+        finite = np.isfinite(np.asarray(values[block]))
         yield finite.all(axis=1)
 
 
