@@ -24,7 +24,7 @@ class Embedded:
 def embed(method: Method, names: Sequence[str], rows: Part) -> Embedded:
     """``names``: the path components of the fit's inputs."""
     views = {
-        modality: view.embedded(np.asarray(method.embed(modality, view.features), np.float32))
+        modality: view.embedded(np.asarray(method.embedded(modality, view.features), np.float32))
         for modality, view in rows.items()
     }
     return Embedded(method, tuple(names), views)

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cmr import vectors
 from cmr.boundary import BoundaryError, check_array, check_links, plain
 from cmr.errors import UserError
 from cmr.publish import atomic, write_errors_told
@@ -19,8 +20,6 @@ from cmr.sets import Sets
 from cmr.vectors import Matrix, Vectors
 
 BLOCK_ROWS = 4096
-HELD_BYTES = 2**29
-"""A matrix of more stays in its file; of less it is read whole."""
 OFFSETS = "offsets"
 SET_TYPES = (np.float32, np.float16)
 TEXT = h5py.string_dtype("utf-8")
@@ -271,7 +270,7 @@ def _checked(path: str | Path, rows: Rows) -> Rows:
 
 def _is_large(path: str | Path, values: object) -> bool:
     """Whether a matrix is one that stays in its file."""
-    large = _is_matrix(values) and values.dtype == np.float32 and values.nbytes > HELD_BYTES  # type: ignore[attr-defined]
+    large = _is_matrix(values) and values.dtype == np.float32 and values.nbytes > vectors.BLOCK_BYTES  # type: ignore[attr-defined]
     return large and _can_be_mapped(path, values)
 
 

@@ -105,9 +105,11 @@ class Vectors:
             place = self.matrix.place(int(numbers[start]))
             os.posix_fadvise(self.matrix.descriptor, place, (end - start) * size, os.POSIX_FADV_WILLNEED)
 
-    def blocks(self) -> Iterator["Vectors"]:
-        """The same items, `rows_at_once` at a time."""
-        return (self[rows] for rows in blocks(len(self), self.row_bytes))
+
+def read_blocks(features: Any) -> Iterator[np.ndarray]:
+    """The rows (n, d), an array or `Vectors`, in memory, `rows_at_once` at a time."""
+    row_bytes = features.row_bytes if isinstance(features, Vectors) else features[:1].nbytes
+    return (np.asarray(features[rows]) for rows in blocks(len(features), row_bytes))
 
 
 def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:

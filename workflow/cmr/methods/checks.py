@@ -9,6 +9,7 @@ from cmr.errors import UserError
 from cmr.info import IN_WORDS, MethodInfo
 from cmr.methods.scaling import named
 from cmr.sets import Features, Sets, form
+from cmr.vectors import Vectors, read_blocks
 
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 
@@ -64,10 +65,13 @@ def check_features(info: MethodInfo, modality: str, features: Features) -> None:
         )
 
 
-def _are_the_same(features: np.ndarray | Sets) -> bool:
+def _are_the_same(features: np.ndarray | Vectors | Sets) -> bool:
     if isinstance(features, Sets):
         first = features[0][:1]  # beside each block's, as blocks may differ
         return all(_is_constant(np.concatenate([first, block.elements()])) for block in features.blocks())
+    if isinstance(features, Vectors):
+        first = np.asarray(features[:1])
+        return all(_are_the_same(np.concatenate([first, block])) for block in read_blocks(features))
     starts = range(0, features.shape[1], COLUMNS_AT_ONCE)
     return all(_is_constant(features[:, start : start + COLUMNS_AT_ONCE]) for start in starts)
 
