@@ -10,6 +10,7 @@ import numpy as np
 from cmr import create, registry
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_ids, rows_of
 from cmr.errors import UserError
+from cmr.methods.checks import check_memory
 from cmr.pairing import paired_by_class
 from cmr.plan import Result
 from cmr.sets import Sets, VectorsAndSets
@@ -131,6 +132,8 @@ class RowSource:
 
     def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
         views = {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}
-        if registry.info("methods", self.fit.settings["method"]["method"]).memory == "block of rows":
+        info = registry.info("methods", self.fit.settings["method"]["method"])
+        if info.memory == "block of rows":
             return views
+        check_memory(info, views.values())
         return {modality: in_memory(view) for modality, view in views.items()}

@@ -184,7 +184,8 @@ class ScaledCodesMethod(DeepMethod):
 
     def finish(self) -> None:
         inputs = zip(self.modalities, self.inputs, strict=True)
-        codes = {m: apply(self.network.embed[m], x.cpu().numpy(), self.device) for m, x in inputs}
+        rows = {m: x if isinstance(x, ScaledVectors) else x.cpu().numpy() for m, x in inputs}
+        codes = {m: apply(self.network.embed[m], x, self.device) for m, x in rows.items()}
         self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
