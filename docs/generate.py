@@ -218,7 +218,8 @@ def index_tables(kind: str) -> list[str]:
     ]
 
 
-METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic", "memory", "paper"]
+METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic"]
+METHOD_COLUMNS += ["memory", "paper"]
 
 
 def method_row(name: str, info: Any) -> list[str]:

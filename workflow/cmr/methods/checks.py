@@ -54,7 +54,7 @@ def check_memory(info: MethodInfo, views: Iterable[View]) -> None:
     if needed > (memory := memory_here()):
         raise UserError(
             f"{info.title}: holds {info.memory}: of {rows:,} rows {needed / 1e9:,.0f} GB at the least, and a job here "
-            f"may take {memory / 1e9:,.0f} GB; take fewer rows, more memory, or a method whose memory is a block of rows"
+            f"may take {memory / 1e9:,.0f} GB; take fewer rows, more memory, or a method that holds a block of rows"
         )
 
 
