@@ -94,7 +94,7 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
 @pytest.mark.parametrize("kind", [HNSW, IVFPQ])
 def test_an_approximate_index_says_how_much_of_the_exact_ranking_it_finds(run, kind):
     pytest.importorskip("faiss")
-    items = entries(0, 1_500)
+    items = entries(0, 10_000)
     index, exact = made(run, kind, items), made(run, EXACT, items, name="exact")
     queries = store.read_matrix(run.folder / "embeddings/text.h5", "embeddings").values
     rows, scores = index.nearest(queries, 10)
@@ -115,22 +115,22 @@ def test_an_approximate_index_says_how_much_of_the_exact_ranking_it_finds(run, k
 def test_what_is_added_is_found_beside_what_was_there(run, kind):
     if kind != EXACT:
         pytest.importorskip("faiss")
-    first, second = entries(0, 1_000), entries(1_000, 30)
+    first, second = entries(0, 10_000), entries(10_000, 30)
     before = made(run, kind, first)
     grown = made(run, kind, second, before, name="grown")
-    assert (len(before), len(grown)) == (1_000, 1_030)
+    assert (len(before), len(grown)) == (10_000, 10_030)
     rows, scores = grown.nearest(second.vectors, 1)
-    assert rows[:, 0].tolist() == list(range(1_000, 1_030))
+    assert rows[:, 0].tolist() == list(range(10_000, 10_030))
     assert scores == pytest.approx(1, abs=1e-5)
-    assert (grown.vectors[:1_000] == before.vectors).all()
-    assert grown.entries(np.array([1_029, 3])).ids.tolist() == ["item1029", "item3"]
-    with pytest.raises(UserError, match="item 'item1000' is in the index already"):
+    assert (grown.vectors[:10_000] == before.vectors).all()
+    assert grown.entries(np.array([10_029, 3])).ids.tolist() == ["item10029", "item3"]
+    with pytest.raises(UserError, match="item 'item10000' is in the index already"):
         made(run, kind, second, grown, name="twice")
 
 
 def test_too_few_items_for_codes_are_told(run):
     pytest.importorskip("faiss")
-    with pytest.raises(UserError, match="100 items are too few for the kind ivfpq"):
+    with pytest.raises(UserError, match="100 items are too few for the kind ivfpq, which learns from 9,984"):
         made(run, IVFPQ, entries(0, 100))
 
 

@@ -44,8 +44,10 @@ SCORES_AT_ONCE = 2**24
 
 LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 80, 128
 """Of HNSW: links of an item, and how many items are looked at to insert one and to find one (M and ef there)."""
-LISTS_PER_ROOT, TRAINED_ON, PROBED = 4, 64, 32
-"""Of IVF-PQ: lists by √n, items that each list is learned from, and the share of lists that a query looks into."""
+LISTS_PER_ROOT, TRAINED_ON, FEWEST, PROBED, PROBED_AT_LEAST = 4, 64, 39, 32, 16
+"""Of IVF-PQ: lists by √n, items that each list is learned from, below how many of these faiss warns, the share of the
+lists that a query looks into, and how many these are at the least.
+"""
 CODE_BYTES = 64  # of an item at most, and half as many as it has dimensions
 
 
@@ -313,15 +315,15 @@ def _lists(vectors: np.ndarray) -> Any:
     """Inverted lists of product codes, learned from a sample of the items that depends on their number alone."""
     faiss = _faiss()
     n, d = vectors.shape
-    lists = max(int(LISTS_PER_ROOT * np.sqrt(n)), 1)
+    if n < (needed := FEWEST * 2**8):
+        raise UserError(f"{n:,} items are too few for the kind {IVFPQ}, which learns from {needed:,}; take {EXACT}")
+    lists = min(int(LISTS_PER_ROOT * np.sqrt(n)), n // FEWEST)
     codes = min(CODE_BYTES, -(-d // 2))
-    sample = np.sort(np.random.default_rng(0).permutation(n)[: TRAINED_ON * lists])
-    if len(sample) < 2**8 or len(sample) < lists:
-        raise UserError(f"{n} items are too few for the kind {IVFPQ}, whose codes are learned from 256; take {EXACT}")
+    sample = np.sort(np.random.default_rng(0).permutation(n)[: max(TRAINED_ON * lists, needed)])
     width = codes * -(-d // codes)
     found = faiss.index_factory(d, f"Pad{width},IVF{lists},PQ{codes}np", faiss.METRIC_INNER_PRODUCT)
     found.train(vectors[sample])
-    faiss.extract_index_ivf(found).nprobe = max(lists // PROBED, 1)
+    faiss.extract_index_ivf(found).nprobe = max(lists // PROBED, PROBED_AT_LEAST)
     return found
 
 
