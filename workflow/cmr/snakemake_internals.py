@@ -60,7 +60,7 @@ def say_a_line_a_job(workflow: Any) -> None:
         return
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            lines = Lines(handler.formatter)
+            lines = Lines(handler.formatter, live=handler.stream.isatty())
             handler.setFormatter(lines)
             handler.addFilter(lines.shown)
 

@@ -38,6 +38,7 @@ INFO = DatasetInfo(
     splits={
         "2173_693": "the authors' (DLA-CMR)",
         "2173_231_462": "validation: the first 231 of the 693 test rows in the file's order (SDML, DRSL, GPLDAN)",
+        "2173_231": "test: the validation rows of 2173_231_462; the other 462 take no part (SDML's Fig. 5)",
         "2292_574": "of all 2,866, stratified, seeded (SMCR; the paper does not say how it drew)",
         "drawn_2173_693": "sizes of the authors' split, drawn afresh, stratified, seeded: nothing was chosen on it",
         "as_distributed": "training and test rows as the file has them, whatever their number (for ACMR's file)",
@@ -115,8 +116,11 @@ class Wikipedia(Downloaded):
         if name == "as_distributed":
             return parts
         expect_sizes(parts, AUTHORS, "take the split as_distributed")
+        test = np.flatnonzero(parts == TEST)
         if name == "2173_231_462":
-            parts[np.flatnonzero(parts == TEST)[:VALIDATION_ROWS]] = VALIDATION
+            parts[test[:VALIDATION_ROWS]] = VALIDATION
+        if name == "2173_231":
+            parts[test[VALIDATION_ROWS:]] = ""
         return parts
 
     def _lists(self) -> pd.DataFrame:
