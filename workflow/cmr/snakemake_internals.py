@@ -40,6 +40,13 @@ def force(files: Iterable[str]) -> None:
         DAG.check_incomplete = check_and_force
 
 
+def make_checkpoint(workflow: Any, rule: str) -> None:
+    """As the keyword ``checkpoint``, of a rule that only sometimes is one: a plan with a checkpoint takes longer."""
+    made = workflow.get_rule(rule)
+    made.is_checkpoint = True
+    workflow.globals["checkpoints"].register(made)
+
+
 def lift_rate_limit(workflow: Any) -> None:
     """Takes away the limit of jobs a second, 100 by default, which wakes the scheduler a second after it was awake.
 
