@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cmr.terminal import Lines
+from cmr.terminal import Lines, Progress
 
 
 def leave_to_records() -> None:
@@ -55,21 +55,23 @@ def lift_rate_limit(workflow: Any) -> None:
     workflow.scheduler.job_rate_limiter = None
 
 
-def say_a_line_a_job(workflow: Any) -> None:
+def say_a_line_a_job(workflow: Any) -> Progress:
     """Formats what goes to the terminal as `cmr.terminal` does; the log file keeps Snakemake's own text.
 
-    A dry run, ``--verbose`` and ``--printshellcmds`` ask for that text on the terminal too.
+    A dry run, ``--verbose`` and ``--printshellcmds`` ask for that text on the terminal too. Returns what counts the
+    jobs, to be told of those that a checkpoint adds.
     """
     from snakemake.logging import logger
 
-    said = workflow.output_settings
+    said, progress = workflow.output_settings, Progress()
     if said.dryrun or said.verbose or said.printshellcmds:
-        return
+        return progress
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            lines = Lines(handler.formatter)
+            lines = Lines(handler.formatter, progress)
             handler.setFormatter(lines)
             handler.addFilter(lines.shown)
+    return progress
 
 
 def limit(workflow: Any, resource: str, amount: int) -> None:

@@ -82,7 +82,7 @@ JOB = (
     + " --log {log:q} --threads {threads} {output.record:q}"
 )
 
-snakemake_internals.say_a_line_a_job(workflow)
+PROGRESS = snakemake_internals.say_a_line_a_job(workflow)
 
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
@@ -187,10 +187,13 @@ def shards(wildcards):
 
 @functools.cache
 def cut(features):
+    modality = features.settings["feature"]["modality"]
     try:
-        return shards_of(features, count(features.source("prepare").files[0], features.settings["feature"]["modality"]))
+        found = shards_of(features, count(features.source("prepare").files[0], modality))
     except UserError as error:
         raise WorkflowError(str(error))
+    PROGRESS.left.update(shard=len(found))
+    return found
 
 
 def records_of_shards(wildcards):

@@ -24,7 +24,7 @@ rule learn:
         state=f"{paths.SHARDS}/learned.h5",
         record=paths.RECORDS["learn"],
     log:
-        "results/.logs/learn/{data}/{split}/{feature}.log",
+        "results/.logs/learn/features/{data}/{split}/{feature}.h5.shards/learned.log",
     conda:
         "../../envs/torch.yaml"
     threads: 4
@@ -45,7 +45,7 @@ rule shard:
     output:
         record=paths.RECORDS["shard"],
     log:
-        "results/.logs/shard/{data}/{split}/{feature}/{rows}.log",
+        "results/.logs/shard/features/{data}/{split}/{feature}.h5.shards/{rows}.log",
     conda:
         "../../envs/torch.yaml"
     threads: 4
