@@ -111,7 +111,7 @@ def project(place: Path, n: int, rows_per_job: int) -> Path:
     table = {
         "picture": [f"{row // 1000 * 1000}/{row}.png" for row in numbers],
         "class": np.array(list("abcd"))[numbers % 4],
-        "part": np.where(numbers % 100 == 0, "train", "test"),
+        "part": np.where(numbers % 25 == 0, "train", "test"),
     }
     pd.DataFrame(table).to_csv(data / "table.csv", index=False)
     configure(place, rows_per_job)
@@ -133,7 +133,7 @@ def configure(place: Path, rows_per_job: int) -> None:
 
 
 def command(place: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", "--set-threads", "shard=1", *arguments], {
+    return [sys.executable, "-m", "snakemake", "--set-threads", "shard=1", "--cores", "2", *arguments], {
         **os.environ,
         "PYTHONPATH": "",
         "OMP_NUM_THREADS": "1",
