@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env run test test-cluster test-cluster-all docs lint clean test-robustness lock
+.PHONY: env run test test-gpu test-cluster test-cluster-all docs lint clean test-robustness lock
 
 env: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ run: env
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0 \
 	  -o faulthandler_timeout=360 -o faulthandler_exit_on_timeout=true
+
+# Methods and extractors on CUDA against the CPU; each test is skipped where torch can use no GPU, and says why.
+test-gpu: env
+	$(BIN)/python -m pytest tests/gpu -rs
 
 # On a SLURM of one node that is started for it and ended after it: as root, on Debian.
 test-cluster: env

@@ -23,6 +23,7 @@ SMALL = {
     "dimension": 16,
 }
 OWN_SMALL = {
+    "algcn": {"label_dimension": 6, "graph_layers": (8, 8), "adaptation_rate": 1.0, "batch_size": 20},
     "cbt": {
         "region_units": 12,
         "word_units": 8,
@@ -42,6 +43,7 @@ OWN_SMALL = {
         "pretraining_epochs": 20,
         "pretraining_rate": 0.01,
     },
+    "clip4cmr": {"dropout": 0.0, "batch_size": 20},
     "cmdn": {
         "autoencoder_layers": (16, 8),
         "first_layers": (16, 12),
@@ -52,6 +54,7 @@ OWN_SMALL = {
         "levels": (12, 8),
         "pretraining_epochs": 10,
     },
+    "dagnn": {"label_dimension": 6, "graph_layers": 2, "first_generator": 8, "second_generator": 8, "batch_size": 20},
     "dla_cmr": {"first_layers": (32, 16), "second_layers": (32, 16), "batch_size": 20},
     "drsl": {"representation": 16, "batch_size": 20},
     "gpldan": {"classifier_hidden": 8, "batch_size": 20},

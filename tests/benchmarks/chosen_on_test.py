@@ -26,7 +26,7 @@ MACHINE = Machine(device="cpu")
 
 def fit_of(folder: Path) -> Result:
     """The fit that a folder's record describes."""
-    record = {"fits": [publish.read_json(folder / "fit.json")], "metrics": ["mean_average_precision"]}
+    record = {"fits": [publish.read_json(folder / "fit.json")], "metrics": [{"id": "mean_average_precision"}]}
     plan, run = plan_of(record, str(folder))
     (fit,) = map(plan.fit, plan.fits(run))
     if Path(fit.folder) != folder:

@@ -18,7 +18,11 @@ NAMES = [name for name in registry.names("methods") if registry.info("methods", 
 NETWORKS = [name for name in NAMES if hasattr(registry.params("methods", name, {}), "precision")]
 QUOTED = [name for name in registry.names("methods") if name not in NAMES]
 TAKES_ALIGNED = {"zero_shot"}  # compares features as they come
-TAKES_UNITS = {"sdml", "coupled_projections"}  # do not scale features by default, and are not free of their unit
+TAKES_UNITS = {
+    "sdml",
+    "clip4cmr",
+    "coupled_projections",
+}  # do not scale features by default, and are not free of their unit
 
 
 def data(name: str, seed: int, modalities: tuple[str, ...] = ("image", "text")) -> Part:

@@ -1,5 +1,6 @@
 """The report in a real browser: Debian's chromium, headless, driven by playwright."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,6 +281,23 @@ def test_hits_are_results_that_share_the_querys_class(visit: Visit) -> None:
             assert f"{len(hits)} of 10 hits" in method.locator("h3").inner_text()
 
 
+def test_the_rank_of_the_querys_own_pair_is_told(visit: Visit) -> None:
+    page = visit.page
+    visit.choose(SHAPES)
+    page.select_option("#compare select.direction", label="image → text")
+    among_the_first = 0
+    for row in range(24):
+        page.locator("#queries button").nth(row).click()
+        asked = page.locator("#retrieved .query p").inner_text().split()[2]
+        for method in page.locator(".method-row").all():
+            told = re.search(r"own pair at rank (\d+) of 48$", method.locator("h3").inner_text())
+            cards = method.locator("li").all_inner_texts()
+            places = [place for place, text in enumerate(cards, 1) if f"{asked.removeprefix('item')} of" in text]
+            assert int(told[1]) in places if int(told[1]) <= 10 else places == []
+            among_the_first += bool(places)
+    assert among_the_first > 3
+
+
 def test_protocol_and_method_choices_change_what_is_shown(visit: Visit) -> None:
     page = visit.page
     visit.choose(OTHER)
@@ -341,6 +359,23 @@ def test_dark_is_dark_also_in_plots(browser, report: Path) -> None:
     figure.scroll_into_view_if_needed()
     figure.locator(".main-svg").first.wait_for()
     assert figure.locator(".main-svg").first.evaluate(lightness.format("backgroundColor")) < 150
+    visit.page.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, report: Path, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
+    visit = Visit(browser, report, width, color_scheme=scheme, bypass_csp=True)
+    for figure in visit.page.locator("figure.plot[data-plot]:visible").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".main-svg").first.wait_for()
+    visit.page.locator("#headline tbody tr.measured").first.click()
+    visit.page.locator("#versus details summary").click()
+    visit.page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text("utf-8"))
+    found = visit.page.evaluate("axe.run(document)")
+    assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found["violations"]] == []
+    assert len(found["passes"]) > 20
     visit.page.context.close()
 
 

@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "robustness.md"
 AREAS = {
     "test_kill": "SIGKILL at random moments of a whole run",
+    "test_raw_chain": "From raw archives on a mirror to the report, each stage killed once",
     "test_disk": "Full disk, read-only folder, no permission, vanishing files",
     "test_bad_configuration": "Configurations",
     "test_bad_tables": "Tables: CSV, JSON lines, parquet",

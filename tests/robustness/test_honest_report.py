@@ -199,7 +199,7 @@ def test_results_of_something_else(tree, what):
 
 def test_results_csv_names_what_differs(mixed, tmp_path):
     rows = mixed.united_rows()
-    tables.write_all(tmp_path, rows, significance.weigh(mixed, rows), [], [], [])
+    tables.write_all(tmp_path, rows, significance.weigh(mixed, rows), [], None, [], [])
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(

@@ -583,3 +583,35 @@ def test_a_history_that_is_none_is_said(tree, tmp_path):
 def test_a_history_of_odd_lines_is_shown(tree, tmp_path, content):
     (tree / RUN.replace("runs", "fits", 1) / "history.csv").write_bytes(content)
     assert build(tree, tmp_path / "page").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [StopIteration(), AssertionError("x"), RuntimeError("y\nz"), KeyError("w"), MemoryError()]
+)
+def test_whatever_files_that_do_not_fit_together_raise_is_one_line(error):
+    with (
+        pytest.raises(UserError, match=r"^results: its files do not fit together") as raised,
+        boundary.reading("results"),
+    ):
+        raise error
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [UserError("my.csv: row 3"), FileNotFoundError(2, "gone", "a.csv")])
+def test_what_says_what_is_wrong_stays(error):
+    with pytest.raises(type(error)) as raised, boundary.reading("results"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_message_is_of_a_length_that_can_be_read():
+    told = str(UserError(f"results/fits{'[' * 1_000_000}: no such file"))
+    assert len(told) < 6000
+    assert told.startswith("results/fits[[")
+    assert told.endswith("[: no such file")
+
+
+def test_a_name_that_no_file_can_have_is_told_in_short(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["verify", f"{tmp_path}/{'[' * 100_000}"])
+    assert len(capsys.readouterr().err) < 6000

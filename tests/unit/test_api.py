@@ -200,6 +200,62 @@ def test_without_labels_an_items_own_pair_is_asked_for():
         cmr.evaluate({"image": np.eye(3), "text": text}, metrics=["recall@1", "map@all"])
 
 
+def captions():
+    """Six pictures, and fourteen captions of them in an order of their own: embeddings and what belongs to what."""
+    rng = np.random.default_rng(5)
+    of_text = np.array(["f", "a", "b", "c", "d", "e", "a", "a", "b", "c", "f", "f", "e", "d"])
+    of_image = np.array(list("abcdef"))
+    image = rng.normal(size=(6, 4))
+    text = image[np.searchsorted(of_image, of_text)] + rng.normal(size=(14, 4))
+    return {"image": image, "text": text}, {"image": of_image, "text": of_text}
+
+
+def test_several_captions_of_a_picture_are_found_by_their_group():
+    embeddings, groups = captions()
+    found = cmr.evaluate(embeddings, groups=groups, metrics=["recall@1", "recall@2"])
+    assert 0 < found["text→image"]["recall@1"].value < 1
+    for query, gallery in (("image", "text"), ("text", "image")):
+        for k in (1, 2):
+            hits = []
+            for x, own in zip(embeddings[query], groups[query], strict=True):
+                cosines = [x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in embeddings[gallery]]
+                best = sorted(range(len(cosines)), key=lambda row: -cosines[row])[:k]
+                hits.append(any(groups[gallery][row] == own for row in best))
+            figure = found[f"{query}→{gallery}"][f"recall@{k}"]
+            assert figure.per_query.tolist() == hits
+            assert figure.value == pytest.approx(np.mean(hits))
+
+
+def test_groups_of_a_model_and_labels_of_each_modality():
+    embeddings, groups = captions()
+    kind = {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z", "f": "z"}
+    labels = {m: [kind[group] for group in of_rows] for m, of_rows in groups.items()}
+    of_text = np.searchsorted(groups["image"], groups["text"])
+    model = cmr.fit("cca", {"image": embeddings["image"][of_text], "text": embeddings["text"]}, components=2)
+    found = cmr.evaluate(model, embeddings, labels=labels, groups=groups, metrics=["map@all", "recall@1"])
+    mapped = {m: model.embed(m, rows) for m, rows in embeddings.items()}
+    by_group = cmr.evaluate(mapped, groups=groups, metrics=["recall@1"])
+    for direction, figures in by_group.items():
+        assert figures["recall@1"].per_query.tolist() == found[direction]["recall@1"].per_query.tolist()
+    assert len(found["text→image"]["map@all"].per_query) == 14
+    assert len(found["image→text"]["map@all"].per_query) == 6
+
+
+@pytest.mark.parametrize(
+    ("groups", "labels", "message"),
+    [
+        ({"image": range(6)}, None, "groups: with groups, expected those of the rows of image, text, each"),
+        ([1, 2], None, "groups: with groups, expected"),
+        ({"image": range(5), "text": range(14)}, None, r"groups: image: expected a number or name for each of 6 rows"),
+        ({"image": range(6), "text": range(20, 34)}, None, "groups: image and text have none in common: '0', '20'"),
+        ({"image": range(6), "text": range(14)}, ["x"] * 6, "labels: with groups, expected those of the rows of image"),
+    ],
+)
+def test_groups_that_say_nothing_are_refused(groups, labels, message):
+    with pytest.raises(cmr.UserError, match=message):
+        cmr.evaluate(captions()[0], groups=groups, labels=labels, metrics=["recall@1"])
+
+
 def test_embeddings_are_compared_in_their_own_precision():
     angles = np.array([0, 1e-9, 2e-9])
     image = np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -55,7 +55,8 @@ def checked(capsys, *arguments: str) -> tuple[int, list[str]]:
 def test_a_table_without_faults(folder, capsys):
     rows().to_csv("my/my.csv", index=False)
     status, lines = checked(capsys, configure("table", TABLE, "sift_bovw", "bert"))
-    assert (status, lines) == (
+    *found, cost = lines
+    assert (status, found) == (
         0,
         [
             "ok mine: 30 items: image 30, text 30",
@@ -63,7 +64,21 @@ def test_a_table_without_faults(folder, capsys):
             "ok mine, default: train 18, validation 6, test 6",
         ],
     )
+    assert cost.startswith("ok mine, bert: 384 columns; all 30 are about 0.0 MB in memory, and ")
     assert sorted(path.name for path in folder.iterdir() if path.name != ".cache") == ["my"]
+
+
+def test_what_all_features_take_is_told_from_some(monkeypatch):
+    class Slow:
+        def transform(self, contents):
+            clock.append(clock[-1] + 2 * len(contents))  # two seconds an item
+            return np.zeros((len(contents), 250), np.float32)
+
+    clock = [0]
+    monkeypatch.setattr(check.time, "perf_counter", lambda: clock[-1])
+    told = check._cost(Slow(), ["text"] * 9000)
+    assert told == "250 columns; all 9,000 are about 9.0 MB in memory, and 5.0 h of extraction here"
+    assert clock[-1] == 2 * (1 + check.SAMPLE)
 
 
 def faulty() -> None:

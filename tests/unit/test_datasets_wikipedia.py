@@ -72,6 +72,7 @@ def test_features_are_the_authors_rows(real):
     [
         ("2173_693", {"train": 2173, "test": 693}),
         ("2173_231_462", {"train": 2173, "validation": 231, "test": 462}),
+        ("2173_231", {"train": 2173, "test": 231}),
         ("2292_574", {"train": 2292, "test": 574}),
         ("drawn_2173_693", {"train": 2173, "test": 693}),
         ("as_distributed", {"train": 2173, "test": 693}),
@@ -81,10 +82,11 @@ def test_splits_have_the_papers_sizes(real, name, sizes):
     made, items = real
     split = made.split(items, name)
     assert split.table["part"].value_counts().to_dict() == sizes
-    held_out = 231 if "231" in name else round(sizes["train"] / 10)
+    held_out = 231 if name == "2173_231_462" else round(sizes["train"] / 10)
     assert abs(len(split.held_out) - held_out) <= 10
     if name == "2173_231_462":
         assert split.held_out == set(items.ids[2173 : 2173 + 231])
+        assert made.split(items, "2173_231").ids("test") == split.held_out
     if name in wikipedia.DRAWN:
         test = items.table[items.table["id"].isin(split.ids("test"))]["labels"].str[0].value_counts()
         everything = items.table["labels"].str[0].value_counts()
@@ -165,6 +167,7 @@ def test_sdmls_file(unchecked, monkeypatch):
     monkeypatch.setattr(wikipedia, "AUTHORS", {"train": 3, "test": 2})
     monkeypatch.setattr(wikipedia, "VALIDATION_ROWS", 1)
     assert list(made.parts(items, "2173_231_462")) == ["train"] * 3 + ["validation", "test"]
+    assert list(made.parts(items, "2173_231")) == ["train"] * 3 + ["test", ""]
 
 
 def test_acmrs_pickles_need_trust(unchecked):

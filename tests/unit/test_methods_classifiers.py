@@ -1,9 +1,10 @@
-"""FGCrossNet's losses, MRL and the shared classifier: each term and its gradient against literal loops."""
+"""Methods with a classifier that the modalities share: each term and its gradient against literal loops."""
 
 import numpy as np
 import pytest
 import torch
 
+from cmr.methods import algcn, clip4cmr, dagnn
 from cmr.methods.fgcrossnet import Centres, FGCrossNet, Params, quadruplet_loss
 from cmr.methods.mrl import MRL, robust_clustering
 from cmr.methods.mrl import Params as MRLParams
@@ -207,3 +208,179 @@ def test_a_row_of_every_class_has_a_finite_clustering_loss():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()
+
+
+def literal_classifiers(graph, labels, threshold, adaptation):
+    """The graph network of ALGCN, number by number: a row a class."""
+    c = labels.shape[1]
+    relations = [[0] * c for _ in range(c)]
+    for i in range(c):
+        for j in range(c):
+            of_j = [label for label in labels if label[j]]
+            share = sum(bool(label[i]) for label in of_j) / len(of_j)
+            fixed = (0.5 if share >= threshold else 0) + (1 if i == j else 0)
+            learned = fixed + adaptation * graph.adaptive[i][j]
+            relations[i][j] = learned if learned > 0 else 0 * learned
+    degrees = [sum(row) for row in relations]
+    adjacency = [[relations[j][i] / torch.sqrt(degrees[i] * degrees[j]) for j in range(c)] for i in range(c)]
+    rows = list(graph.labels)
+    for number, weight in enumerate(graph.layers):
+        mapped = [sum(x * w for x, w in zip(row, weight, strict=True)) for row in rows]
+        rows = [sum(adjacency[i][j] * mapped[j] for j in range(c)) for i in range(c)]
+        if number < len(graph.layers) - 1:
+            rows = [torch.stack([x if x > 0 else 0.2 * x for x in row]) for row in rows]
+    return rows
+
+
+def test_terms_of_algcn():
+    params = algcn.Params(
+        dimension=5, label_dimension=3, graph_layers=(4, 6), threshold=0.4, adaptation=0.7, discrimination=0.3
+    )
+    method = untrained(algcn.ALGCN, params)
+    inputs, labels = batch()
+    method.labels = labels
+    method.updates()
+    classifiers = literal_classifiers(method.network.graph, labels, 0.4, 0.7)
+    u, v = (method.network.embed[m](x) for m, x in zip(("image", "text"), inputs, strict=True))
+    cosine = lambda x, y: (x * y).sum() / (length(x) * length(y))  # noqa: E731
+    label = 0
+    for rows in (u, v):
+        for row, wanted in zip(rows, labels, strict=True):
+            label = label + length(torch.stack([cosine(row, x) for x in classifiers]) - wanted) / len(rows)
+    likelihoods = 0
+    for a, b in ((u, u), (u, v), (v, v)):
+        for i, x in enumerate(a):
+            for j, y in enumerate(b):
+                theta = cosine(x, y) / 2
+                likelihoods = likelihoods + (torch.log(1 + torch.exp(theta)) - labels[i] @ labels[j] * theta) / 36
+    found = method.terms(inputs, labels)
+    expected = {"label": label, "discrimination": 0.3 * likelihoods}
+    assert set(found) == set(expected)
+    for name in found:
+        assert_same(found[name], expected[name], list(method.network.parameters()))
+
+
+def test_algcn_relates_the_classes_of_the_training_rows_alone(monkeypatch):
+    monkeypatch.undo()
+    labels = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]])
+    expected = torch.tensor(
+        [[1.5, 0.5, 0], [0.5, 1.5, 0], [0, 0, 1.5]]
+    )  # all of class 0 are of 1, two of five of 1 of 0
+    assert torch.equal(algcn.related(labels, 0.4), expected)
+    assert algcn.related(labels, 0.41)[0, 1] == 0
+    method = fitted("algcn", separable(30, seed=3), dimension=8, label_dimension=4, graph_layers=(5,), epochs=2)
+    again = algcn.ALGCN(method.params, ("image", "text"))
+    again.load_state(method.state())
+    assert torch.equal(again.network.graph.relations, 1.5 * torch.eye(3))
+
+
+def test_algcns_relations_have_a_step_of_their_own():
+    method = untrained(algcn.ALGCN, algcn.Params(dimension=5, graph_layers=(), learning_rate=0.01, adaptation_rate=7.0))
+    method.labels = batch()[1]
+    (update,) = method.updates()
+    rates = {id(weight): group["lr"] for group in update.optimizer.param_groups for weight in group["params"]}
+    assert len(rates) == len(list(method.network.parameters()))
+    for weight in method.network.parameters():
+        assert rates[id(weight)] == pytest.approx(0.07 if weight is method.network.graph.adaptive else 0.01)
+
+
+def literal_map(layers, row):
+    """Linear layers and activations, number by number."""
+    for layer in layers:
+        if isinstance(layer, torch.nn.Linear):
+            row = torch.stack([(w * row).sum() + b for w, b in zip(layer.weight, layer.bias, strict=True)])
+        else:
+            slope = layer.negative_slope if isinstance(layer, torch.nn.LeakyReLU) else 0
+            row = torch.stack([x if x > 0 else slope * x for x in row])
+    return row
+
+
+def test_terms_of_dagnn():
+    params = dagnn.Params(
+        dimension=5, label_dimension=3, graph_layers=2, first_generator=4, second_generator=6, adversarial=0.7
+    )
+    method = untrained(dagnn.DAGNN, params)
+    inputs, labels = batch()
+    method.labels = labels
+    method.updates()
+    network, graph, c = method.network, method.network.graph, labels.shape[1]
+    relations = algcn.related(labels, 0.4)
+    degrees = [sum(row) for row in relations]
+    rows, outputs = list(graph.labels), [[] for _ in range(c)]
+    for weight in graph.layers:
+        mapped = [sum(x * w for x, w in zip(row, weight, strict=True)) for row in rows]
+        rows = [
+            sum(relations[j][i] / torch.sqrt(degrees[i] * degrees[j]) * mapped[j] for j in range(c)) for i in range(c)
+        ]
+        rows = [torch.stack([x if x > 0 else 0.2 * x for x in row]) for row in rows]
+        outputs = [[*before, *row] for before, row in zip(outputs, rows, strict=True)]
+    classifiers = [literal_map([graph.classifier], torch.stack(row)) for row in outputs]
+    u, v = ([literal_map(network.embed[m], x) for x in rows] for m, rows in zip(("image", "text"), inputs, strict=True))
+    label, adversarial = 0, 0
+    for out in (u, v):
+        for row, wanted in zip(out, labels, strict=True):
+            found = torch.stack([(row * x).sum() / (length(row) * length(x)) for x in classifiers])
+            label = label + length(found - wanted) / len(labels)
+    for x, other, generate, tell in zip(inputs, (v, u), network.generate, network.discriminate, strict=True):
+        for made, row in [(0, row) for row in x] + [(1, literal_map(generate, row)) for row in other]:
+            logits = literal_map(tell, row)
+            adversarial = adversarial + (torch.log(torch.exp(logits).sum()) - logits[made]) / len(x)
+    found = method.terms(inputs, labels)
+    assert set(found) == {"label", "discrimination", "adversarial"}
+    weights = list(network.parameters())
+    assert_same(found["label"], label, weights)
+    tellers, others = (
+        list(network.discriminate.parameters()),
+        [w for n, w in network.named_parameters() if "discrim" not in n],
+    )
+    assert_same(found["adversarial"], 0.7 * adversarial, tellers)
+    mine, literal = (
+        torch.autograd.grad(x, others, allow_unused=True, retain_graph=True)
+        for x in (found["adversarial"], 0.7 * adversarial)
+    )
+    for one, two in zip(mine, literal, strict=True):  # all others learn against the discriminators
+        assert (one is None) == (two is None)
+        assert one is None or torch.allclose(one, -two, rtol=1e-7, atol=1e-10)
+
+
+def literal_clip4cmr(loss, network, u, v, labels, margin):
+    n = len(labels)
+    squared = lambda x, y: sum((a - b) ** 2 for a, b in zip(x, y, strict=True))  # noqa: E731
+    same = [[bool((x * y).sum()) for y in labels] for x in labels]
+    if loss == "prototype":
+        of_class = [[[-squared(x, c) for c in network.prototypes.rows] for x in rows] for rows in (u, v)]
+        return sum(cross_entropy(scores, labels) for scores in of_class)
+    if loss in ("classification", "regression"):
+        weights = list(zip(network.label.weight, network.label.bias, strict=True))
+        of_class = [[torch.stack([(w * x).sum() / length(w) + b for w, b in weights]) for x in rows] for rows in (u, v)]
+        if loss == "classification":
+            return sum(cross_entropy(scores, labels) for scores in of_class)
+        return sum(length(score - y) / n for scores in of_class for score, y in zip(scores, labels, strict=True))
+    found, pairs = 0, sum(map(sum, same))
+    for i in range(n):
+        for j in range(n):
+            distance = squared(u[i], v[j])
+            if loss != "triplet":
+                apart = margin - distance if margin > distance and loss == "contrastive" else 0 * distance
+                found = found + (distance if same[i][j] else apart) / n
+            elif same[i][j]:
+                for k in range(n):
+                    for other in (squared(u[i], v[k]) if not same[i][k] else None,
+                                  squared(u[k], v[j]) if not same[k][j] else None):  # fmt: skip
+                        if other is not None and distance - other + margin > 0:
+                            found = found + (distance - other + margin) / pairs
+    return found
+
+
+@pytest.mark.parametrize("loss", ["prototype", "classification", "regression", "triplet", "contrastive", "invariance"])
+def test_losses_of_clip4cmr(loss):
+    method = untrained(clip4cmr.CLIP4CMR, clip4cmr.Params(loss=loss, hidden=5, dimension=4, dropout=0.0, margin=1.9))
+    method.network.prototypes.rows = torch.nn.functional.normalize(method.network.prototypes.rows)  # in float64
+    inputs, labels = batch()
+    outputs = [method.network.embed[m](x) for m, x in zip(("image", "text"), inputs, strict=True)]
+    u, v = ([row / length(row) for row in output] for output in outputs)
+    found = method.terms(inputs, labels)
+    assert set(found) == {loss}
+    assert_same(
+        found[loss], literal_clip4cmr(loss, method.network, u, v, labels, 1.9), list(method.network.parameters())
+    )

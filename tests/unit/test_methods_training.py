@@ -61,12 +61,12 @@ def test_the_log_shows_how_far_a_fit_is(caplog, monkeypatch):
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["epoch 1 of 5", "epoch 5 of 5"]
 
 
-@pytest.mark.parametrize("name", ["Adam", "RMSprop"])
-def test_the_optimisers_are_torchs(name):
+@pytest.mark.parametrize(("name", "form"), [("Adam", {"fused": True}), ("RMSprop", {})])
+def test_the_optimisers_are_torchs(name, form):
     ended = []
-    for package in (training, torch.optim):
+    for package, options in ((training, {}), (torch.optim, form)):
         network, (update,), _ = regression()
-        optimizer = getattr(package, name)(network.parameters(), 0.01, weight_decay=0.1)
+        optimizer = getattr(package, name)(network.parameters(), 0.01, weight_decay=0.1, **options)
         train(network, [Update(optimizer, update.terms)], 30, 3, 8, 3, "cpu")
         ended.append(weights(network))
     assert torch.equal(*ended)

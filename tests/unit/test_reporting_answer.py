@@ -176,3 +176,27 @@ def test_equal_values_share_the_mean_of_their_ranks_and_less_may_be_better() -> 
 
     found = pivot([block("x", {"a": 2.0, "b": 2.0, "c": 1.0}), block("y", {"a": 1.0, "b": 2.0, "c": 3.0})])
     assert {line.name: line.rank for line in found.lines} == {"a": 1.75, "b": 2.25, "c": 2.0}
+
+
+def test_the_weakest_and_the_strongest_class_of_the_best_are_named(collection: Collection) -> None:
+    found = answer_of(collection)
+    (group,) = (g for g in found.block.protocol.groups if g.name == found.best.name)
+    means = {
+        name: np.mean([t["metrics"]["map@all"]["per_class"][name] for r in group.runs for t in r.metrics["tasks"]])
+        for name in group.shown.metrics["tasks"][0]["metrics"]["map@all"]["per_class"]
+    }
+    weakest, strongest = min(means, key=means.get), max(means, key=means.get)
+    assert answer.by_class(found) == (
+        f"Weakest on queries of the class {weakest}, {means[weakest]:.3f}; strongest on {strongest}, "
+        f"{means[strongest]:.3f}."
+    )
+
+
+def test_a_line_tells_what_its_fits_cost(collection: Collection) -> None:
+    found = answer_of(collection)
+    runs = {run.variant: run for run in collection.runs}
+    for line in found.block.lines:
+        if line.kind == "measured":
+            own = [run.seconds for run in collection.runs if run.method["id"] == line.name]
+            assert line.seconds == pytest.approx(np.mean(own))
+            assert line.memory == runs[line.name].peak_memory_mb

@@ -112,7 +112,13 @@ def test_one_swept_parameter_is_a_line_and_two_are_a_heat_map(tmp_path: Path) ->
     )
     collection = load(tmp_path)
     (protocol,) = protocols(collection)
-    found = {f.kind: f for f in figures.grids(protocol, collection.united_rows())}
+    everything = list(figures.grids(protocol, collection.united_rows()))
+    found = {f.kind: f for f in everything if f.title.startswith("map@all, average")}
+    assert len(everything) == 6
+    by_direction = [f for f in everything if f.kind == "lines" and f is not found["lines"]]
+    assert [f.title.partition(", of")[0] for f in by_direction] == ["map@all, image→text", "map@all, text→image"]
+    mean_of_both = np.mean([f.series[0].y for f in by_direction], axis=0)
+    assert found["lines"].series[0].y == pytest.approx(mean_of_both, abs=1e-4)
     heat = found["heat"]
     assert (heat.rows, heat.columns) == (["100.0", "200.0"], ["0.1", "1.0"])
     assert np.isfinite(np.array(heat.heat)).all()
@@ -176,6 +182,29 @@ def test_every_figure_is_one_that_plotly_knows(protocol: Protocol, collection: C
     assert len({figure.name for figure in drawn}) == len(drawn)
     for figure in drawn:
         PlotlyFigure(drawing.plotly(figure)).to_json()
+
+
+def test_the_average_of_a_class_is_that_of_its_directions(protocol: Protocol) -> None:
+    there, back, average = figures.per_class(protocol)
+    assert average.title == "map@all of each class, average"
+    for one, other, mean in zip(there.series, back.series, average.series, strict=True):
+        assert list(mean.x) == list(one.x) == list(other.x)
+        assert mean.y == pytest.approx([(a + b) / 2 for a, b in zip(one.y, other.y, strict=True)], abs=1e-4)
+
+
+def test_the_sum_of_a_fits_terms_and_that_of_the_fit_it_was_chosen_by_are_drawn(tmp_path: Path) -> None:
+    items = write_items(tmp_path, "shapes", 48)
+    run = write_run(tmp_path, items, "shapes", "lite0+bert", "dla", 0)
+    write_experiment(tmp_path, "main-a", [run])
+    history = tmp_path / run.replace("runs", "fits", 1) / "history.csv"
+    history.write_text("epoch,label,triplet,choosing,validation\n1,4,2,7,0.1\n2,3,1,5,0.2\n3,,,4,0.1\n")
+    (protocol,) = protocols(load(tmp_path))
+    _, losses = figures.convergence(protocol)
+    drawn = {series.name: series.y for series in losses.series}
+    assert drawn["sum"][:2] == [6, 4]
+    assert np.isnan(drawn["sum"][2])
+    assert drawn["choosing"] == [7, 5, 4]
+    assert "choosing: " in losses.note
 
 
 def test_bars_of_many_methods_are_a_heat_map(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,3 +288,11 @@ def test_no_two_of_twenty_methods_look_the_same() -> None:
     assert len({(drawing.colour(figure, s), drawing.dash(s)) for s in series}) == 20
     assert len({(drawing.colour(figure, s), drawing.marker(s)) for s in series}) == 20
     assert len({(drawing.colour(figure, s), drawing.pattern(s)) for s in series}) == 20
+
+
+def test_an_interval_plot_reaches_beyond_chance_and_all_intervals() -> None:
+    series = (Series("best", [0.5, 0.4], [0, 1], error=[0.1, None]), Series("a seed", [0.62], [0]))
+    figure = Figure("i", "answer", "p", "intervals", "t", "x", "", series, rows=["a", "b"], chance=0.2)
+    low, high = drawing.plotly(figure)["layout"]["xaxis"]["range"]
+    assert 0.15 < low < 0.2
+    assert 0.62 < high < 0.65

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evidence = significance.weigh(collection, rows)
     compared = protocols(collection)
     figures = [figure for protocol in compared for figure in of_protocol(protocol, rows)]
-    tables.write_all(made / "tables", rows, evidence, headline.blocks(compared, rows, evidence), figures, [])
+    tables.write_all(made / "tables", rows, evidence, headline.blocks(compared, rows, evidence), None, figures, [])
     return made
 
 

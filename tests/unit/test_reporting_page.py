@@ -7,6 +7,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -20,7 +21,7 @@ from cmr.reporting.figures import Figure
 from cmr.reporting.page import build
 from cmr.reporting.protocols import Group
 from cmr.reporting.runs import Run
-from reporting_tree import write_experiment, write_tree
+from reporting_tree import HEADLINE, write_experiment, write_items, write_run, write_tree
 
 TITLE = "Title with <b>markup</b> & more"
 
@@ -122,6 +123,75 @@ def test_gallery_holds_each_querys_results_as_ranked(text: str, results: Path) -
     assert all(a <= b + 1e-3 for a, b in pairwise(means)), "worst queries come first"
 
 
+def test_gallery_tells_the_rank_of_each_querys_own_pair(text: str, results: Path) -> None:
+    shown = part(text, PROTOCOL)["gallery"]
+    ids = part(text, "shapes")["ids"]
+    (run,) = (run for run in load(results).runs if run.variant == "cca")
+    for direction in shown["directions"]:
+        found = run.embeddings([direction["query"], direction["gallery"]])
+        rows = {modality: dict(zip(m.ids, m.values, strict=True)) for modality, m in found.items()}
+        expected = []
+        for number in direction["queries"]:
+            asked = rows[direction["query"]][ids[number]]
+            score = {
+                item: asked @ row / np.linalg.norm(asked) / np.linalg.norm(row)
+                for item, row in rows[direction["gallery"]].items()
+            }
+            expected.append(1 + sum(other > score[ids[number]] for other in score.values()))
+        assert direction["pair"][shown["methods"].index("cca")] == expected
+        assert direction["size"] == len(rows[direction["gallery"]])
+        assert len(set(expected)) > 3
+
+
+@pytest.fixture
+def to_draw(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the figures that builds would have drawn."""
+    names: list[str] = []
+
+    def draw_all(folder: Path, figures: list[Figure]) -> dict[str, str]:
+        names.extend(figure.name for figure in figures)
+        return undrawn(folder, figures)
+
+    monkeypatch.setattr(page, "draw_all", draw_all)
+    return names
+
+
+def test_methods_are_compared_over_data_sets(tmp_path: Path, to_draw: list[str]) -> None:
+    results = write_tree(tmp_path / "results", ["one", "two", "three"], ["cca", "ridge"], seeds=1, n=16)
+    text = build(results, tmp_path / "out").read_text("utf-8")
+    section = text.partition('<section id="over">')[2].partition("</section>")[0]
+    assert "<h2>Over data sets</h2>" in section
+    assert "With 3 data sets no two of 2 methods can be told apart" in html.unescape(section)
+    assert re.findall(r'<th scope="row">(\w+)</th>', section)[0] in ("cca", "ridge")
+    assert "critical-difference" in to_draw
+    assert 'href="figures/critical-difference.pdf"' in section
+    assert 'href="#over">Data sets</a>' in text
+
+
+def test_protocols_of_one_data_set_are_not_tested_over_data_sets(tmp_path: Path, to_draw: list[str]) -> None:
+    results = write_tree(tmp_path / "results", ["one"], ["cca", "ridge"], seeds=1, n=16)
+    items = write_items(results, "one", 16)
+    more = [write_run(results, items, "one", "lite0+lda", method, 0) for method in ("cca", "ridge")]
+    write_experiment(results, "more-bbbbbb", more)
+    text = build(results, tmp_path / "out").read_text("utf-8")
+    section = text.partition('<section id="over">')[2].partition("</section>")[0]
+    assert "<h2>Over protocols</h2>" in section
+    assert "These columns are of one data set, so no test says" in section
+    assert "critical-difference" not in to_draw
+
+
+def test_no_rank_of_a_pair_where_the_run_ranked_by_other_scores(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca"], seeds=1)
+    collection = load(results)
+    (run,) = collection.runs
+    task = run.tasks["image", "text"]
+    task.top[3] = task.top[3][::-1]
+    (protocol,) = protocol_module.protocols(collection)
+    shown = gallery.of_protocol(protocol, gallery.Catalogue(protocol.items, results, results))
+    (direction,) = (d for d in shown["directions"] if d["query"] == "image")
+    assert direction["pair"][0].count(None) == 1
+
+
 def test_every_picture_is_embedded_once_and_small(text: str) -> None:
     pictures = [p for column in part(text, "shapes")["thumbnails"].values() for p in column]
     assert None not in pictures
@@ -146,6 +216,23 @@ def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) 
     printed = html.unescape(re.search(r"Configuration of main-aaaaaa.*?<code>(.*?)</code>", text, re.DOTALL)[1])
     again = Plan(config.validate(yaml.safe_load(printed)))
     assert {run.folder for run in again.runs} == {f"results/{run.path}" for run in load(results).runs}
+
+
+def test_experiments_that_agree_are_one_configuration_and_others_are_not(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", ["one"], ["cca", "dla"], seeds=1, n=16)
+    items = write_items(results, "two", 16)
+    write_experiment(results, "more-bbbbbb", [write_run(results, items, "two", "lite0+bert", "ridge", 0)])
+    other = write_run(
+        results, items, "two", "lite0+bert", "cca", 0, digest="123456", options={"map@5": HEADLINE["map@5"]}
+    )
+    write_experiment(results, "other-cccccc", [other], "123456")
+    indices = [index for experiment in load(results).experiments for index in experiment.indices]
+    (names, count, text), (other_name, other_count, other_text) = origins.configurations(indices, "Title")
+    assert (names, count) == ("main-aaaaaa and more-bbbbbb", 3)
+    again = Plan(config.validate(yaml.safe_load(text)))
+    assert {run.folder for run in again.runs} == {f"results/{run.path}" for index in indices[:2] for run in index.runs}
+    assert (other_name, other_count) == ("other-cccccc", 1)
+    assert "map@all" not in other_text
 
 
 def undrawn(folder: Path, figures: list[Figure]) -> dict[str, str]:

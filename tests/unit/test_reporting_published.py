@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmr.reporting import page, published, significance, tables
+from cmr.reporting import costs, page, published, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
 from cmr.reporting.published import Line, Quote, Table
@@ -194,7 +194,8 @@ def test_parameters_that_tell_variants_apart_must_agree(run: Run, full: bool, wi
         ({"metric": "map@50"}, "map@50 was not computed"),
         ({"split": "other"}, "no run on the split other"),
         ({"dataset": "scitechdaily"}, "no run on SciTechDaily; source: https://scitechdaily.com"),
-        ({"query": "", "gallery": "", "metric": "seconds"}, "depends on the machine"),
+        ({"query": "", "gallery": "", "metric": "MiB of GPU memory"}, "not recorded: no GPU was used"),
+        ({"query": "", "gallery": "", "metric": "seconds", "params": "components: 7"}, "not run with components: 7"),
     ],
 )
 def test_where_nothing_was_measured_the_reason_stands(collection: Collection, changed: dict, reason: str) -> None:
@@ -205,6 +206,42 @@ def test_where_nothing_was_measured_the_reason_stands(collection: Collection, ch
     assert (line.measured, line.difference, line.features) == ("", "", "")
     assert table.measured_numbers == 0
     assert table.reason == ("" if reason.startswith("quoted") else line.reason)
+
+
+@pytest.mark.parametrize(
+    ("metric", "method", "expected"),
+    [
+        ("seconds of training", "dla_cmr", [1.5 + 3, 2.5 + 3, 3.5 + 3]),
+        ("seconds of testing", "dla_cmr", [0.4] * 3),
+        ("seconds of dictionary learning", "dla_cmr", [0.0] * 3),
+        ("seconds", "cca", [1.5 + 3]),
+    ],
+)
+def test_times_stand_beside_printed_ones_without_a_difference(
+    collection: Collection, metric: str, method: str, expected: list[float]
+) -> None:
+    printed = quote(method=method, params="dictionary: null" * (method != "cca"), query="", gallery="", metric=metric)
+    line = lines_of(collection, printed, quote(method="dla_cmr", params="triplet_weight: 0"))[0]
+    assert line.row is not None
+    assert (line.row["mean"], line.row["seeds"]) == (pytest.approx(sum(expected) / len(expected)), len(expected))
+    assert (line.row["std"] is None) == (len(expected) == 1)
+    assert line.difference == ""
+    assert line.features.startswith("EfficientNet-Lite0+BERT, ")
+
+
+def test_fits_of_modalities_in_parallel_take_as_long_as_the_longest_and_the_memory_of_all() -> None:
+    fits = [
+        {"modalities": [m], "usage": {"seconds": s, "peak_gpu_memory_mb": g}}
+        for m, s, g in (("image", 5.0, 700.0), ("text", 3.0, 600.0))
+    ]
+    run = Run(Path(), "runs/d/s/i/m/0", "")
+    run.__dict__["record"] = {"fits": [fit | {"made_from": []} for fit in fits], "usage": {"seconds": 1.0}}
+    found = {
+        s: [costs.cost(run, w, strategy=s) for w in (costs.TRAINING, costs.GPU_MEMORY)] for s in ("serial", "parallel")
+    }
+    assert found == {"serial": [8.0, 700.0], "parallel": [5.0, 1300.0]}
+    assert costs.cost(run, costs.TRAINING, "text") == 3.0
+    assert costs.cost(run, costs.TRAINING, "audio") is None
 
 
 def test_average_precision_that_divides_otherwise_is_not_the_printed_metric(tmp_path: Path) -> None:
@@ -253,7 +290,7 @@ def test_notes_are_gathered(collection: Collection) -> None:
 def test_files_keep_printed_and_measured_apart(collection: Collection, tmp_path: Path) -> None:
     printed = compared(collection, quote(), quote(method="mdcr", value="0.287"))
     rows = collection.united_rows()
-    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], [], printed)
+    tables.write_all(tmp_path, rows, significance.weigh(collection, rows), [], None, [], printed)
     frame = pd.read_csv(tmp_path / "published--dla_cmr--table-2--openmoji--sift+lda.csv")
     mean = row_of(collection, "cca", 1)["mean"]
     assert list(frame["printed"]) == [0.369, 0.287]

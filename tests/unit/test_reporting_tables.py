@@ -121,10 +121,18 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
     assert line_of(blocks_of(collection)[0], "cca").cells["image→text"].bounds is None
 
 
+def test_sampled_queries_are_said_in_words(collection: Collection) -> None:
+    rows = [row | {"metric": "map@all, 10 queries", "sample": "10 queries"} for row in collection.united_rows()]
+    found = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))
+    (words,) = headline.metric_options(found).values()
+    assert words.endswith("; a sample of 10 queries of each direction, not all test queries")
+    assert not any("sample" in words for words in headline.metric_options(blocks_of(collection)).values())
+
+
 def test_files_hold_the_rows(collection: Collection, tmp_path: Path) -> None:
     rows = collection.united_rows()
     evidence = significance.weigh(collection, rows)
-    tables.write_all(tmp_path, rows, evidence, blocks_of(collection), [], [])
+    tables.write_all(tmp_path, rows, evidence, blocks_of(collection), None, [], [])
     frame = pd.read_csv(tmp_path / "results.csv")
     assert len(frame) == len(rows)
     assert frame["mean"].to_numpy() == pytest.approx([row["mean"] for row in rows])

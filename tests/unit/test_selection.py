@@ -13,7 +13,7 @@ from cmr.publish import read_json, write_json
 from cmr.records import FitRecord
 from cmr.reporting import collect, headline, origins, significance, summary
 from cmr.reporting.protocols import protocols
-from cmr.selection import select_and_fit
+from cmr.selection import select_and_fit, together
 from reporting_tree import write_tree
 
 
@@ -172,3 +172,14 @@ def test_a_choice_of_the_dictionary_is_made_on_its_own_coefficients():
     assert record["chosen"] == {"weight": 1, "dictionary.lambda1": 2}
     assert record["at_edge"] == {"weight": "highest"}
     assert seen == [(w, x, False) for w in (0, 1) for x in (1, 2, 3)] + [(1, 2, True)]
+
+
+def test_the_course_of_the_fit_that_was_chosen_by_stands_beside_the_final_one():
+    final = History([{"epoch": 1, "label": 5.0, "triplet": 2.0}], {})
+    rows = [{"epoch": e, "label": 4.0 - e, "triplet": 0.5, "validation": v} for e, v in ((1, 0.3), (2, 0.2))]
+    assert together(final, History(rows, {"epochs": 1})).rows == [
+        {"epoch": 1, "label": 5.0, "triplet": 2.0, "choosing": 3.5, "validation": 0.3},
+        {"epoch": 2, "choosing": 2.5, "validation": 0.2},
+    ]
+    assert together(final, History(rows)) is final
+    assert together(History(), History(rows, {"epochs": 1})).rows == rows

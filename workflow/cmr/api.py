@@ -6,7 +6,7 @@ It runs the code of the workflow's stages, so that the same rows, parameters and
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -350,12 +350,16 @@ def evaluate(
     /,
     labels: Any = None,
     metrics: Sequence[str | Mapping[str, Any]] | None = None,
+    groups: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Figure]]:
     """Ranks every row of each modality against those of every other: direction → metric → `Figure`.
 
     ``evaluate(model, views, labels)`` embeds new rows first; ``evaluate(embeddings, labels=...)`` takes embeddings
     (n, k) by modality, which are compared by the cosine. Row i of every modality is the same item. ``labels`` as in
     `fit`: items that share one are relevant to each other by class. Metrics by instance ask for an item's own pair.
+
+    ``groups``: modality → a number or name for each of its rows, where a picture has several captions, say: rows of one
+    group belong together, and the modalities have numbers of rows of their own. ``labels`` are then by modality too.
 
     ``metrics``: names with a cut, such as map@all, map@50, recall@10, ndcg@10; names of plug-ins; or entries as in a
     configuration, ``{"id": ..., "metric": ..., "params": {...}}``. By default map@all and map@50; without labels
@@ -364,26 +368,17 @@ def evaluate(
     """
     configured = _configured(metrics, labels is not None)
     if isinstance(model, Model):
-        given = Given.of(_of_model(model, views), labels)
-        directions = tasks([_embedded(one, given) for one in model.fits])
+        rows, classes = arrays.to_evaluate(_of_model(model, views), labels, groups)
+        directions = tasks([_embedded(one, rows) for one in model.fits])
     else:
-        if not isinstance(model, Mapping):
-            raise UserError(
-                f"evaluate: expected a model of fit, or embeddings {{modality: array}}, found {type(model).__name__}"
-            )
-        if views is not None:
-            raise UserError("evaluate: embeddings are one mapping {modality: array}; pass labels by name, labels=")
-        given = Given.of(model, labels, dtype=None)
-        for name, rows in given.matrices.items():
-            if form(rows) != VECTOR:
-                raise UserError(f"evaluate: {name}: embeddings are arrays (n, k), one vector a row")
-        directions = _by_cosine(given)
-    if len(given.matrices) < 2:
+        _check_embeddings(model, views)
+        rows, classes = arrays.to_evaluate(model, labels, groups, dtype=None)
+        directions = _by_cosine(rows)
+    if len(rows) < 2:
         raise UserError("views: one modality alone; retrieval is between two or more")
     found = {}
     for (query, gallery), queries, answers, scores in directions:
-        wanted = _labelled(given, queries), _labelled(given, answers)
-        evaluated = evaluate_task(scores, *wanted, configured, given.classes, (query, gallery))
+        evaluated = evaluate_task(scores, queries, answers, configured, classes, (query, gallery))
         found[f"{query}→{gallery}"] = {
             metric.id: _figure(evaluated.task["metrics"][metric.id], evaluated.per_query.get(metric.id), metric)
             for metric in configured
@@ -410,21 +405,27 @@ def _of_model(model: Model, views: Mapping[str, Any] | None) -> Mapping[str, Any
     return {modality: views[modality] for modality in model.modalities}
 
 
-def _embedded(one: Fit, given: Given) -> Embedded:
-    views = {m: View(given.ids, one.embed(m, given.matrices[m])) for m in one.modalities}
-    return Embedded(one.method, one.modalities, views)
+def _check_embeddings(embeddings: Any, views: Any) -> None:
+    if not isinstance(embeddings, Mapping):
+        raise UserError(
+            f"evaluate: expected a model of fit, or embeddings {{modality: array}}, found {type(embeddings).__name__}"
+        )
+    if views is not None:
+        raise UserError("evaluate: embeddings are one mapping {modality: array}; pass labels by name, labels=")
+    for name, rows in embeddings.items():
+        if form(rows) != VECTOR:
+            raise UserError(f"evaluate: {name}: embeddings are arrays (n, k), one vector a row")
 
 
-def _by_cosine(given: Given) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
-    for query, rows in given.matrices.items():
-        for gallery, others in given.matrices.items():
-            if query != gallery:
-                yield (query, gallery), View(given.ids, rows), View(given.ids, others), scorer(rows, others)
+def _embedded(one: Fit, rows: Part) -> Embedded:
+    return Embedded(
+        one.method, one.modalities, {m: rows[m].embedded(one.embed(m, rows[m].features)) for m in one.modalities}
+    )
 
 
-def _labelled(given: Given, view: View) -> View:
-    """With labels (n, c), where there are any."""
-    return View(view.ids, view.features, None if given.names is None else given.multi_hot(given.classes))
+def _by_cosine(rows: Part) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
+    for (query, queries), (gallery, answers) in permutations(rows.items(), 2):
+        yield (query, gallery), queries, answers, scorer(queries.features, answers.features)
 
 
 def _figure(entry: Mapping[str, Any], per_query: np.ndarray | None, metric: ConfiguredMetric) -> Figure:

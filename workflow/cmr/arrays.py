@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,44 @@ def _refuse_lists_of_flags(cells: list[Any], from_array: bool) -> None:
         raise UserError(
             "labels: lists of 0 and 1 alone have two meanings; numpy.array(labels) is a matrix with a class a column"
         )
+
+
+def to_evaluate(
+    views: Mapping[str, Any], labels: Any, groups: Mapping[str, Any] | None, dtype: type | None = np.float32
+) -> tuple[dict[str, View], tuple[str, ...]]:
+    """The rows of each modality, and the classes.
+
+    Without ``groups`` row i of every modality is the same item. With them, modality → the group of each of its rows,
+    the modalities may have different numbers of rows, and ``labels`` are those of each modality's rows, if any.
+    """
+    if groups is None:
+        given = Given.of(views, labels, dtype)
+        return given.part(None if given.names is None else given.classes), given.classes
+    for name, of_modality in {"groups": groups, "labels": labels}.items():
+        if of_modality is not None and (not isinstance(of_modality, Mapping) or set(of_modality) != set(views)):
+            raise UserError(f"{name}: with groups, expected those of the rows of {', '.join(map(str, views))}, each")
+    each = {m: Given.of({m: rows}, None if labels is None else labels[m], dtype) for m, rows in views.items()}
+    classes = tuple(sorted({name for given in each.values() for name in given.classes}))
+    of_rows = {m: _groups(m, groups[m], len(given.ids)) for m, given in each.items()}
+    _check_shared(of_rows)
+    return {
+        m: View(given.ids, given.matrices[m], None if given.names is None else given.multi_hot(classes), of_rows[m])
+        for m, given in each.items()
+    }, classes
+
+
+def _groups(modality: str, groups: Any, n: int) -> np.ndarray:
+    found = np.asarray(_without_torch(groups))
+    if found.shape != (n,) or found.dtype.kind not in "iuUSO":
+        raise UserError(f"groups: {modality}: expected a number or name for each of {n} rows, found {found.shape}")
+    return found.astype(str)
+
+
+def _check_shared(groups: Mapping[str, np.ndarray]) -> None:
+    """Raises `UserError` where some modalities have no group in common, so that nothing is ever found."""
+    for (one, of_one), (other, of_other) in combinations(groups.items(), 2):
+        if not set(of_one) & set(of_other):
+            raise UserError(f"groups: {one} and {other} have none in common: {str(of_one[0])!r}, {str(of_other[0])!r}")
 
 
 def training_data(given: Given, validation: Given | None, with_labels: bool) -> TrainingData:

@@ -38,7 +38,9 @@ def reading(tree: str | Path) -> Iterator[None]:
     """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError) as error:
+    except (UserError, OSError):
+        raise
+    except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{tree}: its files do not fit together: `python -m cmr verify` names what is damaged; where it names "

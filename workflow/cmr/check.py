@@ -1,34 +1,40 @@
 """Looks at a configuration and its data before a run: the first stages, in a folder that is gone afterwards.
 
 Only data sets of the user's own files are looked at. They are prepared and split as the workflow does it, but bad rows
-are left out and listed all at once, and pictures are decoded. Texts are counted that a pretrained model would cut or
-does not know; what fitted extractors know is found out by fitting them, which is left to the run.
+are left out and listed all at once, and pictures are decoded. Of some items the features are extracted, which tells
+what all of them take; texts are counted that a pretrained model would cut or does not know. What fitted extractors give
+is found out by fitting them, which is left to the run.
 """
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmr import create, registry
 from cmr.config import Config, DatasetEntry
 from cmr.data import PARTS, Items, Split
 from cmr.errors import UserError
+from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.recording import without_folders
 from cmr.records import recorded_warnings
+from cmr.sets import Sets, columns_in_words, dimensions
 from cmr.stages import download, prepare, split
 from cmr.warned import warnings_of
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 SHOWN = 10  # bad rows of one data set
+SAMPLE = 24  # items whose features are extracted
 STRICT = "strict"
 
 
@@ -149,16 +155,33 @@ def _split(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     yield from _warnings(result)
 
 
-def _texts(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
+def _features(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     feature, prepared = result.settings["feature"], result.source("prepare")
-    if feature["modality"] != "text" or registry.info("extractors", feature["extractor"]).kind != "fixed":
+    if registry.info("extractors", feature["extractor"]).kind != "fixed":
         return
     extractor = create.extractor(feature, machine)
     extractor.fetch()
     dataset = create.dataset(result.settings["data"], prepared.folder, machine)
-    gaps = extractor.gaps(extractor.contents(dataset, Items.read(prepared.files[0]), "text"))
-    for gap in gaps.values():
-        yield WARNING, str(gap)
+    contents = extractor.contents(dataset, Items.read(prepared.files[0]), feature["modality"])
+    yield OK, _cost(extractor, contents)
+    if feature["modality"] == "text":
+        for gap in extractor.gaps(contents).values():
+            yield WARNING, str(gap)
 
 
-LOOKS: dict[str, Callable[[Result, Machine, Any], Lines]] = {"prepare": _items, "split": _split, "extract": _texts}
+def _cost(extractor: Extractor[Any], contents: Sequence[Any]) -> str:
+    """Size and time of all features, of those of some items, evenly drawn; without the model's start."""
+    from cmr.reporting.origins import duration
+
+    drawn = np.unique(np.linspace(0, len(contents) - 1, SAMPLE).round().astype(int))
+    extractor.transform([contents[0]])
+    start = time.perf_counter()
+    features = extractor.transform([contents[row] for row in drawn])
+    seconds = (time.perf_counter() - start) / len(drawn)
+    values = features.values if isinstance(features, Sets) else features
+    size, n = values.nbytes / len(drawn) * len(contents) / 1e6, len(contents)
+    told = f"{columns_in_words(dimensions(features))}; all {n:,} are about {size:,.1f} MB in memory"
+    return f"{told}, and {duration(seconds * n)} of extraction here"
+
+
+LOOKS: dict[str, Callable[[Result, Machine, Any], Lines]] = {"prepare": _items, "split": _split, "extract": _features}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr import __version__, boundary, paths, process, registry, templates
-from cmr.errors import UserError, printable
+from cmr.errors import UserError, printable, shortened
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `cmr list | head`
         sys.stderr.close()
     except OSError as error:
-        print(printable(f"error: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
+        told = shortened(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        print(printable(told), file=sys.stderr)
         sys.exit(1)
 
 

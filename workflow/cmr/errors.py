@@ -5,11 +5,20 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 5000  # letters of an error's message; what a damaged file holds may be of any length
 CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def shortened(text: str) -> str:
+    """A message without its middle where it is longer than can be read."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 class UserError(Exception):
     """Something the user can mend: the message names the file, row or key, and the remedy."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class BadContent(UserError):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cmr import process, registry
+from cmr import process, progress, registry
 from cmr.config import Config
 from cmr.errors import Printable, UserError, printable
 from cmr.machine import Machine
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         registry.use(plugin_folder(options.plan))
         plan, machine = read(options.plan, options.threads)
         result = plan.result_at(options.record)
-        importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
+        with progress.told(result.stage, result.record):
+            importlib.import_module(f"cmr.stages.{result.stage}").make(result, machine)
 
 
 def write(config: Config, machine: Machine, report: str) -> str:

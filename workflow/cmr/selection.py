@@ -7,7 +7,7 @@ split holds out; then the best is fitted again on all training rows. Test rows h
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from itertools import product, zip_longest
 from typing import Any
 
 from cmr.data import TrainingData
@@ -17,6 +17,9 @@ from cmr.params import OF_DICTIONARY, Params, of_method
 
 log = logging.getLogger(__name__)
 
+VALIDATION, CHOOSING = "validation", "choosing"
+"""Columns of a history: the score on held-out rows; of a fit that was made again on all training rows, the sum of what
+the fit recorded that the choice was made by."""
 LOWEST, HIGHEST, BOUND, LAST_ALLOWED = "lowest", "highest", "bound", "last allowed"
 
 
@@ -71,9 +74,28 @@ def select_and_fit(
     }
     if not data.has_validation:
         method, data = create(chosen, "final"), data_for(chosen)
-        final = method.fit(data.train, None, data.unlabelled)
-        history = History(rows=history.rows, chosen=history.chosen) if not final.rows else final
+        history = together(method.fit(data.train, None, data.unlabelled), history)
     return method, history, record
+
+
+def together(final: History, choosing: History) -> History:
+    """The history of a fit on all training rows, with the course of the one that its epochs were chosen by beside it.
+
+    Step by step as long as either lasted: the first column is the step, then come the final fit's terms, the sum of the
+    other's terms (``choosing``) and its score on held-out rows (``validation``). One of the two alone where the other
+    has none, or where nothing was chosen within a fit.
+    """
+    if not final.rows or not choosing.chosen:
+        return final if final.rows else choosing
+    step = next(iter(choosing.rows[0]))
+    nothing: dict[str, float] = {}
+    rows = []
+    for own, other in zip_longest(final.rows, choosing.rows, fillvalue=nothing):
+        terms = [value for name, value in other.items() if name not in (step, VALIDATION)]
+        row = {name: value for name, value in other.items() if name == step} | own
+        row |= {CHOOSING: sum(terms)} if terms else {}
+        rows.append(row | {name: value for name, value in other.items() if name == VALIDATION})
+    return History(rows, choosing.chosen)
 
 
 def _check_held_out(data: TrainingData) -> None:

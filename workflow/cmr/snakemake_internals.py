@@ -68,7 +68,7 @@ def say_a_line_a_job(workflow: Any) -> Progress:
         return progress
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            lines = Lines(handler.formatter, progress)
+            lines = Lines(handler.formatter, progress, handler.stream.isatty())
             handler.setFormatter(lines)
             handler.addFilter(lines.shown)
     return progress

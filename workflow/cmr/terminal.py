@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
+from cmr.progress import ERASE
+
 DROPPED = {"JOB_INFO", "GROUP_INFO", "SHELLCMD", "JOB_STARTED", "RESOURCES_INFO", "WORKFLOW_STARTED"}
 UNKNOWN = 0.25
 SELECTING = "Select jobs to execute..."
@@ -70,11 +72,15 @@ class Progress:
 
 
 class Lines(logging.Formatter):
-    """Formats the events of jobs as lines, and leaves all others to ``other``."""
+    """Formats the events of jobs as lines, and leaves all others to ``other``.
 
-    def __init__(self, other: logging.Formatter, progress: Progress | None = None):
+    ``live``: to a terminal, where a line takes the place of what a job says of its progress.
+    """
+
+    def __init__(self, other: logging.Formatter, progress: Progress | None = None, live: bool = False):
         super().__init__()
         self.other = other
+        self.live = live
         self.progress = progress or Progress()
         self.ended: list[int] = []
 
@@ -89,6 +95,10 @@ class Lines(logging.Formatter):
         return event not in {*DROPPED, "JOB_FINISHED"} and not record.getMessage().startswith(REMARKS)
 
     def format(self, record: logging.LogRecord) -> str:
+        text = self._text(record)
+        return f"{ERASE}{text}" if text and self.live else text
+
+    def _text(self, record: logging.LogRecord) -> str:
         event, said = event_of(record), record.__dict__
         if event == "RUN_INFO":
             return self._plan(said["stats"])

@@ -4,7 +4,7 @@
 (the object id of a file in a git repository, a checksum too), bytes, licence, note. Several rows of one file are
 mirrors, tried in their order. ``access`` is
 
-- open: downloaded, resumed where a download was cut;
+- open: downloaded, from the user's mirror where there is one (`cmr.mirror`), resumed where a download was cut;
 - archive: taken out of another file of the data set, whose name stands in the place of the address; of several
   archives the first that can be had;
 - by hand: behind a form, or gone; the user places the file in the folder that the message names.
@@ -30,6 +30,7 @@ from cmr import project
 from cmr.boundary import BoundaryError
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
+from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
 from cmr.publish import CANNOT_WRITE, atomic, atomic_folder
 
@@ -175,7 +176,7 @@ def _download(path: Path, mirrors: list[Source]) -> str:
     problems = []
     for source in mirrors:
         try:
-            _resume(source.address, part)
+            _resume(on_mirror(source.address), part)
             return _checked(part, path, source)
         except (requests.RequestException, UserError) as error:
             problems.append(str(error))

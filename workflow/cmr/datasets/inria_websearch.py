@@ -23,7 +23,7 @@ from pydantic import Field
 from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded, holding
-from cmr.datasets.matrices import Group, Reference, ready_items, ready_rows
+from cmr.datasets.matrices import Block, Reference, ready_items, ready_rows
 from cmr.datasets.splitting import class_ranks, expect_sizes
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
@@ -69,7 +69,7 @@ class InriaWebsearch(Downloaded):
     def prepare(self) -> Items:
         """Raises `UserError` for a picture or metadata file that is missing."""
         if self.params.content == "wei":
-            return ready_items(self._groups(), ("image", "text"))
+            return ready_items(self._blocks(), ("image", "text"))
         folder = self.root()
         labels = pd.read_csv(folder / "labels.txt", sep=r"\s+", names=["query", "document", "relevant"])
         relevant = labels[labels["relevant"] == 1]
@@ -89,7 +89,7 @@ class InriaWebsearch(Downloaded):
         if self.params.content == "raw":
             return super().features(modality, name)
         sdml.check_name(modality, name, NAMES)
-        return ready_rows(self._groups(), modality)
+        return ready_rows(self._blocks(), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         if self.params.content == "raw":
@@ -112,10 +112,10 @@ class InriaWebsearch(Downloaded):
         counts = pd.Series(names).value_counts()
         return {number: words if counts[words] == 1 else f"{words} ({number})" for number, words in names.items()}
 
-    def _groups(self) -> list[Group]:
+    def _blocks(self) -> list[Block]:
         file = self.existing(FEATURES)
         return [
-            Group(
+            Block(
                 part,
                 part,
                 Reference(file, f"{prefix}_img_lab"),

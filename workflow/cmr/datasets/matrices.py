@@ -58,7 +58,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Group:
+class Block:
     """Items that have the same modalities: row i of each matrix and of the labels is one item.
 
     ``part``: train, validation, test, or '' where the file does not say. ``labels``: integers or names (n,), or one-
@@ -84,32 +84,32 @@ class Group:
         return [f"{self.name}-{row:05d}" for row in range(n)]
 
 
-def ready_items(groups: Sequence[Group], modalities: Iterable[str], reader: LabelReader | None = None) -> Items:
-    """Items whose modalities all come as ready features; the column ``part`` keeps the groups' parts.
+def ready_items(blocks: Sequence[Block], modalities: Iterable[str], reader: LabelReader | None = None) -> Items:
+    """Items whose modalities all come as ready features; the column ``part`` keeps the blocks' parts.
 
-    Rows without a label have none here. Raises `UserError` where the numbers of rows within a group differ, and what
+    Rows without a label have none here. Raises `UserError` where the numbers of rows within a block differ, and what
     `LabelReader.read` raises.
     """
     tables = []
-    for group, labels in zip(groups, _labels(groups, reader or LabelReader()), strict=True):
-        table = pd.DataFrame({"id": group.ids(len(labels))})
+    for block, labels in zip(blocks, _labels(blocks, reader or LabelReader()), strict=True):
+        table = pd.DataFrame({"id": block.ids(len(labels))})
         for modality in modalities:
-            reference = group.matrices.get(modality)
+            reference = block.matrices.get(modality)
             if reference:
-                _check_rows(reference, modality, group, len(labels))
-                rows = _orders(group).get(modality, range(len(labels)))
+                _check_rows(reference, modality, block, len(labels))
+                rows = _orders(block).get(modality, range(len(labels)))
                 table[modality] = [f"{reference.file.name}:{reference.key}[{row}]" for row in rows]
             else:
                 table[modality] = None
         table["labels"] = labels
-        table["part"] = group.part
+        table["part"] = block.part
         tables.append(table)
     return Items(pd.concat(tables, ignore_index=True), dict.fromkeys(modalities, "ready"))
 
 
-def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
-    """The features of one modality of all groups that have it: float32 as `as_float32` makes them, or sets."""
-    found = [(group, _values(group, modality)) for group in groups if modality in group.matrices]
+def ready_rows(blocks: Sequence[Block], modality: str) -> Rows:
+    """The features of one modality of all blocks that have it: float32 as `as_float32` makes them, or sets."""
+    found = [(block, _values(block, modality)) for block in blocks if modality in block.matrices]
     if not found:
         raise UserError(f"no features of the modality {modality!r}")
     if len({form(values) for _, values in found}) > 1:
@@ -117,9 +117,9 @@ def ready_rows(groups: Sequence[Group], modality: str) -> Rows:
     widths = {columns(values) for _, values in found}
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
-    ids = [item for group, values in found for item in group.ids(len(values))]
-    blocks = [values for _, values in found]
-    rows = blocks[0] if len(blocks) == 1 else joined(blocks)
+    ids = [item for block, values in found for item in block.ids(len(values))]
+    parts = [values for _, values in found]
+    rows = parts[0] if len(parts) == 1 else joined(parts)
     return Rows(np.array(ids), _narrow(rows, modality))
 
 
@@ -180,14 +180,14 @@ def _stacked(reference: Reference, array: np.ndarray) -> np.ndarray:
     return np.stack([row.ravel() for row in rows]) if rows else array
 
 
-def not_finite(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
+def not_finite(blocks: Sequence[Block]) -> Iterator[tuple[str, str]]:
     """Item → what is wrong, for every row that holds NaN or infinite values."""
-    for group in groups:
-        for modality, reference in group.matrices.items():
-            values = _values(group, modality)
-            rows = _orders(group).get(modality, range(len(values)))
+    for block in blocks:
+        for modality, reference in block.matrices.items():
+            values = _values(block, modality)
+            rows = _orders(block).get(modality, range(len(values)))
             for row in np.flatnonzero(~_finite(values)):
-                yield group.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
+                yield block.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
 
 
 def _finite(values: np.ndarray | Sets) -> np.ndarray:
@@ -198,17 +198,17 @@ def _finite(values: np.ndarray | Sets) -> np.ndarray:
         return np.array([np.isfinite(elements.astype(np.float32)).all() for elements in values], bool)
 
 
-def unlabelled(groups: Sequence[Group], items: Items) -> Iterator[tuple[str, str]]:
-    """Item → what is wrong, for every item of the groups that has no label."""
-    references = {group.name: group.labels for group in groups if group.labels}
+def unlabelled(blocks: Sequence[Block], items: Items) -> Iterator[tuple[str, str]]:
+    """Item → what is wrong, for every item of the blocks that has no label."""
+    references = {block.name: block.labels for block in blocks if block.labels}
     for item, labels in zip(items.ids, items.table["labels"], strict=True):
         if not labels and references:
             name, _, row = item.rpartition("-")
             yield item, f"{references[name]}: row {int(row)} has no label"
 
 
-def _check_rows(reference: Reference, modality: str, group: Group, expected: int) -> None:
-    labels = group.first
+def _check_rows(reference: Reference, modality: str, block: Block, expected: int) -> None:
+    labels = block.first
     found = rows_in(reference)
     rows, width = len(found), columns(found)
     if rows == width and rows == expected and not reference.transposed:
@@ -221,42 +221,42 @@ def _check_rows(reference: Reference, modality: str, group: Group, expected: int
     hint = (
         "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
     )
-    of_labels = group.labels is not None and rows in group.labels.read().shape[1:]
+    of_labels = block.labels is not None and rows in block.labels.read().shape[1:]
     fitting = [name for name, fits in ((modality, width == expected), ("labels", of_labels)) if fits]
     if fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = "leave out the first line of the labels if it is a header"
-    what = "labels" if group.labels else "rows"
+    what = "labels" if block.labels else "rows"
     raise UserError(f"{reference} has {rows} rows, {labels} has {expected} {what}; {hint}")
 
 
 # Order of rows ----------------------------------------------------------------------------------------------------
 
 
-def _values(group: Group, modality: str) -> np.ndarray | Sets:
-    """Features (n, d), or sets, of a group in the order of its labels."""
-    values, orders = rows_in(group.matrices[modality]), _orders(group)
+def _values(block: Block, modality: str) -> np.ndarray | Sets:
+    """Features (n, d), or sets, of a block in the order of its labels."""
+    values, orders = rows_in(block.matrices[modality]), _orders(block)
     return values[orders[modality]] if modality in orders else values
 
 
-def _orders(group: Group) -> dict[str, np.ndarray]:
+def _orders(block: Block) -> dict[str, np.ndarray]:
     """Modality → its rows (n,) in the order of the labels, where ids in the files say that its own order is another.
 
     Raises `UserError` where ids name different items, or where labels have none that could tell the order.
     """
-    own = {modality: ids for modality, reference in group.matrices.items() if (ids := reference.ids()) is not None}
-    of_labels = group.labels.ids() if group.labels else None
+    own = {modality: ids for modality, reference in block.matrices.items() if (ids := reference.ids()) is not None}
+    of_labels = block.labels.ids() if block.labels else None
     known = [*own.values()] if of_labels is None else [of_labels, *own.values()]
     if all(np.array_equal(known[0], ids) for ids in known):
         return {}
-    first = group.labels if group.labels and of_labels is not None else group.matrices[next(iter(own))]
+    first = block.labels if block.labels and of_labels is not None else block.matrices[next(iter(own))]
     orders = {}
     for modality, ids in own.items():
-        rows = _rows_of(known[0], ids, first, group.matrices[modality])
-        if group.labels and of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
+        rows = _rows_of(known[0], ids, first, block.matrices[modality])
+        if block.labels and of_labels is None and not np.array_equal(rows, np.arange(len(rows))):
             raise UserError(
-                f"{first} and {group.matrices[modality]} hold the same ids in different orders, and {group.labels} has "
+                f"{first} and {block.matrices[modality]} hold the same ids in different orders, and {block.labels} has "
                 "no ids to tell which is its own; store the labels with ids, or bring the rows into one order"
             )
         orders[modality] = rows
@@ -279,12 +279,12 @@ def _rows_of(wanted: np.ndarray, ids: np.ndarray, first: Reference, second: Refe
     return rows
 
 
-def check_one_order(group: Group, key: str) -> None:
-    """Raises `UserError` where row numbers would name different items in different files of a group."""
-    orders = _orders(group)
+def check_one_order(block: Block, key: str) -> None:
+    """Raises `UserError` where row numbers would name different items in different files of a block."""
+    orders = _orders(block)
     if orders:
         raise UserError(
-            f"{key}: row numbers have two meanings, as {group.labels} and {group.matrices[next(iter(orders))]} hold "
+            f"{key}: row numbers have two meanings, as {block.labels} and {block.matrices[next(iter(orders))]} hold "
             "their items in different orders; bring the rows into one order"
         )
 
@@ -323,19 +323,19 @@ def row_numbers(reference: Reference, n: int, base: int, repeated: bool = False)
 # Labels -----------------------------------------------------------------------------------------------------------
 
 
-def _labels(groups: Sequence[Group], reader: LabelReader) -> list[list[list[str]]]:
-    """The class names of each row of each group, read together, so that what is odd is seen over all of them."""
-    cells = [label_cells(group.labels) if group.labels else [None] * group.size for group in groups]
-    if not any(group.labels for group in groups):
+def _labels(blocks: Sequence[Block], reader: LabelReader) -> list[list[list[str]]]:
+    """The class names of each row of each block, read together, so that what is odd is seen over all of them."""
+    cells = [label_cells(block.labels) if block.labels else [None] * block.size for block in blocks]
+    if not any(block.labels for block in blocks):
         return [[[] for _ in own] for own in cells]
     ends = list(accumulate(len(own) for own in cells))
 
     def where(position: int) -> str:
-        group = bisect_right(ends, position)
-        return f"{groups[group].labels}: row {position - ends[group] + len(cells[group])}"
+        block = bisect_right(ends, position)
+        return f"{blocks[block].labels}: row {position - ends[block] + len(cells[block])}"
 
-    more = f" and {len(groups) - 1} more" if len(groups) > 1 else ""
-    names = reader.read([cell for own in cells for cell in own], f"{groups[0].labels}{more}", where)
+    more = f" and {len(blocks) - 1} more" if len(blocks) > 1 else ""
+    names = reader.read([cell for own in cells for cell in own], f"{blocks[0].labels}{more}", where)
     return [names[end - len(own) : end] for own, end in zip(cells, ends, strict=True)]
 
 

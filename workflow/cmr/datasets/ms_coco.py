@@ -58,7 +58,7 @@ class MsCoco(Downloaded):
     def prepare(self) -> Items:
         """Raises `UserError` for a picture that has objects but no caption or no file."""
         if self.params.content == "sdml":
-            return ready_items(sdml.groups(self.existing(SDML)), ("image", "text"))
+            return ready_items(sdml.blocks(self.existing(SDML)), ("image", "text"))
         tables = [self._read(part) for part in ARCHIVES]
         return Items(pd.concat(tables, ignore_index=True), {"image": "image", "text": "text"})
 
@@ -69,7 +69,7 @@ class MsCoco(Downloaded):
         if self.params.content == "raw":
             return super().features(modality, name)
         sdml.check_name(modality, name)
-        return ready_rows(sdml.groups(self.existing(SDML)), modality)
+        return ready_rows(sdml.blocks(self.existing(SDML)), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         parts = expect_sizes(items.table["part"].to_numpy("U10"), SIZES, "these are not the protocol's files")

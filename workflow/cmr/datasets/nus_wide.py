@@ -56,7 +56,7 @@ class NusWide(NusWideFiles):
 
     def prepare(self) -> Items:
         if self.params.content == "sdml":
-            return ready_items(sdml.groups(self.existing(SDML)), ("image", "text"))
+            return ready_items(sdml.blocks(self.existing(SDML)), ("image", "text"))
         table, labels = self.read()
         found = []
         for name, classes in readings(labels):
@@ -71,7 +71,7 @@ class NusWide(NusWideFiles):
         if self.params.content == "raw":
             return super().features(modality, name)
         sdml.check_name(modality, name)
-        return ready_rows(sdml.groups(self.existing(SDML)), modality)
+        return ready_rows(sdml.blocks(self.existing(SDML)), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         parts = expect_sizes(items.table["part"].to_numpy("U10"), SIZES, "these are not the protocol's files")

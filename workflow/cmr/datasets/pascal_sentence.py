@@ -20,7 +20,7 @@ from tqdm import tqdm
 from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded, bring, sources
-from cmr.datasets.matrices import Group, Reference, ready_items, ready_rows
+from cmr.datasets.matrices import Block, Reference, ready_items, ready_rows
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
@@ -75,7 +75,7 @@ class PascalSentence(Downloaded):
     def prepare(self) -> Items:
         """One text an item, its sentences joined. Raises `UserError` for a picture without sentences or file."""
         if self.params.content == "dscmr":
-            return ready_items(self._groups(), ("image", "text"))
+            return ready_items(self._blocks(), ("image", "text"))
         rows = []
         for picture, sentences in self._read().items():
             if not sentences:
@@ -91,7 +91,7 @@ class PascalSentence(Downloaded):
         if self.params.content == "raw":
             return super().features(modality, name)
         sdml.check_name(modality, name, NAMES)
-        return ready_rows(self._groups(), modality)
+        return ready_rows(self._blocks(), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         if name == "as_distributed":
@@ -109,12 +109,12 @@ class PascalSentence(Downloaded):
             raise UserError(f"{self.raw / PAGE}: no pictures in it; it is not the page of the data set")
         return page.sentences
 
-    def _groups(self) -> list[Group]:
+    def _blocks(self) -> list[Block]:
         def reference(part: str, kind: str) -> Reference:
             return Reference(self.existing(f"{part}_{kind}.mat"), f"{part}_{kind}")
 
         return [
-            Group(p, p, reference(p, "img_lab"), {"image": reference(p, "img"), "text": reference(p, "txt")})
+            Block(p, p, reference(p, "img_lab"), {"image": reference(p, "img"), "text": reference(p, "txt")})
             for p in (TRAIN, TEST)
         ]
 

@@ -23,7 +23,7 @@ from cmr.datasets.files import user_file
 from cmr.datasets.grouping import first_equal, with_labels_of_groups
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import (
-    Group,
+    Block,
     Reference,
     check_one_order,
     not_finite,
@@ -112,15 +112,15 @@ class Precomputed(Dataset):
 
     def prepare(self) -> Items:
         """Items named after part and row. Raises `UserError` where rows and labels do not match, or for NaN."""
-        groups, strict = self._groups(), self.params.strict
+        blocks, strict = self._blocks(), self.params.strict
         items = ready_items(
-            groups, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
+            blocks, list(self.params.features), LabelReader(self.params.separator, self.params.no_label)
         )
         if not self.params.labels:
             log.warning("params.labels: no labels: there will be figures by instance alone")
-        items = self._grouped(groups, items)
+        items = self._grouped(blocks, items)
         table = items.table.set_index("id", drop=False)
-        problems = dict(not_finite(groups)) | dict(unlabelled(groups, items))
+        problems = dict(not_finite(blocks)) | dict(unlabelled(blocks, items))
         if not strict:
             problems |= self._without_place(table.drop(index=list(problems)), items.kinds)
         skipped = self.folder / "skipped.csv"
@@ -144,7 +144,7 @@ class Precomputed(Dataset):
         if name or modality not in self.params.features:
             known = ", ".join(self.params.features)
             raise UserError(f"precomputed: no features {name!r} of {modality!r}; there are unnamed ones of {known}")
-        return ready_rows(self._groups(), modality)
+        return ready_rows(self._blocks(), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """The part of each item, by what the parameters say of it."""
@@ -165,13 +165,13 @@ class Precomputed(Dataset):
     def _indexed(self, items: Items) -> np.ndarray:
         if self._own_labels() and len(self._owners()) != 1:
             raise UserError("params.index: row numbers need pairs; give parts for modalities with labels of their own")
-        group = next(g for g in self._groups() if not self._own_labels() or self._owners()[0] in g.matrices)
-        check_one_order(group, "params.index")
+        block = next(b for b in self._blocks() if not self._own_labels() or self._owners()[0] in b.matrices)
+        check_one_order(block, "params.index")
         named = items.ids if not self._own_labels() else items.groups
         row_of = defaultdict(list)
         for row, item in enumerate(named):
             row_of[int(item.rpartition("-")[2])].append(row)
-        n = group.size
+        n = block.size
         parts = np.full(len(items.table), "", dtype="U10")
         taken: dict[int, str] = {}
         for part, reference in self.params.index.items():
@@ -192,8 +192,8 @@ class Precomputed(Dataset):
         if not self.params.index_base and items.ids[0].endswith("-00000") and not parts[0]:
             log.warning("params.index: row 0 is in no part; if the numbers start at 1, say index_base: 1")
 
-    def _groups(self) -> list[Group]:
-        """One group a part, or a part and modality where modalities have labels of their own."""
+    def _blocks(self) -> list[Block]:
+        """One block a part, or a part and modality where modalities have labels of their own."""
         features, labels = self.params.features, self.params.labels
         if not features:
             raise UserError("params: features are required; see `python -m cmr list datasets`")
@@ -202,28 +202,28 @@ class Precomputed(Dataset):
         own = self._own_labels()
         if not own:
             return self._by_part(features, labels, "")
-        return [group for m in features for group in self._by_part({m: features[m]}, own.get(m, ""), m)]
+        return [block for m in features for block in self._by_part({m: features[m]}, own.get(m, ""), m)]
 
     def _owners(self) -> list[str]:
         """The modalities whose rows are what others belong to."""
         return [modality for modality in self.params.features if modality not in self.params.group]
 
-    def _grouped(self, groups: list[Group], items: Items) -> Items:
+    def _grouped(self, blocks: list[Block], items: Items) -> Items:
         """The items with their groups, where the parameters name any; a group has the labels of all its items."""
         repeated, table = self.params.repeated, items.table
         if self.params.group:
-            names = [name for block in groups for name in self._group_names(block, groups)]
+            names = [name for block in blocks for name in self._group_names(block, blocks)]
             return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
         if not repeated:
-            self._tell_repeated(groups)
+            self._tell_repeated(blocks)
             return items
         if repeated not in self.params.features:
             raise UserError(f"params.repeated: no modality {repeated!r}{nearest(repeated, self.params.features)}")
-        table = table.assign(group=first_equal(ready_rows(groups, repeated)))
+        table = table.assign(group=first_equal(ready_rows(blocks, repeated)))
         table.loc[table["group"] != table["id"], repeated] = None
         return Items(with_labels_of_groups(table), items.kinds)
 
-    def _group_names(self, block: Group, blocks: list[Group]) -> list[str]:
+    def _group_names(self, block: Block, blocks: list[Block]) -> list[str]:
         """The group of each row of a block of one modality."""
         (modality,) = block.matrices
         reference = self.params.group.get(modality)
@@ -240,10 +240,10 @@ class Precomputed(Dataset):
         rows = row_numbers(source, owner.size, self.params.index_base, repeated=True)
         return [f"{block.part}-{row}".lstrip("-") for row in rows]
 
-    def _tell_repeated(self, groups: list[Group]) -> None:
+    def _tell_repeated(self, blocks: list[Block]) -> None:
         """Warns of a modality whose rows repeat, as pictures beside several captions do."""
         for modality in self.params.features if len(self.params.features) > 1 and not self._own_labels() else ():
-            first = first_equal(ready_rows(groups, modality))
+            first = first_equal(ready_rows(blocks, modality))
             if len(set(first)) <= len(first) / 2:
                 log.warning(
                     "%s: %d rows hold %d different ones; if these are items beside several of the others, say "
@@ -262,11 +262,11 @@ class Precomputed(Dataset):
 
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
-    ) -> list[Group]:
+    ) -> list[Block]:
         first = labels or next(iter(features.values()))
         split = isinstance(first, Mapping)
         parts = list(first) if isinstance(first, Mapping) else [""]
-        groups = []
+        blocks = []
         for part in parts:
             if part and part not in PARTS:
                 raise UserError(f"params.labels.{part}: expected a part ({', '.join(PARTS)}) or a modality")
@@ -280,8 +280,8 @@ class Precomputed(Dataset):
             own = (
                 self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key) if labels else None
             )
-            groups.append(Group("-".join(filter(None, [part or "item", modality])), part, own, matrices))
-        return groups
+            blocks.append(Block("-".join(filter(None, [part or "item", modality])), part, own, matrices))
+        return blocks
 
     def _reference(self, text: References, key: str) -> Reference:
         if not isinstance(text, str):

@@ -10,13 +10,13 @@ import h5py
 
 from cmr.boundary import plain
 from cmr.data import TEST, TRAIN
-from cmr.datasets.matrices import Group, Reference
+from cmr.datasets.matrices import Block, Reference
 from cmr.errors import UserError
 
 NAMES = {"image": "vgg19_fc7", "text": "doc2vec"}
 
 
-def groups(file: Path) -> list[Group]:
+def blocks(file: Path) -> list[Block]:
     """The training and the test pairs of a file."""
     try:
         with h5py.File(plain(file), "r") as opened:
@@ -24,7 +24,7 @@ def groups(file: Path) -> list[Group]:
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
     return [
-        Group(
+        Block(
             part,
             part,
             Reference(file, f"{part}_imgs_labels"),

@@ -22,7 +22,7 @@ from pydantic import Field
 from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded, holding
-from cmr.datasets.matrices import Group, Reference, matrix, ready_items, ready_rows
+from cmr.datasets.matrices import Block, Reference, matrix, ready_items, ready_rows
 from cmr.datasets.rounding import as_float32
 from cmr.datasets.splitting import expect_sizes, sized
 from cmr.errors import UserError
@@ -38,6 +38,7 @@ INFO = DatasetInfo(
     splits={
         "2173_693": "the authors' (DLA-CMR)",
         "2173_231_462": "validation: the first 231 of the 693 test rows in the file's order (SDML, DRSL, GPLDAN)",
+        "2173_231": "test: the validation rows of 2173_231_462; the other 462 take no part (SDML's Fig. 5)",
         "2292_574": "of all 2,866, stratified, seeded (SMCR; the paper does not say how it drew)",
         "drawn_2173_693": "sizes of the authors' split, drawn afresh, stratified, seeded: nothing was chosen on it",
         "as_distributed": "training and test rows as the file has them, whatever their number (for ACMR's file)",
@@ -81,7 +82,7 @@ class Wikipedia(Downloaded):
 
     def prepare(self) -> Items:
         if self.params.content in READY:
-            return ready_items(self._groups(), ("image", "text"))
+            return ready_items(self._blocks(), ("image", "text"))
         table = self._lists()
         if self.params.content == "features":
             return Items(table, {"image": "ready", "text": "ready"})
@@ -100,7 +101,7 @@ class Wikipedia(Downloaded):
     def features(self, modality: str, name: str) -> Rows:
         if self.params.content in READY:
             sdml.check_name(modality, name, READY[self.params.content])
-            return ready_rows(self._groups(), modality)
+            return ready_rows(self._blocks(), modality)
         found = [keys for (m, n), keys in MATRICES.items() if m == modality and name in ("", n)]
         if not found:
             raise UserError(f"wikipedia: no features {name!r} of {modality!r}; known: image sift, text lda")
@@ -115,8 +116,11 @@ class Wikipedia(Downloaded):
         if name == "as_distributed":
             return parts
         expect_sizes(parts, AUTHORS, "take the split as_distributed")
+        test = np.flatnonzero(parts == TEST)
         if name == "2173_231_462":
-            parts[np.flatnonzero(parts == TEST)[:VALIDATION_ROWS]] = VALIDATION
+            parts[test[:VALIDATION_ROWS]] = VALIDATION
+        if name == "2173_231":
+            parts[test[VALIDATION_ROWS:]] = ""
         return parts
 
     def _lists(self) -> pd.DataFrame:
@@ -129,12 +133,12 @@ class Wikipedia(Downloaded):
             tables.append(table.assign(id=table["text"], part=part))
         return pd.concat(tables, ignore_index=True)[["id", "image", "text", "labels", "part"]]
 
-    def _groups(self) -> list[Group]:
+    def _blocks(self) -> list[Block]:
         if self.params.content == "sdml":
-            return sdml.groups(self.existing(SDML))
+            return sdml.blocks(self.existing(SDML))
         folder = holding(self.unpacked(ACMR), "train_labels.pkl")
         return [
-            Group(
+            Block(
                 part,
                 part,
                 self._pickle(folder / f"{part}_labels.pkl"),

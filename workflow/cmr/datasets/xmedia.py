@@ -12,7 +12,7 @@ import numpy as np
 from cmr.data import TEST, TRAIN, VALIDATION, Items
 from cmr.datasets import sdml
 from cmr.datasets.downloads import Downloaded
-from cmr.datasets.matrices import Group, Reference, label_names, ready_items, ready_rows
+from cmr.datasets.matrices import Block, Reference, label_names, ready_items, ready_rows
 from cmr.datasets.splitting import sized
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -56,11 +56,11 @@ class XMedia(Downloaded):
         return [FILE]
 
     def prepare(self) -> Items:
-        return ready_items(self._groups(), INFO.modalities)
+        return ready_items(self._blocks(), INFO.modalities)
 
     def features(self, modality: str, name: str) -> Rows:
         sdml.check_name(modality, name, NAMES)
-        return ready_rows(self._groups(), modality)
+        return ready_rows(self._blocks(), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         parts = items.table["part"].to_numpy("U10")
@@ -82,19 +82,19 @@ class XMedia(Downloaded):
         own = [np.flatnonzero((parts == TEST) & items.table[m].notna().to_numpy()) for m in ("image", "text")]
         return own[:1] if np.array_equal(own[0], own[1]) else own
 
-    def _groups(self) -> list[Group]:
+    def _blocks(self) -> list[Block]:
         file = self.existing(FILE)
 
         def labels(part: str, modality: str) -> Reference:
             return Reference(file, LABELS[modality].format(PREFIX[part]))
 
-        def group(part: str, *modalities: str) -> Group:
+        def block(part: str, *modalities: str) -> Block:
             matrices = {m: Reference(file, KEYS[m].format(PREFIX[part])) for m in modalities}
-            return Group(f"{part}-{'+'.join(modalities)}", part, labels(part, modalities[0]), matrices)
+            return Block(f"{part}-{'+'.join(modalities)}", part, labels(part, modalities[0]), matrices)
 
-        groups = []
+        blocks = []
         for part in PREFIX:
             paired = label_names(labels(part, "image")) == label_names(labels(part, "text"))
             bundles = [("image", "text")] if paired else [("image",), ("text",)]
-            groups += [group(part, *bundle) for bundle in [*bundles, ("audio",), ("3d",), ("video",)]]
-        return groups
+            blocks += [block(part, *bundle) for bundle in [*bundles, ("audio",), ("3d",), ("video",)]]
+        return blocks

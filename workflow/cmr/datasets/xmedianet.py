@@ -44,11 +44,11 @@ class XMediaNet(Downloaded):
         return [FILE]
 
     def prepare(self) -> Items:
-        return ready_items(sdml.groups(self.existing(FILE)), INFO.modalities)
+        return ready_items(sdml.blocks(self.existing(FILE)), INFO.modalities)
 
     def features(self, modality: str, name: str) -> Rows:
         sdml.check_name(modality, name)
-        return ready_rows(sdml.groups(self.existing(FILE)), modality)
+        return ready_rows(sdml.blocks(self.existing(FILE)), modality)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         parts = items.table["part"].to_numpy("U10")

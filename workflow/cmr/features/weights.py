@@ -7,6 +7,7 @@ from typing import Any
 import pooch
 
 from cmr.errors import UserError
+from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
 
 
@@ -35,7 +36,7 @@ def _bring(url: str, file: Path) -> None:
     try:
         if os.environ.get("HF_HUB_OFFLINE") == "1":  # the switch that transformers obeys too
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        pooch.retrieve(url, known_hash=None, fname=temporary, path=file.parent, progressbar=True)
+        pooch.retrieve(on_mirror(url), known_hash=None, fname=temporary, path=file.parent, progressbar=True)
         os.replace(file.parent / temporary, file)
     except (OSError, ValueError) as error:
         raise UserError(

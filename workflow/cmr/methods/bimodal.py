@@ -67,7 +67,7 @@ class BimodalAutoencoders(ScaledCodesMethod):
         return Network(dimensions, classes, self.params)
 
     def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, fused=True)
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate)
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

@@ -317,7 +317,7 @@ class CCL(Method):
 
     def _learn(self, name: str, learned: nn.Module, terms: Callable[[Tensor], Terms], rows: int) -> None:
         """``terms`` takes row numbers (b,)."""
-        optimizer = Adam(learned.parameters(), self.params.pretraining_rate, fused=True)
+        optimizer = Adam(learned.parameters(), self.params.pretraining_rate)
         train(
             learned,
             [Update(optimizer, terms)],

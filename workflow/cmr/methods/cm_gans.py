@@ -133,7 +133,7 @@ class CMGANs(ScaledCodesMethod):
 
     def updates(self) -> list[Update]:
         discriminator, generator = self.optimizers = [
-            Adam(side.parameters(), self.params.learning_rate, betas=(0.5, 0.999), fused=True)
+            Adam(side.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
             for side in (self.network.discriminator, self.network.generator)
         ]
         first = Update(

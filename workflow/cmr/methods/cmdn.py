@@ -238,7 +238,7 @@ class CMDN(Method):
             self._learn(f"{m}.fused", self.lower.towers[m].fused, self.lower.towers[m].fused.terms, represented)
 
     def _learn(self, name: str, layer: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
-        optimizer = Adam(layer.parameters(), self.params.pretraining_rate, fused=True)
+        optimizer = Adam(layer.parameters(), self.params.pretraining_rate)
         train(
             layer,
             [Update(optimizer, lambda index: terms(rows[index]))],

@@ -104,7 +104,7 @@ class DLACMR(DeepMethod):
         others = [w for name, w in self.network.named_parameters() if not name.startswith("modality.")]
         classifier = list(self.network.modality.parameters())
         groups: list[dict] = [{"params": others}, {"params": classifier, "lr": classifier_rate}]
-        return [Update(Adam(groups, p.learning_rate, fused=True), self.batch_terms)]
+        return [Update(Adam(groups, p.learning_rate), self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         """The weighted terms of eq. 14 and the adversarial one."""

@@ -118,7 +118,7 @@ class DRSL(DeepMethod):
     def updates(self) -> list[Update]:
         p = self.params
         self.optimizer = Adam(
-            self.network.parameters(), p.learning_rate, betas=(0.5, 0.99), weight_decay=p.weight_decay, fused=True
+            self.network.parameters(), p.learning_rate, betas=(0.5, 0.99), weight_decay=p.weight_decay
         )
         return [Update(self.optimizer, self.batch_terms)]
 

@@ -72,7 +72,7 @@ class MRL(DeepMethod):
         return Networks(networks, label=label)
 
     def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999), fused=True)
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

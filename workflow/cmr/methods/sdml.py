@@ -106,7 +106,7 @@ class SDML(DeepMethod):
 
     def updates(self) -> list[Update]:
         rate = self.params.learning_rates.get(self.modality, self.params.learning_rate)
-        optimizer = Adam(self.network.parameters(), rate, betas=(0.5, 0.999), fused=True)
+        optimizer = Adam(self.network.parameters(), rate, betas=(0.5, 0.999))
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:

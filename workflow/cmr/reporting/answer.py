@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from cmr.reporting.collect import AVERAGE
 from cmr.reporting.figures import Figure, Series, name_of, short
@@ -104,6 +105,25 @@ def _rest(level: Sequence[str], others: Sequence[Line]) -> str:
 def _some(names: Sequence[str], most: int = 3) -> str:
     """``: a, b``, or ``: a, b, c, …``; nothing of no names."""
     return f": {', '.join([*names[:most], *(['…'] if len(names) > most else [])])}" if names else ""
+
+
+def by_class(answer: Answer) -> str:
+    """Where the best method fails: its mean over directions and seeds on the worst and on the best class's queries.
+
+    Empty where there are fewer than two classes.
+    """
+    block = answer.block
+    (group,) = (group for group in block.protocol.groups if group.name == answer.best.name)
+    key = block.metric.removesuffix(f", {block.sample}")
+    values: dict[str, list[float]] = {}
+    for task in (task for run in group.runs for task in run.metrics["tasks"]):
+        for name, value in task["metrics"][key].get("per_class", {}).items():
+            values.setdefault(name, []).append(value)
+    if len(values) < 2:
+        return ""
+    means = sorted((mean(of_class), name) for name, of_class in values.items())
+    (low, weakest), *_, (high, strongest) = means if block.higher_is_better else means[::-1]
+    return f"Weakest on queries of the class {weakest}, {low:.3f}; strongest on {strongest}, {high:.3f}."
 
 
 def intervals(answer: Answer) -> Figure:

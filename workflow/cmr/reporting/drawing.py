@@ -13,6 +13,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogFormatter
 from matplotlib.typing import RcKeyType
 
@@ -60,6 +62,11 @@ GREY = "#9aa5af"
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: of one column of a two-column paper, and of both."""
 
+LETTERS_BESIDE = {COLUMN: 14, PAGE: 30}
+"""The longest name beside an axis of ranks."""
+
+BAR = 0.09  # inches between the bars of groups
+MOST_TICKS = {COLUMN: 5, PAGE: 10}
 ROW = 0.16  # inches a name at a side needs at 8 pt
 MARKS = 8  # marks along a curve
 MAX_ROWS = 30  # of intervals in a file
@@ -102,6 +109,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
         names = [escape(name) for name in figure.rows]
         places = list(range(len(names)))
         layout["yaxis"] |= {"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5]}
+        layout["xaxis"] |= {"range": _reach(figure)}
     if figure.chance is not None:
         layout |= _chance_line(figure)
     if figure.limits:
@@ -120,6 +128,16 @@ def plotly(figure: Figure) -> dict[str, Any]:
         for trace in traces[NAMED:]:
             trace["visible"] = False  # the page's reader chooses others
     return {"data": traces, "layout": layout}
+
+
+def _reach(figure: Figure) -> list[float]:
+    """From the lowest end of an interval, or chance, to the highest, and a little further: none is at an edge."""
+    ends = [] if figure.chance is None else [figure.chance]
+    for series in figure.series:
+        for x, error in zip(series.x, series.error or [None] * len(series.x), strict=True):
+            ends += [x - (error or 0), x + (error or 0)]
+    margin = 0.04 * ((max(ends) - min(ends)) or 1.0)
+    return [min(ends) - margin, max(ends) + margin]
 
 
 def _chance_line(figure: Figure) -> dict[str, Any]:
@@ -202,12 +220,17 @@ def _nullable(values: Iterable[float]) -> list[float | None]:
 
 
 def static(figure: Figure) -> dict[str, bytes]:
-    """Ending → file, the same bytes for the same figure: ``pdf`` as wide as a column of a paper, ``wide.pdf`` and
-    ``svg`` as wide as its page. They have no title, which a caption says.
+    """Ending → file, the same bytes for the same figure: ``pdf`` as wide as a column of a paper, ``wide.pdf`` as wide
+    as its page, and ``svg``, which the report shows in print and without script, as wide as it stands there.
+    They have no title, which a caption says.
     """
+    wide = figure.kind in ("map", "ranks")
     files = {}
     with matplotlib.rc_context(STYLE):
-        for width, endings in ((COLUMN, ("pdf",)), (PAGE, ("wide.pdf", "svg"))):
+        for width, endings in (
+            (COLUMN, ("pdf",) if wide else ("pdf", "svg")),
+            (PAGE, ("wide.pdf", "svg") if wide else ("wide.pdf",)),
+        ):
             canvas = _canvas(_with_short_names(figure, round(LETTERS * width / PAGE)), width)
             canvas.draw_without_rendering()
             canvas.set_layout_engine("none")  # the layout is found once, not again for each file
@@ -227,7 +250,11 @@ def _cut(name: str, letters: int = LETTERS) -> str:
 
 def _with_short_names(figure: Figure, letters: int) -> Figure:
     series = tuple(
-        replace(one, name=_cut(one.name, letters), x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x])
+        replace(
+            one,
+            name=_cut(one.name, LETTERS if figure.kind == "intervals" else letters),
+            x=[_cut(x, letters) if isinstance(x, str) else x for x in one.x],
+        )
         for one in figure.series
     )
     rows, columns = ([_cut(name, letters) for name in names] for names in (figure.rows, figure.columns))
@@ -235,6 +262,8 @@ def _with_short_names(figure: Figure, letters: int) -> Figure:
 
 
 def _canvas(figure: Figure, width: float) -> Canvas:
+    if figure.kind == "ranks":
+        return _ranks(figure, width)
     canvas = Canvas(figsize=(width, _height(figure, width)), layout="constrained")
     axes = canvas.add_subplot()
     draw = {"lines": _lines, "bars": _bars, "points": _points, "map": _map, "heat": _heat, "intervals": _intervals}
@@ -338,6 +367,54 @@ def _intervals(figure: Figure, axes: Axes) -> None:
             axes.errorbar(x, y, xerr=error, label=series.name, linestyle="", capsize=2, color=shade, marker=symbol)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
+
+
+def _ranks(figure: Figure, width: float) -> Canvas:
+    """A critical-difference diagram, in inches from the top: the axis, bars of groups, then names on both sides."""
+    names, ranks = [_cut(name, LETTERS_BESIDE[width]) for name in figure.rows], figure.series[0].x
+    left = -(-len(names) // 2)
+    margin = 0.15 + max(_inches(f"{name} {rank:.2f}") for name, rank in zip(names, ranks, strict=True))
+    low, high = 1.0, max(2.0, float(ceil(max(ranks))))
+    lanes = [lane * BAR for lane in range(1, 1 + len(figure.groups))]
+    top, first = (0.75 if figure.critical else 0.4), 0.15 + BAR * len(figure.groups)
+    height = top + first + ROW * left
+    canvas = Canvas(figsize=(width, height))
+    axes = canvas.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height - top, -top))
+    axes.axis("off")
+
+    def at(rank: float) -> float:
+        return margin + (rank - low) / (high - low) * (width - 2 * margin)
+
+    def line(x: Sequence[float], y: Sequence[float], thick: float = 0.8, shade: str = "black") -> None:
+        axes.plot(x, y, color=shade, linewidth=thick, solid_capstyle="butt")
+
+    line([at(low), at(high)], [0, 0])
+    step = ceil((high - low) / MOST_TICKS[width])
+    for tick in range(int(low), int(high) + 1, step):
+        line([at(tick)] * 2, [0, -0.06])
+        axes.text(at(tick), -0.09, str(tick), ha="center", va="bottom")
+    if figure.critical:
+        if low + figure.critical <= high:
+            line([at(low), at(low + figure.critical)], [-0.42, -0.42], 1.2)
+            for end in (low, low + figure.critical):
+                line([at(end)] * 2, [-0.39, -0.45])
+        axes.text(at(low), -0.48, f"critical difference {figure.critical:.2f}", va="bottom")
+    for lane, (start, end) in zip(lanes, figure.groups, strict=True):
+        line([at(ranks[start]) - 0.03, at(ranks[end]) + 0.03], [lane, lane], 3, METHOD_COLOURS[0])
+    for place, (name, rank) in enumerate(zip(names, ranks, strict=True)):
+        on_left = place < left
+        y = first + ROW * (place if on_left else len(names) - 1 - place)
+        edge = margin if on_left else width - margin
+        line([at(rank), at(rank), edge], [0, y, y])
+        text = f"{name} {rank:.2f}" if on_left else f"{rank:.2f} {name}"
+        axes.text(edge + (-0.04 if on_left else 0.04), y, text, ha="right" if on_left else "left", va="center")
+    return canvas
+
+
+def _inches(text: str) -> float:
+    """How wide a text is at 8 pt."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=8), ismath=False)
+    return float(width) / 72
 
 
 def _map(figure: Figure, axes: Axes) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from cmr import registry
 from cmr.boundary import plain
 from cmr.errors import UserError
-from cmr.reporting.collect import Row
+from cmr.reporting.collect import AVERAGE, Row
 from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
 from cmr.reporting.runs import Direction, Run
+from cmr.selection import CHOOSING
 
 MAX_POINTS = 200
 MAX_CLASSES = 40
@@ -44,13 +45,14 @@ class Figure:
     ``heat`` (rows, columns) of values goes with ``rows`` and ``columns``, the names on its axes, in series' place.
     Of ``intervals``, ``rows`` are the names that the series' ``y`` count from 0, from top to bottom. ``chance`` is a
     line across the figure, at the expectation under random scores. ``limits`` of the values' axis, where it shares
-    them with another figure.
+    them with another figure. Of ``ranks``, mean ranks that are ``critical`` apart differ, and ``groups`` are the first
+    and last of the ``rows`` that do not.
     """
 
     name: str
     section: str
     protocol: str
-    kind: Literal["lines", "bars", "points", "heat", "map", "intervals"]
+    kind: Literal["lines", "bars", "points", "heat", "map", "intervals", "ranks"]
     title: str
     x: str
     y: str
@@ -64,6 +66,8 @@ class Figure:
     heat: Sequence[Sequence[float]] = field(default=(), repr=False)
     chance: float | None = None
     limits: tuple[float, float] | None = None
+    critical: float | None = None
+    groups: tuple[tuple[int, int], ...] = ()
 
     @property
     def many(self) -> bool:
@@ -76,6 +80,9 @@ class Figure:
         if self.kind == "heat":
             size = f"{len(self.rows)} rows by {len(self.columns)} columns"
             return f"{self.title}; {self.protocol}. Heat map, {size}. {self.note}".strip()
+        if self.kind == "ranks":
+            places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(self.rows, self.series[0].x, strict=True))
+            return f"{self.title}; {self.protocol}. {places}. {self.note}"
         names = ", ".join(series.name for series in self.series)
         return f"{self.title}; {self.protocol}. {self.y} against {self.x}, for {names}. {self.note}".strip()
 
@@ -181,29 +188,50 @@ def short(values: Iterable[float]) -> list[float]:
 
 
 def per_class(protocol: Protocol) -> Iterator[Figure]:
-    """Mean over seeds of the headline metric of each class's queries, a figure a direction: bars of a few methods, or
-    a heat map of many methods or classes, whose bars nobody could tell apart.
+    """Mean over seeds of the headline metric of each class's queries, a figure a direction and one of the mean over
+    directions: bars of a few methods, or a heat map of many methods or classes, whose bars nobody could tell apart.
     """
+    values = {
+        d: {group: _per_class(protocol, group, d) for group in protocol.with_headline} for d in protocol.directions
+    }
+    for direction, of_direction in values.items():
+        yield _class_figure(protocol, of_direction, "-to-".join(direction), arrow(direction))
+    if len(values) > 1:
+        yield _class_figure(protocol, _mean_over_directions(list(values.values())), AVERAGE, AVERAGE)
+
+
+def _class_figure(protocol: Protocol, values: Mapping[Group, dict[str, float]], name: str, title: str) -> Figure:
     metric = protocol.headline_metric
-    for query, gallery in protocol.directions:
-        series = []
-        for group in protocol.with_headline:
-            tables = [_per_class(run.metrics, query, gallery, metric) for run in group.runs]
-            classes = list(tables[0])
-            values = [mean(table[name] for table in tables) for name in classes]
-            series.append(Series(group.name, classes, short(values), group.style))
-        figure = Figure(
-            name=name_of("per_class", protocol, f"{query}-to-{gallery}"),
-            section="classes",
-            protocol=protocol.label,
-            kind="bars",
-            title=f"{metric} of each class, {query}→{gallery}",
-            x="class of the query",
-            y=metric,
-            series=tuple(series),
-        )
-        bars = sum(len(one.x) for one in series)
-        yield figure if len(series) <= MAX_BARS and bars <= MAX_BARS_IN_ALL else as_heat(figure)
+    figure = Figure(
+        name=name_of("per_class", protocol, name),
+        section="classes",
+        protocol=protocol.label,
+        kind="bars",
+        title=f"{metric} of each class, {title}",
+        x="class of the query",
+        y=metric,
+        series=tuple(Series(g.name, list(own), short(own.values()), g.style) for g, own in values.items()),
+    )
+    bars = sum(len(one.x) for one in figure.series)
+    return figure if len(figure.series) <= MAX_BARS and bars <= MAX_BARS_IN_ALL else as_heat(figure)
+
+
+def _per_class(protocol: Protocol, group: Group, direction: Direction) -> dict[str, float]:
+    """Class → the headline metric's mean over seeds."""
+    tables = [_class_table(run.metrics, *direction, protocol.headline_metric) for run in group.runs]
+    return {name: mean(table[name] for table in tables) for name in tables[0]}
+
+
+def _mean_over_directions(values: Sequence[Mapping[Group, dict[str, float]]]) -> dict[Group, dict[str, float]]:
+    """Of the classes that have queries in every direction."""
+    return {
+        group: {
+            name: mean(of_direction[group][name] for of_direction in values)
+            for name in values[0][group]
+            if all(name in of_direction[group] for of_direction in values)
+        }
+        for group in values[0]
+    }
 
 
 def as_heat(figure: Figure) -> Figure:
@@ -213,7 +241,7 @@ def as_heat(figure: Figure) -> Figure:
     return replace(figure, kind="heat", y="method", series=(), rows=rows, columns=columns, heat=heat)
 
 
-def _per_class(metrics: dict[str, Any], query: str, gallery: str, metric: str) -> dict[str, float]:
+def _class_table(metrics: dict[str, Any], query: str, gallery: str, metric: str) -> dict[str, float]:
     task = next(t for t in metrics["tasks"] if (t["query"], t["gallery"]) == (query, gallery))
     return task["metrics"][metric]["per_class"]
 
@@ -308,6 +336,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
 # Convergence -------------------------------------------------------------------------------------------------------
 
 VALIDATION = "validation"
+SUM = "sum"
 
 
 def convergence(protocol: Protocol) -> Iterator[Figure]:
@@ -346,8 +375,18 @@ def _validation(group: Group, inputs: str, history: dict[str, list[float]], prot
 def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, list[float]]) -> Iterator[Figure]:
     step, *columns = history
     lines = [column for column in columns if column != VALIDATION and np.isfinite(history[column]).any()]
+    values = {column: history[column] for column in lines}
+    terms = [column for column in lines if column != CHOOSING]
+    if len(terms) > 1:
+        values[SUM] = [sum(at_step) for at_step in zip(*(history[term] for term in terms), strict=True)]
     series = [
-        Series(column, history[step], short(history[column]), style, marker=style) for style, column in enumerate(lines)
+        Series(name, history[step], short(v), style, marker=style) for style, (name, v) in enumerate(values.items())
+    ]
+    notes = [
+        f"Mean over {len(group.runs)} seeds, as far as all of them went." if len(group.runs) > 1 else "",
+        f"{CHOOSING}: the sum in the fit that the choice was made by, without the held-out rows."
+        if CHOOSING in values
+        else "",
     ]
     if series:
         yield Figure(
@@ -361,7 +400,7 @@ def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, li
             series=tuple(series),
             method=group.name,
             log_y=_wants_log([s.y for s in series]),
-            note=f"Mean over {len(group.runs)} seeds, as far as all of them went." if len(group.runs) > 1 else "",
+            note=" ".join(filter(None, notes)),
         )
 
 
@@ -404,20 +443,62 @@ def _wants_log(columns: Iterable[Sequence[float]]) -> bool:
 
 
 def grids(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
-    """The headline metric over the values of one swept parameter (a line) or of two (a heat map)."""
-    metric = protocol.headline_metric
-    value = {group: row["mean"] for group, row in protocol.averages(rows).items()}
+    """Of each swept entry, the headline metric over the values of one parameter (a line) or of two (a heat map): the
+    average, each direction, and the score on the held-out rows that the fits chose by.
+    """
     for name, groups in protocol.families.items():
-        points = [(parameters("methods", g.shown.method), value[g.key]) for g in groups if g.key in value]
-        swept = differing_keys([point for point, _ in points])
-        title = f"{metric}, average, of {name} over {' and '.join(swept)}"
-        if len(swept) == 1 and len(points) > 2:
-            ordered = sorted((_sortable(point[swept[0]]), v) for point, v in points)
-            line = Series(name, [str(x[-1]) for x, _ in ordered], short(v for _, v in ordered), groups[0].style)
-            file = name_of("grid", protocol, name)
-            yield Figure(file, "grids", protocol.label, "lines", title, swept[0], metric, (line,))
-        if len(swept) == 2:
-            yield _heat(protocol, name, title, swept, points)
+        swept = differing_keys([parameters("methods", group.shown.method) for group in groups])
+        if len(groups) > 2 and len(swept) in (1, 2):
+            for ending, quantity, values in _grid_values(protocol, groups, rows):
+                yield _grid(protocol, name, ending, quantity, swept, groups, values)
+
+
+def _grid_values(
+    protocol: Protocol, groups: Sequence[Group], rows: Sequence[Row]
+) -> Iterator[tuple[list[str], str, dict[str, float]]]:
+    """Ending of the figure's name, what is shown, and group → its value, for every figure of a grid."""
+    metric = protocol.headline_metric
+    yield [], f"{metric}, {AVERAGE}", {key: row["mean"] for key, row in protocol.averages(rows).items()}
+    if len(protocol.directions) == 2:
+        for direction in protocol.directions:
+            found = protocol.averages(rows, direction)
+            yield (
+                ["-to-".join(direction)],
+                f"{metric}, {arrow(direction)}",
+                {k: row["mean"] for k, row in found.items()},
+            )
+    scores = {group.key: _held_out_score(group) for group in groups}
+    if all(score is not None for score in scores.values()):
+        yield [VALIDATION], "score on held-out rows", {key: score for key, score in scores.items() if score is not None}
+
+
+def _held_out_score(group: Group) -> float | None:
+    """The validation score of what was chosen, mean over fits and seeds; None where a fit chose nothing."""
+    selections = [fit["selection"] for run in group.runs for fit in run.fits]
+    found = [
+        next((c["validation_score"] for c in s["candidates"] if c["parameters"] == s["chosen"]), None)
+        for s in selections
+    ]
+    return mean(score for score in found if score is not None) if found and None not in found else None
+
+
+def _grid(
+    protocol: Protocol,
+    name: str,
+    ending: Sequence[str],
+    quantity: str,
+    swept: Sequence[str],
+    groups: Sequence[Group],
+    values: Mapping[str, float],
+) -> Figure:
+    points = [(parameters("methods", g.shown.method), values[g.key]) for g in groups if g.key in values]
+    title = f"{quantity}, of {name} over {' and '.join(swept)}"
+    file = name_of("grid", protocol, name, *ending)
+    if len(swept) == 2:
+        return _heat(protocol, file, title, swept, points)
+    ordered = sorted((_sortable(point[swept[0]]), value) for point, value in points)
+    line = Series(name, [str(x[-1]) for x, _ in ordered], short(v for _, v in ordered), groups[0].style)
+    return Figure(file, "grids", protocol.label, "lines", title, swept[0], quantity.partition(",")[0], (line,))
 
 
 def _sortable(value: Any) -> tuple:
@@ -427,13 +508,13 @@ def _sortable(value: Any) -> tuple:
 
 
 def _heat(
-    protocol: Protocol, name: str, title: str, swept: Sequence[str], points: Sequence[tuple[dict, float]]
+    protocol: Protocol, file: str, title: str, swept: Sequence[str], points: Sequence[tuple[dict, float]]
 ) -> Figure:
     rows, columns = ([v[-1] for v in sorted({_sortable(point[key]) for point, _ in points})] for key in swept)
     found = {(str(point[swept[0]]), str(point[swept[1]])): value for point, value in points}
     heat = [[found.get((str(r), str(c)), float("nan")) for c in columns] for r in rows]
     return Figure(
-        name=name_of("grid", protocol, name),
+        name=file,
         section="grids",
         protocol=protocol.label,
         kind="heat",

@@ -3,7 +3,7 @@
 import base64
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pandas as pd
 from cmr import boundary, registry
 from cmr.data import Items
 from cmr.errors import BadContent, UserError
+from cmr.evaluation import scorer
+from cmr.metrics.ranking import own_columns, rank
 from cmr.pictures import read_rgb
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.runs import Direction
@@ -138,6 +140,7 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
     ids = protocol.with_headline[0].shown.tasks[direction].ids
     tasks = [_aligned(group, direction, ids) for group in protocol.with_headline]
     scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
+    groups = protocol.items.groups_of
     order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
     most = min(len(order), MAX_QUERIES, max(1, MAX_RESULTS // sum(top.shape[1] for _, _, top in tasks)))
     shown = order[np.unique(np.linspace(0, len(order) - 1, most).round().astype(int))]
@@ -146,9 +149,32 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
         "gallery": gallery,
         "queries": [catalogue.number(ids[row]) for row in shown],
         "of": len(ids),
+        "size": len(tasks[0][0].shown.embeddings(direction)[gallery].ids),
         "scores": [[round(float(v), 3) for v in np.nan_to_num(row[shown])] for row in scores],
         "top": [[_numbers(catalogue, top[row]) for row in shown] for _, _, top in tasks],
+        "pair": [_pair_ranks(group, direction, rows[shown], groups) for group, rows, _ in tasks],
     }
+
+
+def _pair_ranks(
+    group: Group, direction: Direction, queries: np.ndarray, groups_of: Callable[[np.ndarray], np.ndarray]
+) -> list[int | None]:
+    """The best rank of each query's own pairs in the whole gallery.
+
+    Ranked by the cosine of the embeddings, as nearly all methods do; None where the first results, which the run keeps,
+    are others, as of a method that scores otherwise or of folds, and where the gallery has no pair.
+    """
+    found = group.shown.embeddings(direction)
+    query, gallery = (found[modality] for modality in direction)
+    asked = group.shown.tasks[direction]
+    row_of = {item: row for row, item in enumerate(query.ids)}
+    rows = [row_of[item] for item in asked.ids[queries]]
+    scores = scorer(query.values[rows], gallery.values)(slice(0, len(rows)))
+    own = own_columns(groups_of(asked.ids[queries]), groups_of(gallery.ids))
+    depth = asked.top.shape[1]
+    ranked = rank(scores, np.zeros(scores.shape, bool), own, top=depth, depth=depth)
+    alike = (ranked.top == asked.top[queries]).all(axis=1)
+    return [int(place) if same and place else None for place, same in zip(ranked.pair_rank, alike, strict=True)]
 
 
 def _aligned(group: Group, direction: Direction, ids: np.ndarray) -> tuple[Group, np.ndarray, np.ndarray]:

@@ -51,7 +51,8 @@ class Cell:
 class Line:
     """One method; ``badges`` say what a reader must know before comparing it; ``cells`` by direction.
 
-    ``seed_averages``: each seed's mean over directions.
+    ``seed_averages``: each seed's mean over directions. ``seconds`` of a seed's fits, mean over seeds, choosing
+    included; ``memory``: MB, the greatest peak of a fit.
     """
 
     name: str
@@ -61,11 +62,13 @@ class Line:
     experiment: str = ""
     badges: tuple[str, ...] = ()
     seed_averages: tuple[float, ...] = ()
+    seconds: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
 class Block:
-    """One protocol and metric."""
+    """One protocol and metric; ``sample``: how many queries were asked, in words, where not all were."""
 
     protocol: Protocol
     metric: str
@@ -74,6 +77,7 @@ class Block:
     directions: tuple[str, ...]
     lines: tuple[Line, ...] = field(default=())
     higher_is_better: bool = True
+    sample: str = ""
 
     @property
     def slug(self) -> str:
@@ -117,6 +121,7 @@ def _block(
         directions,
         tuple(lines),
         higher_is_better(rows[0]),
+        rows[0]["sample"],
     )
 
 
@@ -127,11 +132,12 @@ def _rank(row: Row) -> Callable[[Line], tuple[bool, float]]:
 
 
 def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
-    """Metric → its title and options in words."""
+    """Metric → its title and options in words, and that queries were sampled."""
     found = {}
     for block in blocks:
         options = in_words(block.options)
-        found[block.metric] = f"{block.title}: {options}" if options else block.title
+        sample = f"; a sample of {block.sample} of each direction, not all test queries" if block.sample else ""
+        found[block.metric] = (f"{block.title}: {options}" if options else block.title) + sample
     return found
 
 
@@ -154,6 +160,8 @@ def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str
         rows[0]["experiment"],
         (*badges(group), *_tied(cells.values())),
         tuple(value for value in values if value is not None),
+        rows[0]["seconds"],
+        rows[0]["peak_memory_mb"],
     )
 
 

@@ -1,6 +1,6 @@
 """What was run, with what, and whom to name: provenance, citations and licences."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -49,9 +49,41 @@ def _feature(feature: Mapping[str, Any]) -> str:
 # Configuration -----------------------------------------------------------------------------------------------------
 
 
-def configuration(index: Index, title: str) -> str:
-    """A config.yaml that asks for one experiment's runs again, from what the runs recorded."""
-    recorded = {"title": title, **recorded_configuration([run.record for run in index.runs], [index.configuration])}
+def configurations(indices: Iterable[Index], title: str) -> list[tuple[str, int, str]]:
+    """Names of experiments, how many runs they have, and a config.yaml that asks for them again: as few as can be."""
+    together: list[list[Index]] = []
+    for index in indices:
+        fitting = next((members for members in together if _agree([*members, index])), None)
+        if fitting is None:
+            together.append([index])
+        else:
+            fitting.append(index)
+    return [
+        (
+            " and ".join(index.name for index in members),
+            sum(len(index.runs) for index in members),
+            _text(members, title),
+        )
+        for members in together
+    ]
+
+
+def _agree(indices: Sequence[Index]) -> bool:
+    """Whether one configuration can ask for all of them: no id means two things, and all are measured alike."""
+    first, *others = (_recorded([index]) for index in indices)
+    united = _recorded(indices)
+    ids = [[entry["id"] for entry in united[key]] for key in ("datasets", "features", "dictionaries", "experiments")]
+    alike = all(other[key] == first[key] for other in others for key in ("metrics", "queries"))
+    return alike and all(len(set(of_kind)) == len(of_kind) for of_kind in ids)
+
+
+def _recorded(indices: Sequence[Index]) -> dict[str, Any]:
+    records = [run.record for index in indices for run in index.runs]
+    return recorded_configuration(records, [index.configuration for index in indices])
+
+
+def _text(indices: Sequence[Index], title: str) -> str:
+    recorded = {"title": title, **_recorded(indices)}
     for key in ("datasets", "features"):
         recorded[key] = [without_trust(entry) for entry in recorded[key]]
     return yaml.safe_dump(
@@ -107,11 +139,11 @@ def usage(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there is one: ``40 s``, ``5.2 min``, ``3.1 h``."""
+    """In the largest unit of which there is one: ``1.2 s``, ``40 s``, ``5.2 min``, ``3.1 h``."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:

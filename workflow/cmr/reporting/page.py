@@ -17,12 +17,13 @@ from markupsafe import Markup
 
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import answer, drawing, headline, origins, published, significance, tables
+from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
 from cmr.reporting.collect import AVERAGE, Collection, load
 from cmr.reporting.figures import Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.parts import JSON, Part, parts
 from cmr.reporting.pivot import pivot
+from cmr.reporting.printed_figures import labelled
 from cmr.reporting.protocols import MOST, Protocol, protocols
 from cmr.reporting.space import maps
 
@@ -79,9 +80,11 @@ def build(
     evidence = significance.weigh(collection, rows)
     blocks = headline.blocks(compared, rows, evidence)
     answers = answer.answers(blocks)
+    over = pivot(blocks)
+    ranked = over_datasets.compare(over) if over else None
     printed = published.compare(published.read(), compared, rows)
     first = {found.block.protocol.key: [answer.intervals(found)] for found in answers}
-    figures = {p.key: [*first[p.key], *of_protocol(p, rows), *maps(p)] for p in compared}
+    figures = {p.key: [*first[p.key], *labelled(p, of_protocol(p, rows)), *maps(p)] for p in compared}
     own = roots or {}
     catalogues = {
         data: Catalogue(p.items, own.get(data, results / "data" / data), results, (*folders, *map(str, own.values())))
@@ -90,20 +93,23 @@ def build(
     }
     read = parts(compared, figures, catalogues, MAX_THUMBNAILS)
     filed = [figure for p in compared for figure in with_files(p, figures[p.key])]
+    filed += [over_datasets.diagram(ranked)] if ranked else []
     general = sum(not figure.method for figure in filed)
     beside = FRAME + PICTURE * general + sum(len(part.text.encode()) for part in read) > LIMIT
     pictures = draw_all(out / "figures", filed)
     if beside:
         write_beside(out / "figures", read)
-    tables.write_all(out / "tables", rows, evidence, blocks, filed, printed)
+    tables.write_all(out / "tables", rows, evidence, blocks, over, filed, printed)
     runs = origins.run_table(collection.runs)
     tables.write(out / "tables" / "runs.csv", tables.of_runs(runs))
     context = {
         "title": title,
         "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
         "protocols": compared,
-        "answers": answers,
-        "over": pivot(blocks),
+        "answers": [(found, answer.by_class(found)) for found in answers],
+        "over": over,
+        "ranked": ranked,
+        "diagrams": [figure for figure in filed if figure.kind == "ranks"],
         "overview": origins.overview(compared),
         "blocks": blocks,
         "signs": headline.SIGNS,
@@ -167,11 +173,9 @@ def draw_all(folder: Path, figures: Sequence[Figure]) -> dict[str, str]:
 
 def provenance(collection: Collection, title: str) -> dict[str, Any]:
     return {
-        "experiments": [
-            (index.name, len(index.runs), origins.configuration(index, title))
-            for experiment in collection.experiments
-            for index in experiment.indices
-        ],
+        "experiments": origins.configurations(
+            [index for experiment in collection.experiments for index in experiment.indices], title
+        ),
         "versions": origins.versions(collection.runs),
         "hardware": origins.hardware(collection.runs),
         "usage": origins.usage(collection.runs),
@@ -202,6 +206,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = JSON
+    made.filters["duration"] = origins.duration
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made
 

@@ -20,10 +20,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Pivot:
-    """``columns``: protocols, by what they differ in. ``lines``: best mean rank first, then those without one."""
+    """``columns``: protocols, by what they differ in; ``datasets``: the data set of each. ``lines``: best mean rank
+    first, then those without one.
+    """
 
     metric: str
     columns: tuple[str, ...]
+    datasets: tuple[str, ...]
+    higher_is_better: bool
     lines: tuple[Line, ...]
 
 
@@ -47,7 +51,9 @@ def pivot(blocks: Sequence[Block]) -> Pivot | None:
     complete = [name for name, cells in found.items() if len(cells) == len(columns)]
     ranks = {name: mean(_rank(found, complete, name, column, alike[0]) for column in columns) for name in complete}
     lines = [Line(name, cells, ranks.get(name)) for name, cells in found.items()]
-    return Pivot(alike[0].metric, columns, tuple(sorted(lines, key=lambda line: (line.rank is None, line.rank or 0.0))))
+    datasets = tuple(block.protocol.parts[0] for block in alike)
+    lines.sort(key=lambda line: (line.rank is None, line.rank or 0.0))
+    return Pivot(alike[0].metric, columns, datasets, alike[0].higher_is_better, tuple(lines))
 
 
 def _columns(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -82,11 +82,15 @@ class Protocol:
         """Of the groups that are shown, those that the headline metric was computed for."""
         return tuple(g for g in self.shown if self.headline_metric in g.shown.metrics["tasks"][0]["metrics"])
 
-    def averages(self, rows: Iterable[Row]) -> dict[str, Row]:
-        """Group → its row of the headline metric's mean over directions, with the options of the first group shown."""
+    def averages(self, rows: Iterable[Row], direction: Direction = (AVERAGE, AVERAGE)) -> dict[str, Row]:
+        """Group → its row of the headline metric's mean over directions, or of one direction, with the options of the
+        first group shown.
+        """
         options = self.with_headline[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]["params"]
-        wanted = (self.headline_metric, options, AVERAGE)
-        return {row["group"]: row for row in rows if (row["key"], row["params"], row["query"]) == wanted}
+        wanted = (self.headline_metric, options, direction)
+        return {
+            row["group"]: row for row in rows if (row["key"], row["params"], (row["query"], row["gallery"])) == wanted
+        }
 
     @property
     def families(self) -> dict[str, list[Group]]:

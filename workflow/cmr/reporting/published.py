@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import yaml
 
 from cmr import project, registry
 from cmr.errors import UserError
+from cmr.reporting import costs
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import title_of
 from cmr.reporting.headline import Cell, direction
@@ -81,6 +83,11 @@ def plugin_of(quote: Quote) -> str:
     return quote["method"].partition(" ")[0]
 
 
+def is_cost(quote: Quote) -> bool:
+    """Whether a printed number is a time or memory, of no direction."""
+    return not quote["gallery"]
+
+
 @dataclass(frozen=True)
 class Line:
     """A printed number beside a measured one, ``row`` of ``group``, or the ``reason`` why there is none."""
@@ -105,12 +112,18 @@ class Line:
 
     @property
     def difference(self) -> str:
-        return "" if self.row is None else f"{self.row['mean'] - float(self.quote['value']):+.3f}"
+        """Empty of times and memory, which are those of another machine."""
+        if self.row is None or is_cost(self.quote):
+            return ""
+        return f"{self.row['mean'] - float(self.quote['value']):+.3f}"
 
     @property
     def features(self) -> str:
-        """Of the measured run."""
-        return "" if self.group is None else inputs_of(self.group.shown)
+        """Of the measured run; beside times and memory, the processor too, or the GPU."""
+        if self.group is None:
+            return ""
+        inputs = inputs_of(self.group.shown)
+        return f"{inputs}, {processor_of(self.group.shown)}" if is_cost(self.quote) else inputs
 
     @property
     def same_features(self) -> bool:
@@ -216,7 +229,7 @@ def _telling_keys(quotes: Iterable[Quote]) -> dict[str, set[str]]:
     """Plug-in → the parameters that any printed number of it names."""
     keys: dict[str, set[str]] = {}
     for quote in quotes:
-        keys.setdefault(plugin_of(quote), set()).update(*readings_of(quote))
+        keys.setdefault(plugin_of(quote), set()).update(*([] if is_cost(quote) else readings_of(quote)))
     return keys
 
 
@@ -225,18 +238,34 @@ def _lines(
 ) -> list[Line]:
     """One line a group of runs that agrees with the printed number, or one with the reason why there is none."""
     plugin = plugin_of(quote)
-    if not quote["gallery"]:
-        return [Line(quote, reason="depends on the machine; see time and memory of the fits")]
     if plugin in registry.names("methods") and registry.info("methods", plugin).implementation == "quoted":
         return [Line(quote, reason=f"{QUOTED}: {registry.info('methods', plugin).reason}")]
     on_data = [g for p, g in groups if _place(p.first) == (quote["dataset"], quote["split"])]
     if not on_data:
         return [Line(quote, reason=_absence(quote, {_place(p.first)[0] for p, _ in groups}))]
+    if quote["method"].endswith(f" {costs.JOINT}"):
+        return [Line(quote, reason="one fit of all modalities together, which no fit here is")]
+    if is_cost(quote):
+        on_data = [g for g in on_data if not g.shown.method["tune"]]
+        telling = telling.union(*readings_of(quote))
     agreeing = [g for g in on_data if g.shown.method["method"] == plugin and _agrees(g.shown, quote, telling)]
     if not agreeing:
         return [Line(quote, reason=f"not run with {quote['params']}" if quote["params"] else "not run")]
+    if is_cost(quote):
+        spent = [Line(quote, row, g) for g in agreeing if (row := _cost_row(g, quote))]
+        return spent or [Line(quote, reason="not recorded: no GPU was used")]
     lines = [Line(quote, row, g) for g in agreeing for row in rows[g.key] if _same_number(row, quote)]
     return lines or [Line(quote, reason=f"{quote['metric']} was not computed")]
+
+
+def _cost_row(group: Group, quote: Quote) -> Row | None:
+    """Mean and deviation over seeds of a time or of memory; None where a run has none."""
+    strategy = quote["method"].partition(" ")[2]
+    found = [costs.cost(run, quote["metric"], quote["query"], strategy) for run in group.runs]
+    if not found or None in found:
+        return None
+    values = [value for value in found if value is not None]
+    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None, "seeds": len(values)}
 
 
 def _place(run: Run) -> tuple[str, str]:
@@ -276,6 +305,12 @@ def inputs_of(run: Run) -> str:
     return "+".join(
         _ready_name(f) if f["extractor"] == "ready" else title_of("extractors", f["extractor"]) for f in _features(run)
     )
+
+
+def processor_of(run: Run) -> str:
+    """Of its first fit: the GPU's name, or the processor's."""
+    hardware = run.fits[0]["hardware"]
+    return hardware.get("gpu") or hardware["processor"]
 
 
 def same_features(run: Run, printed: str) -> bool:

@@ -159,9 +159,14 @@ class Run:
         """Of the records that one was made from, those ``below`` a folder of results, in this tree."""
         return [self.place(path) for path in record["made_from"] if path.startswith(below)]
 
+    @property
+    def codes_records(self) -> list[Path]:
+        """The records of the codes that its fits took in the features' place."""
+        return [path for fit in self.fits for path in self.sources(fit, CODES_RECORDS)]
+
     def features_record(self, component: str) -> Path:
         """The record of one of the run's features, by its path component."""
-        made = [*self.fits, *(read_json(codes) for fit in self.fits for codes in self.sources(fit, CODES_RECORDS))]
+        made = [*self.fits, *map(read_json, self.codes_records)]
         found = [path for record in made for path in self.sources(record, FEATURES_RECORDS) if path.stem == component]
         return found[0]
 

@@ -12,7 +12,7 @@ from cmr.publish import atomic
 from cmr.reporting.collect import Row
 from cmr.reporting.figures import Figure
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Cell, Line
-from cmr.reporting.pivot import Pivot, pivot
+from cmr.reporting.pivot import Pivot
 from cmr.reporting.published import Table
 from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
@@ -75,6 +75,7 @@ def write_all(
     rows: Sequence[Row],
     evidence: Mapping[tuple[Column, str], Evidence],
     blocks: Sequence[Block],
+    over: Pivot | None,
     figures: Iterable[Figure],
     printed: Sequence[Table],
 ) -> None:
@@ -89,7 +90,7 @@ def write_all(
         write(folder / f"{block.slug}.csv", numbers(block))
         caption = f"{block.metric}, {block.protocol.label}. "
         write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + key_of(badge_letters(block)))
-    if over := pivot(blocks):
+    if over:
         write(folder / "over-protocols.csv", over_protocols(over, lambda cell: cell.mean).reset_index())
         caption = f"{over.metric}, average over directions, by protocol; mean rank over protocols."
         cells = over_protocols(over, lambda cell: escaped(cell.text)).rename(index=escaped, columns=escaped)

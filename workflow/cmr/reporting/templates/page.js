@@ -552,15 +552,16 @@ const browse = {
   },
 
   results(name, method, row) {
-    const {top, scores, gallery, queries} = this.direction;
+    const {top, scores, pair, gallery, queries, size} = this.direction;
     const {labels, groups} = now.items;
     const wanted = new Set(labels[queries[row]]);
     const isHit = this.gallery.by === "instance"
       ? (number) => groups[number] === groups[queries[row]]
       : (number) => labels[number].some((label) => wanted.has(label));
     const found = top[method][row];
+    const own = pair[method][row] === null ? "" : ` · own pair at rank ${pair[method][row]} of ${size}`;
     const title = element("h3", {textContent: `${name} `},
-      element("span", {textContent: `${found.filter(isHit).length} of ${found.length} hits · ${this.gallery.metric} ${scores[method][row].toFixed(3)}`}));
+      element("span", {textContent: `${found.filter(isHit).length} of ${found.length} hits · ${this.gallery.metric} ${scores[method][row].toFixed(3)}${own}`}));
     const cards = found.map((number, rank) => {
       const hit = isHit(number);
       const isText = Boolean(now.items.texts[gallery]?.[number]);
@@ -588,6 +589,19 @@ for (const id of ["order", "class"]) {
 }
 byId("previous").addEventListener("click", () => browse.leaf(browse.start - browse.PAGE));
 byId("next").addEventListener("click", () => browse.leaf(browse.start + browse.PAGE));
+
+// Printing: what can be unfolded is unfolded -----------------------------------------------------------------------------
+
+const PRINTED = ".notes, #versus details, #provenance details, #credits details";
+let unfolded = [];
+
+addEventListener("beforeprint", () => {
+  unfolded = all(PRINTED).filter((details) => !details.open && !details.closest("td"));
+  for (const details of unfolded) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of unfolded) details.open = false;
+});
 
 // Begin ------------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""How near networks come to a card's rate of matrix products: extraction and training, on the GPU or on the CPU.
+
+    python tests/benchmarks/gpu.py [--device cuda] [--rounds 3] [--rows 2173] [--batch 64]
+
+The rate is that of the largest product that is tried, in float32 (without TF32) and in bfloat16. Floating-point
+operations are those that torch counts; the best of the rounds counts, after one that warms up. Work by rows, from
+there to the labels' loss: the layers and the batches of the papers, VGG-19 fc7 and Doc2Vec's sizes.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import vgg19
+from transformers import BertConfig, BertModel
+
+from cmr import registry
+from cmr.data import Part, View
+from cmr.device import resolve
+from cmr.features.networks import computing, exact_float32, prepare
+
+SIZES = {"image": 4096, "text": 300}
+CLASSES = 10
+TOKENS = 128
+BERT_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Work = Callable[[], object]
+
+
+def best(work: Work, device: str, rounds: int) -> float:
+    """Seconds on the clock."""
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def operations(work: Work) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def products(precision: str, device: str, rounds: int) -> float:
+    """Operations a second of the best square product; larger ones on a GPU, which small ones leave idle."""
+    rates = []
+    for n in (2048, 8192) if device == "cuda" else (1024, 2048):
+        a, b = (torch.randn(n, n, device=device, dtype=PRECISIONS[precision]) for _ in range(2))
+        rates.append(2 * n**3 / best(lambda a=a, b=b: a @ b, device, rounds))
+    return max(rates)
+
+
+def pictures(device: str, precision: str, batch: int) -> Work:
+    network = prepare(vgg19(), device, precision)
+    x = torch.rand(batch, 3, 224, 224, device=device).to(memory_format=torch.channels_last)
+
+    def work() -> None:
+        with torch.inference_mode(), computing(device, precision):
+            network(x)
+
+    return work
+
+
+def texts(device: str, precision: str, batch: int) -> Work:
+    network = prepare(BertModel(BertConfig(**BERT_LARGE)), device, precision)
+    tokens = torch.randint(1000, 2000, (batch, TOKENS), device=device)
+
+    def work() -> None:
+        with torch.inference_mode(), computing(device, precision):
+            network(input_ids=tokens)
+
+    return work
+
+
+def part(rows: int) -> Part:
+    generator = np.random.default_rng(0)
+    labels = np.eye(CLASSES, dtype=np.uint8)[generator.integers(CLASSES, size=rows)]
+    ids = np.arange(rows).astype(str)
+    return {m: View(ids, generator.random((rows, d), np.float32), labels) for m, d in SIZES.items()}
+
+
+def epoch(name: str, modalities: tuple[str, ...], device: str, precision: str, rows: int) -> Work:
+    data = {m: view for m, view in part(rows).items() if m in modalities}
+    params = registry.params("methods", name, {"epochs": 1, "precision": precision})
+    plugin = registry.load("methods", name)
+    return lambda: plugin(params, modalities, 0, device).fit(data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=2173, help="training rows of an epoch")
+    parser.add_argument("--batch", type=int, default=64, help="pictures and texts of a batch")
+    options = parser.parse_args()
+    device = resolve(options.device)
+    exact_float32()
+    card = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{device}: {card}, torch {torch.__version__}")
+    for precision in PRECISIONS:
+        rate = products(precision, device, options.rounds)
+        print(f"{precision}: products at {rate / 1e12:.3g} TFLOP/s")
+        works = {
+            f"VGG-19, {options.batch} pictures": pictures(device, precision, options.batch),
+            f"BERT-large, {options.batch} texts of {TOKENS} tokens": texts(device, precision, options.batch),
+            "SDML, an epoch of images": epoch("sdml", ("image",), device, precision, options.rows),
+            "DRSL, an epoch": epoch("drsl", ("image", "text"), device, precision, options.rows),
+            "DLA-CMR, an epoch": epoch("dla_cmr", ("image", "text"), device, precision, options.rows),
+        }
+        for name, work in works.items():
+            counted, seconds = operations(work), best(work, device, options.rounds)
+            print(f"  {name:40} {seconds:8.3f} s  {counted / seconds / rate:5.0%} of the products' rate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Every method that uses a GPU, on CUDA against the CPU: a new method file is tested without more.
+
+The same weights give the same scores within ROUNDING of the largest, as sums are formed in another order. A fit draws
+other random numbers on a GPU, so it is compared by what it retrieves: mAP differs by less than OTHER_DRAWS.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from cmr import provenance, registry
+from cmr.data import Part
+from cmr.metrics.ranking import average_precision
+from synthetic import for_method, separable, small
+
+DEVICE = "cuda"
+NAMES = [name for name in registry.names("methods") if registry.info("methods", name).gpu]
+HALF = [name for name in NAMES if "precision" in registry.params_model("methods", name).model_fields]
+ROUNDING = 1e-4
+OTHER_DRAWS = 0.1
+HALF_PRECISION = 0.1
+"""mAP after training in bfloat16 against that after training in float32."""
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def rows(name: str, seed: int) -> Part:
+    return for_method(name, separable(seed=seed), seed)
+
+
+def created(name: str, group: tuple[str, ...], device: str, **params):
+    model = registry.params_model("methods", name)
+    return registry.load("methods", name)(model(**{**small(name), **params}), group, 0, device)
+
+
+def groups(name: str) -> list[tuple[str, ...]]:
+    """The modalities of each fit."""
+    single = registry.info("methods", name).modalities == 1
+    return [("image",), ("text",)] if single else [("image", "text")]
+
+
+def fit(name: str, device: str, **params) -> dict:
+    """Modality → the method fitted on it."""
+    train = rows(name, 0)
+    unlabelled = {m: view.without_labels() for m, view in rows(name, 1).items()}
+    fitted = {}
+    for group in groups(name):
+        method = created(name, group, device, **params)
+        given = unlabelled if registry.info("methods", name).transductive else None
+        method.fit({m: train[m] for m in group}, None, given)
+        fitted |= dict.fromkeys(group, method)
+    return fitted
+
+
+@cache
+def fitted(name: str, device: str) -> dict:
+    return fit(name, device)
+
+
+def scores(name: str, methods: dict) -> np.ndarray:
+    embedded = {m: methods[m].embed(m, view.features) for m, view in rows(name, 1).items()}
+    return methods["image"].similarity("image", embedded["image"], "text", embedded["text"])
+
+
+def mean_average_precision(name: str, methods: dict) -> float:
+    labels = rows(name, 1)["image"].labels.astype(int)
+    return float(average_precision(scores(name, methods), labels @ labels.T > 0).mean())
+
+
+@every
+def test_the_same_weights_give_the_same_scores(name):
+    on_cpu, on_gpu = fitted(name, "cpu"), {}
+    for group in groups(name):
+        method = created(name, group, DEVICE)
+        method.load_state(on_cpu[group[0]].state())
+        on_gpu |= dict.fromkeys(group, method)
+    expected = scores(name, on_cpu)
+    np.testing.assert_allclose(scores(name, on_gpu), expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+
+
+@every
+def test_a_fit_retrieves_as_well(name):
+    on_cpu, on_gpu = (mean_average_precision(name, fitted(name, device)) for device in ("cpu", DEVICE))
+    assert on_gpu == pytest.approx(on_cpu, abs=OTHER_DRAWS)
+
+
+@every
+def test_the_same_seed_gives_the_same_bits(name):
+    first, again = fitted(name, DEVICE), fit(name, DEVICE)
+    for group in groups(name):
+        ours, theirs = first[group[0]].state(), again[group[0]].state()
+        assert set(ours) == set(theirs)
+        assert [key for key in ours if not np.array_equal(ours[key], theirs[key])] == []
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_half_precision_retrieves_as_well(name):
+    half = mean_average_precision(name, fit(name, DEVICE, precision="bf16"))
+    assert half == pytest.approx(mean_average_precision(name, fitted(name, DEVICE)), abs=HALF_PRECISION)
+
+
+@every
+def test_a_fit_leaves_no_memory_behind_and_its_peak_is_recorded(name):
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with provenance.used() as usage:
+        methods = fit(name, DEVICE)
+    assert usage["peak_gpu_memory_mb"] == pytest.approx(torch.cuda.max_memory_allocated() / 2**20, abs=0.1)
+    assert torch.cuda.max_memory_allocated() > before
+    del methods
+    assert torch.cuda.memory_allocated() <= before
