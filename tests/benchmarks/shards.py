@@ -89,7 +89,7 @@ def pictures(folder: Path, n: int, shards: int) -> None:
     done = set(names(killed, "json"))
     print(f"killed with {len(done)} shards done and {len(begun - done)} in the middle")
     again = snakemake(killed, "features")
-    made = set(re.findall(r"  shard .* (\d+-\d+)$", again, re.MULTILINE))
+    made = set(re.findall(r"  shard .* (\d+-\d+)(?:  |$)", again, re.MULTILINE))
     print(f"after it {len(made)} shards were made, {len(made & done)} of them for the second time")
     bytes_of = {place.name: feature(place).read_bytes() for place in (whole, cut, killed)}
     print(f"{len(bytes_of['whole']):,} bytes; the same in all three: {len(set(bytes_of.values())) == 1}")
