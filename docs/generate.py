@@ -218,13 +218,15 @@ def index_tables(kind: str) -> list[str]:
     ]
 
 
-METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic", "paper"]
+METHOD_COLUMNS = ["name", "title", "takes", "needs pairs", "needs labels", "modalities", "stochastic"]
+METHOD_COLUMNS += ["memory", "paper"]
 
 
 def method_row(name: str, info: Any) -> list[str]:
     runs = info.implementation != "quoted"  # of what is quoted the first two are not known
     takes, pairs = (", ".join(info.takes), in_words(info.pairs)) if runs else ("–", "–")
-    needs = [takes, pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic)]
+    memory = info.memory if runs else "–"
+    needs = [takes, pairs, in_words(info.labels), str(info.modalities), in_words(info.stochastic), memory]
     return [link("methods", name), info.title, *needs, info.paper]
 
 
@@ -296,6 +298,8 @@ STAGE_KINDS = {
     "prepare": ("datasets",),
     "split": ("datasets",),
     "weights": ("extractors",),
+    "learn": ("extractors", "datasets"),
+    "shard": ("extractors", "datasets"),
     "extract": ("extractors", "datasets"),
     "encode": ("dictionaries",),
     "fit": ("methods",),

@@ -40,7 +40,7 @@ def run(name: str, n: int, dimensions: dict[str, int]) -> str:
     if not registry.info("methods", name).labels:
         part = {m: view.without_labels() for m, view in part.items()}
     try:
-        with provenance.measured() as usage:
+        with provenance.used() as usage:
             method.fit(part)
     except UserError as error:
         return f"refused: {error}"

@@ -112,7 +112,7 @@ def one(root: Path, stage: str) -> None:
 
     os.chdir(root)
     project = Project(root, configured())
-    with provenance.measured() as usage:
+    with provenance.used() as usage:
         work(project, stage)
     print(json.dumps(usage))
 

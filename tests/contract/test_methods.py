@@ -1,12 +1,14 @@
 """What every method that is not quoted promises, on sixty small items. A new method file is tested without more."""
 
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cmr import registry
+from cmr import registry, vectors
 from cmr.data import Part
 from cmr.errors import UserError
 from cmr.methods.base import Method, unit_rows
@@ -295,3 +297,64 @@ def test_networks_train_in_bfloat16_where_it_is_asked_for_and_stay_float32(name)
         assert method.embed(modality, held_back(name)[modality].features).dtype == np.float32
         kinds = {key: value.dtype for key, value in full[modality].state().items()}
         assert {key: value.dtype for key, value in method.state().items()} == kinds
+
+
+BY_THE_BLOCK = [name for name in NAMES if registry.info("methods", name).memory == "block of rows"]
+AT_ONCE = 16  # rows of a block or a batch in the next test
+
+
+def on_disk(part: Part, folder: Path) -> Part:
+    """The same part, its features left in files, every other row of which it is."""
+    left = {}
+    for modality, view in part.items():
+        rows = np.repeat(view.features, 2, axis=0)
+        rows[1::2] = np.nan
+        rows.tofile(folder / modality)
+        matrix = vectors.Matrix(folder / modality, 0, rows.shape[1])
+        left[modality] = replace(view, features=vectors.Vectors(matrix, np.arange(0, len(rows), 2)))
+    return left
+
+
+def without_large_reads(monkeypatch) -> list[int]:
+    """How many rows are read each time, from now on; blocks have `AT_ONCE` rows."""
+    read: list[int] = []
+    whole = vectors.Vectors.__array__
+
+    def counting(self, dtype=None, copy=None):
+        read.append(len(self))
+        return whole(self, dtype)
+
+    monkeypatch.setattr(vectors.Vectors, "__array__", counting)
+    monkeypatch.setattr(vectors, "rows_at_once", lambda row_bytes: AT_ONCE)
+    if "cmr.methods.training" in sys.modules:
+        monkeypatch.setattr(
+            sys.modules["cmr.methods.training"], "BLOCK_BYTES", AT_ONCE
+        )  # of what a network is applied to
+    return read
+
+
+@pytest.mark.parametrize("name", BY_THE_BLOCK)
+def test_rows_that_stay_in_their_file_are_read_by_the_block_and_give_the_same(name, tmp_path, monkeypatch):
+    batch = {"batch_size": AT_ONCE} if "batch_size" in type(registry.params("methods", name, {})).model_fields else {}
+    whole = fit(name, **batch)
+    read = without_large_reads(monkeypatch)
+    in_memory = fit(name, **batch)
+    for folder in ("train", "held_back"):
+        (tmp_path / folder).mkdir()
+    stayed = fit(name, on_disk(training(name), tmp_path / "train"), **batch)
+    assert max(read) <= AT_ONCE
+    assert sum(read) > 2 * len(training(name)["image"])
+    for modality, method in stayed.items():
+        for key, value in method.state().items():
+            assert np.array_equal(value, in_memory[modality].state()[key]), key
+            assert np.allclose(np.abs(value), np.abs(whole[modality].state()[key]), rtol=1e-3, atol=1e-3), key
+    test = held_back(name)
+    for modality, view in on_disk(test, tmp_path / "held_back").items():
+        embedded = stayed[modality].embedded(modality, view.features)
+        assert np.allclose(embedded, stayed[modality].embed(modality, test[modality].features), rtol=1e-4, atol=1e-5)
+    for group in groups(name, tuple(test)):
+        held = {m: test[m] for m in group}
+        left = {m: replace(view, features=on_disk({m: view}, tmp_path)[m].features) for m, view in held.items()}
+        expected = stayed[group[0]].validation_score(held)
+        assert stayed[group[0]].validation_score(left) == pytest.approx(expected, abs=1e-6)
+    assert max(read) <= AT_ONCE

@@ -12,7 +12,7 @@ import soundfile
 import yaml
 from PIL import Image
 
-from cmr import cli, code, create, paths, registry, store
+from cmr import cli, code, create, paths, registry, search_index, store
 from cmr.data import Items, Split
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -283,3 +283,86 @@ def test_an_extractor_that_lacks_what_it_learned_is_told(here, tmp_path):
             opened.pop("state", None)
     with pytest.raises(UserError, match=r"\.h5: it lacks what bow has learned; copy it anew"):
         search(run, "text", "a word", 1, MACHINE)
+
+
+def index_command(capsys, *arguments):
+    cli.main(["index", *map(str, arguments)])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+@pytest.mark.parametrize(("method", "inputs"), [("cca", 2), ("ridge_label", 3), ("mcca", 3)])
+def test_an_index_of_the_test_items_answers_as_they_do(here, capsys, tmp_path, kind, method, inputs):
+    if kind != "exact":
+        pytest.importorskip("faiss")
+    folder = folder_of(here[1], method, inputs)
+    printed = index_command(capsys, folder, "--out", tmp_path / "index", "--kind", kind)
+    assert len(printed.splitlines()) == inputs
+    for modality, query in (("text", "a green leaf"), ("image", Path("2.png"))):
+        plain = search(find(folder), modality, query, 100, MACHINE)
+        indexed = search(find(folder), modality, query, 100, MACHINE, tmp_path / "index")
+        for expected, answer in zip(plain, indexed, strict=True):
+            assert answer.place == "the index"
+            assert (answer.modality, answer.kind, answer.size) == (expected.modality, expected.kind, expected.size)
+            assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in expected.hits], abs=1e-6)
+            known = {hit.id: (hit.score, hit.labels, hit.content) for hit in expected.hits}
+            for hit in answer.hits:  # scores that differ by rounding alone may stand in another order
+                score, *described = known[hit.id]
+                assert hit.score == pytest.approx(score, abs=1e-6)
+                assert [hit.labels, hit.content] == described
+
+
+def test_new_items_are_added_to_an_index_and_found_without_a_fit(here, capsys, tmp_path):
+    folder = folder_of(here[1], "ridge_label")
+    Path(tmp_path / "new.txt").write_text("apple cherry old\nsea sky\n")
+    cli.main(["embed", folder, "--texts", str(tmp_path / "new.txt"), "--out", str(tmp_path / "new.h5")])
+    index_command(capsys, folder, "--out", tmp_path / "index")
+    before = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "index")[0]
+    added = index_command(capsys, folder, "--embeddings", tmp_path / "new.h5", "--add", tmp_path / "index")
+    assert f"{before.size + 2} text items" in added
+    (answer,) = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "index")
+    assert {hit.id for hit in answer.hits} == {hit.id for hit in before.hits} | {"line-1", "line-2"}
+    assert next(hit for hit in answer.hits if hit.id == "line-1").labels == ()
+    known = {hit.id: hit.score for hit in before.hits}
+    assert all(hit.score == pytest.approx(known[hit.id], abs=1e-6) for hit in answer.hits if hit.id in known)
+    page = tmp_path / "found.html"
+    run(capsys, folder, "--image", "0.png", "--index", tmp_path / "index", "--html", page)
+    assert "items of the index" in page.read_text()
+    with pytest.raises(UserError, match="item 'line-1' is in the index already"):
+        search_index.add(find(folder), tmp_path / "index", [tmp_path / "new.h5"], 1)
+    index_command(capsys, folder, "--embeddings", tmp_path / "new.h5", "--out", tmp_path / "alone")
+    (answer,) = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "alone")
+    assert answer.size == 2
+    with pytest.raises(UserError, match="alone: no index of image"):
+        search(find(folder), "text", "sea", 1, MACHINE, tmp_path / "alone")
+
+
+def test_a_mistake_in_an_index_is_one_line(here, capsys, tmp_path):
+    folder, other = folder_of(here[1], "ridge_label"), folder_of(here[1], "cca")
+    index_command(capsys, folder, "--out", tmp_path / "index")
+    index = tmp_path / "index"
+    with pytest.raises(UserError, match="stands there already"):
+        search_index.make(find(folder), index, "exact", [], 1)
+    with pytest.raises(UserError, match=r"the index of runs/.* in another state; make it anew"):
+        search(find(other), "text", "sea", 1, MACHINE, index)
+    with pytest.raises(UserError, match="mdcr scores pairs otherwise than by the cosine"):
+        search_index.make(find(folder_of(here[1], "mdcr")), tmp_path / "mdcr", "exact", [], 1)
+    Path(tmp_path / "new.txt").write_text("sea\n")
+    cli.main(["embed", folder, "--texts", str(tmp_path / "new.txt"), "--out", str(tmp_path / "new.h5")])
+    with pytest.raises(UserError, match=r"new.h5: not embedded by runs/.* as it is now"):
+        search_index.make(find(other), tmp_path / "other", "exact", [tmp_path / "new.h5"], 1)
+    for arguments in (("--add", index), ("--add", index, "--embeddings", "new.h5", "--kind", "hnsw")):
+        with pytest.raises(SystemExit):
+            index_command(capsys, folder, *arguments)
+        assert "--add keeps the kind of its index" in capsys.readouterr().err
+    (index / "image" / "index.json").unlink()
+    with pytest.raises(UserError, match="image: no index; `python -m cmr index RUN --out FOLDER` makes one"):
+        search(find(folder), "text", "sea", 1, MACHINE, index)
+
+
+def test_the_kinds_of_modalities_are_read_without_the_items(here, tmp_path):
+    table = paths.ITEMS.format(data=next(iter(here[1].datasets)))
+    assert Items.read_kinds(table) == Items.read(table).kinds
+    (tmp_path / "items.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match="not a readable items table"):
+        Items.read_kinds(tmp_path / "items.parquet")

@@ -83,7 +83,7 @@ def contents(found: Features) -> str:
     if isinstance(found, VectorsAndSets):
         return sha256(" ".join(map(contents, by_form(found).values())).encode()).hexdigest()
     if not isinstance(found, Sets):
-        return sha256(found.tobytes()).hexdigest()
+        return sha256(np.asarray(found).tobytes()).hexdigest()
     digest = sha256(found.offsets.tobytes())
     for block in found.blocks():
         digest.update(block.elements().tobytes())

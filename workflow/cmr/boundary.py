@@ -27,6 +27,7 @@ UNPACKED_FREELY = 2**28
 """Bytes that a compressed array or table may always take; more only up to `MAX_RATIO` times its size on disk."""
 MAX_RATIO = 100
 IN_USE = ".in_use"
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 class BoundaryError(ValueError):
@@ -345,9 +346,27 @@ def check_zip(path: str | Path) -> None:
             check_size(sum(member.file_size for member in opened.infolist()), os.path.getsize(path))
 
 
+def memory_here() -> int:
+    """Bytes that this process may take: the machine's memory, or less where its control group, as SLURM makes one for a
+    job, has a limit.
+    """
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError):  # no control groups here
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in ("", "memory"):  # of the second version of control groups, and of the first
+                root, name = CGROUPS / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+                folder = root / group.strip("/")
+                for place in (folder, *folder.parents):
+                    with suppress(OSError):
+                        limit = (place / name).read_text().strip()
+                        found += [int(limit)] if limit.isdigit() else []
+    return min(found)
+
+
 def check_memory(size: int) -> None:
     """Raises `BoundaryError` for an array of so many bytes, written in few as sparse ones are, that none fits here."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = memory_here()
     if size > memory:
         raise BoundaryError(f"{size:,} bytes once all its values are written out; this machine has {memory:,}")
 

@@ -19,6 +19,7 @@ from cmr.errors import UserError, one_line, printable, shortened
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
 FORMS = ("npz", "npy", "mat", "csv")
+INDEX_KINDS = ("exact", "hnsw", "ivfpq")
 EXPERIMENTS = "experiments"
 GLOBS = {"data": "dataset", "inputs": "inputs", "method": "id", "metric": "metric", "experiment": "experiment"}
 """Filter of `summary` → the key of its rows."""
@@ -150,12 +151,29 @@ def _add_new_items(add: Add) -> None:
     search.add_argument("--image", type=Path, help="the query, a picture file")
     search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
+    search.add_argument(
+        "--index", type=Path, help="look it up in this index, which `index` made, not in the test items"
+    )
     embed = add("embed", embed_items, "Embed new pictures or texts with a run, into an HDF5 file.")
     embed.add_argument("folder", metavar="run", type=Path, help=RUN)
     embed.add_argument("--images", type=Path, help="a folder of pictures, or a list with a path a line")
     embed.add_argument("--texts", type=Path, help="a file with a text a line")
     embed.add_argument("--out", type=Path, required=True, help="file to write: /embeddings and /ids")
-    for command in (search, embed):
+    index = add("index", index_items, "Make an index of a run's test items, or of new ones, for search in millions.")
+    index.add_argument("folder", metavar="run", type=Path, help=RUN)
+    index.add_argument(
+        "--embeddings",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="files of `embed`, in the test items' place",
+    )
+    place = index.add_mutually_exclusive_group(required=True)
+    place.add_argument("--out", type=Path, help="new folder to write it into")
+    place.add_argument("--add", type=Path, metavar="INDEX", help="an index to add --embeddings to")
+    index.add_argument("--kind", choices=INDEX_KINDS, help=f"default: {INDEX_KINDS[0]}")
+    for command in (search, embed, index):
         _add_config(command)
     export = add("export", export_run, "Write the test embeddings of a run in another form.")
     export.add_argument("folder", metavar="run", type=Path, help=RUN)
@@ -321,7 +339,7 @@ def search_run(options: argparse.Namespace) -> None:
     machine = settings.machine(options.config)
     run = search.find(options.folder, machine.folders)
     modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
-    answers = search.search(run, modality, query, options.k, machine)
+    answers = search.search(run, modality, query, options.k, machine, options.index)
     _print(search.table(answers))
     if options.html:
         search.write_page(options.html, run, query, answers, machine)
@@ -337,6 +355,21 @@ def embed_items(options: argparse.Namespace) -> None:
     items = embedding.texts(options.texts) if options.images is None else embedding.pictures(options.images)
     rows, columns = embedding.embed(run, items, options.out, machine)
     _print(f"{options.out}: {rows} x {columns}")
+
+
+def index_items(options: argparse.Namespace) -> None:
+    if options.add and (options.kind or not options.embeddings):
+        raise UserError("--add keeps the kind of its index, and takes the new items from --embeddings")
+    from cmr import search, search_index, settings
+
+    run = search.find(options.folder, settings.machine(options.config).folders)
+    threads = len(os.sched_getaffinity(0))
+    if options.add:
+        made = search_index.add(run, options.add, options.embeddings, threads)
+    else:
+        made = search_index.make(run, options.out, options.kind or INDEX_KINDS[0], options.embeddings, threads)
+    for index in made:
+        _print(search_index.described(index))
 
 
 def export_run(options: argparse.Namespace) -> None:

@@ -188,6 +188,20 @@ class Items:
         except Exception as error:  # there is none that pyarrow and pandas do not raise for some damaged file
             raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
 
+    @classmethod
+    def read_kinds(cls, path: str | Path) -> dict[str, str]:
+        """The kinds alone, which takes no time however many items there are."""
+        from pyarrow.parquet import read_schema
+
+        try:
+            kinds = read_schema(plain(path)).pandas_metadata["attributes"]["kinds"]
+            cls(pd.DataFrame(columns=["id", "labels", *kinds]), kinds).check_form()
+            return kinds
+        except UserError:
+            raise
+        except Exception as error:  # as in `read`
+            raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
+
     def check_form(self) -> None:
         """Raises ValueError unless ids, modalities and labels are what they should be."""
         if not isinstance(self.kinds, dict) or not set(self.kinds.values()) <= set(KINDS):

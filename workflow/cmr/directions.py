@@ -24,7 +24,7 @@ class Embedded:
 def embed(method: Method, names: Sequence[str], rows: Part) -> Embedded:
     """``names``: the path components of the fit's inputs."""
     views = {
-        modality: view.embedded(np.asarray(method.embed(modality, view.features), np.float32))
+        modality: view.embedded(np.asarray(method.embedded(modality, view.features), np.float32))
         for modality, view in rows.items()
     }
     return Embedded(method, tuple(names), views)
@@ -66,8 +66,13 @@ def sampled(view: View, size: int | None) -> View:
     """
     if size is None or size >= len(view):
         return view
-    hashes = np.array([int.from_bytes(blake2b(item.encode(), digest_size=8).digest()) for item in view.ids.tolist()])
-    return view.rows(np.sort(np.argsort(hashes, kind="stable")[:size]))
+    return view.rows(smallest_hashes(view.ids, size))
+
+
+def smallest_hashes(ids: np.ndarray, size: int) -> np.ndarray:
+    """The rows, in their order, of the ``size`` ids (n,) with the smallest hashes."""
+    hashes = np.array([int.from_bytes(blake2b(item.encode(), digest_size=8).digest()) for item in ids.tolist()])
+    return np.sort(np.argsort(hashes, kind="stable")[:size])
 
 
 def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:

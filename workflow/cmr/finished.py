@@ -56,13 +56,21 @@ class FinishedRun:
         features = self.extract(modality, contents)
         return new_items.embed(self.run, number, self.model.fits[number].method, modality, features)
 
-    def search(self, *, text: str | None = None, image: str | Path | None = None, k: int = 10) -> list[search.Answer]:
-        """The test items of each other modality that score highest, as ``cmr search`` prints them."""
+    def search(
+        self,
+        *,
+        text: str | None = None,
+        image: str | Path | None = None,
+        k: int = 10,
+        index: str | Path | None = None,
+    ) -> list[search.Answer]:
+        """The test items of each other modality that score highest, or those of an index, as ``cmr search`` prints."""
         if (text is None) == (image is None):
             raise UserError("search: give either text= or image=")
+        place = None if index is None else Path(index)
         if image is not None:
-            return search.search(self.run, search.IMAGE, Path(image), k, self.machine)
-        return search.search(self.run, search.TEXT, str(text), k, self.machine)
+            return search.search(self.run, search.IMAGE, Path(image), k, self.machine, place)
+        return search.search(self.run, search.TEXT, str(text), k, self.machine, place)
 
 
 def load(folder: str | Path, config: Sequence[str] = ()) -> Model | FinishedRun:

@@ -66,7 +66,10 @@ class MethodInfo(Info):
 
     ``takes``: what it may be given of a modality: a vector of each item, a set (or sequence) of vectors, or both.
     ``pairs``: whether row i of each modality has to be one item; else each modality has rows of its own.
-    ``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch."""
+    ``chooses``: parameters that ``fit`` itself chooses on validation rows, such as the epoch.
+    ``memory``: what of the training rows ``fit`` holds: a block or a batch at a time, so that it gets
+    `cmr.vectors.Vectors` where they are many; all rows; or numbers of pairs of rows, n².
+    """
 
     implementation: Literal["library", "own", "quoted"]
     reason: str = ""
@@ -78,6 +81,7 @@ class MethodInfo(Info):
     transductive: bool = False
     gpu: bool = False
     chooses: tuple[str, ...] = ()
+    memory: Literal["block of rows", "all rows", "pairs of rows"] = "all rows"
 
 
 class MetricInfo(Info):

@@ -1,26 +1,33 @@
 """From feature and code files to the rows that a method fits on and the rows that a run is evaluated on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from cmr import create
+import numpy as np
+
+from cmr import create, registry
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_ids, rows_of
 from cmr.errors import UserError
+from cmr.methods.checks import check_memory
 from cmr.pairing import paired_by_class
 from cmr.plan import Result
 from cmr.sets import Sets, VectorsAndSets
-from cmr.store import Rows, read_matrix, read_rows
+from cmr.store import Rows, read_rows
+from cmr.vectors import Vectors
 
 CHOOSING = "selection"
 """The group of a file of features or codes with what was made without the held-out rows."""
 
 
-def read_features(sources: Sequence[Result], items: Items, group: str = "") -> dict[str, Rows]:
+def read_features(
+    sources: Sequence[Result], items: Items, group: str = "", by_the_block: bool = False
+) -> dict[str, Rows]:
     """The features of the inputs by modality, each checked against the items and its configuration.
 
     ``group``: `CHOOSING` for features to choose on, which differ where the extractor learned from labels.
+    ``by_the_block``: vectors that are many stay in their file, as `Vectors`.
     """
     found: dict[str, Rows] = {}
     for source in sources:
@@ -33,6 +40,8 @@ def read_features(sources: Sequence[Result], items: Items, group: str = "") -> d
                 f"{file}: written by the extractor {written_by!r}, but the configuration's {feature['id']!r} "
                 f"is {feature['extractor']!r}; give it another id or delete the file"
             )
+        if isinstance(rows.values, Vectors) and not by_the_block:
+            rows = replace(rows, values=np.asarray(rows.values))
         modality = feature["modality"]
         found[modality] = _with_other(found[modality], rows) if modality in found else rows
     return found
@@ -41,7 +50,12 @@ def read_features(sources: Sequence[Result], items: Items, group: str = "") -> d
 def _with_other(first: Rows, second: Rows) -> Rows:
     """The rows of a modality of which there is a vector and a set of each item."""
     vectors, sets = (second, first) if isinstance(first.values, Sets) else (first, second)
-    return Rows(first.ids, VectorsAndSets(vectors.values, sets.values), vectors.attributes)
+    return Rows(first.ids, VectorsAndSets(np.asarray(vectors.values), sets.values), vectors.attributes)
+
+
+def in_memory(view: View) -> View:
+    """The same rows, read where they are `Vectors`."""
+    return replace(view, features=np.asarray(view.features)) if isinstance(view.features, Vectors) else view
 
 
 @dataclass(frozen=True)
@@ -105,10 +119,10 @@ class RowSource:
     def _read(self, tuned: Mapping[str, Any], group: str = "") -> dict[str, Rows]:
         """All rows by modality: coefficients where the fit takes them, else features."""
         if self.fit.settings["dictionary"] is None:
-            return read_features(self.fit.sources("extract"), self.items, group)
+            return read_features(self.fit.sources("extract"), self.items, group, by_the_block=True)
         modalities = [feature["modality"] for feature in self.fit.settings["features"]]
         (file,) = self.codes(tuned).files
-        return {m: read_matrix(file, "features", f"{group}/{m}") for m in modalities}
+        return {m: read_rows(file, "features", f"{group}/{m}") for m in modalities}
 
     def codes(self, tuned: Mapping[str, Any]) -> Result:
         """The coefficients, of those that the fit chooses among, whose dictionary has the ``tuned`` values."""
@@ -117,4 +131,9 @@ class RowSource:
         return next(codes for codes in made if create.same_dictionary(codes.settings["dictionary"], entry))
 
     def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
-        return {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}
+        views = {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}
+        info = registry.info("methods", self.fit.settings["method"]["method"])
+        if info.memory == "block of rows":
+            return views
+        check_memory(info, views.values())
+        return {modality: in_memory(view) for modality, view in views.items()}

@@ -4,19 +4,21 @@ The query goes the way that test rows went: features, coefficients where the run
 the method against the embedded test items of every other modality.
 """
 
+import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from cmr import create, new_items, paths, registry, store
+from cmr import create, new_items, paths, registry, search_index, store
 from cmr.data import Items
 from cmr.directions import scoring
 from cmr.errors import UserError, one_line
 from cmr.machine import Machine
+from cmr.methods.base import Method
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
 from cmr.recorded import check
@@ -42,12 +44,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """The best of one modality's ``size`` embedded items. ``kind``: image, text, audio or ready."""
+    """The best of one modality's ``size`` embedded items. ``kind``: image, text, audio or ready. ``place``: of what."""
 
     modality: str
     kind: str
     size: int
     hits: tuple[Hit, ...]
+    place: str = "the test part"
 
 
 def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
@@ -70,36 +73,40 @@ def _why_never(method: str) -> str:
     return ""
 
 
-def search(run: Run, modality: str, content: str | Path, k: int, machine: Machine) -> list[Answer]:
+def search(
+    run: Run, modality: str, content: str | Path, k: int, machine: Machine, index: Path | None = None
+) -> list[Answer]:
     """The ``k`` items of each other modality that score highest for a new text or picture, best first.
 
-    Equal scores stand in the order of `cmr.metrics.ranking`. Raises `UserError` where the run's files do not tell
-    how to embed a new query.
+    They are the test items, or, of the modalities that it has, those of an ``index`` (`cmr.search_index`). Equal scores
+    stand in the order of `cmr.metrics.ranking`. Raises `UserError` where the run's files do not tell how to embed a new
+    query.
     """
     if k < 1:
         raise UserError(f"-k {k}: expected at least 1")
     machine = replace(machine, device="cpu", threads=1)  # one item gains nothing by more
     check(run.record, machine, str(run.file("run.json")))
-    items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
-    new_items.check_modality(run, modality, items.kinds)
+    table = run.place(paths.ITEMS.format(data=run.data))
+    kinds = Items.read_kinds(table)
+    new_items.check_modality(run, modality, kinds)
     made, _ = new_items.extractor(run, modality, machine)
     for gap in made.gaps([content]).values():
         log.warning("the query: %s", gap)
     found = made.query(content)
     features = Sets.flat(found, np.array([0, len(found)])) if found.ndim == 2 else found[None]
     others = [other for other in new_items.components(run) if other != modality]
+    if index is not None:
+        return _from_index(run, modality, features, others, index, kinds, k, machine)
+    items = Items.read(table)
     return [_answer(run, modality, features, gallery, items, k, machine) for gallery in others]
 
 
 def _answer(
     run: Run, modality: str, features: Features, gallery: str, items: Items, k: int, machine: Machine
 ) -> Answer:
-    number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
-    method = new_items.fitted(run, number, machine)
-    embedded = new_items.embed(run, number, method, modality, features)
-    space = run.file("embeddings")
-    inner = space if (space / f"{gallery}.h5").exists() else space / run.fit_folders[number].parents[1].name
-    stored = store.read_matrix(run.own(inner / f"{gallery}.h5"), "embeddings")
+    number, method, embedded = _embedded(run, modality, features, gallery, machine)
+    place = search_index.place_of(run, number, gallery)
+    stored = store.read_matrix(run.own((run.file("embeddings") / place).with_suffix(".h5")), "embeddings")
     items.check_known(stored.ids)
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
@@ -114,6 +121,47 @@ def _answer(
     return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
 
 
+def _from_index(
+    run: Run,
+    modality: str,
+    features: Features,
+    galleries: Sequence[str],
+    folder: Path,
+    kinds: Mapping[str, str],
+    k: int,
+    machine: Machine,
+) -> list[Answer]:
+    """Raises `UserError` where the index has none of the galleries."""
+    answers = []
+    for gallery in galleries:
+        number, _, embedded = _embedded(run, modality, features, gallery, machine)
+        place = folder / search_index.place_of(run, number, gallery)
+        if place.is_dir():
+            index = search_index.Index.open(place, run)
+            rows, scores = index.nearest(embedded, k)
+            found = index.entries(rows[0])
+            told = zip(scores[0].tolist(), found.ids, found.labels, found.contents, strict=True)
+            hits = [
+                Hit(nth, score, item, tuple(json.loads(labels)), content)
+                for nth, (score, item, labels, content) in enumerate(told, 1)
+            ]
+            answers.append(Answer(gallery, kinds[gallery], len(index), tuple(hits), "the index"))
+    if not answers:
+        raise UserError(
+            f"{folder}: no index of {' or '.join(galleries)}; `python -m cmr index RUN --out FOLDER` makes one"
+        )
+    return answers
+
+
+def _embedded(
+    run: Run, modality: str, features: Features, gallery: str, machine: Machine
+) -> tuple[int, Method, np.ndarray]:
+    """Of the fit that scores a query against a gallery: its number, its method, and the query's embedding (1, k)."""
+    number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
+    method = new_items.fitted(run, number, machine)
+    return number, method, new_items.embed(run, number, method, modality, features)
+
+
 def table(answers: Sequence[Answer], width: int = 80) -> str:
     """What is printed: a block a modality, a line an item; texts are cut at ``width`` characters."""
     blocks = []
@@ -123,7 +171,7 @@ def table(answers: Sequence[Answer], width: int = 80) -> str:
             content = " ".join(hit.content.split())
             shown = content if answer.kind != TEXT or len(content) <= width else f"{content[: width - 2]} …"
             cells.append((str(hit.rank), f"{hit.score:.4f}", hit.id, ", ".join(hit.labels), shown))
-        title = f"{len(answer.hits)} of {answer.size} {answer.modality} items of the test part"
+        title = f"{len(answer.hits)} of {answer.size} {answer.modality} items of {answer.place}"
         blocks.append("\n".join([title, *aligned(cells)]))
     return "\n\n".join(blocks)
 
@@ -144,7 +192,7 @@ small { color: #595959; display: block; }
 <p>Query: {{ query }}</p>
 {% if picture %}<img src="data:image/webp;base64,{{ picture }}" alt="the query">{% endif %}
 {% for answer, pictures in answers %}
-<h2>{{ answer.modality }}: the best of {{ answer.size }} test items</h2>
+<h2>{{ answer.modality }}: the best of {{ answer.size }} items of {{ answer.place }}</h2>
 <ol>
 {% for hit, data in pictures %}
 <li>{% if data %}<img src="data:image/webp;base64,{{ data }}" alt="{{ hit.id }}">{% else %}{{ hit.content }}{% endif %}
@@ -169,7 +217,8 @@ def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer
         raise UserError(f"{error}; --config names the configuration that the run was made with") from None
     catalogue = Catalogue(Items.read(run.place(paths.ITEMS.format(data=run.data))), root, run.results, machine.folders)
     shown = [
-        (a, [(hit, catalogue.thumbnail(hit.content) if a.kind == IMAGE else None) for hit in a.hits]) for a in answers
+        (a, [(hit, catalogue.thumbnail(hit.content) if a.kind == IMAGE and hit.content else None) for hit in a.hits])
+        for a in answers
     ]
     picture = thumbnail(query) if isinstance(query, Path) else None
     title = f"{identity(run.variant)} on {run.data}, {run.inputs}, seed {run.seed}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cmr.info import BOTH, SET, VECTOR
+from cmr.vectors import Vectors
 
 BLOCK_BYTES = 2**24
 """Of elements that are read from a file at once."""
@@ -97,11 +98,13 @@ class VectorsAndSets:
         return VectorsAndSets(self.vectors[index], self.sets[index])
 
 
-Features = np.ndarray | Sets | VectorsAndSets
-"""What a method gets of a modality's n items: a vector, a set, or a vector and a set of each."""
+Features = np.ndarray | Vectors | Sets | VectorsAndSets
+"""What a method gets of a modality's n items: a vector, a set, or a vector and a set of each. Vectors are in memory,
+but for a method whose ``INFO`` says that it needs a block of them at a time.
+"""
 
 
-def by_form(features: Features) -> dict[str, np.ndarray | Sets]:
+def by_form(features: Features) -> dict[str, np.ndarray | Vectors | Sets]:
     """The vectors under `VECTOR`, the sets under `SET`."""
     if isinstance(features, VectorsAndSets):
         return {VECTOR: features.vectors, SET: features.sets}
@@ -114,7 +117,7 @@ def form(features: Features) -> str:
     return found[0] if len(found) == 1 else BOTH
 
 
-def columns(rows: np.ndarray | Sets) -> int:
+def columns(rows: np.ndarray | Vectors | Sets) -> int:
     """The length d of a row, or of an element."""
     return rows.dimension if isinstance(rows, Sets) else rows.shape[1]
 

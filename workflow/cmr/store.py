@@ -11,11 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cmr import vectors
 from cmr.boundary import BoundaryError, check_array, check_links, plain
 from cmr.errors import UserError
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
 from cmr.sets import Sets
+from cmr.vectors import Matrix, Vectors
 
 BLOCK_ROWS = 4096
 OFFSETS = "offsets"
@@ -25,8 +27,9 @@ TEXT = h5py.string_dtype("utf-8")
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one modality as they are stored: ``values`` (n, d) float32, or `Sets`, their item ``ids`` (n,), and the
-    attributes of the file that they were read from. What is to be written may be a dataset of another file.
+    """Rows of one modality as they are stored: ``values`` (n, d) float32, `Vectors` that stay in the file, or `Sets`,
+    their item ``ids`` (n,), and the attributes of the file that they were read from. What is to be written may be a
+    dataset of another file.
     """
 
     ids: np.ndarray
@@ -74,7 +77,9 @@ def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
         yield file
 
 
-def write_rows(group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | h5py.Dataset | Sets) -> None:
+def write_rows(
+    group: h5py.Group, name: str, ids: np.ndarray, values: np.ndarray | Vectors | h5py.Dataset | Sets
+) -> None:
     if isinstance(values, Sets):
         _write_sets(group, name, values)
     else:
@@ -105,7 +110,16 @@ def write_state(group: h5py.Group, state: Mapping[str, np.ndarray]) -> None:
 
 @contextmanager
 def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
-    """Opens unfinished work, to go on with it, and removes it when the block ends without an error.
+    """As `kept`, and removes the file when the block ends without an error."""
+    with write_errors_told(path):
+        with kept(path, key) as file:
+            yield file
+        Path(path).unlink()
+
+
+@contextmanager
+def kept(path: str | Path, key: str) -> Iterator[h5py.File]:
+    """Opens unfinished work, to go on with it.
 
     A file of other work (another ``key``) or a damaged one is replaced by an empty one. The metadata of HDF5 files
     have checksums, so what a killed process left behind is either whole or found to be damaged.
@@ -116,7 +130,6 @@ def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
         with _reopened(path, key) or h5py.File(path, "w") as file:
             file.attrs["key"] = key
             yield file
-        path.unlink()
 
 
 def _reopened(path: Path, key: str) -> h5py.File | None:
@@ -135,7 +148,7 @@ def _reopened(path: Path, key: str) -> h5py.File | None:
     return None
 
 
-def _blocks(values: np.ndarray | h5py.Dataset) -> Iterator[slice]:
+def _blocks(values: np.ndarray | Vectors | h5py.Dataset) -> Iterator[slice]:
     return (slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS))
 
 
@@ -145,7 +158,7 @@ def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
         file.attrs[key] = value if isinstance(value, str | int | float | bool) else json.dumps(value, sort_keys=True)
 
 
-def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Dataset | Sets) -> None:
+def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | Vectors | h5py.Dataset | Sets) -> None:
     bad = np.flatnonzero(~np.concatenate([np.empty(0, bool), *_finite(values)]))
     if bad.size:
         raise UserError(
@@ -154,14 +167,15 @@ def check_finite(path: str | Path, ids: np.ndarray, values: np.ndarray | h5py.Da
         )
 
 
-def _finite(values: np.ndarray | h5py.Dataset | Sets) -> Iterator[np.ndarray]:
+def _finite(values: np.ndarray | Vectors | h5py.Dataset | Sets) -> Iterator[np.ndarray]:
     """Block after block, which rows have finite values alone."""
     if isinstance(values, Sets):
         for sets in values.blocks():
             yield np.logical_and.reduceat(np.isfinite(sets.elements()).all(axis=1), sets.offsets[:-1])
         return
     for block in _blocks(values):
-        yield np.isfinite(values[block]).all(axis=1)
+        finite = np.isfinite(np.asarray(values[block]))
+        yield finite.all(axis=1)
 
 
 @contextmanager
@@ -219,35 +233,53 @@ def read_matrix(path: str | Path, name: str, group: str = "/") -> Rows:
             )
         values, ids = values[()], ids.asstr(errors="replace")[()]
         attributes = dict(file.attrs)
-    if len(ids) != len(values):
-        raise UserError(f"{path}: {len(values)} rows but {len(ids)} ids; delete it and run again")
-    check_finite(path, ids, values)
-    return Rows(ids, values, attributes)
+    return _checked(path, Rows(ids, values, attributes))
 
 
 def read_rows(path: str | Path, name: str, group: str = "/") -> Rows:
-    """As `read_matrix`, of sets too: their elements stay in the file, and those that are needed are read.
+    """As `read_matrix`, of sets too, and of a large matrix as `Vectors`: what is large stays in the file, and what is
+    needed of it is read.
 
     Raises `UserError` also where the offsets do not say which elements are whose.
     """
     with open_hdf5(path) as file:
         held = file.get(group)
-        if not isinstance(held, h5py.Group) or OFFSETS not in held:
+        if isinstance(held, h5py.Group) and OFFSETS in held:
+            rows = _sets_in(path, held, f"{path}: {group.rstrip('/')}/", name)
+        elif isinstance(held, h5py.Group) and _is_large(path, held.get(name)) and _are_texts(held.get("ids")):
+            values = held[name]
+            matrix = Matrix(path, values.id.get_offset(), values.shape[1])
+            ids = held["ids"].asstr(errors="replace")[()]
+            rows = Rows(ids, Vectors(matrix, np.arange(len(values))), dict(file.attrs))
+        else:
             return read_matrix(path, name, group)
-        where = f"{path}: {group.rstrip('/')}/"
-        values, offsets, ids = (held.get(part) for part in (name, OFFSETS, "ids"))
-        if not _is_matrix(values) or not _can_be_mapped(path, values) or not _are_texts(ids):
-            raise UserError(f"{where}{name} are no sets of vectors with ids; delete it and run again")
-        ids, ends = ids.asstr(errors="replace")[()], offsets[()]
-        if ends.dtype != np.int64 or ends.shape != (len(ids) + 1,):
-            raise UserError(f"{where}{OFFSETS}: expected {len(ids) + 1} integers, one more than ids; run again")
-        if ends[0] != 0 or ends[-1] != len(values) or (ends[:-1] >= ends[1:]).any():
-            raise UserError(f"{where}{OFFSETS} do not rise from 0 to {len(values)}; delete it and run again")
-        place, attributes = values.id.get_offset(), dict(file.attrs)
-        mapped = np.memmap(path, values.dtype, "r", place, values.shape)
-    sets = Sets.flat(mapped, ends)
-    check_finite(path, ids, sets)
-    return Rows(ids, sets, attributes)
+    return _checked(path, rows)
+
+
+def _sets_in(path: str | Path, held: h5py.Group, where: str, name: str) -> Rows:
+    values, offsets, ids = (held.get(part) for part in (name, OFFSETS, "ids"))
+    if not _is_matrix(values) or not _can_be_mapped(path, values) or not _are_texts(ids):
+        raise UserError(f"{where}{name} are no sets of vectors with ids; delete it and run again")
+    ids, ends = ids.asstr(errors="replace")[()], offsets[()]
+    if ends.dtype != np.int64 or ends.shape != (len(ids) + 1,):
+        raise UserError(f"{where}{OFFSETS}: expected {len(ids) + 1} integers, one more than ids; run again")
+    if ends[0] != 0 or ends[-1] != len(values) or (ends[:-1] >= ends[1:]).any():
+        raise UserError(f"{where}{OFFSETS} do not rise from 0 to {len(values)}; delete it and run again")
+    mapped = np.memmap(path, values.dtype, "r", values.id.get_offset(), values.shape)
+    return Rows(ids, Sets.flat(mapped, ends), dict(held.file.attrs))
+
+
+def _checked(path: str | Path, rows: Rows) -> Rows:
+    if len(rows.ids) != len(rows.values):
+        raise UserError(f"{path}: {len(rows.values)} rows but {len(rows.ids)} ids; delete it and run again")
+    check_finite(path, rows.ids, rows.values)
+    return rows
+
+
+def _is_large(path: str | Path, values: object) -> bool:
+    """Whether a matrix is one that stays in its file."""
+    large = _is_matrix(values) and values.dtype == np.float32 and values.nbytes > vectors.BLOCK_BYTES  # type: ignore[attr-defined]
+    return large and _can_be_mapped(path, values)
 
 
 def _can_be_mapped(path: str | Path, values: h5py.Dataset) -> bool:

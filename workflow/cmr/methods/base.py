@@ -14,10 +14,13 @@ import numpy as np
 
 from cmr.data import Part
 from cmr.errors import UserError
-from cmr.metrics.ranking import average_precision, own_columns, paired_ranks
+from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, row_blocks
 from cmr.params import Params
+from cmr.vectors import Vectors, read_blocks
 
 RECALL_AT = 10
+SCORES_AT_ONCE = 2**26
+"""Of held-out rows against each other, when a choice is made on them."""
 
 
 @dataclass
@@ -84,7 +87,13 @@ class Method(ABC):
         Mean mAP@all over all directions where labels are given, else mean paired recall@10, which needs none. A
         method that is fitted a modality at a time: the mAP@all of each row among the others of its modality.
         """
-        return self.score_of(validation, {m: self.embed(m, validation[m].features) for m in self.modalities})
+        return self.score_of(validation, {m: self.embedded(m, validation[m].features) for m in self.modalities})
+
+    def embedded(self, modality: str, features: Any) -> np.ndarray:
+        """`embed` of rows that may stay in a file: a block of them at a time."""
+        if not isinstance(features, Vectors):
+            return self.embed(modality, features)
+        return np.concatenate([self.embed(modality, block) for block in read_blocks(features)])
 
     def score_of(self, validation: Part, embedded: Mapping[str, np.ndarray]) -> float:
         """`validation_score` of held-out rows that are embedded already."""
@@ -104,15 +113,21 @@ class Method(ABC):
         return float(average_precision(scores, relevance).mean())
 
     def _direction_score(self, validation: Part, embedded: Mapping[str, np.ndarray], query: str, gallery: str) -> float:
-        scores = self.similarity(query, embedded[query], gallery, embedded[gallery])
         query_labels, gallery_labels = validation[query].labels, validation[gallery].labels
-        if query_labels is not None and gallery_labels is not None:
-            return float(average_precision(scores, query_labels.astype(int) @ gallery_labels.T.astype(int) > 0).mean())
         own = own_columns(validation[query].groups, validation[gallery].groups)
         has = own[:, 0] >= 0
-        if not has.any():
+        if (query_labels is None or gallery_labels is None) and not has.any():
             raise UserError(f"{query}→{gallery}: no held-out item has both; this method needs pairs to choose on")
-        return float((paired_ranks(scores[has], own[has])[:, 0] <= RECALL_AT).mean())
+        found = []
+        for rows in row_blocks(len(own), len(embedded[gallery]), SCORES_AT_ONCE):
+            scores = self.similarity(query, embedded[query][rows], gallery, embedded[gallery])
+            if query_labels is not None and gallery_labels is not None:
+                relevance = query_labels[rows].astype(int) @ gallery_labels.T.astype(int) > 0
+                found.append(average_precision(scores, relevance))
+            else:
+                asked = has[rows]
+                found.append(paired_ranks(scores[asked], own[rows][asked])[:, 0] <= RECALL_AT)
+        return float(np.concatenate(found).mean())
 
 
 def unit_rows(matrix: np.ndarray) -> np.ndarray:

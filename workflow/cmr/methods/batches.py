@@ -10,6 +10,7 @@ from torch import Tensor
 from cmr.methods.scaling import Scaling, of_sets
 from cmr.methods.training import tensor
 from cmr.sets import Features, Sets, VectorsAndSets
+from cmr.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,32 @@ class ScaledSets:
         return int(self.sets.lengths.max()) * self.sets.dimension * 4
 
 
+class ScaledVectors:
+    """The vectors of n rows that stay in a file: ``rows[numbers]`` and ``rows[a:b]`` give a tensor (b, d) float32, the
+    same as if all rows were scaled at once.
+    """
+
+    def __init__(self, vectors: Vectors, scaling: Scaling, device: str):
+        self.vectors, self.scaling, self.device = vectors, scaling, device
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        return tensor(self.scaling(np.asarray(self._chosen(rows)), np.float32), self.device)
+
+    def announce(self, rows: Tensor) -> None:
+        """Has the rows of the next batch read while this one is computed with."""
+        self._chosen(rows).announce()
+
+    def _chosen(self, rows: Tensor | slice) -> Vectors:
+        return self.vectors[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.vectors.row_bytes
+
+
 class ScaledVectorsAndSets:
     """The vectors and sets of n rows: a tensor (b, d) and a `SetBatch` of some."""
 
@@ -60,9 +87,11 @@ class ScaledVectorsAndSets:
 
 
 def scaled(modality: str, features: Features, scaling: dict[str, Scaling], device: str) -> Any:
-    """What batches of a modality are taken from, by row numbers on the device: a tensor (n, d) of vectors, a
-    `ScaledSets`, or a `ScaledVectorsAndSets`.
+    """What batches of a modality are taken from, by row numbers on the device: a tensor (n, d) of vectors,
+    `ScaledVectors`, `ScaledSets` or `ScaledVectorsAndSets`.
     """
+    if isinstance(features, Vectors):
+        return ScaledVectors(features, scaling[modality], device)
     if isinstance(features, VectorsAndSets):
         vectors = scaled(modality, features.vectors, scaling, device)
         return ScaledVectorsAndSets(vectors, scaled(modality, features.sets, scaling, device))

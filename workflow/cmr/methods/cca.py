@@ -18,8 +18,8 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
-from cmr.methods.linear import LinearMethod, back, row_space
+from cmr.methods.eigen import canonical_pairs, covariances, with_ridge
+from cmr.methods.linear import LinearMethod, Rows, back, row_space
 
 INFO = MethodInfo(
     title="CCA",
@@ -38,6 +38,7 @@ INFO = MethodInfo(
     modalities=2,
     labels=False,
     stochastic=False,
+    memory="block of rows",
 )
 
 
@@ -50,14 +51,16 @@ class CCA(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
     params: Params
+    by_the_block = True
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views])
         return History([{"component": i, "correlation": float(r)} for i, r in enumerate(self.correlations, 1)])
 
-    def solve(self, features: list[np.ndarray]) -> list[np.ndarray]:
+    def solve(self, features: list[Rows]) -> list[np.ndarray]:
         (x, x_basis), (y, y_basis) = map(row_space, features)
-        x_own, y_own = (with_ridge(covariance(view, view), self.params.regularisation) for view in (x, y))
-        x_map, y_map, self.correlations = canonical_pairs(x_own, y_own, covariance(x, y), self.params.components)
+        *own, cross = covariances([x, y], (0, 0), (1, 1), (0, 1))
+        x_own, y_own = (with_ridge(matrix, self.params.regularisation) for matrix in own)
+        x_map, y_map, self.correlations = canonical_pairs(x_own, y_own, cross, self.params.components)
         return [back(x_basis, x_map), back(y_basis, y_map)]

@@ -20,8 +20,9 @@ from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import EigenMethod
+from cmr.methods.linear import Rows
 from cmr.methods.mcca import sum_of_correlations
-from cmr.methods.scaling import CENTRE, Scaling
+from cmr.methods.scaling import CENTRE, ScaledRows, Scaling
 
 INFO = MethodInfo(
     title="CCA-3V",
@@ -39,6 +40,7 @@ INFO = MethodInfo(
     modalities=2,
     labels=True,
     stochastic=False,
+    memory="block of rows",
 )
 
 
@@ -52,16 +54,17 @@ class CCA3V(EigenMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), weighted; ``.mean``, ``.scale``."""
 
     params: Params
+    by_the_block = True
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         labels = labels_of(views[0])
-        self.learn([view.features for view in views], Scaling.fit(labels, CENTRE)(labels))
+        self.learn([view.features for view in views], ScaledRows(labels, Scaling.fit(labels, CENTRE)))
         return self.history()
 
-    def matrices(self, features: list[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def matrices(self, features: list[Rows], labels: Rows) -> tuple[np.ndarray, np.ndarray]:
         return sum_of_correlations([*features, labels], self.params.regularisation)
 
-    def solve(self, features: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
+    def solve(self, features: list[Rows], labels: Rows) -> list[np.ndarray]:
         maps = super().solve(features, labels)
         return [w * (1 + self.eigenvalues) ** self.params.power for w in maps]

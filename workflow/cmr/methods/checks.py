@@ -1,14 +1,16 @@
 """What every method asks of its training rows before it fits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cmr.boundary import memory_here
 from cmr.data import Part, View, paired
 from cmr.errors import UserError
 from cmr.info import IN_WORDS, MethodInfo
 from cmr.methods.scaling import named
-from cmr.sets import Features, Sets, form
+from cmr.sets import Features, Sets, VectorsAndSets, form
+from cmr.vectors import Vectors, read_blocks
 
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 
@@ -22,6 +24,7 @@ def training_views(info: MethodInfo, modalities: Sequence[str], train: Part) -> 
     """
     check_modalities(info, modalities)
     views = paired(train, modalities) if info.pairs else [train[m] for m in modalities]
+    check_memory(info, views)
     for modality, view in zip(modalities, views, strict=True):
         check_form(info, modality, view.features)
         check_features(info, modality, view.features)
@@ -34,6 +37,25 @@ def labels_of(view: View) -> np.ndarray:
     """The labels (n, c) of a view that `training_views` found to have them."""
     assert view.labels is not None
     return view.labels
+
+
+def check_memory(info: MethodInfo, views: Iterable[View]) -> None:
+    """Raises `UserError` where what the method holds of the training rows, at the least, takes more than there is.
+
+    Of all rows that is float32 as they are read and float64 as they are scaled; of pairs of rows a number float64 each.
+    """
+    if info.memory == "block of rows":
+        return
+    found = [view for view in views if not isinstance(view.features, Sets | VectorsAndSets)]
+    rows = max(map(len, found), default=0)
+    needed = sum(len(view) * view.features.shape[1] * 12 for view in found)
+    if info.memory == "pairs of rows":
+        needed = max(needed, 8 * rows**2)
+    if needed > (memory := memory_here()):
+        raise UserError(
+            f"{info.title}: holds {info.memory}: of {rows:,} rows {needed / 1e9:,.0f} GB at the least, and a job here "
+            f"may take {memory / 1e9:,.0f} GB; take fewer rows, more memory, or a method that holds a block of rows"
+        )
 
 
 def check_modalities(info: MethodInfo, modalities: Sequence[str]) -> None:
@@ -64,10 +86,13 @@ def check_features(info: MethodInfo, modality: str, features: Features) -> None:
         )
 
 
-def _are_the_same(features: np.ndarray | Sets) -> bool:
+def _are_the_same(features: np.ndarray | Vectors | Sets) -> bool:
     if isinstance(features, Sets):
         first = features[0][:1]  # beside each block's, as blocks may differ
         return all(_is_constant(np.concatenate([first, block.elements()])) for block in features.blocks())
+    if isinstance(features, Vectors):
+        first = np.asarray(features[:1])
+        return all(_are_the_same(np.concatenate([first, block])) for block in read_blocks(features))
     starts = range(0, features.shape[1], COLUMNS_AT_ONCE)
     return all(_is_constant(features[:, start : start + COLUMNS_AT_ONCE]) for start in starts)
 

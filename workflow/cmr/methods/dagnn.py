@@ -56,6 +56,7 @@ INFO = MethodInfo(
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
+    memory="block of rows",
 )
 
 

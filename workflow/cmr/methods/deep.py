@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cmr.data import Part, View
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
-from cmr.methods.batches import scaled
+from cmr.methods.batches import ScaledVectors, scaled
 from cmr.methods.checks import training_views
 from cmr.methods.scaling import Scaling, fit_each, of_sets
 from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, train
@@ -58,6 +58,7 @@ class DeepMethod(Method):
             validate=None if validation is None else lambda: self.score(validation),
             checkpoint=self.checkpoint,
             each_epoch=self.each_epoch,
+            announce=self.announce,
         )
         self.finish()
         del self.inputs, self.labels
@@ -86,6 +87,12 @@ class DeepMethod(Method):
     def batch_terms(self, rows: Tensor) -> Terms:
         """The terms of some rows."""
         return self.terms([x[rows] for x in self.inputs], self.labels[rows])
+
+    def announce(self, rows: Tensor) -> None:
+        """Called before a batch with the rows of the next one."""
+        for x in self.inputs:
+            if isinstance(x, ScaledVectors):
+                x.announce(rows)
 
     def each_epoch(self, epoch: int) -> None:
         """Called before an epoch starts, with its number from 1."""
@@ -177,7 +184,8 @@ class ScaledCodesMethod(DeepMethod):
 
     def finish(self) -> None:
         inputs = zip(self.modalities, self.inputs, strict=True)
-        codes = {m: apply(self.network.embed[m], x.cpu().numpy(), self.device) for m, x in inputs}
+        rows = {m: x if isinstance(x, ScaledVectors) else x.cpu().numpy() for m, x in inputs}
+        codes = {m: apply(self.network.embed[m], x, self.device) for m, x in rows.items()}
         self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:

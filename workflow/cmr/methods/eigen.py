@@ -1,13 +1,14 @@
 """The solver behind every method that is an eigenproblem: canonical pairs of two views, and stacked views."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 
 from cmr.methods.base import History
-from cmr.methods.linear import LinearMethod, back, row_space
+from cmr.methods.linear import Beside, LinearMethod, Rows, back, products, row_space
 
 RANK_TOLERANCE = 1e-8
 
@@ -63,6 +64,11 @@ def covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return x.T @ y / len(x)
 
 
+def covariances(views: Sequence[Rows | Beside], *pairs: tuple[int, int]) -> list[np.ndarray]:
+    """As `covariance`, of pairs (i, j) of views, a block of rows at a time."""
+    return [product / len(views[0]) for product in products(views, *pairs)]
+
+
 class EigenMethod(LinearMethod):
     """All views at once: the W of view i is its rows of the eigenvectors of A w = λ B w over stacked features.
 
@@ -71,10 +77,10 @@ class EigenMethod(LinearMethod):
     """
 
     @abstractmethod
-    def matrices(self, features: list[np.ndarray], *targets: Any, **_: Any) -> tuple[np.ndarray, np.ndarray]:
+    def matrices(self, features: list[Any], *targets: Any, **_: Any) -> tuple[np.ndarray, np.ndarray]:
         """A and B, both (Σd, Σd), from the views' rows (n_i, d_i), with ``targets`` as in `solve`."""
 
-    def solve(self, features: list[np.ndarray], *targets: Any, **_: Any) -> list[np.ndarray]:
+    def solve(self, features: list[Any], *targets: Any, **_: Any) -> list[np.ndarray]:
         rows, bases = zip(*map(row_space, features), strict=True)
         self.eigenvalues, vectors = top_eigenpairs(*self.matrices(list(rows), *targets), self.params.components)
         parts = np.split(vectors, np.cumsum([x.shape[1] for x in rows]))[: len(rows)]

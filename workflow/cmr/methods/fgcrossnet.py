@@ -53,6 +53,7 @@ INFO = MethodInfo(
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
+    memory="block of rows",
 )
 
 

@@ -41,6 +41,7 @@ INFO = MethodInfo(
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
+    memory="block of rows",
 )
 LARGEST_SCALE = 100.0
 

@@ -46,6 +46,7 @@ INFO = MethodInfo(
     modalities=2,
     labels=False,
     stochastic=False,
+    memory="pairs of rows",
 )
 
 

@@ -17,7 +17,8 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.eigen import EigenMethod, covariance, with_ridge
+from cmr.methods.eigen import EigenMethod, covariances, with_ridge
+from cmr.methods.linear import Beside, Rows
 
 INFO = MethodInfo(
     title="MCCA",
@@ -33,6 +34,7 @@ INFO = MethodInfo(
     modalities="any",
     labels=False,
     stochastic=False,
+    memory="block of rows",
 )
 
 
@@ -45,18 +47,20 @@ class MCCA(EigenMethod):
     """``fit`` takes the items that have every modality. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
     params: Params
+    by_the_block = True
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views])
         return self.history()
 
-    def matrices(self, features: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def matrices(self, features: list[Rows]) -> tuple[np.ndarray, np.ndarray]:
         return sum_of_correlations(features, self.params.regularisation)
 
 
-def sum_of_correlations(features: list[np.ndarray], ridge: float) -> tuple[np.ndarray, np.ndarray]:
+def sum_of_correlations(features: list[Rows], ridge: float) -> tuple[np.ndarray, np.ndarray]:
     """The covariances between views, and those within each with a ridge, from centred views (n, d_i)."""
-    views = np.hstack(features)
-    within = scipy.linalg.block_diag(*(covariance(x, x) for x in features))
-    return covariance(views, views) - within, with_ridge(within, ridge)
+    own = [(i, i) for i in range(len(features) + 1)]
+    *each, of_all = covariances([*features, Beside(features)], *own)
+    within = scipy.linalg.block_diag(*each)
+    return of_all - within, with_ridge(within, ridge)

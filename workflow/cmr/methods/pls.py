@@ -16,8 +16,8 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.eigen import covariance, singular_vectors
-from cmr.methods.linear import LinearMethod, back, row_space
+from cmr.methods.eigen import covariances, singular_vectors
+from cmr.methods.linear import LinearMethod, Rows, back, row_space
 
 INFO = MethodInfo(
     title="PLS",
@@ -37,6 +37,7 @@ INFO = MethodInfo(
     modalities=2,
     labels=False,
     stochastic=False,
+    memory="block of rows",
 )
 
 
@@ -48,15 +49,16 @@ class PLS(LinearMethod):
     """``fit`` takes pairs. State: ``{modality}.map`` (d, k), ``.mean``, ``.scale``."""
 
     params: Params
+    by_the_block = True
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         self.learn([view.features for view in views])
         return History([{"component": i, "covariance": float(s)} for i, s in enumerate(self.covariances, 1)])
 
-    def solve(self, features: list[np.ndarray]) -> list[np.ndarray]:
+    def solve(self, features: list[Rows]) -> list[np.ndarray]:
         (x, x_basis), (y, y_basis) = map(row_space, features)
-        left, values, right = singular_vectors(covariance(x, y))
+        left, values, right = singular_vectors(*covariances([x, y], (0, 1)))
         k = self.params.components
         self.covariances = values[:k]
         return [back(x_basis, left[:, :k]), back(y_basis, right[:k].T)]

@@ -14,7 +14,8 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.linear import LinearMethod, ridge
+from cmr.methods.linear import LinearMethod, Rows, ridge
+from cmr.methods.scaling import ScaledRows, Scaling
 
 INFO = MethodInfo(
     title="Ridge regression onto labels",
@@ -34,6 +35,7 @@ INFO = MethodInfo(
     labels=True,
     pairs=False,
     stochastic=False,
+    memory="block of rows",
 )
 
 
@@ -45,11 +47,13 @@ class RidgeLabel(LinearMethod):
     """State: ``{modality}.map`` (d, c), ``.mean``, ``.scale``."""
 
     params: Params
+    by_the_block = True
 
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         (view,) = training_views(INFO, self.modalities, train)
         self.learn([view.features], labels_of(view))
         return History()
 
-    def solve(self, features: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
-        return [ridge(features[0], labels - labels.mean(axis=0), self.params.alpha)]
+    def solve(self, features: list[Rows], labels: np.ndarray) -> list[np.ndarray]:
+        centred = ScaledRows(labels, Scaling(labels.mean(axis=0), np.ones(labels.shape[1])))
+        return [ridge(features[0], centred, self.params.alpha)]

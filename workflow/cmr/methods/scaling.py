@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from cmr.info import SET, VECTOR
 from cmr.sets import Features, Sets, by_form, columns
+from cmr.vectors import Vectors, read_blocks
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ class Scaling:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, features: np.ndarray | Sets, mode: str = STANDARDISE) -> "Scaling":
+    def fit(cls, features: np.ndarray | Vectors | Sets, mode: str = STANDARDISE) -> "Scaling":
         """Fits on training rows (n, d), or on all elements of sets of such.
 
         ``standardise``: every feature to mean 0 and variance 1. ``centre``: to mean 0, and all features divided by
@@ -40,7 +42,9 @@ class Scaling:
         return cls(mean, np.where(deviation > 0, deviation, 1))
 
     def __call__(self, features: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-        return ((features - self.mean) / self.scale).astype(dtype, copy=False)
+        scaled = features - self.mean
+        scaled /= self.scale
+        return scaled.astype(dtype, copy=False)
 
     def state(self, prefix: str) -> dict[str, np.ndarray]:
         return {f"{prefix}.mean": self.mean, f"{prefix}.scale": self.scale}
@@ -50,14 +54,35 @@ class Scaling:
         return cls(np.asarray(state[f"{prefix}.mean"]), np.asarray(state[f"{prefix}.scale"]))
 
 
-def _moments(features: np.ndarray | Sets) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class ScaledRows:
+    """Rows (n, d) that are scaled when they are asked for, and read where they are `Vectors`; ``rows[a:b]`` float64."""
+
+    features: np.ndarray | Vectors
+    scaling: Scaling
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.scaling(np.asarray(self.features[rows]))
+
+    def __array__(self, dtype: type | None = None, copy: bool | None = None) -> np.ndarray:
+        return self[:]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.features), self.features.shape[1]
+
+
+def _moments(features: np.ndarray | Vectors | Sets) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (d,) float64 of rows, or of all elements of sets.
 
-    Elements are read once: what deviates within a block is added to what the blocks' means deviate by (Chan, Golub and
-    LeVeque, "Algorithms for computing the sample variance", The American Statistician 1983, equation 2.1).
+    Rows and elements are read once: what deviates within a block is added to what the blocks' means deviate by (Chan,
+    Golub and LeVeque, "Algorithms for computing the sample variance", The American Statistician 1983, equation 2.1).
     """
     if not isinstance(features, Sets):
-        return features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+        return reduce(_together, map(_of_block, read_blocks(features)))[1:]
     count, mean, squares = 0, np.zeros(features.dimension), np.zeros(features.dimension)
     for block in features.blocks():
         elements = block.elements().astype(np.float64)
@@ -68,6 +93,21 @@ def _moments(features: np.ndarray | Sets) -> tuple[np.ndarray, np.ndarray]:
         mean += apart * len(elements) / total
         count = total
     return mean, np.sqrt(squares / count)
+
+
+Moments = tuple[int, np.ndarray, np.ndarray]
+"""Number of rows, mean and standard deviation (d,)."""
+
+
+def _of_block(rows: np.ndarray) -> Moments:
+    return len(rows), rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+
+
+def _together(a: Moments, b: Moments) -> Moments:
+    (count, mean, deviation), (others, other_mean, other_deviation) = a, b
+    total, apart = count + others, other_mean - mean
+    squares = count * deviation**2 + others * other_deviation**2 + apart**2 * count * others / total
+    return total, mean + apart * others / total, np.sqrt(squares / total)
 
 
 def of_sets(modality: str) -> str:
@@ -86,16 +126,18 @@ def fit_each(modalities: Iterable[str], features: Iterable[Features], mode: str)
     return scalings
 
 
-def named(modality: str, features: Features) -> dict[str, np.ndarray | Sets]:
+def named(modality: str, features: Features) -> dict[str, np.ndarray | Vectors | Sets]:
     """Vectors under the modality's name, sets under the name `of_sets`."""
     names = {VECTOR: modality, SET: of_sets(modality)}
     return {names[form]: rows for form, rows in by_form(features).items()}
 
 
-def warn_of_size(modality: str, features: np.ndarray | Sets) -> None:
+def warn_of_size(modality: str, features: np.ndarray | Vectors | Sets) -> None:
     """A line in the log where features (n, d), or sets, that a method takes as they are are far from 1."""
-    blocks = (block.elements() for block in features.blocks()) if isinstance(features, Sets) else [features]
-    size = max(float(np.abs(block).max(initial=0)) for block in blocks)
+    if isinstance(features, Sets):
+        size = max(float(np.abs(block.elements()).max(initial=0)) for block in features.blocks())
+    else:
+        size = max(float(np.abs(block).max(initial=0)) for block in read_blocks(features))
     if not USUAL_SIZES[0] < size < USUAL_SIZES[1]:
         log.warning(
             "%s: features of up to %.0e are taken as they are; a method may learn nothing from them", modality, size

@@ -54,6 +54,7 @@ INFO = MethodInfo(
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
+    memory="block of rows",
 )
 
 
@@ -123,7 +124,7 @@ class SDML(DeepMethod):
     def validation_score(self, validation: Part) -> float:
         """The label loss of held-out rows, its sign reversed: the higher the better."""
         view = validation[self.modality]
-        labels = tensor(self.embed(self.modality, view.features), self.device) @ self.network.projection
+        labels = tensor(self.embedded(self.modality, view.features), self.device) @ self.network.projection
         return -float(mean_error(labels, tensor(labels_of(view), self.device), "unsquared"))
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:

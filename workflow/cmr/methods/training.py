@@ -81,6 +81,7 @@ def train(
     validate: Callable[[], float] | None = None,
     checkpoint: Path | None = None,
     each_epoch: Callable[[int], None] | None = None,
+    announce: Callable[[Tensor], None] | None = None,
 ) -> History:
     """Trains ``network`` for ``epochs`` epochs over ``rows`` training rows; each batch takes the updates in turn.
 
@@ -88,7 +89,8 @@ def train(
     names, and training stops after ``patience`` epochs without a better one (0: never). Without it all epochs are
     trained and the last weights stay. A last batch of a single row is left out, as batch statistics need two.
 
-    ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say.
+    ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say; ``announce`` with
+    the rows of the next batch before a batch is computed with, so that they can be read meanwhile.
     Raises `UserError` that names the epoch and the term where the loss is not finite.
     """
     progress = _Progress.resume(checkpoint, network, updates, device)
@@ -97,7 +99,7 @@ def train(
         torch.manual_seed(_epoch_seed(seed, epoch))
         if each_epoch:
             each_epoch(epoch)
-        row = {"epoch": epoch, **_train_epoch(network, updates, rows, batch_size, seed, epoch, device)}
+        row = {"epoch": epoch, **_train_epoch(network, updates, rows, batch_size, seed, epoch, device, announce)}
         if validate:
             network.eval()
             with torch.inference_mode():
@@ -118,7 +120,14 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _train_epoch(
-    network: nn.Module, updates: list[Update], rows: int, batch_size: int, seed: int, epoch: int, device: str
+    network: nn.Module,
+    updates: list[Update],
+    rows: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    device: str,
+    announce: Callable[[Tensor], None] | None,
 ) -> dict[str, float]:
     """One pass over the rows in random order; the mean of each term over its steps."""
     network.train()
@@ -128,7 +137,9 @@ def _train_epoch(
     totals: dict[str, Tensor] = {}
     steps: dict[str, int] = {}  # of each term: an update may take several turns on a batch
     finite_steps: dict[str, Tensor] = {}
-    for batch in batches:
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        if announce and following is not None:
+            announce(following)
         for update in updates:
             terms = update.terms(batch)
             loss = torch.stack([term.float() for term in terms.values()]).sum()

@@ -39,6 +39,7 @@ INFO = MethodInfo(
     stochastic=True,
     gpu=True,
     chooses=("epochs",),
+    memory="block of rows",
 )
 
 

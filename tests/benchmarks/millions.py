@@ -1,0 +1,166 @@
+"""Processor seconds, seconds and peak memory of fits, evaluations and indexes as the pairs grow: ``tests/benchmarks/millions.py``.
+
+    python tests/benchmarks/millions.py [--pairs 10000 100000] [--stages cca ridge_label …] [--root FOLDER]
+
+Made-up features of 1280 and 384 dimensions in which twenty classes show; a tenth of the pairs are test rows, of which
+10,000 are asked at most, and a hundredth are validation rows. A line is a stage, in a process of its own and without its
+start: processor seconds, which other work on the machine changes little, seconds, and the most memory that was
+resident. ``sdml`` has two epochs, and with ``--small`` layers of 128 and 64 neurons. ``index`` is exact, of the test
+items of CCA; ``search`` asks it for one embedded text, after its imports. Without ``--root`` a folder is made and
+removed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers
+
+import as_job  # noqa: F401  # before numpy
+import numpy as np
+import pandas as pd
+
+from cmr.plan import Result
+from toy_plan import Project, experiment
+
+DIMENSIONS = {"image": ("lite0", 1280), "text": ("bert", 384)}
+CLASSES, ROWS = 20, 20_000
+LAYERS = {"hidden": 128, "dimensions": 64}
+STAGES = ["split", "ridge_label", "cca", "sdml", "evaluate", "index", "search"]
+
+
+def configured(small: bool) -> dict[str, Any]:
+    columns = {"file": "data.csv", "image": "picture", "text": "caption"}
+    sdml = {"id": "sdml", "params": {"epochs": 2} | (LAYERS if small else {})}
+    main = experiment(dict(DIMENSIONS.values()), "cca")["experiments"]
+    return {
+        "datasets": [{"id": "made", "dataset": "table", "params": columns}],
+        "features": [{"id": "lite0", "extractor": "efficientnet_lite0"}],
+        "metrics": [{"id": "map@all", "metric": "mean_average_precision"}, "recall_at_k"],
+        "queries": 10_000,
+        "experiments": [{**main[0], "methods": ["cca", "ridge_label", sdml]}],
+    }
+
+
+def prepare(project: Project, pairs: int) -> None:
+    """Items, a split and features, as the stages before a fit would leave them."""
+    from cmr import store
+    from cmr.data import TEST, TRAIN, VALIDATION, Items, Split
+
+    Path("data.csv").write_text("picture,caption,label\n")
+    generator = np.random.default_rng(0)
+    kinds, ids = generator.integers(CLASSES, size=pairs), np.array([f"item{row}" for row in range(pairs)], object)
+    names = [[f"class {kind}"] for kind in range(CLASSES)]
+    table = pd.DataFrame({"id": ids, "image": ids + ".jpg", "text": ids, "labels": [names[kind] for kind in kinds]})
+    with project.by_hand(made := project.only("prepare")):
+        Items(table, {"image": "image", "text": "text"}).write(made.files[0])
+        Path(made.files[1]).write_text("")
+    parts = np.where(generator.random(pairs) < 0.1, TEST, np.where(generator.random(pairs) < 0.01, VALIDATION, TRAIN))
+    with project.by_hand(made := project.only("split")) as recording:
+        Split(pd.DataFrame({"id": ids, "part": parts, "held_out": parts == VALIDATION})).write(made.files[0])
+        recording.facts = {"separated": {}}
+    for made in project.results("extract"):
+        feature = made.settings["feature"]
+        _, width = DIMENSIONS[feature["modality"]]
+        centres = generator.standard_normal((CLASSES, width), dtype=np.float32) / 4
+        noise = generator.standard_normal((ROWS, width), dtype=np.float32)  # comes again every so many rows
+        with project.by_hand(made), store.new_hdf5(made.files[0]) as file:
+            rows = file.create_dataset("features", (pairs, width), np.float32)
+            for start in range(0, pairs, ROWS):
+                own = kinds[start : start + ROWS]
+                rows[start : start + ROWS] = centres[own] + noise[: len(own)]
+            file.create_dataset("ids", data=ids, dtype=store.TEXT)
+            store.set_attributes(file, {"extractor": feature["extractor"]})
+
+
+def of_stage(project: Project, stage: str) -> Iterator[Result]:
+    if stage == "evaluate":
+        yield from (made for made in project.results("evaluate") if "/cca" in made.record)
+    else:
+        yield from (made for made in project.results("fit") if made.settings["method"]["id"] == stage)
+
+
+def work(project: Project, stage: str) -> str:
+    """Does a stage; returns what else there is to say."""
+    from cmr import search, search_index
+
+    if stage == "split":
+        from cmr.row_source import RowSource
+
+        RowSource.of(next(of_stage(project, "cca"))).training_data(with_labels=True)
+        return "reading items and split, and the check of all features"
+    if stage in ("index", "search"):
+        run = search.find(Path(next(of_stage(project, "evaluate")).record).parent)
+        if stage == "index":
+            return ", ".join(
+                f"{len(made)} {made.record['modality']} items"
+                for made in search_index.make(run, Path("index"), "exact", [], 1)
+            )
+        from cmr import store
+
+        query = np.asarray(store.read_rows(run.file("embeddings") / "text.h5", "embeddings").values[:1])
+        started = time.perf_counter()
+        index = search_index.Index.open(Path("index/image"), run)
+        rows, _ = index.nearest(query, 10)
+        index.entries(rows[0])
+        return f"first answer of {len(index)} items {time.perf_counter() - started:.2f} s"
+    for made in of_stage(project, stage):
+        project.make(made)
+    return ""
+
+
+def one(root: Path, stage: str, pairs: int, small: bool) -> None:
+    """Runs a stage here and prints what it took."""
+    from cmr import provenance
+
+    with chdir(root):
+        project = Project(root, configured(small))
+        started = time.process_time()
+        with provenance.used() as usage:
+            told = prepare(project, pairs) if stage == "prepare" else work(project, stage)
+    print(json.dumps(usage | {"processor": time.process_time() - started, "told": told}))
+
+
+def measure(root: Path, stage: str, pairs: int, small: bool) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", stage, "--root", str(root), "--pairs", str(pairs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command += ["--small"] if small else []
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{stage}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--small", action="store_true", help="SDML with narrow layers")
+    parser.add_argument("--root", type=Path, help="a folder on a large disk; kept")
+    parser.add_argument("--one", choices=[*STAGES, "prepare"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(options.root, options.one, options.pairs[0], options.small)
+        return
+    for pairs in options.pairs:
+        with tempfile.TemporaryDirectory() as temporary:
+            root = Path(temporary) if options.root is None else options.root / str(pairs)
+            root.mkdir(parents=True, exist_ok=True)
+            if not list(root.rglob("*.h5")):
+                measure(root, "prepare", pairs, options.small)
+            for stage in options.stages:
+                found = measure(root, stage, pairs, options.small)
+                size = f"{found['processor']:.1f} s | {found['seconds']:.1f} s | {found['peak_memory_mb']:.0f} MB"
+                print(f"| {pairs} | `{stage}` | {size} | {found['told']} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
