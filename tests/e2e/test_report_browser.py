@@ -292,7 +292,7 @@ def test_the_rank_of_the_querys_own_pair_is_told(visit: Visit) -> None:
         for method in page.locator(".method-row").all():
             told = re.search(r"own pair at rank (\d+) of 48$", method.locator("h3").inner_text())
             cards = method.locator("li").all_inner_texts()
-            places = [place for place, text in enumerate(cards, 1) if f"{asked.removeprefix('item')} of" in text]
+            places = [place for place, text in enumerate(cards, 1) if f"item {asked.removeprefix('item')} of" in text]
             assert int(told[1]) in places if int(told[1]) <= 10 else places == []
             among_the_first += bool(places)
     assert among_the_first > 3

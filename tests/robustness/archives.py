@@ -125,6 +125,7 @@ def write_wikipedia(mirror: Path, scratch: Path) -> None:
         f"{m}_{p}": generator.dirichlet(np.ones(d), n) for m, d in (("I", 128), ("T", 10)) for p, n in sizes.items()
     }
     scipy.io.savemat(top / "raw_features.mat", arrays)
+    (top / "README").write_bytes(generator.bytes(2**20))  # so that half of the archive is many chunks of a download
     zipped(place(mirror, "wikipedia", "wikipedia_dataset.zip"), top)
 
 

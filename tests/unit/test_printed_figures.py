@@ -1,6 +1,7 @@
 """Figures of the page by the numbers that they have in the papers."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_numbers_stand_in_titles_and_the_papers_words_in_notes(tmp_path: Path, m
         ("per_class", ""): (" (DLA-CMR Fig. 4e)", "Fig. 4e in print: the worst on lines."),
         ("convergence", "dla"): (" (DLA-CMR Fig. 7)", "Fig. 7 in print: it falls."),
     }
+    noted = replace(next(f for f in drawn if (f.section, f.method) == ("convergence", "dla")), note="A note; of two")
+    (again,) = labelled(protocol, [noted])
+    assert again.note == "A note; of two. Fig. 7 in print: it falls."
 
 
 def test_grids_are_the_papers_where_its_method_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +86,4 @@ def test_grids_are_the_papers_where_its_method_is_swept(tmp_path: Path, monkeypa
     }
 
 
-ENDINGS = (("a", "text-to-image"), ("b", "image-to-text"), ("c", ""))
+ENDINGS = (("a", "text-to-image"), ("b", "image-to-text"), ("c", printed_figures.AVERAGE_GRID))

@@ -3,16 +3,19 @@
 The papers print curves without their values, so what stands beside a figure is the paper's own sentence on it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from cmr.reporting.figures import Figure, title_of
+from cmr.reporting.figures import VALIDATION, Figure, title_of
 from cmr.reporting.protocols import Protocol
 
 WIKIPEDIA, PASCAL = ("wikipedia", "2173_693"), ("pascal_sentence", "600_400")
 WITH_VALIDATION = ("wikipedia", "2173_231_462")
 PASCAL_WITH_VALIDATION = ("pascal_sentence", "800_100_100")
 XMEDIANET = ("xmedianet", "32000_4000_4000")
+
+
+AVERAGE_GRID = "average grid"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ FIGURES = [
         for letter, ending, best in (
             ("a", "text-to-image", "best at α = 0.1, β = 0.1"),
             ("b", "image-to-text", "best at “α = 1 and β = −1”, as it is printed"),
-            ("c", "", "best at “α = −1 and β = −1”, as it is printed"),
+            ("c", AVERAGE_GRID, "best at “α = −1 and β = −1”, as it is printed"),
         )
     ),
     *(
@@ -122,16 +125,19 @@ def labelled(protocol: Protocol, figures: Iterable[Figure]) -> Iterator[Figure]:
 
 
 def _ends(figure: Figure, printed: Printed) -> bool:
-    """A grid without an ending is that of the average."""
+    """No grid of the scores on held-out rows is in print; one of the average ends with its entry's id."""
     last = figure.name.rpartition("--")[2]
-    if printed.of == "grid" and not printed.ending and printed.number.endswith("c"):
-        return "-to-" not in last and last != "validation"
-    return last == printed.ending if printed.ending else True
+    if printed.of == "grid" and last == VALIDATION:
+        return False
+    if printed.ending == AVERAGE_GRID:
+        return "-to-" not in last
+    return not printed.ending or last == printed.ending
 
 
-def _with_numbers(figure: Figure, found: Iterable[Printed]) -> Figure:
-    numbers = ", ".join(f"{title_of('methods', printed.paper)} {printed.number}" for printed in found)
-    says = " ".join(f"{printed.number} in print: {printed.says}." for printed in found if printed.says)
-    if not numbers:
+def _with_numbers(figure: Figure, found: Sequence[Printed]) -> Figure:
+    if not found:
         return figure
-    return replace(figure, title=f"{figure.title} ({numbers})", note=f"{figure.note} {says}".strip())
+    numbers = ", ".join(f"{title_of('methods', printed.paper)} {printed.number}" for printed in found)
+    says = [f"{printed.number} in print: {printed.says}." for printed in found if printed.says]
+    notes = [f"{figure.note.rstrip('.')}."] if figure.note else []
+    return replace(figure, title=f"{figure.title} ({numbers})", note=" ".join([*notes, *says]) if says else figure.note)
