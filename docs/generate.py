@@ -298,6 +298,8 @@ STAGE_KINDS = {
     "prepare": ("datasets",),
     "split": ("datasets",),
     "weights": ("extractors",),
+    "learn": ("extractors", "datasets"),
+    "shard": ("extractors", "datasets"),
     "extract": ("extractors", "datasets"),
     "encode": ("dictionaries",),
     "fit": ("methods",),

@@ -10,9 +10,10 @@ import numpy as np
 
 from cmr import config
 from cmr.machine import Machine
-from cmr.plan import Plan, Result
+from cmr.plan import Plan, Result, shards_of
 from cmr.publish import read_json
 from cmr.recording import Recording, recording
+from cmr.shards import count
 
 
 class Project:
@@ -41,7 +42,16 @@ class Project:
         for source in result.made_from:
             self._make(source, False)
         if again or not Path(result.record).exists():
+            for shard in self.shards(result):
+                self._make(shard, False)
             importlib.import_module(f"cmr.stages.{result.stage}").make(result, self.machine)
+
+    def shards(self, result: Result) -> Sequence[Result]:
+        """What features are joined from, by their items, which are prepared; nothing of another result."""
+        if result.stage != "extract":
+            return ()
+        table, modality = result.source("prepare").files[0], result.settings["feature"]["modality"]
+        return shards_of(result, count(table, modality))
 
     @contextmanager
     def by_hand(self, result: Result) -> Iterator[Recording]:

@@ -17,8 +17,8 @@ from robustness.chains import chain
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""
 ON_A_GPU = {"hardware.gpu", "usage.peak_gpu_memory_mb"}
-IN_UNITS = {"fold", "tasks[].folds", "tasks[].sample"}
-"""Of folds and of sampled queries, which tests of units hold."""
+IN_UNITS = {"fold", "tasks[].folds", "tasks[].sample", "shards"}
+"""Of folds, of sampled queries and of large data sets, which tests of units hold."""
 TYPES = {
     "text": str,
     "text or null": str | None,

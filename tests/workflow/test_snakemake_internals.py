@@ -101,3 +101,32 @@ def test_a_failure_is_said_in_full(tmp_path):
     assert done.returncode
     assert "Error in rule b:" in done.stderr
     assert "what went wrong" in done.stderr
+
+
+@pytest.mark.parametrize("made", ["made", ""])
+def test_a_rule_that_is_made_a_checkpoint_decides_which_jobs_follow(snakemake, tmp_path, made):
+    """``made``: what its output says is made; without it the rule says nothing new, and is no checkpoint."""
+    text = """
+rule count:
+    output: "count"
+    shell: "echo one two > count"
+rule part:
+    output: "{part}.part"
+    shell: "echo {wildcards.part} > {output}"
+rule joined:
+    input: lambda w: [f"{part}.part" for part in parts()]
+    output: "joined"
+    shell: "cat {input} > {output}"
+"""
+    begin = f"""{BEGIN}
+import os
+def parts():
+    if not os.path.exists("count"):
+        checkpoints.count.get()
+    return open("count").read().split()
+"""
+    end = "if not os.path.exists('count'):\n    snakemake_internals.make_checkpoint(workflow, 'count')\n"
+    if not made:
+        (tmp_path / "count").write_text("three")
+    snakemake(f"{begin}{text}{end}", "joined")
+    assert (tmp_path / "joined").read_text() == ("one\ntwo\n" if made else "three\n")

@@ -17,6 +17,7 @@ from cmr.boundary import check_name, read_yaml
 from cmr.errors import UserError, nearest
 from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
+from cmr.shards import ROWS_PER_JOB
 
 MAX_SEEDS = 10_000
 
@@ -260,6 +261,12 @@ class Config(Model):
         ge=1,
         description="Test queries of each modality that are evaluated, drawn with a fixed seed, against the whole "
         "gallery; null: all.",
+    )
+    rows_per_job: int = Field(
+        default=ROWS_PER_JOB,
+        ge=1,
+        description="Items whose features one job extracts, rounded up to whole chunks: 4096 items, or 256 with "
+        "`device: cpu`. More items are several jobs, which together give the same file; changes no result.",
     )
     experiments: list[Experiment] = Field(min_length=1)
 

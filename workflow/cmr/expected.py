@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmr import code, content, records
+from cmr import code, content, paths, records
 from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.plan import Result
+from cmr.plan import Plan, Result
 from cmr.publish import read_json
 from cmr.recording import own_hashes
 
@@ -22,6 +22,8 @@ NOUNS = {
     "prepare": "data sets",
     "split": "splits",
     "weights": "weights",
+    "learn": "fitted extractors",
+    "shard": "shards",
     "extract": "features",
     "encode": "codes",
     "fit": "fits",
@@ -98,6 +100,15 @@ class Expected:
             origin = self.of(result)
             if identity != origin.identity and Path(result.record).exists():
                 yield Stale(result, tuple(_causes(result.record, origin)))
+
+
+def begun(plan: Plan) -> Iterator[Result]:
+    """What there is of features that are not joined yet: shards of a run that was interrupted."""
+    for features in plan.results():
+        if features.stage == "extract":
+            for record in sorted(Path(paths.shards(features.files[0])).glob("*.json")):
+                with suppress(UserError):  # of a file that is no shard's
+                    yield plan.result_at(str(record))
 
 
 def _listed(result: Result, record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ RUN = f"{RESULTS}/runs/{{data}}/{{split}}/{{inputs}}/{{method}}/{{seed}}"
 EXPERIMENT = f"{RESULTS}/experiments/{{experiment}}.json"
 REPORT = f"{RESULTS}/report"
 PARTIAL = f"{RESULTS}/.partial"
+SHARDS = f"{PARTIAL}/features/{{data}}/{{split}}/{{feature}}.h5.shards"
 
 ALL_ROWS = "all"
 """Takes the split's place in the path of a fixed extractor's features."""
@@ -36,6 +37,8 @@ RECORDS = {
     "prepare": beside(ITEMS),
     "split": beside(SPLIT),
     "weights": WEIGHTS,
+    "learn": f"{SHARDS}/learned.json",
+    "shard": f"{SHARDS}/{{rows}}.json",
     "extract": beside(FEATURES),
     "encode": beside(CODES),
     "fit": f"{FIT}/fit.json",
@@ -62,6 +65,11 @@ def match(form: str, path: str) -> dict[str, str] | None:
 def partial(path: str) -> str:
     """Where a job that writes ``path`` keeps what it resumes from."""
     return f"{PARTIAL}/{path.removeprefix(RESULTS + '/')}"
+
+
+def shards(features: str) -> str:
+    """The folder of the shards that a file of features is joined from, and that goes when it is."""
+    return f"{partial(features)}.shards"
 
 
 def suffixed(name: str, digest: str) -> str:

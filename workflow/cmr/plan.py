@@ -1,12 +1,12 @@
 """From a configuration to runs: which fits a run consists of, what each job needs, and where all of it lies."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import combinations
 from typing import Any, TypeVar
 
-from cmr import paths
+from cmr import paths, shards
 from cmr.config import (
     DEFAULT_METRICS,
     Config,
@@ -32,6 +32,7 @@ class Result:
     ``settings``: the entries of the configuration that lead to it, as they are written in the record. ``identifying``:
     the same without the names that the user gave, with all parameters: what tells this result from another.
     ``plugins``: (kind, name) of those whose code the job runs. ``own_files``: what the configuration names.
+    ``rows_per_job``: of features, the most rows that are one job; 0 where they never are several.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Result:
     plugins: tuple[tuple[str, str], ...]
     made_from: tuple["Result", ...] = ()
     own_files: tuple[str, ...] = ()
+    rows_per_job: int = 0
 
     @property
     def input_files(self) -> list[str]:
@@ -60,6 +62,41 @@ class Result:
     def folder(self) -> str:
         """The folder that the record lies in."""
         return self.record.rpartition("/")[0]
+
+
+def shards_of(features: Result, rows: int) -> tuple[Result, ...]:
+    """What features of ``rows`` items are joined from; nothing where one job extracts them all.
+
+    Shards are no part of what the features are made from: their identity is that of features from one job.
+    """
+    if not 0 < features.rows_per_job < rows:
+        return ()
+    return tuple(shard_of(features, one) for one in shards.cut(rows, features.rows_per_job))
+
+
+def shard_of(features: Result, rows: range) -> Result:
+    """Some rows of features. A fitted extractor has learned before, once for all of them."""
+    (file,) = features.files
+    name = f"{paths.shards(file)}/{rows.start}-{rows.stop}"
+    return replace(
+        features,
+        stage="shard",
+        record=f"{name}.json",
+        files=(f"{name}.h5",),
+        settings={**features.settings, "rows": [rows.start, rows.stop]},
+        identifying=[features.identifying, rows.start, rows.stop],
+        made_from=(
+            *features.sources("prepare", "weights"),
+            *([learned_for(features)] if features.sources("split") else []),
+        ),
+    )
+
+
+def learned_for(features: Result) -> Result:
+    """What a fitted extractor learns from the training rows."""
+    (file,) = features.files
+    name = f"{paths.shards(file)}/learned"
+    return replace(features, stage="learn", record=f"{name}.json", files=(f"{name}.h5",))
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -305,7 +342,14 @@ class Plan:
                 *([self.weights(feature)] if weighted else []),
             ),
             tuple(entry.own_files()) + tuple(dataset.own_files()),
+            self._rows_per_job(entry),
         )
+
+    def _rows_per_job(self, entry: FeatureEntry) -> int:
+        """Features that are ready are read, by extractors of any modality: no work that could be shared."""
+        if entry.info.modality == "any":
+            return 0
+        return shards.in_whole_chunks(self.config.rows_per_job, self.config.device)
 
     def _inputs_of(self, data: str, split: str, inputs: tuple[str, ...]) -> tuple[Result, ...]:
         return tuple(self.features_of(data, split, feature) for feature in inputs)
@@ -401,9 +445,13 @@ class Plan:
             if stage == "encode":
                 return self.codes(w["data"], w["split"], inputs, w["dictionary"], seed)
             return self.fit(FitName(w["data"], w["split"], inputs, w["method"], seed))
-        if stage == "extract":
+        if stage in ("extract", "learn", "shard"):
             split = next(iter(self.datasets[w["data"]].info.splits)) if w["split"] == paths.ALL_ROWS else w["split"]
-            return self.features_of(w["data"], split, w["feature"])
+            features = self.features_of(w["data"], split, w["feature"])
+            if stage == "shard":
+                start, _, stop = w["rows"].partition("-")
+                return shard_of(features, range(int(start), int(stop)))
+            return learned_for(features) if stage == "learn" else features
         builders: dict[str, Callable[..., Result]] = {
             "download": self.raw,
             "prepare": self.items,
@@ -420,7 +468,7 @@ class Plan:
             wildcards = paths.match(form, record)
             try:
                 found = self.result(stage, wildcards) if wildcards is not None else None
-            except (KeyError, StopIteration):
+            except (KeyError, StopIteration, ValueError):
                 continue
             if found and found.record == record:
                 return found

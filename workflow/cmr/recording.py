@@ -50,13 +50,7 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
     """
     hashes = Hashes(machine.cache)
     own = own_hashes(result, machine, hashes)
-    origin = records.Origin(
-        result.stage,
-        code.of_stage(result.stage, result.plugins),
-        result.identifying,
-        {source.record: records.read(source.record).identity for source in result.made_from},
-        own,
-    )
+    origin = _origin(result, own)
     made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
     with provenance.used() as usage, warnings_of() as warned:
         yield made
@@ -64,6 +58,28 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
         changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])
         raise UserError(f"{machine.located(changed)}: it changed while it was read; run again")
     _write(made, usage, [without_folders(line, machine) for line in warned])
+
+
+def check(part: Result, made: Recording) -> None:
+    """Raises `UserError` where a result that is joined to another one is not what would be made now, or has other
+    bytes than its record says.
+    """
+    record = records.read(part.record)
+    if record.identity != _origin(part, own_hashes(part, made.machine, made.hashes)).identity:
+        raise UserError(f"{part.record}: made from other data or by other code; delete it and run again")
+    for file in part.files:
+        if record.output_hashes.get(file) != _hash(file, made.hashes):
+            raise UserError(f"{file}: other bytes than {part.record} says; delete both and run again")
+
+
+def _origin(result: Result, own: dict[str, str]) -> records.Origin:
+    return records.Origin(
+        result.stage,
+        code.of_stage(result.stage, result.plugins),
+        result.identifying,
+        {source.record: records.read(source.record).identity for source in result.made_from},
+        own,
+    )
 
 
 def own_hashes(result: Result, machine: Machine, hashes: Hashes) -> dict[str, str]:

@@ -218,7 +218,8 @@ def prune(
     given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
     recorded = list(_recorded_plans(results, folders))
-    kept = {path for plan in (*given.values(), *begun.values(), *recorded) for path in referred(plan)}
+    plans = [*given.values(), *begun.values(), *recorded]
+    kept = {path for plan in plans for path in (*referred(plan), *_shards(results, plan))}
     found = list(_without(results, {_place(results, path) for path in kept}))
     for item in found if remove else ():
         is_folder = item.path.is_dir() and not item.path.is_symlink()
@@ -283,6 +284,13 @@ def referred(plan: Plan) -> Iterator[str]:
         yield from (result.record, *result.files)
         if result.stage in ("prepare", "fit"):
             yield result.folder
+
+
+def _shards(results: Path, plan: Plan) -> Iterator[str]:
+    """Folders of shards whose features are not joined yet."""
+    for result in plan.results():
+        if result.stage == "extract" and not _place(results, result.record).exists():
+            yield paths.shards(result.files[0])
 
 
 def _without(results: Path, kept: set[Path]) -> Iterator[Unreferenced]:

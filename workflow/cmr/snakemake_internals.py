@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cmr.terminal import Lines
+from cmr.terminal import Lines, Progress
 
 
 def leave_to_records() -> None:
@@ -40,6 +40,13 @@ def force(files: Iterable[str]) -> None:
         DAG.check_incomplete = check_and_force
 
 
+def make_checkpoint(workflow: Any, rule: str) -> None:
+    """As the keyword ``checkpoint``, of a rule that only sometimes is one: a plan with a checkpoint takes longer."""
+    made = workflow.get_rule(rule)
+    made.is_checkpoint = True
+    workflow.globals["checkpoints"].register(made)
+
+
 def lift_rate_limit(workflow: Any) -> None:
     """Takes away the limit of jobs a second, 100 by default, which wakes the scheduler a second after it was awake.
 
@@ -48,21 +55,23 @@ def lift_rate_limit(workflow: Any) -> None:
     workflow.scheduler.job_rate_limiter = None
 
 
-def say_a_line_a_job(workflow: Any) -> None:
+def say_a_line_a_job(workflow: Any) -> Progress:
     """Formats what goes to the terminal as `cmr.terminal` does; the log file keeps Snakemake's own text.
 
-    A dry run, ``--verbose`` and ``--printshellcmds`` ask for that text on the terminal too.
+    A dry run, ``--verbose`` and ``--printshellcmds`` ask for that text on the terminal too. Returns what counts the
+    jobs, to be told of those that a checkpoint adds.
     """
     from snakemake.logging import logger
 
-    said = workflow.output_settings
+    said, progress = workflow.output_settings, Progress()
     if said.dryrun or said.verbose or said.printshellcmds:
-        return
+        return progress
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            lines = Lines(handler.formatter, live=handler.stream.isatty())
+            lines = Lines(handler.formatter, progress, handler.stream.isatty())
             handler.setFormatter(lines)
             handler.addFilter(lines.shown)
+    return progress
 
 
 def limit(workflow: Any, resource: str, amount: int) -> None:

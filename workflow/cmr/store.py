@@ -110,7 +110,16 @@ def write_state(group: h5py.Group, state: Mapping[str, np.ndarray]) -> None:
 
 @contextmanager
 def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
-    """Opens unfinished work, to go on with it, and removes it when the block ends without an error.
+    """As `kept`, and removes the file when the block ends without an error."""
+    with write_errors_told(path):
+        with kept(path, key) as file:
+            yield file
+        Path(path).unlink()
+
+
+@contextmanager
+def kept(path: str | Path, key: str) -> Iterator[h5py.File]:
+    """Opens unfinished work, to go on with it.
 
     A file of other work (another ``key``) or a damaged one is replaced by an empty one. The metadata of HDF5 files
     have checksums, so what a killed process left behind is either whole or found to be damaged.
@@ -121,7 +130,6 @@ def resumable(path: str | Path, key: str) -> Iterator[h5py.File]:
         with _reopened(path, key) or h5py.File(path, "w") as file:
             file.attrs["key"] = key
             yield file
-        path.unlink()
 
 
 def _reopened(path: Path, key: str) -> h5py.File | None:

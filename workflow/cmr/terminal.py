@@ -17,7 +17,8 @@ from cmr.progress import ERASE
 DROPPED = {"JOB_INFO", "GROUP_INFO", "SHELLCMD", "JOB_STARTED", "RESOURCES_INFO", "WORKFLOW_STARTED"}
 UNKNOWN = 0.25
 SELECTING = "Select jobs to execute..."
-REMARKS = ("Using shell: ", "Conda environments: ", "Group jobs: ", "Assuming unrestricted ", SELECTING)
+UPDATED = ("DAG of jobs will be updated", "Updating checkpoint dependencies")
+REMARKS = ("Using shell: ", "Conda environments: ", "Group jobs: ", "Assuming unrestricted ", SELECTING, *UPDATED)
 """How lines begin that are about Snakemake itself and that nobody acts on."""
 
 

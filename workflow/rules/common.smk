@@ -1,5 +1,6 @@
 # Helper functions of the rules: from wildcards to the plan's entries, and what jobs need.
 import atexit
+import functools
 import math
 import os
 import shlex
@@ -31,7 +32,8 @@ from cmr import (
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.machine import Machine
-from cmr.plan import Plan
+from cmr.plan import Plan, shards_of
+from cmr.shards import count
 
 os.umask(0o002)  # what Snakemake itself writes is the group's too, as in cmr.job
 
@@ -80,13 +82,14 @@ JOB = (
     + " --log {log:q} --threads {threads} {output.record:q}"
 )
 
-snakemake_internals.say_a_line_a_job(workflow)
+PROGRESS = snakemake_internals.say_a_line_a_job(workflow)
 
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
+STALE = []
 if not workflow.remote_exec:
     try:
-        STALE = list(expected.Expected(MACHINE).stale(PLAN.results()))
+        STALE = list(expected.Expected(MACHINE).stale([*PLAN.results(), *expected.begun(PLAN)]))
     except UserError as error:
         raise WorkflowError(str(error))
     for line in LEFT_OUT:
@@ -94,6 +97,13 @@ if not workflow.remote_exec:
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)
+
+
+# Data sets whose number of items is not known yet, and so not how many jobs extract their features.
+UNPREPARED = {stale.result.record for stale in STALE if stale.result.stage == "prepare"}
+for prepared in map(PLAN.items, PLAN.datasets):
+    if not all(map(os.path.exists, (prepared.record, *prepared.files))):
+        UNPREPARED.add(prepared.record)
 
 
 WORKING = ExitStack()
@@ -161,11 +171,38 @@ wildcard_constraints:
     method="[^/]+",
     experiment="[^/]+",
     seed=r"\d+",
+    rows=r"\d+-\d+",
 
 
 def inputs_of(stage):
     """The input of a rule: all files that its job may read of other results."""
     return lambda wildcards: PLAN.result(stage, wildcards).input_files
+
+
+def shards(wildcards):
+    """The jobs that features are joined from; none where one job extracts them, and while it is not known."""
+    features = PLAN.result("extract", wildcards)
+    return () if features.source("prepare").record in UNPREPARED else cut(features)
+
+
+@functools.cache
+def cut(features):
+    modality = features.settings["feature"]["modality"]
+    try:
+        found = shards_of(features, count(features.source("prepare").files[0], modality))
+    except UserError as error:
+        raise WorkflowError(str(error))
+    PROGRESS.left.update(shard=len(found))
+    return found
+
+
+def records_of_shards(wildcards):
+    """The input of `extract` beside what it is made from. Data are prepared before: that is asked for here."""
+    prepared = PLAN.result("extract", wildcards).source("prepare")
+    if prepared.record in UNPREPARED:
+        checkpoints.prepare.get(data=wildcards.data)
+        UNPREPARED.discard(prepared.record)
+    return [shard.record for shard in shards(wildcards)]
 
 
 def of_run(name):

@@ -35,6 +35,10 @@ rule prepare:
         JOB
 
 
+if UNPREPARED:
+    snakemake_internals.make_checkpoint(workflow, "prepare")
+
+
 rule split:
     input:
         inputs_of("split"),

@@ -95,7 +95,8 @@ class Extractor(ABC, Generic[Content]):
     def gaps(self, contents: Sequence[Content]) -> dict[str, Gap]:
         """What the features of ``contents`` leave out, by a short name: texts that are cut, for example.
 
-        The log says it, and so do the file's attributes. {} where nothing is left out.
+        The log says it, and so do the file's attributes. {} where nothing is left out. Of contents that are given in
+        several parts, the counts add up.
         """
         return {}
 

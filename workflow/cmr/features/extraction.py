@@ -3,6 +3,8 @@
 Features are computed into a partial file first. What it holds survives a kill: the next run goes on after the last
 chunk that was finished. The features file appears at the end, in one piece, and is the same bit for bit however
 often the run was interrupted, since chunks always start at the same rows.
+
+Of a large data set several jobs extract a shard each, and one more joins what they made.
 """
 
 import hashlib
@@ -19,13 +21,15 @@ from tqdm import tqdm
 
 from cmr import store
 from cmr.errors import BadContent, UserError
-from cmr.features.base import Content, Extractor
+from cmr.features.base import Content, Extractor, Gap
 from cmr.params import canonical
 from cmr.sets import Sets, joined
+from cmr.shards import CHUNK
 
 log = logging.getLogger(__name__)
 
-CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
+CHOOSING = "selection"
+"""The group of a file with the features that methods choose on, where these are others."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +75,54 @@ def extract(
     """
     if not len(task.contents):
         raise UserError(f"{path}: there are no items to extract features from")
-    tasks = {"/": task} | ({"selection": choosing} if choosing else {})
+    tasks = {"/": task} | ({CHOOSING: choosing} if choosing else {})
     with ExitStack() as unfinished:
         files = {
             group: unfinished.enter_context(computed(one, path, f"{partial}{group.strip('/')}", key, chunk))
             for group, one in tasks.items()
         }
-        resolved = task.extractor.resolved() | gaps_of(task.extractor, task.contents)
-        rows = {
-            group: store.Rows(np.asarray(tasks[group].ids, str), features_in(file)) for group, file in files.items()
-        }
-        attributes = {**attributes, "resolved": resolved}
-        store.write_groups(path, "features", rows, attributes, store.state_in(files["/"]))
+        resolved = task.extractor.resolved() | told(task.extractor.gaps(task.contents))
+        values = {group: features_in(file) for group, file in files.items()}
+        publish(path, task.ids, values, attributes, resolved, store.state_in(files["/"]))
     return resolved
+
+
+def publish(
+    path: str | Path,
+    ids: np.ndarray,
+    values: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    resolved: Mapping[str, Any],
+    state: Mapping[str, np.ndarray],
+) -> None:
+    """Writes the file of features: ``values`` of each group, of the items ``ids`` (n,), and the extractor's state."""
+    rows = {group: store.Rows(np.asarray(ids, str), of_group) for group, of_group in values.items()}
+    store.write_groups(path, "features", rows, {**attributes, "resolved": resolved}, state)
+
+
+def learn(task: Task[Content], path: str | Path) -> dict[str, np.ndarray]:
+    """The state of the task's extractor after its fit; ``path``: what is made, for messages."""
+    training = _training(task, path)
+    with _naming_items(task.contents, task.ids):
+        task.extractor.fit(training, task.labels)
+    return task.extractor.state()
+
+
+def extract_shard(
+    tasks: Mapping[str, Task], path: str | Path, key: str, chunk: int | None = None
+) -> tuple[dict[str, Any], dict[str, Gap]]:
+    """Computes some rows of features, whose extractors have learned what they learn, into an unfinished file.
+
+    ``tasks``: by the group that the features are of. What the file holds already of the same ``key`` and contents is
+    kept, in a file that was finished too. Returns what the extractor resolved, and what the features leave out.
+    """
+    task = tasks["/"]
+    chunk = chunk or CHUNK[task.extractor.device]
+    with store.kept(path, _key(task, key, chunk)) as file:
+        for group, one in tasks.items():
+            with _naming_items(one.contents, one.ids):
+                _transform(one, file.require_group(group), path, chunk)
+    return task.extractor.resolved(), task.extractor.gaps(task.contents)
 
 
 def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray | Sets:
@@ -102,15 +141,20 @@ def computed(
     ``path``: what is made, for messages.
     """
     chunk = chunk or CHUNK[task.extractor.device]
-    training = task.training_contents
-    if task.training is not None and not training:
-        raise UserError(f"{path}: the split has no training rows to fit the extractor on")
+    training = _training(task, path)
     with store.resumable(partial, _key(task, key, chunk)) as file:
         with _naming_items(task.contents, task.ids):
             if training:
                 _fit(task.extractor, training, task.labels, file)
             _transform(task, file, path, chunk)
         yield file
+
+
+def _training(task: Task[Content], path: str | Path) -> list[Content]:
+    training = task.training_contents
+    if task.training is not None and not training:
+        raise UserError(f"{path}: the split has no training rows to fit the extractor on")
+    return training
 
 
 def _fit(
@@ -130,11 +174,11 @@ def _fit(
 
 def _transform(
     task: Task[Content],
-    file: h5py.File,
+    file: h5py.Group,
     path: str | Path,
     chunk: int,
 ) -> None:
-    """Fills the partial file; ``/done`` holds the fingerprint of each finished chunk."""
+    """Fills the partial file, or a group of it; ``done`` holds the fingerprint of each finished chunk."""
     contents, ids = task.contents, np.asarray(task.ids, str)
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
@@ -146,15 +190,15 @@ def _transform(
                 values = task.extractor.transform(contents[rows])
                 store.check_finite(path, ids[rows], values)
                 done[number] = b""  # what a kill leaves of the chunk is none that was finished
-                file.flush()
+                file.file.flush()
                 _keep(file, values, rows, len(ids))
-                file.flush()
+                file.file.flush()
                 done[number] = fingerprint
-                file.flush()
+                file.file.flush()
             bar.update(rows.stop - rows.start)
 
 
-def _keep(file: h5py.File, values: np.ndarray | Sets, rows: slice, n: int) -> None:
+def _keep(file: h5py.Group, values: np.ndarray | Sets, rows: slice, n: int) -> None:
     """Writes a chunk's features into the partial file of ``n`` items.
 
     Elements of sets are appended, and ``/starts`` and ``/lengths`` say where each item's are: of a chunk that is
@@ -174,16 +218,15 @@ def _keep(file: h5py.File, values: np.ndarray | Sets, rows: slice, n: int) -> No
     file["lengths"][rows] = values.lengths
 
 
-def features_in(file: h5py.File) -> h5py.Dataset | Sets:
+def features_in(file: h5py.Group) -> h5py.Dataset | Sets:
     """The features of a partial file that is complete: (n, d), or sets whose elements are read as they are needed."""
     if "lengths" not in file:
         return file["features"]
     return Sets(file["features"], file["starts"][()], file["lengths"][()])
 
 
-def gaps_of(extractor: Extractor[Content], contents: Sequence[Content]) -> dict[str, Any]:
+def told(gaps: Mapping[str, Gap]) -> dict[str, Any]:
     """What the features leave out, for the file; the log says it too."""
-    gaps = extractor.gaps(contents)
     for gap in gaps.values():
         log.warning("%s", gap)
     return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cmr import config, paths, settings
 from cmr.errors import UserError
-from cmr.plan import Plan, RunName
+from cmr.plan import Plan, Result, RunName, learned_for, shard_of
 from cmr.reporting.collect import Collection, Index, UnitedIndices, load
 from cmr.reporting.runs import Run
 
@@ -62,13 +62,22 @@ def _failures(results: Path, plan: Plan, missing: Sequence[RunName]) -> Iterator
     told: set[str] = set()
     while ahead:
         result = ahead.pop(0)
-        ahead += result.made_from
+        ahead += [*result.made_from, *(_parts(results, result) if result.stage == "extract" else [])]
         log = _log(result.stage, result.record)
         if log not in told and not _place(results, result.record).exists():
             told.add(log)
             line = _last_line(_place(results, log))
             if line.startswith(ERROR):
                 yield f"{result.stage} of {result.folder.removeprefix(f'{paths.RESULTS}/')}: {line.removeprefix(ERROR)}"
+
+
+def _parts(results: Path, features: Result) -> Iterator[Result]:
+    """Jobs that features are joined from, of those that have a log."""
+    yield learned_for(features)
+    for log in sorted(_place(results, _log("shard", shard_of(features, range(0)).record)).parent.glob("*.log")):
+        start, _, stop = log.stem.partition("-")
+        if start.isdigit() and stop.isdigit():
+            yield shard_of(features, range(int(start), int(stop)))
 
 
 def _log(stage: str, record: str) -> str:
