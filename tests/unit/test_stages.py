@@ -155,8 +155,10 @@ def test_without_validation_rows_the_best_is_fitted_again_on_all_training_rows(p
     assert (coded["iterations"], coded["converged"]) == (3, False)
     assert record["selection"]["on"].startswith("a tenth")
     history = pd.read_csv(f"{fit.folder}/history.csv")
-    assert "validation" not in history  # the last fit had all training rows and a fixed number of epochs
-    assert len(history) == record["selection"]["chosen"]["epochs"]
+    # The last fit had all training rows and a fixed number of epochs; the course that they were chosen by stands beside.
+    assert history["label"].notna().sum() == record["selection"]["chosen"]["epochs"]
+    assert history["validation"].notna().sum() == history["choosing"].notna().sum() == len(history)
+    assert history["validation"].idxmax() == record["selection"]["chosen"]["epochs"] - 1
 
 
 @pytest.mark.parametrize("shares", [WITH_VALIDATION, WITHOUT])
