@@ -414,11 +414,11 @@ def watched(monkeypatch):
     """Every epoch is a checkpoint; which epochs are trained from now on, and how to be killed in one."""
     genuine, trained, deadly = training._train_epoch, [], set()
 
-    def train_epoch(network, updates, rows, batch_size, seed, epoch, device):
+    def train_epoch(network, updates, rows, batch_size, seed, epoch, *more):
         if epoch in deadly:
             raise KeyboardInterrupt
         trained.append(epoch)
-        return genuine(network, updates, rows, batch_size, seed, epoch, device)
+        return genuine(network, updates, rows, batch_size, seed, epoch, *more)
 
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     monkeypatch.setattr(training, "_train_epoch", train_epoch)
