@@ -75,7 +75,12 @@ def smallest_hashes(ids: np.ndarray, size: int) -> np.ndarray:
     return np.sort(np.argsort(hashes, kind="stable")[:size])
 
 
+def scores_by_cosine(method: type[Method]) -> bool:
+    """Whether a method compares embeddings as methods do that do not say otherwise."""
+    return method.similarity is Method.similarity
+
+
 def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:
-    if type(method).similarity is Method.similarity:  # the cosine, whose rows are brought to unit length once
+    if scores_by_cosine(type(method)):  # whose rows are brought to unit length once
         return scorer(queries.features, answers.features)
     return lambda block: method.similarity(query, queries.features[block], gallery, answers.features)

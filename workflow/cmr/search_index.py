@@ -23,9 +23,9 @@ import numpy as np
 from cmr import paths, registry
 from cmr.boundary import plain
 from cmr.data import Items
-from cmr.directions import smallest_hashes
+from cmr.directions import scores_by_cosine, smallest_hashes
 from cmr.errors import UserError
-from cmr.methods.base import Method, unit_rows
+from cmr.methods.base import unit_rows
 from cmr.metrics.ranking import row_blocks, tie_order
 from cmr.publish import atomic_folder, check_free, read_json, write_json
 from cmr.records import SCHEMA_VERSION
@@ -214,8 +214,7 @@ def place_of(run: Run, number: int, modality: str) -> Path:
 
 def _check_cosine(run: Run) -> None:
     for name in {fit["method"]["method"] for fit in run.fits}:
-        method: Any = registry.load("methods", name)
-        if method.similarity is not Method.similarity:
+        if not scores_by_cosine(registry.load("methods", name)):
             raise UserError(f"{run.path}: {name} scores pairs otherwise than by the cosine, by which an index ranks")
 
 
