@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env run test test-gpu test-cluster test-cluster-all docs lint clean test-robustness lock
+.PHONY: env run test test-slow test-gpu test-cluster test-cluster-all docs lint clean test-robustness lock
 
 env: $(VENV)/.installed
 
@@ -18,9 +18,15 @@ run: env
 	$(BIN)/snakemake
 
 # A test that hangs ends the run after six minutes, with its name and where it stood.
-test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0 \
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0 \
 	  -o faulthandler_timeout=360 -o faulthandler_exit_on_timeout=true
+
+test: env
+	$(PYTEST) -m "not slow"
+
+# Whole chains of jobs, each of which takes ten seconds or more. CI runs them too.
+test-slow: env
+	$(PYTEST) -m slow
 
 # Methods and extractors on CUDA against the CPU; each test is skipped where torch can use no GPU, and says why.
 test-gpu: env

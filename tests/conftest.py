@@ -1,6 +1,6 @@
 """Makes the helper modules of this folder importable: pytest puts the folder of a conftest on the path.
 
-``pytest tests/contract --plugins my/`` tests the plug-ins of a folder of one's own, and nothing else.
+``pytest tests/contract --plugins=my/`` tests the plug-ins of a folder of one's own, and nothing else.
 """
 
 import os
@@ -16,6 +16,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: whole chains, ten seconds or more; `make test-slow` runs them")
     try:
         registry.use(config.getoption("own_plugins"))
     except UserError as error:

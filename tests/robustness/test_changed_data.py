@@ -561,7 +561,13 @@ LATER = ["prepare", "split", "extract", "fit", "evaluate"]
 """Stages after which something is left to be done."""
 
 
-@pytest.mark.parametrize("stage", ["prepare", *(pytest.param(stage, marks=pytest.mark.long) for stage in LATER[1:])])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("prepare", marks=pytest.mark.slow),
+        *(pytest.param(stage, marks=pytest.mark.long) for stage in LATER[1:]),
+    ],
+)
 def test_new_numbers_until_a_stage(numbered, tmp_path, second, stage):
     made = numbered.copy(tmp_path / "clone")
     numbers(made.root, seed=2)

@@ -77,6 +77,7 @@ def test_a_copy_is_complete_and_an_edited_method_costs_its_runs(finished_once, t
     assert made.planned("metrics") == ITS_RUNS
 
 
+@pytest.mark.slow
 def test_another_branch_and_back(finished):
     """What other code made is made again, nothing else, and is what it was."""
     before = measured(finished)
@@ -108,6 +109,7 @@ def test_a_merge_with_older_or_younger_runs_makes_nothing_again(finished, tmp_pa
     assert finished.planned("metrics") == ITS_RUNS
 
 
+@pytest.mark.slow
 @pytest.mark.mended("what was made while the clock was ahead ended each later job, or was made again for ever")
 def test_results_from_a_clock_that_was_ahead(finished):
     timed(finished.root / "results", 30 * DAY)

@@ -70,6 +70,7 @@ def test_a_clone_that_cannot_be_written_is_one_line(finished):
     assert "cluster.py" not in said  # as in a trace of Snakemake's form
 
 
+@pytest.mark.slow
 def test_results_on_another_disk_and_the_clone_by_another_name(finished, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

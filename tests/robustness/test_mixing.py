@@ -7,6 +7,7 @@ import pytest
 
 from robustness.toys import cmr
 
+pytestmark = pytest.mark.slow
 METHODS = ["cca", "ridge_label"]
 
 

@@ -144,6 +144,7 @@ def test_any_edit_of_any_module(whole, file, cases):
     assert named == (from_runs if not file.endswith("__init__.py") else named)
 
 
+@pytest.mark.slow
 def test_what_a_job_imports_is_its_code_or_left_out(whole):
     """Without it a module could change a figure unseen: an import that is not found by reading."""
     made, said = whole

@@ -115,6 +115,7 @@ def configured(made, configuration):
     (made.root / "config.yaml").write_text(yaml.safe_dump(configuration))
 
 
+@pytest.mark.slow
 def test_from_the_page_of_pascal_sentence_to_the_report(made, served):
     configured(made, union(PASCAL | {"experiments": [PASCAL["experiments"][0] | {"inputs": [["vgg", "lda"]]}]}))
     chain(made, "make", "config.yaml", "report")

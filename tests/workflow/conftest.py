@@ -1,5 +1,6 @@
 """A clone of the project with toy plug-ins, each one new file, and ways to run Snakemake in it."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -104,8 +105,17 @@ def fresh(tmp_path) -> Clone:
 
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory) -> Clone:
-    made = clone(tmp_path_factory.mktemp("finished") / "clone")
-    made.snakemake("metrics")
+    """A clone whose metrics are made, by the first of pytest's workers that asks: one for all of them."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "finished.done"
+        if done.exists():
+            return Clone(folder / "finished" / "clone")
+        made = clone(folder / "finished" / "clone")
+        made.snakemake("metrics")
+        done.touch()
     return made
 
 

@@ -15,6 +15,7 @@ def records(clone):
     return {str(path.relative_to(results)): path.read_text() for form in RECORDS for path in sorted(results.glob(form))}
 
 
+@pytest.mark.slow
 def test_an_edit_that_changes_nothing_is_accepted(finished):
     before = records(finished)
     finished.edit("workflow/cmr/methods/cca.py", "class CCA", "ANOTHER_NAME = 1\n\n\nclass CCA")
@@ -45,6 +46,7 @@ def test_an_edit_that_changes_figures_is_refused_and_nothing_is_rewritten(finish
     assert records(finished) == before
 
 
+@pytest.mark.slow
 def test_other_parameters_or_data_are_not_accepted(finished):
     before = records(finished)
     finished.edit("workflow/cmr/datasets/toy.py", "default_rng(0)", "default_rng(1)")

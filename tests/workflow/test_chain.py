@@ -92,6 +92,7 @@ def test_snakemakes_own_report_carries_the_page(whole, tmp_path):
     assert whole.planned() == {}
 
 
+@pytest.mark.slow
 def test_from_scratch_again_every_figure_is_the_same(whole, tmp_path):
     again = run_whole(tmp_path / "clone")
     assert measured(again) == measured(whole)

@@ -26,6 +26,7 @@ def calls(tmp_path, monkeypatch):
     return srun.parent / "calls"
 
 
+@pytest.mark.slow
 def test_all_runs_of_a_job_share_one_snakemake(fresh, calls):
     values = [0.1, 0.2, 0.3]
     methods = [{"id": "cca", "params": {"components": 2}, "sweep": {"regularisation": values}}]

@@ -158,6 +158,7 @@ def test_an_installed_package_without_its_figures_says_so(site, own):
         python(own, site, "-c", "from cmr.reporting.published import read; read()")
 
 
+@pytest.mark.slow
 def test_the_installed_rules_run_the_installed_code_and_make_a_run_again(site, own):
     """The method is in the unpacked package alone, not in the one that the environment has installed."""
     shutil.copy(ROOT / "workflow/templates/method.py", site / "cmr/methods/class_means.py")

@@ -37,6 +37,7 @@ def items(clone):
     return list(clone.root.glob("results/data/mine*/items.parquet"))
 
 
+@pytest.mark.slow
 def test_absolute_paths_are_taken_under_data_root_and_nowhere_else(own, tmp_path):
     refused = f"error: own/my.csv: row 2: {tmp_path}/disk/0.png is absolute and not in data_root (11 more rows"
     assert refused in prepare(own, check=False)

@@ -85,6 +85,7 @@ def test_snakemake_and_its_jobs_find_them(made):
     assert made.planned("metrics", "--configfile", FILE) == {}
 
 
+@pytest.mark.slow
 def test_a_rerun_takes_the_folder_from_the_users_configuration_alone(made):
     (run,) = made.root.glob("results/runs/toy/default/*/shifted/0")
     command = [sys.executable, "-m", "cmr", "rerun", str(run), "--directory", "../again/deep"]
@@ -97,6 +98,7 @@ def test_a_rerun_takes_the_folder_from_the_users_configuration_alone(made):
     assert "equal: all" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_another_checkpoint_under_its_name_makes_its_features_again(made, tmp_path):
     """The file lies beside the configuration that names it, which is not the one that configures the data."""
     write_pictures(made.root / "pictures")

@@ -70,6 +70,7 @@ def test_an_identity_decides_whatever_the_times_of_files_say(finished):
     assert finished.planned("metrics") == {}
 
 
+@pytest.mark.slow
 def test_another_configuration_and_back(finished):
     (metrics,) = (finished.root / "results/runs/toy/default/image+text/ridge_label/0").glob("metrics*.json")
     before = metrics.read_bytes()
@@ -105,6 +106,7 @@ def test_a_copy_without_snakemakes_records_is_complete(finished_once, tmp_path):
     assert copied.planned("metrics") == {}
 
 
+@pytest.mark.slow
 def test_two_trees_merge_as_a_union(finished, tmp_path):
     other = finished.copy(tmp_path / "other")
     other.configure(**OTHER)
@@ -120,6 +122,7 @@ def test_another_split_extracts_fitted_features_anew_and_fixed_ones_not(finished
     assert finished.planned("features") == {"split": 1, "extract": 1}
 
 
+@pytest.mark.slow
 def test_results_from_another_folder(finished, tmp_path):
     """One lab folder, an own clone each."""
     lab = tmp_path / "lab"
@@ -135,6 +138,7 @@ def test_the_slurm_profile_plans_as_typed(fresh):
     assert fresh.planned("--profile", "slurm", "metrics") == fresh.planned("metrics")
 
 
+@pytest.mark.slow
 def test_one_modality_more_is_one_fit_more(fresh):
     def with_inputs(*inputs):
         methods = [{"id": "sdml", "params": {"epochs": 2}}]

@@ -66,6 +66,7 @@ def test_once_data_are_prepared_a_plan_has_all_shards(slow):
     assert slow.planned("features") == {"shard": 6, "learn": 1, "extract": 2}
 
 
+@pytest.mark.slow
 def test_a_kill_repeats_the_shards_that_it_met_and_no_other(slow, tmp_path):
     slow.snakemake(PREPARED)
     reference = slow.copy(tmp_path / "reference")
@@ -89,6 +90,7 @@ def test_a_kill_repeats_the_shards_that_it_met_and_no_other(slow, tmp_path):
     assert features(slow) == features(reference)
 
 
+@pytest.mark.slow
 def test_a_shard_that_fails_is_repeated_alone(slow):
     """The second chunk cannot be read, as an item is missing its numbers until it is mended."""
     slow.edit("workflow/cmr/datasets/toy.py", "        return Items(table, kinds)", BAD)

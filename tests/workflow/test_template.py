@@ -57,7 +57,7 @@ def write_pictures(folder):
 
 def test_the_copies_pass_every_contract_test(begun):
     environment = os.environ | {"PYTEST_ADDOPTS": "-p no:cacheprovider -p no:xdist"}
-    command = [sys.executable, "-m", "pytest", "-vv", "tests/contract", "--plugins", begun.root / "my"]
+    command = [sys.executable, "-m", "pytest", "-vv", "tests/contract", f"--plugins={begun.root / 'my'}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     for template, least in {"method": 10, "extractor": 5, "dataset": 5, "metric": 5}.items():
