@@ -38,6 +38,12 @@ def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, bl
     assert request(*given) == pytest.approx(everything)
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(10**3, 2000.4), (10**6, 2700), (10**7, 22_500)])
+def test_a_split_asks_for_the_items_at_the_least(rows, expected):
+    """Its table has 40 bytes an item as it is packed, and cells of 100."""
+    assert request(2000, 10, rows * 40e-6, Size(rows, 100 * rows)) == pytest.approx(expected)
+
+
 def test_a_block_never_asks_for_more_than_all_rows_and_pairs_never_for_less():
     for size, rows in [(rows * mb, rows) for rows in (1, 10, 10**3, 10**5, 10**8) for mb in (0, 1e-6, 0.01, 1)]:
         found = [

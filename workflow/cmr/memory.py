@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from cmr.vectors import BLOCK_BYTES
 
+PROCESS = 500
+"""MB of Python and its libraries, to which the items come, whatever the stage."""
 COPIES = 8
 """Of a block of a matrix in float32: as it is read, scaled in float64, in products. Batches take less."""
 ITEM_BYTES, TEXT_COPIES = 2000, 2
@@ -32,13 +34,13 @@ def request(
 
     ``holds``: as `cmr.info.MethodInfo` says it. ``matrices``: how many matrices a block is held of at a time.
     """
+    kept = items.rows * ITEM_BYTES + items.unpacked * TEXT_COPIES
     growing = per_megabyte * megabytes
     if holds == "block of rows":
-        kept = items.rows * ITEM_BYTES + items.unpacked * TEXT_COPIES
         growing = min(growing, (matrices * COPIES * BLOCK_BYTES + kept) / 1e6)
     elif holds == "pairs of rows":
         growing = max(growing, PAIR_BYTES * items.rows**2 / 1e6)
-    return at_least + growing
+    return max(at_least + growing, PROCESS + kept / 1e6)
 
 
 @lru_cache(maxsize=64)
