@@ -104,10 +104,9 @@ def test_from_scratch_again_every_figure_is_the_same(whole, tmp_path):
 def test_jobs_of_small_data_ask_for_a_fixed_amount_and_for_their_input(finished):
     """The table of docs/cluster.md; the bound of large data is far."""
     output = finished.snakemake("-n", "--forceall", "metrics")
+    jobs = re.findall(r"rule (\w+):\n +input: (.+)\n(?: +.+\n)*? +resources: .*?mem_mb=(\d+)", output)
     asked = {rule: set() for rule in ("split", "extract", "fit", "evaluate")}
-    for rule, input_files, memory in re.findall(
-        r"^rule (\w+):\n    input: (.+)\n(?:    .*\n)*?    resources: .*?mem_mb=(\d+)", output, re.MULTILINE
-    ):
+    for rule, input_files, memory in jobs:
         at_least, a_megabyte = {"split": (2000, 10), "extract": (3000, 100)}.get(rule, (2000, 20))
         size = sum((finished.root / file).stat().st_size for file in input_files.split(", ")) / 1e6
         if rule in asked:
