@@ -12,8 +12,10 @@ import math
 import os
 import re
 import stat
+import struct
 import traceback
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,8 @@ from cmr.errors import UserError
 UNPACKED_FREELY = 2**28
 """Bytes that a compressed array or table may always take; more only up to `MAX_RATIO` times its size on disk."""
 MAX_RATIO = 100
+GZIP, SHUFFLE = 1, 2
+"""Filters of HDF5 by their numbers. The second is left out for texts, even where it is asked for."""
 IN_USE = ".in_use"
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -73,9 +77,10 @@ def plain_parquet(path: str | Path) -> Path:
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
-    unpacked = max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
-    check_size(unpacked, os.path.getsize(path))
     columns = [told.schema.column(number) for number in range(told.num_columns)]
+    cells = [max(told.num_rows, sum(group.column(n).num_values for group in groups)) for n in range(len(columns))]
+    values = sum(n * max(8, column.length or 0) for n, column in zip(cells, columns, strict=True))
+    check_size(max(sum(group.total_byte_size for group in groups), values), os.path.getsize(path))
     texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     with ParquetFile(path, read_dictionary=texts) as opened:
         read = (opened.read_row_group(number, columns=texts) for number in range(told.num_row_groups))
@@ -337,6 +342,49 @@ def check_array(array: Any) -> None:
     if not written:
         raise BoundaryError("some of its values were never written, and would be read as zeros; write the file anew")
     check_size(size, stored)
+    if _is_vlen(array.dtype):
+        check_size(_length_of_texts(array), os.path.getsize(array.file.filename))
+
+
+def _is_vlen(dtype: Any) -> bool:
+    """Whether each value of an HDF5 dataset is of a length of its own, as texts are."""
+    from h5py import check_string_dtype, check_vlen_dtype
+
+    text = check_string_dtype(dtype)
+    return check_vlen_dtype(dtype) is not None or (text is not None and text.length is None)
+
+
+def _length_of_texts(array: Any) -> int:
+    """Of values of lengths of their own together, as the file tells before they are read: for each value it holds its
+    length in 4 bytes, and where it lies, an address and a number of 4 bytes (HDF5 File Format, IV.B).
+    """
+    size = 8 + array.file.id.get_create_plist().get_sizes()[0]
+    stored = (raw[: len(raw) // size * size] for raw in _descriptions(array, size))
+    return sum(length for raw in stored for (length,) in struct.iter_unpack(f"<I{size - 4}x", raw))
+
+
+def _descriptions(array: Any, size: int) -> Iterator[bytes]:
+    """The bytes of such an array, ``size`` for each value, a chunk at a time.
+
+    Raises `BoundaryError` where another filter than gzip keeps them from being looked at.
+    """
+    if array.chunks is None:
+        with open(array.file.filename, "rb") as file:
+            file.seek(array.id.get_offset())
+            yield file.read(size * array.size)
+        return
+    properties = array.id.get_create_plist()
+    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    if filters not in ([], [GZIP], [SHUFFLE, GZIP]):
+        raise BoundaryError("texts in a compression that is not measured; store them with gzip, or without")
+    for number in range(array.id.get_num_chunks()):
+        left_out, raw = array.id.read_direct_chunk(array.id.get_chunk_info(number).chunk_offset)
+        if GZIP in filters and not left_out >> filters.index(GZIP) & 1:
+            try:
+                raw = zlib.decompressobj().decompress(raw, size * math.prod(array.chunks))
+            except zlib.error as error:
+                raise BoundaryError(f"texts that cannot be unpacked ({error})") from None
+        yield raw
 
 
 def check_zip(path: str | Path) -> None:

@@ -247,7 +247,7 @@ def _new(run: Run, file: Path) -> tuple[Path, Entries]:
 
 def _modality(file: Path, rows: Rows) -> str:
     try:
-        return check_name(rows.attributes.get("modality"))
+        return check_name(rows.attributes.get("modality", ""))
     except ValueError as error:
         raise UserError(f"{file}: its attribute modality is none ({error}); make the file with `cmr embed`") from None
 
