@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ GZIP, SHUFFLE = 1, 2
 """Filters of HDF5 by their numbers. The second is left out for texts, even where it is asked for."""
 IN_USE = ".in_use"
 CGROUPS = Path("/sys/fs/cgroup")
+_OPENED: ContextVar[str] = ContextVar("opened", default="")
+"""The file that was read last."""
 
 
 class BoundaryError(ValueError):
@@ -40,16 +43,20 @@ class BoundaryError(ValueError):
 
 @contextmanager
 def reading(tree: str | Path) -> Iterator[None]:
-    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`."""
+    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`,
+    which names the one that was opened last.
+    """
+    _OPENED.set("")
     try:
         yield
     except (UserError, OSError):
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
+        last = f" (the last one read: {_OPENED.get()})" if _OPENED.get() else ""
         raise UserError(
-            f"{tree}: its files do not fit together: `python -m cmr verify` names what is damaged; where it names "
-            f"nothing, this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
+            f"{tree}: its files do not fit together{last}: `python -m cmr verify` names what is damaged; where it "
+            f"names nothing, this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         ) from error
 
@@ -66,6 +73,7 @@ def plain(path: str | Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise UserError(f"{path}: a pipe, a device or a socket, not a file; name a file, or remove it")
+    _OPENED.set(str(path))
     return Path(path)
 
 
