@@ -12,7 +12,6 @@ import math
 import os
 import re
 import stat
-import struct
 import traceback
 import zipfile
 import zlib
@@ -31,6 +30,7 @@ UNPACKED_FREELY = 2**28
 MAX_RATIO = 100
 GZIP, SHUFFLE = 1, 2
 """Filters of HDF5 by their numbers. The second is left out for texts, even where it is asked for."""
+DESCRIPTIONS = 2**20  # of texts, that are looked at at once
 IN_USE = ".in_use"
 CGROUPS = Path("/sys/fs/cgroup")
 _OPENED: ContextVar[str] = ContextVar("opened", default="")
@@ -366,20 +366,24 @@ def _length_of_texts(array: Any) -> int:
     """Of values of lengths of their own together, as the file tells before they are read: for each value it holds its
     length in 4 bytes, and where it lies, an address and a number of 4 bytes (HDF5 File Format, IV.B).
     """
+    import numpy as np
+
     size = 8 + array.file.id.get_create_plist().get_sizes()[0]
+    form = np.dtype({"names": ["length"], "formats": ["<u4"], "offsets": [0], "itemsize": size})
     stored = (raw[: len(raw) // size * size] for raw in _descriptions(array, size))
-    return sum(length for raw in stored for (length,) in struct.iter_unpack(f"<I{size - 4}x", raw))
+    return sum(int(np.frombuffer(raw, form)["length"].sum(dtype=np.int64)) for raw in stored)
 
 
 def _descriptions(array: Any, size: int) -> Iterator[bytes]:
-    """The bytes of such an array, ``size`` for each value, a chunk at a time.
+    """The bytes of such an array, ``size`` for each value, some at a time.
 
     Raises `BoundaryError` where another filter than gzip keeps them from being looked at.
     """
     if array.chunks is None:
         with open(array.file.filename, "rb") as file:
             file.seek(array.id.get_offset())
-            yield file.read(size * array.size)
+            for start in range(0, array.size, DESCRIPTIONS):
+                yield file.read(size * min(DESCRIPTIONS, array.size - start))
         return
     properties = array.id.get_create_plist()
     filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
