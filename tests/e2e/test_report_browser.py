@@ -1,11 +1,14 @@
 """The report in a real browser: Debian's chromium, headless, driven by playwright."""
 
+import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote
 
+import h5py
 import pytest
 
 from cmr.compare import compare
@@ -224,6 +227,69 @@ def test_a_deep_link_shows_the_gallery_of_its_query(browser, report: Path) -> No
     visit = Visit(browser, report, 1400, address=f"#gallery?{selection}")
     assert "item44" in visit.page.locator("#retrieved .query").inner_text()
     assert visit.page.locator("#retrieved h3").all_inner_texts()[0].startswith("cca")
+    visit.page.context.close()
+
+
+METRIC = "map'; touch pwned; '<img src=x onerror=alert(1)>"
+FRAGMENTS = [
+    "#__proto__?__proto__=x&constructor=y&methods=__proto__|toString&a=toString&b=%E0%A4%A",
+    "#gallery?protocol=<img src=x onerror=alert(1)>&query=javascript:alert(1)&direction=→→&order=constructor",
+    "#compare?class=1e999&metric=constructor&kind=__proto__&all=yes&method=hasOwnProperty",
+    "#gallery?class=-1&methods=&query=" + "x" * 100_000,
+    "#%?&&&==?#",
+]
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a data set called as a property of all objects is, and of a metric that closes a quotation."""
+    results = tmp_path_factory.mktemp("strangers") / "results"
+    items = write_items(results, "constructor", 16)
+    runs = [write_run(results, items, "constructor", "lite0+bert", method, 0) for method in ("cca", "dla")]
+    for run in runs:
+        metrics = results / run / "metrics.json"
+        metrics.write_text(metrics.read_text().replace('"map@all"', json.dumps(METRIC)))
+        with h5py.File(results / run / "curves.h5", "r+") as curves:
+            for direction in curves.values():
+                direction.move("map@all", METRIC)
+    write_experiment(results, "main-aaaaaa", runs)
+    return build(results, results.parent / "out")
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS, ids=range(len(FRAGMENTS)))
+def test_an_address_of_anybodys_shows_the_page(browser, strangers: Path, fragment: str) -> None:
+    visit = Visit(browser, strangers, 1400, address=fragment)
+    assert visit.page.locator("#queries button").count() > 0
+    for chosen in ("#a", "#b", "#order", "#direction", "#protocol"):
+        assert visit.page.locator(chosen).input_value() != ""
+    command = visit.page.locator("#versus code").inner_text()
+    assert shlex.split(command)[-2:] == ["--metric", METRIC]
+    assert visit.errors == []
+    assert visit.outside == []
+    visit.page.context.close()
+
+
+MARKUP = [
+    "<img src=x onerror=\"document.title = 'ran'\">",
+    "<a href=\"javascript:document.title = 'ran'\">x</a>",
+    "<base href='https://example.org/'><img src='a.png'>",
+    "<iframe srcdoc=\"<script>parent.document.title = 'ran'</script>\"></iframe>",
+    "<script>document.title = 'ran'</script><img src='https://example.org/a.png'>",
+]
+
+
+def test_under_the_pages_policy_markup_runs_nothing(browser, tmp_path: Path) -> None:
+    """The policy stands behind the escaping: as if a text had come into the page as markup."""
+    policy = page_module.policy(["own"], beside=False)
+    head = f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{policy}"><title>quiet</title>'
+    (tmp_path / "page.html").write_text(f"{head}<body data-ready='yes'>{''.join(MARKUP)}</body>")
+    visit = Visit(browser, tmp_path / "page.html", 1400)
+    visit.page.locator("a").click()
+    visit.page.wait_for_timeout(300)
+    assert visit.page.title() == "quiet"
+    refused = [told for told in visit.errors if "Content Security Policy" in told]
+    assert any("https://example.org/a.png" in told for told in refused)
+    assert len(refused) >= len(MARKUP)
     visit.page.context.close()
 
 

@@ -33,6 +33,8 @@ AREAS = {
     "test_comparable": "Runs that cannot be compared",
     "test_accept_soundness": "What `cmr accept` must refuse",
     "test_strangers": "Results and files of strangers",
+    "test_decoders": "Sounds, pictures, tables and texts that tell of more than they hold",
+    "test_page": "The report's page, its files, and what strangers' records write there",
     "test_outputs": "What commands write, print and draw",
     "test_fuzz": "Results trees with something changed at random",
     "test_clones": "Clones in odd places",

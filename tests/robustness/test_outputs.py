@@ -15,7 +15,7 @@ from cmr import boundary, cli, errors
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.publish import atomic
-from cmr.reporting import drawing, tables
+from cmr.reporting import drawing
 from cmr.reporting.figures import Figure
 from cmr.reporting.gallery import Catalogue
 from cmr.sharing import prune
@@ -156,7 +156,7 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path, capsys):
     for text in texts:
         cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
         assert any(cell.startswith(("'=", "'@")) for cell in cells)
-        assert [cell for cell in cells if tables.inert(cell) != cell] == []
+        assert [cell for cell in cells if errors.inert(cell) != cell] == []
 
 
 @pytest.mark.mended("`cmr compare` ended in stack traces where a run's files do not fit together")

@@ -771,6 +771,17 @@ def test_whatever_files_that_do_not_fit_together_raise_is_one_line(error):
     ):
         raise error
     assert "\n" not in str(raised.value)
+    assert "the last one read" not in str(raised.value)
+
+
+def test_the_file_that_was_read_last_is_named(tree):
+    """It is where files that do not fit together were met, as near as is known."""
+    read_json(tree / "experiments/main-aaaaaa.json")
+    with (
+        pytest.raises(UserError, match=r"fit together \(the last one read: .*/metrics\.json\): .* KeyError: 'x'$"),
+        boundary.reading("results"),
+    ):
+        read_json(tree / RUN / "metrics.json")["x"]
 
 
 @pytest.mark.parametrize("error", [UserError("my.csv: row 3"), FileNotFoundError(2, "gone", "a.csv")])

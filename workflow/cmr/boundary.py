@@ -14,8 +14,10 @@ import re
 import stat
 import traceback
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,13 @@ from cmr.errors import UserError
 UNPACKED_FREELY = 2**28
 """Bytes that a compressed array or table may always take; more only up to `MAX_RATIO` times its size on disk."""
 MAX_RATIO = 100
+GZIP, SHUFFLE = 1, 2
+"""Filters of HDF5 by their numbers. The second is left out for texts, even where it is asked for."""
+DESCRIPTIONS = 2**20  # of texts, that are looked at at once
 IN_USE = ".in_use"
 CGROUPS = Path("/sys/fs/cgroup")
+_OPENED: ContextVar[str] = ContextVar("opened", default="")
+"""The file that was read last."""
 
 
 class BoundaryError(ValueError):
@@ -36,16 +43,20 @@ class BoundaryError(ValueError):
 
 @contextmanager
 def reading(tree: str | Path) -> Iterator[None]:
-    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`."""
+    """Makes what comes of files that are what they should be each by itself, but do not fit together, a `UserError`,
+    which names the one that was opened last.
+    """
+    _OPENED.set("")
     try:
         yield
     except (UserError, OSError):
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
+        last = f" (the last one read: {_OPENED.get()})" if _OPENED.get() else ""
         raise UserError(
-            f"{tree}: its files do not fit together: `python -m cmr verify` names what is damaged; where it names "
-            f"nothing, this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
+            f"{tree}: its files do not fit together{last}: `python -m cmr verify` names what is damaged; where it "
+            f"names nothing, this is a mistake of the program, in {Path(place.filename).name}, line {place.lineno}: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         ) from error
 
@@ -62,6 +73,7 @@ def plain(path: str | Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise UserError(f"{path}: a pipe, a device or a socket, not a file; name a file, or remove it")
+    _OPENED.set(str(path))
     return Path(path)
 
 
@@ -73,10 +85,11 @@ def plain_parquet(path: str | Path, columns: Collection[str] | None = None) -> P
 
     told = read_metadata(plain(path))
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
-    unpacked = max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
-    check_size(unpacked, os.path.getsize(path))
-    cells = [told.schema.column(number) for number in range(told.num_columns)]
-    texts = [c.path for c in cells if c.physical_type == "BYTE_ARRAY" and (columns is None or _is_of(c.path, columns))]
+    schema = [told.schema.column(number) for number in range(told.num_columns)]
+    cells = [max(told.num_rows, sum(group.column(n).num_values for group in groups)) for n in range(len(schema))]
+    values = sum(n * max(8, column.length or 0) for n, column in zip(cells, schema, strict=True))
+    check_size(max(sum(group.total_byte_size for group in groups), values), os.path.getsize(path))
+    texts = [c.path for c in schema if c.physical_type == "BYTE_ARRAY" and (columns is None or _is_of(c.path, columns))]
     with ParquetFile(path, read_dictionary=texts) as opened:
         read = (opened.read_row_group(number, columns=texts) for number in range(told.num_row_groups))
         check_size(sum(_written_out(column) for group in read for column in group.columns), os.path.getsize(path))
@@ -342,6 +355,44 @@ def check_array(array: Any) -> None:
     if not written:
         raise BoundaryError("some of its values were never written, and would be read as zeros; write the file anew")
     check_size(size, stored)
+    if "vlen" in (array.dtype.metadata or {}):  # each value is of a length of its own, as texts are
+        check_size(_length_of_texts(array), os.path.getsize(array.file.filename))
+
+
+def _length_of_texts(array: Any) -> int:
+    """Of values of lengths of their own together, as the file tells before they are read: for each value it holds its
+    length in 4 bytes, and where it lies, an address and a number of 4 bytes (HDF5 File Format, IV.B).
+    """
+    size = 8 + array.file.id.get_create_plist().get_sizes()[0]
+    if size % 4:
+        raise BoundaryError("texts in a form that is not measured; write the file anew")
+    stored = (raw[: len(raw) // size * size] for raw in _descriptions(array, size))
+    return sum(sum(memoryview(raw).cast("I")[:: size // 4]) for raw in stored)
+
+
+def _descriptions(array: Any, size: int) -> Iterator[bytes]:
+    """The bytes of such an array, ``size`` for each value, some at a time.
+
+    Raises `BoundaryError` where another filter than gzip keeps them from being looked at.
+    """
+    if array.chunks is None:
+        with open(array.file.filename, "rb") as file:
+            file.seek(array.id.get_offset())
+            for start in range(0, array.size, DESCRIPTIONS):
+                yield file.read(size * min(DESCRIPTIONS, array.size - start))
+        return
+    properties = array.id.get_create_plist()
+    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    if filters not in ([], [GZIP], [SHUFFLE, GZIP]):
+        raise BoundaryError("texts in a compression that is not measured; store them with gzip, or without")
+    for number in range(array.id.get_num_chunks()):
+        left_out, raw = array.id.read_direct_chunk(array.id.get_chunk_info(number).chunk_offset)
+        if GZIP in filters and not left_out >> filters.index(GZIP) & 1:
+            try:
+                raw = zlib.decompressobj().decompress(raw, size * math.prod(array.chunks))
+            except zlib.error as error:
+                raise BoundaryError(f"texts that cannot be unpacked ({error})") from None
+        yield raw
 
 
 def check_zip(path: str | Path) -> None:

@@ -2,12 +2,16 @@
 
 import difflib
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 LONGEST = 5000  # letters of an error's message; what a damaged file holds may be of any length
 ORDER = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Characters of Unicode that say in which order others stand, or end a line, and have no form of their own."""
+FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+"""Where a cell of a spreadsheet begins that would be computed, in wide letters of East Asia too."""
 CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160), *ORDER) if chr(code) not in "\n\t"}
 
 
@@ -59,6 +63,21 @@ def one_line(text: str) -> str:
     `printable` shows the other characters that end lines.
     """
     return text.replace("\n", " ")
+
+
+def inert(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: a text that starts like one gets an apostrophe, and so does one
+    behind a semicolon, at which spreadsheets of half of the languages part a line.
+    """
+    return cell if not isinstance(cell, str) or _is_number(cell) else FORMULA.sub(r"\1'", cell)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Printable(logging.Formatter):

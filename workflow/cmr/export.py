@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cmr.data import Items
+from cmr.errors import inert
 from cmr.paths import ITEMS
 from cmr.publish import atomic, atomic_folder, check_free
 from cmr.reporting.runs import Run
@@ -70,8 +71,6 @@ def _npy(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
 
 
 def _csv(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
-    from cmr.reporting.tables import inert
-
     labels = dict(zip(items.ids, items.table["labels"], strict=True))
     with atomic_folder(path) as temporary:
         for modality, matrix in rows.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.IcoImagePlugin import IcoImageFile
 
 from cmr.boundary import plain
 from cmr.errors import BadContent
@@ -18,7 +19,9 @@ FORMATS = (
 LARGE = 50_000_000
 """Pixels from which a picture is read at half its sides."""
 MAX_PIXELS = 120_000_000
-"""Pixels that are decoded at all; JPEG, which can be decoded at half its sides, may have twice as many."""
+"""Pixels that are decoded at all, but of JPEG, which can be decoded at half its sides."""
+MAX_JPEG_PIXELS = 178_956_970
+"""Pillow opens no larger ones."""
 ROWS_AT_ONCE = 256
 
 _one_large = threading.Lock()
@@ -57,10 +60,16 @@ def _known() -> list[str]:
 def _check_size(image: Image.Image) -> None:
     if image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode}: what is white is not said; save it with 8 or 16 bits")
-    if max(image.size) > MAX_RATIO * min(image.size):
-        raise ValueError(f"{image.width} × {image.height} pixels: sides of more than 1:{MAX_RATIO}")
-    if image.width * image.height > MAX_PIXELS * (2 if image.format in ("JPEG", "MPO") else 1):
-        raise ValueError(f"{image.width} × {image.height} pixels: more than {MAX_PIXELS:,}; make it smaller")
+    width, height = _stored_size(image)
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ValueError(f"{width} × {height} pixels: sides of more than 1:{MAX_RATIO}")
+    if width * height > (MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS):
+        raise ValueError(f"{width} × {height} pixels: more than {MAX_PIXELS:,}; make it smaller")
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height. What an icon tells may be others than those of the picture in it."""
+    return image.ico.getimage(image.size).size if isinstance(image, IcoImageFile) else image.size
 
 
 def _halved(image: Image.Image) -> Image.Image:

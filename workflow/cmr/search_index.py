@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cmr import paths, registry
-from cmr.boundary import plain
+from cmr.boundary import check_name, plain
 from cmr.data import Items
 from cmr.directions import scores_by_cosine, smallest_hashes
 from cmr.errors import UserError
@@ -30,7 +30,7 @@ from cmr.metrics.ranking import row_blocks, tie_order
 from cmr.publish import atomic_folder, check_free, read_json, write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.reporting.runs import Run
-from cmr.store import TEXT, new_hdf5, open_hdf5, read_rows
+from cmr.store import TEXT, Rows, new_hdf5, open_hdf5, read_rows
 from cmr.vectors import blocks
 
 EXACT, HNSW, IVFPQ = KINDS = ("exact", "hnsw", "ivfpq")
@@ -242,7 +242,14 @@ def _new(run: Run, file: Path) -> tuple[Path, Entries]:
     if len(run.spaces) > 1:
         raise UserError(f"{file}: {run.path} has a space for each pair of modalities; an index of new items needs one")
     labels, contents = (np.full(len(rows.ids), empty, object) for empty in ("[]", ""))
-    return Path(str(rows.attributes["modality"])), Entries(rows.ids, rows.values, labels, contents)
+    return Path(_modality(file, rows)), Entries(rows.ids, rows.values, labels, contents)
+
+
+def _modality(file: Path, rows: Rows) -> str:
+    try:
+        return check_name(rows.attributes.get("modality", ""))
+    except ValueError as error:
+        raise UserError(f"{file}: its attribute modality is none ({error}); make the file with `cmr embed`") from None
 
 
 def _write(

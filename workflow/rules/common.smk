@@ -30,7 +30,7 @@ from cmr import (
     snakemake_internals,
 )
 from cmr.device import gpu_is_here
-from cmr.errors import UserError
+from cmr.errors import UserError, printable
 from cmr.machine import Machine
 from cmr.memory import Size, request, size_of
 from cmr.plan import Plan, shards_of
@@ -42,7 +42,7 @@ if os.path.exists("config.yaml"):
     try:
         configuration.read("config.yaml")  # before Snakemake, which would execute a template
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(printable(str(error)))
 
 
 configfile: "config.yaml"
@@ -79,7 +79,7 @@ except UserError as error:
         if os.path.exists("config.yaml")
         else "\nno config.yaml is here for --configfile to extend; copy the project's"
     )
-    raise WorkflowError(f"{error}{alone}")
+    raise WorkflowError(printable(f"{error}{alone}"))
 
 
 # One command line for all rules: a job makes the result whose record it is given, and reads from the plan what that needs.
@@ -102,9 +102,9 @@ if not workflow.remote_exec:
     try:
         STALE = list(expected.Expected(MACHINE).stale([*PLAN.results(), *expected.begun(PLAN)]))
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(printable(str(error)))
     for line in LEFT_OUT:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)
@@ -132,7 +132,7 @@ def start():
             cluster.preflight(SITE, SITE_FILE)
             os.environ.update(SITE.environment)  # sbatch hands it on to the jobs
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(printable(str(error)))
 
 
 def end():
@@ -142,7 +142,7 @@ def end():
     from cmr.reporting import collect, summary
 
     rows = collect.load(paths.RESULTS, EXPERIMENT_FILES, MACHINE.folders).united_rows()
-    print(f"\n{summary.table(summary.headline(rows))}\n\nreport: {os.path.abspath(PAGE)}")
+    print(printable(f"\n{summary.table(summary.headline(rows))}\n\nreport: {os.path.abspath(PAGE)}"))
 
 
 def written(file):
@@ -202,7 +202,7 @@ def cut(features):
     try:
         found = shards_of(features, count(features.source("prepare").files[0], modality))
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(printable(str(error)))
     PROGRESS.left.update(shard=len(found))
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cmr.data import TEST, TRAIN, VALIDATION
 from cmr.datasets.splitting import stratified
-from cmr.errors import UserError
+from cmr.errors import UserError, inert
 from cmr.publish import atomic
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def usable(
         name = dict(zip(table.index, ids, strict=True))
         rows = [(row, name[row], problems[row]) for row in sorted(problems)]
         with atomic(skipped) as temporary:
-            pd.DataFrame(rows, columns=["row", "id", "problem"]).to_csv(temporary, index=False)
+            pd.DataFrame(rows, columns=["row", "id", "problem"]).map(inert).to_csv(temporary, index=False)
         if rows:
             log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
     if len(problems) == len(table):

@@ -155,7 +155,7 @@ def on_white(file: Path, size: int) -> Image.Image:
             rendered = resvg_py.svg_to_bytes(svg_path=str(file), width=size, dpi=96, skip_system_fonts=True)
             picture = Image.open(io.BytesIO(rendered))
         else:
-            picture = Image.open(file)
+            picture = Image.open(file, formats=["PNG"])
         square = ImageOps.pad(picture.convert("RGBA"), (size, size), color=(255, 255, 255, 0))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: does not decode: {error}") from None

@@ -18,6 +18,7 @@ from scipy.fft import dct
 from scipy.signal import resample_poly
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from cmr.boundary import plain
 from cmr.errors import BadContent
 from cmr.features.base import Extractor
 from cmr.info import ExtractorInfo
@@ -31,6 +32,11 @@ INFO = ExtractorInfo(
 )
 
 WINDOW, HOP, BANDS = 2048, 512, 128
+RATES = 1_000, 1_000_000
+"""Samples a second of sounds that are read."""
+MAX_SAMPLES = 120_000_000
+"""Of all channels of a sound together, as stored and as resampled; a file of some bytes may tell of hours."""
+BLOCK = 2**20
 
 
 class Params(BaseParams):
@@ -66,12 +72,30 @@ class MFCC(Extractor[Path]):
         return dct(bands, axis=0, norm="ortho")[: self.params.coefficients].mean(1).astype(np.float32)
 
     def read(self, path: Path) -> np.ndarray:
-        """The sound, mono, at the rate of ``Params``."""
+        """The sound, mono, at the rate of ``Params``. Raises `BadContent` for what is none, or too long."""
         try:
-            samples, rate = soundfile.read(path, always_2d=True)
-        except (OSError, soundfile.SoundFileError) as error:
+            with soundfile.SoundFile(plain(path)) as opened:
+                check_size(opened, self.params.rate)
+                parts = [block.mean(1) for block in opened.blocks(BLOCK, always_2d=True)]
+                rate = opened.samplerate
+        except Exception as error:  # libsndfile's, Python's, and of a name such as x.raw soundfile's own
             raise BadContent(path, f"not a sound that can be decoded ({error})") from None
+        samples = np.concatenate([*parts, np.empty(0)])
         if not len(samples):
             raise BadContent(path, "an empty sound")
+        if not np.isfinite(samples).all():
+            raise BadContent(path, "a sound with NaN or infinite samples")
         common = gcd(rate, self.params.rate)
-        return resample_poly(samples.mean(1), self.params.rate // common, rate // common)
+        return resample_poly(samples, self.params.rate // common, rate // common)
+
+
+def check_size(sound: soundfile.SoundFile, rate: int) -> None:
+    """Raises ValueError for a sound that says it is longer, or of another rate, than is read, before it is. ``rate``:
+    that it is brought to.
+    """
+    lowest, highest = RATES
+    if not lowest <= sound.samplerate <= highest:
+        raise ValueError(f"{sound.samplerate:,} samples a second; expected {lowest:,} to {highest:,}")
+    samples = max(sound.frames * sound.channels, sound.frames * rate // sound.samplerate)
+    if samples > MAX_SAMPLES:
+        raise ValueError(f"{samples:,} samples of all channels; at most {MAX_SAMPLES:,} are read; cut it")

@@ -1,13 +1,20 @@
 """Vectors of words: read from a file in word2vec's format, or trained on the training texts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gensim import utils
 from gensim.models import KeyedVectors, Word2Vec
 
+from cmr.boundary import check_size
 from cmr.errors import UserError
 from cmr.features import weights
+
+FIRST_LINE = 100
+PLACE = 8
+"""Bytes that a word takes beside its vector."""
 
 
 def word_vectors(texts: Sequence[Sequence[str]], params: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -17,8 +24,7 @@ def word_vectors(texts: Sequence[Sequence[str]], params: Any) -> tuple[np.ndarra
     one, vectors of ``params.dimensions`` are trained on the texts (skip-gram).
     """
     if params.vectors:
-        file = weights.local(params.vectors, "vectors")
-        table = KeyedVectors.load_word2vec_format(str(file), binary=".bin" in file.suffixes)
+        table = _table(weights.local(params.vectors, "vectors"))
     elif any(texts):
         options = {"vector_size": params.dimensions, "epochs": params.epochs, "seed": params.seed, "workers": 1}
         table = Word2Vec(texts, sg=1, min_count=1, **options).wv
@@ -28,6 +34,20 @@ def word_vectors(texts: Sequence[Sequence[str]], params: Any) -> tuple[np.ndarra
     if not known:
         raise UserError(f"none of the words of the {len(texts)} training texts has a vector")
     return np.array(known), np.stack([table[word] for word in known]).astype(np.float32)
+
+
+def _table(file: Path) -> KeyedVectors:
+    """Raises `UserError` for another format, and for more vectors than so small a file can hold."""
+    try:
+        with utils.open(file, "rb") as opened:
+            count, dimensions = map(int, opened.readline(FIRST_LINE).split())
+        check_size(count * (4 * dimensions + PLACE), file.stat().st_size)
+        return KeyedVectors.load_word2vec_format(str(file), binary=".bin" in file.suffixes)
+    except (ValueError, EOFError, OSError) as error:  # of a wrong encoding and of `check_size` too
+        raise UserError(
+            f"params.vectors: {file}: not a file in word2vec's format ({error}); its first line holds the number of "
+            "words and that of dimensions"
+        ) from None
 
 
 def described(file: str | None) -> dict[str, Any]:

@@ -95,10 +95,15 @@ def marker(series: Series) -> str:
 # Interactive -------------------------------------------------------------------------------------------------------
 
 
+def plain(text: str) -> str:
+    """As the page's script has it, which looks names up: plotly knows no other entities."""
+    return escape(text, quote=False)
+
+
 def plotly(figure: Figure) -> dict[str, Any]:
     """``data`` and ``layout`` for plotly.js. Names are escaped, since plotly reads markup in texts."""
     layout: dict[str, Any] = {
-        axis: {"title": {"text": escape(name), "standoff": 8}}
+        axis: {"title": {"text": plain(name), "standoff": 8}}
         for axis, name in (("xaxis", figure.x), ("yaxis", figure.y))
     }
     if figure.kind == "heat":
@@ -106,7 +111,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
         layout["xaxis"] |= {"type": "category"}
         return {"data": [_heat_trace(figure)], "layout": layout}
     if figure.kind == "intervals":
-        names = [escape(name) for name in figure.rows]
+        names = [plain(name) for name in figure.rows]
         places = list(range(len(names)))
         layout["yaxis"] |= {"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5]}
         layout["xaxis"] |= {"range": _reach(figure)}
@@ -116,6 +121,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
         layout["yaxis"] |= {"range": list(figure.limits)}
     if figure.kind == "bars":
         layout["barmode"] = "group"
+        layout["xaxis"] |= {"type": "category"}  # classes may be called 1, or 2020-01-01
     if figure.kind == "map":
         layout["yaxis"] |= {"scaleanchor": "x"}
         layout["legend"] = {"itemsizing": "constant"}
@@ -160,8 +166,8 @@ def round_numbers(values: Iterable[float]) -> list[float]:
 def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     shade = colour(figure, series)
     trace: dict[str, Any] = {
-        "name": escape(series.name),
-        "x": [escape(x) if isinstance(x, str) else x for x in series.x],
+        "name": plain(series.name),
+        "x": [plain(x) if isinstance(x, str) else x for x in series.x],
         "y": _nullable(series.y),
     }
     if figure.kind == "bars":
@@ -197,8 +203,8 @@ def _interval_marks(series: Series, shade: str) -> dict[str, Any]:
 def _heat_trace(figure: Figure) -> dict[str, Any]:
     trace = {
         "type": "heatmap",
-        "x": [escape(name) for name in figure.columns],
-        "y": [escape(name) for name in figure.rows],
+        "x": [plain(name) for name in figure.columns],
+        "y": [plain(name) for name in figure.rows],
         "z": [_nullable(row) for row in figure.heat],
         "colorscale": [[place / 4, to_hex(colormaps[HEAT](place / 4))] for place in range(5)],
         "xgap": 1,

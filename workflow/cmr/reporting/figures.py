@@ -13,7 +13,7 @@ from cmr import registry
 from cmr.boundary import plain
 from cmr.errors import UserError
 from cmr.reporting.collect import AVERAGE, Row
-from cmr.reporting.protocols import Group, Protocol, differing_keys, parameters
+from cmr.reporting.protocols import Group, Protocol, differing_keys, in_file_name, parameters
 from cmr.reporting.runs import Direction, Run
 from cmr.selection import CHOOSING
 
@@ -100,7 +100,8 @@ def of_protocol(protocol: Protocol, rows: Iterable[Row]) -> Iterator[Figure]:
 
 
 def name_of(kind: str, protocol: Protocol, *parts: str) -> str:
-    return "--".join([kind, protocol.slug, *parts])
+    """What names a figure's files. A metric, or a column of a history, may be of somebody's file."""
+    return "--".join([in_file_name(kind), protocol.slug, *map(in_file_name, parts)])
 
 
 def arrow(direction: Direction) -> str:

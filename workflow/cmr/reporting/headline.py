@@ -1,13 +1,12 @@
 """The headline table: methods × directions of every protocol and metric, with chance."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cmr import registry
 from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 from cmr.reporting.figures import in_words, title_of
-from cmr.reporting.protocols import Group, Protocol
+from cmr.reporting.protocols import Group, Protocol, in_file_name
 from cmr.reporting.runs import choices_at_edge
 from cmr.reporting.significance import NOT_WORSE, UNTESTED, Column, Evidence, column_of
 
@@ -81,8 +80,7 @@ class Block:
 
     @property
     def slug(self) -> str:
-        metric = re.sub(r"[^\w@.+-]+", "-", self.metric).strip("-")
-        return f"{self.protocol.slug}--{metric}"
+        return f"{self.protocol.slug}--{in_file_name(self.metric)}"
 
 
 def blocks(

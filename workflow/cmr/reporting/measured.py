@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmr.errors import UserError
+from cmr.errors import UserError, inert
 from cmr.params import canonical
 from cmr.reporting.collect import Row
 from cmr.reporting.runs import Run
-from cmr.reporting.tables import inert
 
 COLUMNS = (
     "dataset", "split", "inputs", "experiment", "method", "id", "parameters", "metric", "plugin", "query",

@@ -6,6 +6,7 @@ The page holds all that its script reads where that fits, and refers to files be
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
 from importlib.resources import files
 from multiprocessing import get_context
 from os import sched_getaffinity
@@ -187,13 +188,28 @@ def provenance(collection: Collection, title: str) -> dict[str, Any]:
 def render(context: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """The page's text; ``pictures`` are the SVGs that stand in it, or are referred to where they are too large."""
     template = environment().get_template("page.html")
+    scripts = [asset("plotly", "package_data/plotly.min.js"), asset("cmr.reporting", "templates/page.js")]
     assets = {
-        "plotly": inlined(asset("plotly", "package_data/plotly.min.js")),
+        "scripts": list(map(inlined, scripts)),
+        "policy": policy(scripts, context["beside"]),
         "datatables": asset("itables", "html/dt_bundle.js"),
         "datatables_css": inlined(asset("itables", "html/dt_bundle.css")),
     }
     text = template.render(**context, **assets, pictures=pictures)
     return text if len(text.encode()) <= LIMIT else template.render(**context, **assets, pictures={})
+
+
+def policy(scripts: Iterable[str], beside: bool) -> str:
+    """What a browser lets the page do (Content Security Policy, level 3): run these scripts, DataTables, of which they
+    make a blob, and, where parts stand ``beside`` the page, the files there; ask nobody for anything, and send nothing.
+    """
+    hashes = [f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts]
+    files_beside = ["'self'", "file:"]
+    runs = " ".join([*hashes, "blob:", *(files_beside if beside else [])])
+    return (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {runs}; style-src 'unsafe-inline'; "
+        f"img-src data: blob: {' '.join(files_beside)}"
+    )
 
 
 def environment() -> Environment:

@@ -1,5 +1,6 @@
 """Runs arranged as people compare them: protocol (data set, split, inputs) → method → seeds."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,6 +122,11 @@ class Protocol:
     @cached_property
     def items(self) -> Items:
         return Items.read(self.first.place(ITEMS.format(data=self.first.data)))
+
+
+def in_file_name(text: str) -> str:
+    """Somebody's words as part of a file's name: letters, digits, '_', '@', '.', '+' and hyphens for all else."""
+    return re.sub(r"[^\w@.+-]+", "-", text).strip("-")
 
 
 def protocols(collection: Collection) -> list[Protocol]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cmr.errors import inert
 from cmr.params import canonical
 from cmr.publish import atomic
 from cmr.reporting.collect import Row
@@ -42,7 +43,6 @@ LETTER, GAP = 4.8, 8.0
 FITS_COLUMN, FITS_PAGE = 229.0, 469.0
 """Points of a column of LaTeX's article in two columns, and of its page."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 PRINTED_KEY = r"\textit{Printed}: quoted from the paper, not measured here."
 KEY = (
     r"Bold: best mean. $^{\dagger}$: not significantly worse (over queries and seeds, $p \ge 0.05$ corrected for all "
@@ -53,21 +53,6 @@ KEY = (
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands. After the end of a row, it would take ``*`` and ``[`` for options of it."""
     return ("{}" if text.startswith(("*", "[")) else "") + " ".join(text.splitlines()).translate(LATEX)
-
-
-def inert(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: texts that start like one get an apostrophe."""
-    if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
-        return cell
-    return f"'{cell}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def write_all(
@@ -97,14 +82,20 @@ def write_all(
         write_latex(folder / "over-protocols.tex", cells.fillna("--"), caption)
     for figure in figures:
         if figure.kind in ("bars", "heat"):
-            frame = figure_table(figure)
-            write(folder / f"{figure.name}.csv", frame.reset_index())
-            rounded = frame.map("{:.3f}".format).rename(index=escaped, columns=escaped)
-            write_latex(folder / f"{figure.name}.tex", rounded, f"{figure.title}, {figure.protocol}.")
+            write_figure(folder, figure)
     for table in printed:
         write(folder / f"{table.slug}.csv", printed_beside_measured(table))
         caption = f"{table.title}: printed ({table.first['features']}) beside measured. "
         write_latex(folder / f"{table.slug}.tex", printed_latex(table), caption, PRINTED_KEY + key_of(reasons(table)))
+
+
+def write_figure(folder: Path, figure: Figure) -> None:
+    """The numbers of a bar chart or a heat map."""
+    frame = figure_table(figure)
+    write(folder / f"{figure.name}.csv", frame.reset_index())
+    rounded = frame.map("{:.3f}".format).rename(index=escaped, columns=escaped)
+    rounded.index.name = escaped(str(frame.index.name))  # a parameter's name, say
+    write_latex(folder / f"{figure.name}.tex", rounded, f"{figure.title}, {figure.protocol}.")
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:

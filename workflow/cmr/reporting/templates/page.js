@@ -13,8 +13,17 @@ function fill(select, options) {
   select.replaceChildren(...options.map(([value, text]) => element("option", {value, textContent: text})));
 }
 
+/** Chooses what an address names, where it is offered; else what is offered first, or another place of the list. */
+function setTo(list, wanted, place = 0) {
+  const offered = [...list.options].map((option) => option.value);
+  list.value = offered.includes(wanted) ? wanted : offered[Math.min(place, offered.length - 1)];
+}
+
 /** As plotly reads markup in texts. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+/** As one word of a shell, whatever is in it. */
+const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
 
 const narrow = () => window.innerWidth < 600;
 const shade = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -23,24 +32,24 @@ for (const part of all(".scripted")) part.hidden = false;
 
 // Parts: what the page reads, in it or in a file beside it ------------------------------------------------------------
 
-const parts = {};
-const waiting = {};
+const parts = new Map(); // a data set may have the name of a property that all objects have
+const waiting = new Map();
 
 function receive(key, value) {
-  waiting[key](value);
+  waiting.get(key)(value);
 }
 
 function part(key) {
-  if (!parts[key]) {
+  if (!parts.has(key)) {
     const place = all("script[data-part]").find((script) => script.dataset.part === key);
-    parts[key] = place.dataset.file
+    parts.set(key, place.dataset.file
       ? new Promise((resolve, reject) => {
-        waiting[key] = resolve;
+        waiting.set(key, resolve);
         document.head.append(element("script", {src: place.dataset.file, onerror: () => reject(new Error(place.dataset.file))}));
       })
-      : Promise.resolve(JSON.parse(place.textContent));
+      : Promise.resolve(JSON.parse(place.textContent)));
   }
-  return parts[key];
+  return parts.get(key);
 }
 
 // One selection for the whole page, in the address: #section?protocol=…&methods=…&query=… ------------------------------
@@ -81,8 +90,7 @@ protocol.parentElement.hidden = protocol.options.length < 2;
 let now = null; // the parts of the chosen protocol and of its data set
 
 async function open() {
-  const keys = [...protocol.options].map((option) => option.value);
-  protocol.value = keys.includes(state.protocol) ? state.protocol : keys[0];
+  setTo(protocol, state.protocol);
   for (const panel of all(".panel")) panel.hidden = panel.dataset.protocol !== protocol.value;
   for (const answer of all(".answer")) answer.classList.toggle("chosen", answer.dataset.protocol === protocol.value);
   const key = protocol.value;
@@ -101,16 +109,14 @@ async function open() {
 
 /** Sets all controls as the selection has them, and shows what they choose. */
 function refresh() {
-  const directions = now.gallery.directions.map((d) => `${d.query}→${d.gallery}`);
-  for (const select of all("select.direction")) select.value = directions.includes(state.direction) ? state.direction : directions[0];
-  const {methods} = now.versus;
-  byId("a").value = methods.includes(state.a) ? state.a : methods[0];
-  byId("b").value = methods.includes(state.b) ? state.b : methods[Math.min(1, methods.length - 1)];
-  byId("order").value = state.order ?? "mixed";
-  byId("class").value = state.class ?? "";
-  for (const select of all("select.method")) {
-    if ([...select.options].some((option) => option.value === state.method)) select.value = state.method;
-    showMethod(select);
+  for (const list of all("select.direction")) setTo(list, state.direction);
+  setTo(byId("a"), state.a);
+  setTo(byId("b"), state.b, 1);
+  setTo(byId("order"), state.order);
+  setTo(byId("class"), state.class);
+  for (const list of all("select.method")) {
+    setTo(list, state.method, list.selectedIndex);
+    showMethod(list);
   }
   compare.show();
   browse.list();
@@ -274,7 +280,7 @@ function textOf(number) {
 function content(number, modality) {
   const text = now.items.texts[modality]?.[number];
   if (text) return element("div", {className: "snippet", textContent: text, title: text});
-  const isPicture = modality in now.items.thumbnails;
+  const isPicture = Object.hasOwn(now.items.thumbnails, modality);
   return (isPicture && picture(number)) || element("div", {className: "snippet", textContent: now.items.ids[number]});
 }
 
@@ -428,7 +434,7 @@ const compare = {
   command(a, b, metric) {
     const {runs} = now.versus;
     return element("p", {className: "note"}, "The same in a terminal, where the results are: ",
-      element("code", {textContent: `python -m cmr compare results/${runs[a]} results/${runs[b]} --metric '${metric}'`}));
+      element("code", {textContent: `python -m cmr compare results/${runs[a]} results/${runs[b]} --metric ${quoted(metric)}`}));
   },
 
   async scatter(found, a, b) {
