@@ -133,6 +133,29 @@ def test_semantic_matching_shares_a_row_among_its_labels():
     assert np.abs(gradient).max() < 1e-3
 
 
+def test_semantic_matching_is_chosen_by_the_likelihood_of_held_out_rows():
+    part, held_out = {"text": views()["text"]}, {"text": views(n=12, seed=1)["text"]}
+    held_out["text"].labels[0] = 1, 1, 0  # a row of two classes
+    method = fitted("semantic_matching", part, alpha=0.1)
+    posteriors = method.embed("text", held_out["text"].features)
+    total = 0.0
+    for posterior, labels in zip(posteriors, held_out["text"].labels, strict=True):
+        total += sum(np.log(posterior[c]) for c in range(3) if labels[c]) / sum(labels)
+    assert method.validation_score(held_out) == pytest.approx(total / 12, abs=1e-6)
+
+
+def test_a_class_that_training_rows_lack_has_no_part_in_the_likelihood():
+    view, other = views(classes=2)["text"], views(n=12, classes=2, seed=1)["text"]
+    part, known = {"text": View(view.ids, view.features, np.pad(view.labels, ((0, 0), (0, 1))))}, np.arange(12) > 0
+    labels = np.pad(other.labels, ((0, 0), (0, 1)))
+    labels[0] = 0, 0, 1
+    method = fitted("semantic_matching", part)
+    score = method.validation_score({"text": View(other.ids, other.features, labels)})
+    assert score == method.validation_score({"text": View(other.ids[known], other.features[known], labels[known])})
+    with pytest.raises(UserError, match="no held-out row is of a class"):
+        method.validation_score({"text": View(other.ids[:1], other.features[:1], labels[:1])})
+
+
 def test_random_is_a_function_of_seed_modality_and_row():
     view = views()["text"]
     method = fitted("random", {"text": view})

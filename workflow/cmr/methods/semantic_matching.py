@@ -3,16 +3,18 @@
 Rasiwasia et al., "A new approach to cross-modal multimedia retrieval", ACM Multimedia 2010, section 4.2 (SM):
 multi-class logistic regression maps each modality to the simplex of class posteriors, where any two can be compared.
 The regression is scikit-learn's (lbfgs). A row with several labels counts once for each, with weight 1 / their number.
+α is chosen by the likelihood of held-out rows.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 from pydantic import Field
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from cmr.data import Part
+from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import labels_of, training_views
@@ -66,8 +68,24 @@ class SemanticMatching(Method):
         self.offset[model.classes_] = offset
         return History()
 
+    def validation_score(self, validation: Part) -> float:
+        """Mean log posterior of the classes of held-out rows, of classes that training rows have.
+
+        Posteriors of two modalities can be compared where each says how sure it is. The mAP within a modality does not
+        see that: it is as high where one modality's posteriors are flat and the other's all but certain.
+        """
+        (view,) = validation.values()
+        known = labels_of(view) * (self.offset > ABSENT)
+        if not known.any():
+            raise UserError(f"{self.modalities[0]}: no held-out row is of a class that training rows have")
+        weights = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        return float((weights * log_softmax(self._log_odds(view.features), axis=1)).sum() / weights.sum())
+
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return softmax(self.scaling(features) @ self.weights + self.offset, axis=1).astype(np.float32)
+        return softmax(self._log_odds(features), axis=1).astype(np.float32)
+
+    def _log_odds(self, features: np.ndarray) -> np.ndarray:
+        return self.scaling(features) @ self.weights + self.offset
 
     def state(self) -> dict[str, np.ndarray]:
         return {"weights": self.weights, "offset": self.offset} | self.scaling.state(self.modalities[0])
