@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -409,6 +411,25 @@ def parquet(folder: Path, **columns) -> table.Table:
     data = frame().assign(**columns)
     data.to_parquet(folder / "my.parquet")
     return dataset(folder, file="my.parquet")
+
+
+def test_columns_of_parquet_that_nobody_names_are_not_read(pictures):
+    """One that would take more memory than its size allows, read, is no obstacle, and still a column."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 12, pa.int32()), ["word " * 5_000_000])
+    columns = {**frame().rename(columns={"class": "label"}).to_dict("list"), "source": text}
+    pq.write_table(pa.table(columns), pictures / "my.parquet")
+    items = dataset(pictures, file="my.parquet", label=None).prepare()
+    assert list(items.table["labels"]) == [["dog"], ["cat"]] * 6  # the column label is read where there is one
+    with pytest.raises(UserError, match=r"my\.parquet: cannot be read: .* would unpack to 300"):
+        dataset(pictures, file="my.parquet", text="source", label="label").prepare()
+    pq.write_table(pa.table(columns).drop_columns("source"), pictures / "my.parquet")
+    with pytest.raises(UserError, match=r"no column 'labels'; did you mean 'label'"):
+        dataset(pictures, file="my.parquet", label="labels").prepare()
+
+
+def test_rows_of_the_same_labels_share_one_list(pictures):
+    labels = dataset(pictures, frame()).prepare().table["labels"]
+    assert len(set(map(id, labels))) == 2
 
 
 SOME = [None if i % 3 == 0 else i % 3 for i in range(12)]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from test_search import CONFIG, MACHINE, folder_of, write_data
 
-from cmr import cli, embedding, paths
+from cmr import cli, embedding, new_items, paths
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features import extraction
@@ -125,6 +125,32 @@ def test_a_killed_command_goes_on_after_the_last_chunk(here, tmp_path):
     assert again.stdout.split()[0] == "2"  # the last chunk alone
     assert run(0, "whole.h5").returncode == 0
     assert np.array_equal(written(tmp_path / "t.h5")[1], written(tmp_path / "whole.h5")[1])
+
+
+def test_rows_are_embedded_and_written_a_block_at_a_time(here, tmp_path, monkeypatch):
+    """What a command that is stopped between two blocks leaves behind is no part of the next one's file."""
+    run, out, made = find(Path(folder_of(here, "cca"))), tmp_path / "t.h5", []
+    (tmp_path / "t.txt").write_text("\n".join(f"red apple number{n}" for n in range(10)))
+    items, embed = embedding.texts(tmp_path / "t.txt"), new_items.embed
+
+    def stopping(run, number, method, modality, features):
+        made.append(embed(run, number, method, modality, features))
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return made[-1]
+
+    monkeypatch.setattr(embedding, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(new_items, "embed", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        embedding.embed(run, items, out, MACHINE)
+    assert not out.exists()
+    with h5py.File(tmp_path / ".t.h5.partial", "r+") as unfinished:
+        del unfinished["embedded/0"]
+        unfinished["embedded/0"] = np.full((2, 1), np.nan)  # of a fit that had other dimensions then
+    count, columns = embedding.embed(run, items, out, MACHINE)
+    assert list(map(len, made[2:])) == [4, 4, 2]
+    assert np.array_equal(written(out)[1], np.concatenate(made[2:]))
+    assert (count, columns) == written(out)[1].shape
 
 
 def test_pictures_of_a_folder_are_found_below_it_by_name(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr import paths, publish, registry, row_source, store
+from cmr import paths, publish, registry, row_source, store, vectors
 from cmr.data import Items, Split, rows_of
 from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
@@ -209,6 +209,27 @@ def test_training_codes_are_the_coupled_ones_and_the_others_are_transformed(proj
     transformed = dictionary.transform("image", views["image"].values)
     assert np.allclose(codes.values[~in_training], transformed[~in_training])
     assert not np.allclose(codes.values[in_training], transformed[in_training])
+
+
+def test_codes_of_blocks_are_those_of_all_rows(project, monkeypatch):
+    """Of one block bit for bit, of several up to rounding; training rows have what `fit` gave, whatever the block."""
+    project = project(DLA_ENTRY, WITHOUT)
+    encoded = project.make(project.only("encode"))
+    (file,), train = encoded.files, split_of(project).ids("train")
+    one = {name: store.read_matrix(file, "features", name) for name in ("image", "selection/text")}
+    whole = Path(file).read_bytes()
+    project.make(encoded, again=True)
+    assert Path(file).read_bytes() == whole
+    monkeypatch.setattr(vectors, "BLOCK_BYTES", 7 * 4 * 8)
+    project.make(encoded, again=True)
+    for name, before in one.items():
+        after = store.read_matrix(file, "features", name)
+        assert np.array_equal(after.ids, before.ids)
+        assert np.allclose(after.values, before.values, rtol=1e-5, atol=1e-7)
+        if name == "image":
+            in_training = np.isin(after.ids, list(train))
+            assert np.array_equal(after.values[in_training], before.values[in_training])
+    assert not Path(paths.partial(file)).exists()
 
 
 def test_broken_feature_files_are_named_and_leave_nothing(project):

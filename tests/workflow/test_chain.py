@@ -1,7 +1,9 @@
 """The whole chain on the toy clone, dictionary and network included: the page, the summary, the same bits again."""
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -97,3 +99,16 @@ def test_from_scratch_again_every_figure_is_the_same(whole, tmp_path):
     again = run_whole(tmp_path / "clone")
     assert measured(again) == measured(whole)
     assert len(measured(whole)) == 3
+
+
+def test_jobs_of_small_data_ask_for_a_fixed_amount_and_for_their_input(finished):
+    """The table of docs/cluster.md; the bound of large data is far."""
+    output = finished.snakemake("-n", "--forceall", "metrics")
+    jobs = re.findall(r"rule (\w+):\n +input: (.+)\n(?: +.+\n)*? +resources: .*?mem_mb=(\d+)", output)
+    asked = {rule: set() for rule in ("split", "extract", "fit", "evaluate")}
+    for rule, input_files, memory in jobs:
+        at_least, a_megabyte = {"split": (2000, 10), "extract": (3000, 100)}.get(rule, (2000, 20))
+        size = sum((finished.root / file).stat().st_size for file in input_files.split(", ")) / 1e6
+        if rule in asked:
+            asked[rule].add(int(memory) == math.ceil(at_least + a_megabyte * size))
+    assert all(found == {True} for found in asked.values()), asked

@@ -14,7 +14,7 @@ import re
 import stat
 import traceback
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ def plain(path: str | Path) -> Path:
     return Path(path)
 
 
-def plain_parquet(path: str | Path) -> Path:
+def plain_parquet(path: str | Path, columns: Collection[str] | None = None) -> Path:
     """As `plain`, for a table in parquet whose cells take no more memory than its size allows. May raise what pyarrow
-    raises.
+    raises. ``columns``: those that will be read, where these are not all.
     """
     from pyarrow.parquet import ParquetFile, read_metadata
 
@@ -75,12 +75,17 @@ def plain_parquet(path: str | Path) -> Path:
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
     unpacked = max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
     check_size(unpacked, os.path.getsize(path))
-    columns = [told.schema.column(number) for number in range(told.num_columns)]
-    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    cells = [told.schema.column(number) for number in range(told.num_columns)]
+    texts = [c.path for c in cells if c.physical_type == "BYTE_ARRAY" and (columns is None or _is_of(c.path, columns))]
     with ParquetFile(path, read_dictionary=texts) as opened:
         read = (opened.read_row_group(number, columns=texts) for number in range(told.num_row_groups))
         check_size(sum(_written_out(column) for group in read for column in group.columns), os.path.getsize(path))
     return Path(path)
+
+
+def _is_of(path: str, columns: Collection[str]) -> bool:
+    """Whether cells lie in one of the columns: ``picture.bytes`` in ``picture``."""
+    return any(path == column or path.startswith(f"{column}.") for column in columns)
 
 
 def _written_out(array: Any) -> int:

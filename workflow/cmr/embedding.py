@@ -22,7 +22,6 @@ from cmr.paths import ITEMS
 from cmr.pictures import FORMATS
 from cmr.recorded import check
 from cmr.reporting.runs import Run
-from cmr.sets import Sets
 
 log = logging.getLogger(__name__)
 
@@ -100,14 +99,15 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
     task = Task(extractor, items.contents, ids, hashes=hashes)
     with texts_told(out), computed(task, out, out.with_name(f".{out.name}.partial"), key) as file:
         groups = {
-            group: store.Rows(ids, _embedded(run, number, items.modality, features_in(file), machine))
+            group: store.Rows(ids, _embedded(run, number, items.modality, file, machine))
             for group, number in _fits(run, items.modality).items()
         }
         attributes = {"modality": items.modality, "run": run.path, "run_identity": run.record["identity"]}
         store.write_groups(out, "embeddings", groups, attributes)
+        columns = next(iter(groups.values())).values.shape[1]
     for gap in extractor.gaps(items.contents).values():
         log.warning("%s: %s", out, gap)
-    return len(ids), next(iter(groups.values())).values.shape[1]
+    return len(ids), columns
 
 
 def _fits(run: Run, modality: str) -> dict[str, int]:
@@ -117,8 +117,14 @@ def _fits(run: Run, modality: str) -> dict[str, int]:
     return {"/" if len(having) == 1 else "+".join(held[number]): number for number in having}
 
 
-def _embedded(run: Run, number: int, modality: str, features: h5py.Dataset | Sets, machine: Machine) -> np.ndarray:
-    method = new_items.fitted(run, number, machine)
-    starts = range(0, len(features), ROWS_AT_ONCE)
-    blocks = (features[start : start + ROWS_AT_ONCE] for start in starts)
-    return np.concatenate([new_items.embed(run, number, method, modality, block) for block in blocks])
+def _embedded(run: Run, number: int, modality: str, file: h5py.File, machine: Machine) -> h5py.Dataset:
+    """The embeddings (n, k) by the run's fit ``number``, written beside the features that they are made of: neither
+    ever stands in memory as a whole.
+    """
+    method, features, name = new_items.fitted(run, number, machine), features_in(file), f"embedded/{number}"
+    file.pop(name, None)  # of a command that was killed
+    for start in range(0, len(features), ROWS_AT_ONCE):
+        block = new_items.embed(run, number, method, modality, features[start : start + ROWS_AT_ONCE])
+        written = file.require_dataset(name, (len(features), block.shape[1]), np.float32)
+        written[start : start + len(block)] = block
+    return written

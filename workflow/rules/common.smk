@@ -32,6 +32,7 @@ from cmr import (
 from cmr.device import gpu_is_here
 from cmr.errors import UserError
 from cmr.machine import Machine
+from cmr.memory import Size, request, size_of
 from cmr.plan import Plan, shards_of
 from cmr.shards import count
 
@@ -215,6 +216,12 @@ def records_of_shards(wildcards):
     return [shard.record for shard in shards(wildcards)]
 
 
+def looks_at_items_alone(wildcards):
+    """Whether an extractor computes each item by itself: it learns nothing from rows, and its features are not ready."""
+    info = PLAN.features[wildcards.feature].info
+    return info.kind == "fixed" and info.modality != "any"
+
+
 def of_run(name):
     """A file of a run; its name carries a digest where other metrics than the default ones are configured."""
     return f"{paths.RUN}/{paths.suffixed(name, PLAN.metrics_digest)}"
@@ -245,24 +252,32 @@ def megabytes(files):
     return sum(map(os.path.getsize, files)) / 1e6
 
 
-def needs(memory, minutes, info=lambda wildcards: None):
+def items_among(wildcards, files):
+    """The size of the items table among a job's input; nothing where it reads none."""
+    table = PLAN.items(wildcards.data).files[0]
+    return size_of(table, os.stat(table).st_mtime_ns) if table in files else Size(0, 0)
+
+
+def needs(memory, minutes, info=lambda wildcards: None, holds=lambda wildcards: ("all rows", 1)):
     """A rule's resources, from the size (MB) of its input; more on every further attempt.
 
     ``memory`` and ``minutes``, by wildcards: what a job needs at least, and what each MB adds. ``info``: its plug-in's.
+    ``holds``: what of the rows is in memory at a time, and of how many matrices; see `cmr.memory.request`.
     """
 
-    def growing(amount):
-        def needed(wildcards, input, attempt):
-            at_least, per_megabyte = amount(wildcards)
-            return math.ceil((at_least + per_megabyte * megabytes(input)) * attempt)
+    def memory_asked(wildcards, input, attempt):
+        size, items = megabytes(input), items_among(wildcards, input)
+        return math.ceil(request(*memory(wildcards), size, items, *holds(wildcards)) * attempt)
 
-        return needed
+    def minutes_asked(wildcards, input, attempt):
+        at_least, per_megabyte = minutes(wildcards)
+        return math.ceil((at_least + per_megabyte * megabytes(input)) * attempt)
 
     def from_site(key):
         return lambda wildcards: SITE.resources(gpus(plugin) if (plugin := info(wildcards)) else 0).get(key)
 
     return {
         **{key: from_site(key) for key in cluster.RESOURCES},
-        "mem_mb": growing(memory),
-        "runtime": growing(minutes),
+        "mem_mb": memory_asked,
+        "runtime": minutes_asked,
     }

@@ -54,6 +54,7 @@ rule shard:
             memory=lambda w: (3000, 100),
             minutes=lambda w: (120, 60 / max(1, len(shards(w)))),
             info=lambda w: PLAN.features[w.feature].info,
+            holds=lambda w: ("block of rows", 1),
         ),
     shell:
         JOB
@@ -76,6 +77,7 @@ rule extract:
             memory=lambda w: (3000, 100),
             minutes=lambda w: (60, 1) if shards(w) else (120, 60),
             info=lambda w: None if shards(w) else PLAN.features[w.feature].info,
+            holds=lambda w: ("block of rows" if shards(w) or looks_at_items_alone(w) else "all rows", 1),
         ),
     shell:
         JOB

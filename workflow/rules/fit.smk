@@ -19,6 +19,7 @@ rule fit:
             memory=lambda w: (2000, 20),
             minutes=lambda w: (2, 0.2) if brief(w) else (5, 1),
             info=lambda w: PLAN.methods[w.method].info,
+            holds=lambda w: (PLAN.methods[w.method].info.memory, len(w.inputs.split("+"))),
         ),
         brief=one_at_a_time,
     shell:

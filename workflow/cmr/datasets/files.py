@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr.boundary import plain_parquet
+from cmr.boundary import plain, plain_parquet
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import COMPRESSED, decoded, read_cells
 from cmr.errors import UserError, nearest
@@ -113,17 +113,24 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def read_rows(file: Path, wanted: Sequence[str] = (), encoding: str = "", quotes: bool | None = None) -> pd.DataFrame:
+def read_rows(
+    file: Path,
+    wanted: Sequence[str] = (),
+    encoding: str = "",
+    quotes: bool | None = None,
+    welcome: Sequence[str] = (),
+) -> pd.DataFrame:
     """The table in a .csv, .tsv, .jsonl or .parquet file, indexed by row numbers as an editor shows them.
 
     Cells of CSV are strings as they stand; ``wanted`` (columns), ``encoding`` and ``quotes``: see
-    `cmr.datasets.delimited.read_cells`. Raises `UserError` that names file and row where it cannot be read.
+    `cmr.datasets.delimited.read_cells`. Of parquet that has all ``wanted`` columns, these alone are read, and the
+    ``welcome`` ones that it has. Raises `UserError` that names file and row where it cannot be read.
     """
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": lambda file: _read_delimited(file, ",", wanted, encoding, quotes),
         ".tsv": lambda file: _read_delimited(file, "\t", wanted, encoding, quotes),
         ".jsonl": lambda file: _read_json_lines(file, encoding),
-        ".parquet": _read_parquet,
+        ".parquet": lambda file: _read_parquet(file, wanted, welcome),
     }
     reader = readers.get(file.suffix.lower())
     if reader is None:
@@ -145,9 +152,14 @@ def _read_delimited(
     return pd.DataFrame(named, index=cells.numbers, dtype=object)
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
+def _read_parquet(file: Path, wanted: Sequence[str], welcome: Sequence[str]) -> pd.DataFrame:
     """Whole numbers stay whole where cells are missing: as floats, those beyond 2⁵³ would run into one another."""
-    table = pd.read_parquet(plain_parquet(file), dtype_backend="numpy_nullable")
+    from pyarrow.parquet import read_schema
+
+    names = read_schema(plain(file)).names
+    known = bool(wanted) and set(wanted) <= set(names)
+    columns = [name for name in names if name in {*wanted, *welcome}] if known else None
+    table = pd.read_parquet(plain_parquet(file, columns), columns=columns, dtype_backend="numpy_nullable")
     table.index = pd.RangeIndex(1, 1 + len(table))
     return table
 

@@ -114,7 +114,7 @@ class Table(Dataset):
         or leaves the table's folder, empty text, no label, unknown part, label without a training row.
         """
         params, file, kinds = self.params, self._file(), self._kinds()
-        table = read_rows(file, self._wanted(kinds), params.encoding, params.quotes)
+        table = read_rows(file, self._wanted(kinds), params.encoding, params.quotes, welcome=[LABEL])
         ids = column(table, params.id, file) if params.id else list(table.index)
         rows = pd.DataFrame({"id": [as_text(cell) for cell in ids]}, table.index)
         rows["labels"] = pd.Series(self._labels(table, file), table.index, object)
@@ -215,7 +215,9 @@ class Table(Dataset):
             log.warning("%s: no labels: there will be figures by instance alone; label names their column", file)
             return [[] for _ in range(len(table))]
         cells = column(table, name, file)
-        return reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
+        read = reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
+        known: dict[tuple[str, ...], list[str]] = {}  # each list once: there are fewer than rows
+        return [known.setdefault(tuple(names), names) for names in read]
 
     def _cells(self, table: pd.DataFrame, rows: pd.DataFrame, modality: str, file: Path) -> list[str]:
         """The cells of a modality as text; lists of sentences that were written as text are lists again."""
