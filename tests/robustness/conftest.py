@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from cmr import code
-from robustness.toys import workflow
+from toy_clones import finished, finished_once, fresh
 
+__all__ = ["finished", "finished_once", "fresh"]
 HERE = Path(__file__).parent
-finished_once, finished, fresh = workflow.finished_once, workflow.finished, workflow.fresh
 
 _counted = {"cases": 0, "mended": []}
 

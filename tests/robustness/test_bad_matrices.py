@@ -13,7 +13,7 @@ import pytest
 import scipy.io
 from scipy.sparse import csr_matrix
 
-from robustness.toys import ROOT
+from toy_clones import ROOT
 
 GENERATED = 25  # of each format
 SCRIPT = """

@@ -21,7 +21,8 @@ from cmr.methods import training
 from cmr.publish import read_json
 from cmr.store import read_arrays, read_matrix
 from robustness.chains import STAGES, chain, figures, findings, make, planned, stale
-from robustness.toys import clone, cmr, measured
+from robustness.toys import cmr, measured
+from toy_clones import clone
 
 CHAIN = {"download": 1, "prepare": 1, "split": 1, "extract": 2, "fit": 3, "evaluate": 2, "collect": 1}
 """What is made of numbers: cca takes both modalities, ridge_label each for itself."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from robustness.toys import clone
+from toy_clones import clone
 
 ODD = "a:b %s 'q\" é $x"
 OTHER = "raise SystemExit('the code of another clone')\n"

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from robustness.toys import CONFIG, clone, measured
+from robustness.toys import measured
+from toy_clones import CONFIG, clone
 
 MAIN = CONFIG["experiments"][0]
 ITS_RUNS = {"fit": 1, "evaluate": 1, "collect": 1}

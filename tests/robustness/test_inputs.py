@@ -9,7 +9,7 @@ import synthetic
 from cmr import registry
 from cmr.errors import UserError
 from robustness.inputs import CASES
-from robustness.toys import ROOT
+from toy_clones import ROOT
 
 METHODS = [name for name in registry.names("methods") if registry.info("methods", name).implementation != "quoted"]
 

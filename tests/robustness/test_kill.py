@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from cmr import publish
-from robustness.toys import WHOLE, clone, measured, temporaries, temporaries_in
+from robustness.toys import WHOLE, measured, temporaries, temporaries_in
+from toy_clones import clone
 from toy_plan import Project, experiment, of_features, written_features
 
 SHARE = 0.4  # of the time of a whole run, within which a kill falls: a run that always dies young would never end

@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from robustness.toys import ROOT
+from toy_clones import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 BLOCKS = re.findall(r"^([a-z0-9][\w.-]*)==(\S+) \\\n((?: +--hash=\S+(?: \\)?\n)+)", LOCK, re.MULTILINE)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from cmr import code, registry
-from robustness.toys import WHOLE, clone, cmr
+from robustness.toys import WHOLE, cmr
+from toy_clones import clone
 
 EVERY = sorted(
     str(file.relative_to(registry.PACKAGE))

@@ -21,8 +21,9 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from cmr.features.pretrained import PACKAGED
 from robustness import archives
 from robustness.chains import chain
-from robustness.toys import clone, cmr, temporaries
+from robustness.toys import cmr, temporaries
 from robustness.weights import write_random
+from toy_clones import clone
 
 LONG = 900  # seconds: a run that takes as long hangs
 SIZES = {"first_layers": [16, 8], "second_layers": [8], "batch_size": 8}

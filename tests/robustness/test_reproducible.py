@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 from cmr import registry, rerun
 from cmr.machine import Machine
 from cmr.reporting.runs import Run
-from robustness.toys import WHOLE, clone, cmr
+from robustness.toys import WHOLE, cmr
 from synthetic import create, for_method, separable, small
+from toy_clones import clone
 
 TOLERANCE = 1e-3
 """Largest difference of two scores (cosines, mostly) after fits with one thread and with two; docs/robustness.md."""

@@ -44,7 +44,7 @@ from cmr.sets import Sets
 from cmr.sharing import prune, verify
 from cmr.store import open_hdf5, read_matrix, read_rows, write_matrix
 from reporting_tree import write_tree
-from robustness.toys import ROOT
+from toy_clones import ROOT
 from toy_plan import Project, experiment
 
 RUN = "runs/shapes/default/lite0+bert/cca/0"

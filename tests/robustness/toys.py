@@ -1,24 +1,10 @@
-"""The toy clones of tests/workflow, for tests of another folder."""
+"""What is asked of toy clones here, beside `toy_clones`."""
 
-import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-
-
-def _loaded(name: str, file: Path):
-    spec = importlib.util.spec_from_file_location(name, file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-workflow = _loaded("toy_clones", ROOT / "tests" / "workflow" / "conftest.py")
-CONFIG, DLA, clone = workflow.CONFIG, workflow.DLA, workflow.clone
+from toy_clones import CONFIG, DLA
 
 WHOLE = {
     "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 3}}],

@@ -94,7 +94,7 @@ def test_numbers_are_those_of_loops_over_queries(views):
             for c, name in enumerate(CLASSES)
         }
     )
-    assert entry["ci95"] == pytest.approx(crossed.mean(crossed.Sample(np.array([per_query]))).ci95)
+    assert entry["ci95"] == pytest.approx(crossed.mean(crossed.Sample(np.array([per_query]), (0, 1))).ci95)
     assert found.task["metrics"]["map@5"]["value"] == pytest.approx(
         np.mean(literal.average_precisions(scores, shared > 0, at=5))
     )

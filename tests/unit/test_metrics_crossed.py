@@ -7,7 +7,19 @@ import pytest
 from scipy import stats
 
 from benchmarks.coverage import called_different, covered, figures
-from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS, SMALLEST_P, Sample, difference, holm, mean
+from cmr.errors import UserError
+from cmr.info import MetricInfo
+from cmr.metrics.crossed import (
+    QUERIES,
+    QUERIES_AND_SEEDS,
+    SMALLEST_P,
+    UNBOUNDED,
+    Sample,
+    bounds_of,
+    difference,
+    holm,
+    mean,
+)
 
 
 @pytest.fixture
@@ -110,6 +122,45 @@ def test_nothing_is_said_where_values_say_nothing():
     assert (equal.value, equal.ci95, equal.p_value) == (0, (0, 0), 1)
     with pytest.raises(ValueError, match="3 and 4 queries"):
         difference(Sample(np.ones((1, 3))), Sample(np.ones((1, 4))))
+
+
+def test_intervals_end_at_the_bounds_and_hold_the_mean_as_often_as_if_they_did_not(rng):
+    held, beyond = np.zeros(2), 0
+    for _ in range(400):
+        rare = (rng.random((1, 30)) < 0.06).astype(float)
+        free, within = (mean(Sample(rare, bounds)) for bounds in (UNBOUNDED, (0, 1)))
+        if free is None:
+            continue
+        held += [estimate.ci95[0] <= 0.06 <= estimate.ci95[1] for estimate in (free, within)]
+        beyond += free.ci95[0] < 0
+        assert within.ci95 == (max(free.ci95[0], 0), min(free.ci95[1], 1))
+        assert within.value == free.value
+    assert beyond > 100
+    assert held[0] == held[1] > 300
+
+
+def test_a_difference_ends_where_its_two_sides_are_at_their_bounds():
+    a, b = np.array([[1, 1, 0.2]]), np.array([[0, 0.1, 0]])
+    free = difference(Sample(a), Sample(b))
+    assert free.ci95[1] > 1
+    found = difference(Sample(a, (0, 1)), Sample(b, (0, 1)))
+    assert found.ci95 == (free.ci95[0], 1)
+    assert found.p_value == free.p_value
+    assert difference(Sample(a, (0, np.inf)), Sample(b, (0, np.inf))).ci95 == free.ci95
+
+
+def test_bounds_are_what_a_metric_says(monkeypatch):
+    found = {name: bounds_of(name) for name in ("recall_at_k", "mean_rank", "hubness", "of_a_plug_in_that_is_gone")}
+    assert found == {
+        "recall_at_k": (0, 1),
+        "mean_rank": (1, np.inf),
+        "hubness": UNBOUNDED,
+        "of_a_plug_in_that_is_gone": UNBOUNDED,
+    }
+    told = MetricInfo(title="t", gives="number", range="a share")
+    monkeypatch.setattr("cmr.registry.info", lambda kind, name: told)
+    with pytest.raises(UserError, match=r"metric 'ndcg': INFO: range: 'a share' is no interval; write one as in"):
+        bounds_of("ndcg")
 
 
 def test_holm_steps_down(rng):

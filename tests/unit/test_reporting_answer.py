@@ -100,11 +100,16 @@ def test_intervals_show_each_method_with_its_seeds_and_chance(collection: Collec
     figure = answer.intervals(found)
     assert figure.rows == [line.name for line in found.block.lines if line.kind == "measured"]
     assert figure.chance == pytest.approx(0.25)
-    means = {figure.rows[row]: (x, e) for s in figure.series[:-1] for x, row, e in zip(s.x, s.y, s.error, strict=True)}
+    means = {
+        figure.rows[row]: (x, *reach)
+        for s in figure.series[:-1]
+        for x, row, *reach in zip(s.x, s.y, s.below, s.error, strict=True)
+    }
     for one in found.block.lines[:-1]:
         cell = one.cells["average"]
         assert means[one.name] == (
             pytest.approx(cell.mean, abs=1e-5),
+            pytest.approx(cell.mean - cell.evidence.mean.ci95[0]),
             pytest.approx(cell.evidence.mean.ci95[1] - cell.mean),
         )
     dots = figure.series[-1]

@@ -296,3 +296,12 @@ def test_an_interval_plot_reaches_beyond_chance_and_all_intervals() -> None:
     low, high = drawing.plotly(figure)["layout"]["xaxis"]["range"]
     assert 0.15 < low < 0.2
     assert 0.62 < high < 0.65
+
+
+def test_an_interval_reaches_as_far_down_as_it_says() -> None:
+    series = (Series("best", [0.98, 0.4], [0, 1], error=[0.02, 0.1], below=[0.3, None]),)
+    figure = Figure("i", "answer", "p", "intervals", "t", "x", "", series, rows=["a", "b"])
+    drawn = drawing.plotly(figure)
+    error = drawn["data"][0]["error_x"]
+    assert (error["symmetric"], error["array"], error["arrayminus"]) == (False, [0.02, 0.1], [0.3, 0])
+    assert drawn["layout"]["xaxis"]["range"] == pytest.approx([0.4 - 0.04 * 0.6, 1 + 0.04 * 0.6])

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from conftest import CONFIG, DLA, clone
+from toy_clones import CONFIG, DLA, clone
 
 WHOLE = {
     "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 3}}],

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
-from conftest import CONFIG, DLA, ROOT, clone
 from robustness.chains import chain
+from toy_clones import CONFIG, DLA, ROOT, clone
 
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""

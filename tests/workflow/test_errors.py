@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 
 def leftovers(root):

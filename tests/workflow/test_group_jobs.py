@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 SRUN = """#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, copy_project
+from toy_clones import ROOT, copy_project
 
 CLONE = ROOT / "workflow"
 READ = """

@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 BY_HAND = {
     "id": "by_hand",

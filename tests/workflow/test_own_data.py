@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 
 @pytest.fixture

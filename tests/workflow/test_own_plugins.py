@@ -13,10 +13,10 @@ import yaml
 from torchvision.models import get_model
 
 from cmr import templates
-from conftest import CONFIG, PLUGINS, ROOT, Clone, copy_project
 from own_plugins import write_folder
 from robustness.chains import chain
 from test_template import write_pictures
+from toy_clones import CONFIG, PLUGINS, ROOT, Clone, copy_project
 
 KINDS = {"features": "extractors", "datasets": "datasets"}
 

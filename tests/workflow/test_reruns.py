@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 MAIN = CONFIG["experiments"][0]
 OTHER = {"experiments": [{**MAIN, "methods": [{"id": "cca", "params": {"components": 1}}, "ridge_label"]}]}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import CONFIG, clone
+from toy_clones import CONFIG, clone
 
 DLA = {
     "id": "dla",

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cmr.params import digest
-from conftest import CONFIG
+from toy_clones import CONFIG
 
 OTHER = {
     "experiments": [

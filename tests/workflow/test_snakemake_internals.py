@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from toy_clones import ROOT
 
 BEGIN = f"""
 import sys

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cmr import templates
-from conftest import ROOT, Clone, copy_project
+from toy_clones import ROOT, Clone, copy_project
 
 CONFIG = {
     "title": "Own",

@@ -10,7 +10,7 @@ import numpy as np
 from cmr import search
 from cmr.data import Items
 from cmr.errors import UserError, nearest
-from cmr.metrics.crossed import Difference, Sample, difference
+from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, difference
 from cmr.paths import DATA, ITEMS
 from cmr.reporting.runs import Run
 
@@ -68,8 +68,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int =
     items = Items.read(a[0].place(ITEMS.format(data=a[0].data)))
     known = _common(a, b)
     found = [
-        _compared(metric, direction, *values, items, worst)
-        for metric in known
+        _compared(metric, direction, *values, items, worst, bounds_of(plugin))
+        for metric, plugin in known.items()
         if fnmatchcase(metric, metrics)
         for direction, values in _paired(metric, a, b)
     ]
@@ -90,10 +90,10 @@ def _data(run: Run) -> dict[str, str]:
     return {path: identity for path, identity in run.record["made_from"].items() if path.startswith(DATA_RECORDS)}
 
 
-def _common(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
-    """Names of the metrics that all runs have with the same plug-in and options."""
+def _common(a: Sequence[Run], b: Sequence[Run]) -> dict[str, str]:
+    """The metrics that all runs have with the same plug-in and options: name → plug-in."""
     entries = [{entry["id"]: (entry["metric"], entry["params"]) for entry in run.record["metrics"]} for run in (*a, *b)]
-    return [name for name, entry in entries[0].items() if all(other.get(name) == entry for other in entries)]
+    return {name: entry[0] for name, entry in entries[0].items() if all(other.get(name) == entry for other in entries)}
 
 
 Direction = tuple[str, str]
@@ -121,7 +121,14 @@ def _values(run: Run, direction: Direction, metric: str, ids: np.ndarray) -> np.
 
 
 def _compared(
-    metric: str, direction: Direction, ids: np.ndarray, a: np.ndarray, b: np.ndarray, items: Items, worst: int
+    metric: str,
+    direction: Direction,
+    ids: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    items: Items,
+    worst: int,
+    bounds: Bounds,
 ) -> Comparison:
     of_a, of_b = a.mean(axis=0), b.mean(axis=0)
     known = ~np.isnan(of_a - of_b)
@@ -149,7 +156,7 @@ def _compared(
         *direction,
         float(np.nanmean(of_a)),
         float(np.nanmean(of_b)),
-        difference(Sample(a[:, known]), Sample(b[:, known])),
+        difference(Sample(a[:, known], bounds), Sample(b[:, known], bounds)),
         per_class,
         queries,
     )

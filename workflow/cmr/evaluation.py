@@ -22,7 +22,7 @@ from cmr import registry
 from cmr.data import View
 from cmr.errors import UserError
 from cmr.info import MetricInfo
-from cmr.methods.base import unit_rows
+from cmr.methods.base import cosine_factors
 from cmr.metrics import crossed
 from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
@@ -261,18 +261,19 @@ def scorer(
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
-    offset = None
+    columns, offset = gallery.T, None
     if measure == "cosine":
-        query, gallery = unit_rows(query), unit_rows(gallery)
+        query, columns = cosine_factors(query, gallery)
     elif measure == "euclidean":
         centre = gallery.mean(axis=0)
         query, gallery = query - centre, gallery - centre
+        columns = gallery.T
         offset = np.square(gallery).sum(axis=1) / 2
     if device is None:
-        return Product(query, gallery.T, offset)
+        return Product(query, columns, offset)
     import torch
 
-    parts = (query, gallery.T, offset)
+    parts = (query, columns, offset)
     return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
 
 
@@ -381,7 +382,7 @@ def _number(
     for key in ("chance", "pessimistic", "optimistic"):
         if metric.id in getattr(measured, key):
             entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
-    interval = _interval(values[known], summary if hasattr(metric.module, "summary") else None)
+    interval = _interval(metric, values[known], summary if hasattr(metric.module, "summary") else None)
     if interval:
         entry["ci95"] = list(interval)
     members = {name: known & (labels[:, column] > 0) for column, name in enumerate(classes)}
@@ -389,11 +390,13 @@ def _number(
     return entry
 
 
-def _interval(values: np.ndarray, summary: Callable[[np.ndarray], np.ndarray] | None) -> tuple[float, float] | None:
+def _interval(
+    metric: ConfiguredMetric, values: np.ndarray, summary: Callable[[np.ndarray], np.ndarray] | None
+) -> tuple[float, float] | None:
     """95 % over queries, of the mean where there is no other ``summary``."""
     if summary is not None:
         return bootstrap_interval(values, summary)
-    estimate = crossed.mean(crossed.Sample(values[None]))
+    estimate = crossed.mean(crossed.Sample(values[None], crossed.bounds_of(metric.name)))
     return estimate.ci95 if estimate else None
 
 

@@ -71,7 +71,8 @@ class Method(ABC):
 
         Cosine; a method that scores pairs otherwise overrides it. Rows of zeros score 0.
         """
-        return unit_rows(query) @ unit_rows(gallery).T
+        rows, columns = cosine_factors(query, gallery)
+        return rows @ columns
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
@@ -128,6 +129,11 @@ class Method(ABC):
                 asked = has[rows]
                 found.append(paired_ranks(scores[asked], own[rows][asked])[:, 0] <= RECALL_AT)
         return float(np.concatenate(found).mean())
+
+
+def cosine_factors(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (q, d) and columns (d, g) whose product is the cosines of the rows of both; those of zeros give 0."""
+    return unit_rows(query), unit_rows(gallery).T
 
 
 def unit_rows(matrix: np.ndarray) -> np.ndarray:

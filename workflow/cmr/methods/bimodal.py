@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
+from cmr.methods.penalties import decay
 from cmr.methods.training import Adam, Terms, Update, feed_forward, total
 
 
@@ -82,10 +83,9 @@ class BimodalAutoencoders(ScaledCodesMethod):
                 errors.append(error)
                 labels_above.append(label_above)
                 below = level.codes(below)
-        weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
             "label": label,
             "reconstruction": total(errors),
             "level_label": total(labels_above),
-            "decay": self.params.weight_decay / 2 * total(w.square().sum() for w in weights),
+            "decay": decay(self.network, self.params.weight_decay),
         }

@@ -47,7 +47,8 @@ from cmr.methods.base import History, Method
 from cmr.methods.batches import ScaledVectorsAndSets, SetBatch, scaled
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import DeepParams
-from cmr.methods.contrastive import LastLayers, decay
+from cmr.methods.contrastive import LastLayers
+from cmr.methods.penalties import decay
 from cmr.methods.rbm import RBM, SMALLEST, Units
 from cmr.methods.scaling import NONE, STANDARDISE, Scaling, fit_each, of_sets
 from cmr.methods.training import (

@@ -146,8 +146,8 @@ class CMGANs(ScaledCodesMethod):
             optimizer.param_groups[0]["lr"] = self.params.learning_rate * 0.5 ** (epoch // self.params.halving)
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        """What the autoencoders minimise."""
-        generator, discriminator = self.network.generator, self.network.discriminator
+        """What the autoencoders minimise; the discriminators get no gradients, as they take no step."""
+        generator, discriminator = self.network.generator, self.network.discriminator.requires_grad_(False)
         share = labels / labels.sum(1, keepdim=True)
         codes = self.embed_all(inputs)
         within, across, label = [], [], []
@@ -160,7 +160,7 @@ class CMGANs(ScaledCodesMethod):
 
     def discriminator_terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         """What the discriminators minimise."""
-        generator, discriminator = self.network.generator, self.network.discriminator
+        generator, discriminator = self.network.generator, self.network.discriminator.requires_grad_(True)
         wrong, found = rows_of_other_classes(labels)
         with torch.no_grad():
             codes, wrong_codes = self.embed_all(inputs), self.embed_all([x[wrong] for x in inputs])

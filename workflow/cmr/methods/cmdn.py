@@ -49,6 +49,7 @@ from cmr.methods.base import History, Method
 from cmr.methods.bimodal import BimodalAutoencoders
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import DeepParams
+from cmr.methods.penalties import norm
 from cmr.methods.rbm import RBM, SMALLEST, Units
 from cmr.methods.scaling import STANDARDISE, Scaling, fit_each
 from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, total, train
@@ -278,5 +279,5 @@ def reconstruction(again: Tensor, x: Tensor, decay: float, layers: Iterable[nn.L
     """½ ‖x̂ − x‖², mean over the rows, and ½ ``decay`` times the squared weights."""
     return {
         "reconstruction": (again - x).square().sum(1).mean() / 2,
-        "decay": decay / 2 * total(layer.weight.square().sum() for layer in layers),
+        "decay": decay / 2 * total(norm(layer.weight).square() for layer in layers),
     }

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.methods.deep import Networks, ScaledCodesMethod
+from cmr.methods.penalties import decay
 from cmr.methods.training import Terms, feed_forward, total
 
 
@@ -43,9 +44,3 @@ def contrastive_loss(u: Tensor, v: Tensor, same: Tensor, margin: float) -> Tenso
     distances = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist")
     apart = (margin - distances).clamp(min=0)
     return torch.where(same, distances.square(), apart.square()).sum() / (2 * len(u))
-
-
-def decay(network: nn.Module, weight: float) -> Tensor:
-    """``weight``/2 times the squared weights, without biases."""
-    weights = (w for name, w in network.named_parameters() if name.endswith("weight"))
-    return weight / 2 * total(w.square().sum() for w in weights)

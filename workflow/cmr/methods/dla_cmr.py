@@ -39,6 +39,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
+from cmr.methods.penalties import norm
 from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient
 
 INFO = MethodInfo(
@@ -163,7 +164,7 @@ def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def weight_norms(networks: nn.Module) -> Tensor:
     """Eq. 13: the sum over layers of the unsquared Frobenius norm of the weights."""
-    return torch.stack([weight.norm() for name, weight in networks.named_parameters() if name.endswith("weight")]).sum()
+    return torch.stack([norm(weight) for name, weight in networks.named_parameters() if name.endswith("weight")]).sum()
 
 
 def modality_loss(classifier: nn.Module, u: Tensor, v: Tensor, reversal: float) -> Tensor:

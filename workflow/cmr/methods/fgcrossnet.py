@@ -104,18 +104,20 @@ class Centres(nn.Module):
 def quadruplet_loss(rows: Tensor, same: Tensor, margin: float) -> Tensor:
     """Mean of the positive 2 d(a, p) − d(a, n) − d(n, m) + ``margin``; 0 where there are none.
 
-    ``rows`` (n, d); ``same`` (n, n) bool: whether two rows are of one class. There are n⁴ quadruplets. For an anchor
-    a the sums d(a, n) + d(n, m) are sorted, so that those which a distance d(a, p) exceeds are counted and added up
-    without forming them: in memory for n³.
+    ``rows`` (n, d); ``same`` (n, n) bool: whether two rows are of one class. There are n⁴ quadruplets, and n³ sums
+    d(a, n) + d(n, m). The n limits 2 d(a, p) + ``margin`` of an anchor a are sorted, and each sum finds its place among
+    them. Then it is known how many sums lie below each limit, and how many limits lie above each sum.
     """
     n = len(rows)
     distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").double()
-    of_three_classes = ~(same[:, :, None] | same[:, None, :] | same[None])
-    apart = (distances[:, :, None] + distances[None]).masked_fill(~of_three_classes, math.inf)
-    apart = apart.reshape(n, n * n).sort(dim=1).values
-    added = functional.pad(apart.masked_fill(apart.isinf(), 0).cumsum(dim=1), (1, 0))
-    limits = 2 * distances + margin
-    counts = torch.searchsorted(apart.detach(), limits.detach())
-    positives = same & ~torch.eye(n, dtype=torch.bool, device=rows.device)
-    losses = (counts * limits - added.gather(1, counts))[positives].sum()
-    return (losses / counts[positives].sum().clamp(min=1)).float()
+    sums, limits = distances[:, :, None] + distances[None], 2 * distances + margin
+    with torch.no_grad():
+        of_three_classes = ~(same[:, :, None] | same[:, None, :] | same[None])
+        positives = same & ~torch.eye(n, dtype=torch.bool, device=rows.device)
+        sorted_limits, order = limits.masked_fill(~positives, -math.inf).sort(dim=1)
+        counted = sums.masked_fill(~of_three_classes, math.inf).reshape(n, n * n)
+        places = torch.searchsorted(sorted_limits, counted, right=True)  # how many limits are not above the sum
+        found = sums.new_zeros(n, n + 1).scatter_add_(1, places, torch.ones_like(counted))
+        below, above = found.cumsum(dim=1)[:, :n], (n - places).view(n, n, n)
+    losses = (below * limits.gather(1, order)).sum() - (above * sums).sum()
+    return (losses / below.sum().clamp(min=1)).float()

@@ -30,6 +30,7 @@ epochs, α and β (nor their grids).
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -62,6 +63,7 @@ INFO = MethodInfo(
 )
 
 ROWS_AT_ONCE = 512
+SIDES = ((0, 1), (0, 0), (1, 1))  # images with texts, images, texts
 SMALLEST = 1e-12
 
 
@@ -138,7 +140,7 @@ class GPLDAN(DeepMethod):
         """The projector's weighted terms of eqs. 9 and 11."""
         p = self.params
         v, t = self._abstract(inputs)
-        between, images, texts = self.distances(v, t), self.distances(v, v), self.distances(t, t)
+        between, images, texts = self.distances(v, t)
         target = original_distances(*inputs)
         return {
             "pairwise": between.diagonal().mean(),
@@ -153,11 +155,13 @@ class GPLDAN(DeepMethod):
             v, t = self._abstract(inputs)
         return {"modality": modality_loss(self.network.classifier, v, t)}
 
-    def distances(self, x: Tensor, y: Tensor) -> Tensor:
-        """l_p (n, m) of all rows of x (n, L) with all rows of y (m, L)."""
+    def distances(self, v: Tensor, t: Tensor) -> list[Tensor]:
+        """l_p (b, b) of rows v and t (b, L): of images with texts, of images and of texts."""
         if self.params.fusion == "attention":
-            return 1 - fused_cosine(*self.network.projector.attended(x), *self.network.projector.attended(y))
-        return 1 - cosine(self._fused(x), self._fused(y))
+            fusable = [Fusable(*self.network.projector.attended(rows)) for rows in (v, t)]
+            return [1 - fusable[i].cosine(fusable[j]) for i, j in SIDES]
+        fused = [self._fused(rows) for rows in (v, t)]
+        return [1 - cosine(fused[i], fused[j]) for i, j in SIDES]
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         def embedding(inputs: Tensor) -> Tensor:
@@ -202,6 +206,33 @@ class GPLDAN(DeepMethod):
         return rows[:, :-k].unflatten(1, (k, -1)), rows[:, -k:]
 
 
+class Fusable:
+    """Rows of one modality, and what their fused cosines with any others are made of, each computed once.
+
+    Of representations x (n, k, H) and attention a (n, k): X_i = [x_i, x_i a_i] of k+1 columns, and α_i = [a_i, 1].
+    """
+
+    def __init__(self, x: Tensor, a: Tensor):
+        own = torch.einsum("ikh,ik->ih", x, a)[:, None]
+        self.x, self.a = torch.cat([x, own], 1), torch.cat([a, torch.ones_like(a[:, :1])], 1)
+        self.lengths, self.attention = _products(self.x), _products(self.a[:, :, None])
+
+    @cached_property
+    def first(self) -> Tensor:
+        """X α (n, (k+1)²H) as the first side of a pair has it."""
+        return torch.einsum("iph,iq->ipqh", self.x, self.a).flatten(1)
+
+    @cached_property
+    def second(self) -> Tensor:
+        """As the second side has it: the two sides' columns are exchanged."""
+        return torch.einsum("jqh,jp->jpqh", self.x, self.a).flatten(1)
+
+    def cosine(self, other: "Fusable") -> Tensor:
+        """`fused_cosine` (n, m)."""
+        lengths = self.lengths @ other.attention.T * (self.attention @ other.lengths.T)
+        return self.first @ other.second.T * lengths.clamp_min(SMALLEST).rsqrt()
+
+
 def fused_cosine(x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """cos(x_i(a_i + b_j), y_j(a_i + b_j)), (n, m): representations (n, k, H), (m, k, H), attention (n, k), (m, k).
 
@@ -210,15 +241,7 @@ def fused_cosine(x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> Tensor:
     product of something of i with something of j, one matrix product for all pairs. In float32 whatever the autocast.
     """
     with torch.autocast(x.device.type, enabled=False):
-        (x, a), (y, b) = _with_own_fusion(x.float(), a.float()), _with_own_fusion(y.float(), b.float())
-        inner = torch.einsum("iph,iq->ipqh", x, a).flatten(1) @ torch.einsum("jqh,jp->jpqh", y, b).flatten(1).T
-        lengths = _products(x) @ _products(b[:, :, None]).T * (_products(a[:, :, None]) @ _products(y).T)
-        return inner * lengths.clamp_min(SMALLEST).rsqrt()
-
-
-def _with_own_fusion(x: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-    own = torch.einsum("ikh,ik->ih", x, a)[:, None]
-    return torch.cat([x, own], 1), torch.cat([a, torch.ones_like(a[:, :1])], 1)
+        return Fusable(x.float(), a.float()).cosine(Fusable(y.float(), b.float()))
 
 
 def _products(x: Tensor) -> Tensor:

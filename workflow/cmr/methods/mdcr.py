@@ -17,7 +17,7 @@ from pydantic import Field
 
 from cmr.data import Part
 from cmr.info import MethodInfo
-from cmr.methods.base import History, unit_rows
+from cmr.methods.base import History
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import LinearParams
 from cmr.methods.eigen import with_ridge
@@ -83,4 +83,4 @@ class MDCR(LinearMethod):
     ) -> np.ndarray:
         half = query.shape[1] // 2
         columns = slice(None, half) if query_modality == self.modalities[0] else slice(half, None)
-        return unit_rows(query[:, columns]) @ unit_rows(gallery[:, columns]).T
+        return super().similarity(query_modality, query[:, columns], gallery_modality, gallery[:, columns])

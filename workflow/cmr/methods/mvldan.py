@@ -27,7 +27,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.penalties import decay
+from cmr.methods.training import Terms, feed_forward
 
 INFO = MethodInfo(
     title="MvLDAN",
@@ -76,10 +77,9 @@ class MvLDAN(HeadedMethod):
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         between, within = discriminant_matrices(self.embed_all(inputs), labels, self.params.pairs)
         directions = max(int(labels.any(dim=0).sum()) - 1, 1)
-        weights = [w for name, w in self.network.named_parameters() if name.endswith("weight")]
         return {
             "eigenvalues": -weakest_eigenvalues(between, within, self.params.regularisation, directions),
-            "decay": self.params.decay * total(w.square().sum() for w in weights),
+            "decay": decay(self.network, 2 * self.params.decay),
         }
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:

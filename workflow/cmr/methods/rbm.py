@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmr.methods.penalties import norm
 from cmr.methods.training import Terms
 
 Units = Literal["gaussian", "binary", "counts"]
@@ -66,7 +67,7 @@ class RBM(nn.Module):
         terms = {"divergence": (self._free_energy(v, x) - self.free_energy(again)).mean()}
         if self.sparsity_cost:
             terms["sparsity"] = self.sparsity_cost * divergence(self.target, torch.sigmoid(x).mean(dim=0)).sum()
-        return terms | {"decay": self.decay / 2 * self.weight.square().sum()}
+        return terms | {"decay": self.decay / 2 * norm(self.weight).square()}
 
     def infer(self, known: Tensor, columns: slice, steps: int = 10) -> Tensor:
         """The hidden units (n, h) where only the visible units ``columns`` are known: (n, k).

@@ -12,6 +12,8 @@ differences, and the sum is over both methods: queries are paired, seeds are not
 of freedom, f after Satterthwaite (1946) from the S - 1 of each method. The quantiles of t are weighted by the parts
 (Cochran & Cox 1957), which is close to the level or above it where a quantile of pooled degrees of freedom
 (Satterthwaite's alone) is below it with few seeds. ``tests/benchmarks/coverage.py`` measures how often that is right.
+Where a metric has bounds, an interval ends there at the latest. No true mean lies beyond, so it holds as many as it
+would if it went further, which Newcombe (1998) counts as a fault of intervals of this form, an overshoot.
 
 Nothing here speaks of another gallery, or of another training sample.
 """
@@ -23,16 +25,40 @@ from functools import cached_property
 import numpy as np
 from scipy.special import stdtrit
 
+from cmr import registry
+from cmr.errors import UserError
+
 LEVEL = 0.95
 SMALLEST_P = 1e-12
 QUERIES, QUERIES_AND_SEEDS = "queries", "queries and seeds"
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-np.inf, np.inf)
+
+
+def bounds_of(metric: str) -> Bounds:
+    """What ``INFO`` of a metric's plug-in says under ``range``; infinite for an end that is no number beforehand.
+
+    Also of a plug-in that this version does not have. Raises `UserError` where ``range`` is no interval.
+    """
+    if metric not in registry.names("metrics"):
+        return UNBOUNDED
+    said = registry.info("metrics", metric).range
+    ends = said.replace("∞", "inf").replace("gallery size", "inf").strip("[]()").split(", ")
+    try:
+        low, high = map(float, ends)
+    except ValueError:
+        raise UserError(
+            f"metric {metric!r}: INFO: range: {said!r} is no interval; write one as in '[0, 1]' or '[0, ∞)'"
+        ) from None
+    return low, high
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A method's ``values`` (S, q), one for each seed and query, none NaN."""
+    """A method's ``values`` (S, q), one for each seed and query, none NaN; ``bounds`` of what a value can be."""
 
     values: np.ndarray
+    bounds: Bounds = UNBOUNDED
 
     @cached_property
     def over_seeds(self) -> np.ndarray:
@@ -87,9 +113,9 @@ class _Uncertainty:
             quantile -= (1 - self.weight) * stdtrit(self.of_seeds, p / 2)
         return float(quantile * self.deviation)
 
-    def interval(self, value: float) -> tuple[float, float]:
+    def interval(self, value: float, bounds: Bounds) -> tuple[float, float]:
         reach = self.reach(1 - LEVEL)
-        return value - reach, value + reach
+        return max(value - reach, bounds[0]), min(value + reach, bounds[1])
 
     def p_value(self, value: float) -> float:
         from scipy.optimize import brentq  # slow to import, and only differences need it
@@ -105,7 +131,7 @@ def mean(sample: Sample) -> Estimate | None:
     if found is None:
         return None
     value = float(sample.values.mean())
-    return Estimate(value, found.interval(value), _covers([sample]))
+    return Estimate(value, found.interval(value, sample.bounds), _covers([sample]))
 
 
 def difference(a: Sample, b: Sample) -> Difference | None:
@@ -120,7 +146,8 @@ def difference(a: Sample, b: Sample) -> Difference | None:
     found = _uncertainty(per_query, [a, b])
     if found is None:
         return None if per_query.any() else Difference(0.0, (0.0, 0.0), covers, 1.0)
-    return Difference(value, found.interval(value), covers, found.p_value(value))
+    bounds = a.bounds[0] - b.bounds[1], a.bounds[1] - b.bounds[0]
+    return Difference(value, found.interval(value, bounds), covers, found.p_value(value))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -155,7 +155,8 @@ def intervals(answer: Answer) -> Figure:
 def _of_mark(mark: str, lines: Sequence[Line], place: Mapping[str, int]) -> Series | None:
     found = [line for line in lines if line.cells[AVERAGE].evidence.mark == mark]
     cells = [line.cells[AVERAGE] for line in found]
-    reach = [cell.evidence.mean.ci95[1] - cell.mean if cell.evidence.mean else None for cell in cells]
+    below = [cell.mean - cell.evidence.mean.ci95[0] if cell.evidence.mean else None for cell in cells]
+    above = [cell.evidence.mean.ci95[1] - cell.mean if cell.evidence.mean else None for cell in cells]
     rows = [place[line.name] for line in found]
     style = SHADES[mark]
-    return Series(mark, short(c.mean for c in cells), rows, style, reach, style) if found else None
+    return Series(mark, short(c.mean for c in cells), rows, style, above, style, below=below) if found else None

@@ -28,14 +28,12 @@ def cost(run: Run, what: str, modality: str = "", strategy: str = "") -> float |
     if what == GPU_MEMORY:
         memory = _usage(fits, "peak_gpu_memory_mb")
         return (sum if at_once else max)(memory) if len(memory) == len(fits) else None
+    if what in (TRAINING, ADVERSARIAL):
+        return fitting
+    if what == TESTING:
+        return float(run.record["usage"]["seconds"])
     coding = sum(record["usage"]["seconds"] for record in map(read_json, run.codes_records))
-    return {
-        TRAINING: fitting,
-        TESTING: run.record["usage"]["seconds"],
-        DICTIONARY: coding,
-        ADVERSARIAL: fitting,
-        BOTH: coding + fitting,
-    }[what]
+    return {DICTIONARY: coding, BOTH: coding + fitting}[what]
 
 
 def _usage(fits: Sequence[dict[str, Any]], key: str) -> list[float]:

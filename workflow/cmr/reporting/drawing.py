@@ -140,8 +140,8 @@ def _reach(figure: Figure) -> list[float]:
     """From the lowest end of an interval, or chance, to the highest, and a little further: none is at an edge."""
     ends = [] if figure.chance is None else [figure.chance]
     for series in figure.series:
-        for x, error in zip(series.x, series.error or [None] * len(series.x), strict=True):
-            ends += [x - (error or 0), x + (error or 0)]
+        for x, below, above in zip(series.x, *_errors(series), strict=True):
+            ends += [x - below, x + above]
     margin = 0.04 * ((max(ends) - min(ends)) or 1.0)
     return [min(ends) - margin, max(ends) + margin]
 
@@ -192,11 +192,19 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     return trace
 
 
+def _errors(series: Series) -> tuple[list[float], list[float]]:
+    """How far its intervals go below and above each value, 0 where there is none."""
+    above = series.error or [None] * len(series.x)
+    below = series.below or above
+    return [error or 0 for error in below], [error or 0 for error in above]
+
+
 def _interval_marks(series: Series, shade: str) -> dict[str, Any]:
     """Means with their intervals; or single values, small and open, where there is no error."""
     if series.error is None:
         return {"marker": {"color": shade, "symbol": "circle-open", "size": 6}}
-    error = {"type": "data", "array": [e or 0 for e in series.error], "visible": True}
+    below, above = _errors(series)
+    error = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "visible": True}
     return {"marker": {"color": shade, "symbol": marker(series), "size": 9}, "error_x": error}
 
 
@@ -368,7 +376,7 @@ def _intervals(figure: Figure, axes: Axes) -> None:
                 x, y, label=series.name, linestyle="", marker="o", markersize=2.5, mfc="none", mew=0.6, color=shade
             )
         elif kept:
-            error = [series.error[place] or 0 for place in kept]
+            error = [[values[place] for place in kept] for values in _errors(series)]
             symbol = SYMBOLS[marker(series)]
             axes.errorbar(x, y, xerr=error, label=series.name, linestyle="", capsize=2, color=shade, marker=symbol)
     axes.set_yticks(range(len(rows)), rows)

@@ -27,7 +27,10 @@ LOG_SPAN = 50
 
 @dataclass(frozen=True)
 class Series:
-    """``x`` and ``y`` of the same length; ``style`` chooses colour, dash and marker; ``items`` are named on hover."""
+    """``x`` and ``y`` of the same length; ``style`` chooses colour, dash and marker; ``items`` are named on hover.
+
+    ``error``: how far above a value its interval ends, None for none; below it as far, unless ``below`` says how far.
+    """
 
     name: str
     x: Sequence[Any]
@@ -36,6 +39,7 @@ class Series:
     error: Sequence[float | None] | None = None
     marker: int = 0
     items: Sequence[str] | None = None
+    below: Sequence[float | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
 
 def _by_instance(protocol: Protocol) -> bool:
     """Whether the headline metric is about a query's pairs, so that these are what counts as found."""
-    plugin = protocol.with_headline[0].shown.metrics["tasks"][0]["metrics"][protocol.headline_metric]["metric"]
+    plugin = protocol.headline_entry["metric"]
     return plugin in registry.names("metrics") and registry.info("metrics", plugin).paired
 
 

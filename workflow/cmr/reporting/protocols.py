@@ -83,12 +83,17 @@ class Protocol:
         """Of the groups that are shown, those that the headline metric was computed for."""
         return tuple(g for g in self.shown if self.headline_metric in g.shown.metrics["tasks"][0]["metrics"])
 
+    @property
+    def headline_entry(self) -> dict[str, Any]:
+        """What the first group shown says of the headline metric: the plug-in under ``metric``, and ``params``."""
+        entry: dict[str, Any] = self.with_headline[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]
+        return entry
+
     def averages(self, rows: Iterable[Row], direction: Direction = (AVERAGE, AVERAGE)) -> dict[str, Row]:
         """Group → its row of the headline metric's mean over directions, or of one direction, with the options of the
         first group shown.
         """
-        options = self.with_headline[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]["params"]
-        wanted = (self.headline_metric, options, direction)
+        wanted = (self.headline_metric, self.headline_entry["params"], direction)
         return {
             row["group"]: row for row in rows if (row["key"], row["params"], (row["query"], row["gallery"])) == wanted
         }

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from cmr import registry
-from cmr.metrics.crossed import Difference, Estimate, Sample, difference, holm, mean
+from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, difference, holm, mean
 from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, sample_of
 from cmr.reporting.runs import Run
 
@@ -117,7 +117,8 @@ def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
     known = ~np.isnan(values).any(axis=0)
     if not known.any() or abs(values[:, known].mean() - row["mean"]) >= ROUNDING:
         return None
-    return Measured(found[0][0][known], Sample(values[:, known]), any(_stochastic(run) for run, _ in of_seed.values()))
+    sample = Sample(values[:, known], bounds_of(row["plugin"]))
+    return Measured(found[0][0][known], sample, any(_stochastic(run) for run, _ in of_seed.values()))
 
 
 def _stochastic(run: Run) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cmr.metrics.crossed import Sample, difference
+from cmr.metrics.crossed import Sample, bounds_of, difference
 from cmr.reporting.figures import short
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.protocols import Group, Protocol
@@ -39,7 +39,8 @@ def _direction(
     ids = groups[0].shown.tasks[direction].ids
     values = [_values(group, direction, protocol.headline_metric, ids) for group in groups]
     known = _known(values)
-    samples = [Sample(v[:, known]) for v in values]
+    bounds = bounds_of(protocol.headline_entry["metric"])
+    samples = [Sample(v[:, known], bounds) for v in values]
     row_of = {item: row for row, item in enumerate(ids)}
     rows = [row_of[item] for item in catalogue.ids(shown)]
     labels = (protocol.items.labels(ids) > 0)[known] if protocol.items.has_classes else np.zeros((known.sum(), 0), bool)
