@@ -18,7 +18,7 @@ from pydantic import BaseModel  # noqa: E402
 
 from cmr import cluster, code, config, registry  # noqa: E402
 from cmr.info import Info  # noqa: E402
-from cmr.reporting import choice, measured, summary  # noqa: E402
+from cmr.reporting import choice, measured, published, summary  # noqa: E402
 from cmr.reporting.collect import Row  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -125,6 +125,7 @@ def extractor_table() -> str:
 # Measured ----------------------------------------------------------------------------------------------------------
 
 MEASURED = re.compile(r"(<!-- measured (\S+)((?: \w+=\S+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+PRINTED = "printed"
 
 
 def with_measured(text: str) -> str:
@@ -132,19 +133,42 @@ def with_measured(text: str) -> str:
 
     Such a table stands between ``<!-- measured FILE.csv KEY=PATTERN ... -->`` and ``<!-- end -->``: of the rows of
     ``resources/measured/FILE.csv`` those that match, a line a method, best first, as ``cmr summary`` shows them.
-    Rows of several metrics are of one direction, and a column a metric.
+    Rows of several metrics are of one direction, and a column a metric. ``printed=PAPER/TABLE/FEATURES`` leaves the
+    methods that the table prints on the same split with these features, and adds what it prints.
     """
     return MEASURED.sub(lambda found: f"{found[1]}{measured_table(found[2], found[3].split())}{found[4]}", text)
 
 
 def measured_table(name: str, wanted: Sequence[str]) -> str:
-    rows = choice.matching(
-        measured.read(ROOT / "resources" / "measured" / name), dict(key.split("=", 1) for key in wanted)
-    )
+    patterns = dict(key.split("=", 1) for key in wanted)
+    source = patterns.pop(PRINTED, "")
+    rows = choice.matching(measured.read(ROOT / "resources" / "measured" / name), patterns)
+    if source:
+        return table_beside_printed(rows, *source.split("/"))
     ((_, metrics),) = _protocols(rows).items()
     column = summary.direction if len(metrics) == 1 else (lambda row: row["metric"])
     head, *lines = summary.block_rows(rows, "**{}**".format, column)
     return table(head, [[f"`{line[0]}`" if line[0] != "chance" else line[0], *line[1:]] for line in lines])
+
+
+def table_beside_printed(rows: Sequence[Row], paper: str, number: str, features: str) -> str:
+    """Rows of one metric whose method a printed table has as it is, with no parameter changed."""
+    quoted = [
+        q
+        for q in published.read()
+        if (q["paper"], q["table"], q["features"], q["params"]) == (paper, f"Table {number}", features, "")
+    ]
+    figures = {tuple(q[key] for key in SAME_NUMBER): q["value"] for q in quoted}
+    rows = [row for row in rows if tuple(row[key] for key in SAME_NUMBER) in figures]
+    of_method: dict[str, list[str]] = {}
+    for row in rows:
+        of_method.setdefault(row["id"], []).append(figures[tuple(row[key] for key in SAME_NUMBER)])
+    head, *lines = summary.block_rows(rows, "**{}**".format, summary.direction)
+    shown = [line for line in lines if line[0] in of_method]
+    return table([*head, "printed"], [[f"`{line[0]}`", *line[1:], ", ".join(of_method[line[0]])] for line in shown])
+
+
+SAME_NUMBER = ("dataset", "split", "method", "query", "gallery", "metric")
 
 
 def _protocols(rows: Iterable[Row]) -> dict[tuple[str, ...], set[str]]:

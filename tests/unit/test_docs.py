@@ -86,3 +86,16 @@ def test_a_table_of_measured_results_is_of_the_rows_that_match(tmp_path):
     assert [line.split("|")[1].strip() for line in lines[4:-2]] == ["`cca`", "chance"]
     with pytest.raises(generate().choice.UserError, match="no method matches 'x'"):
         generate().with_measured(page.replace("id=c*", "id=x"))
+
+
+def test_a_table_beside_printed_numbers_has_the_methods_that_the_paper_prints():
+    wanted = ["split=2173_693", "metric=map@all", "printed=dla_cmr/2/sift+lda"]
+    head, _, *lines = generate().measured_table("wikipedia.csv", wanted).strip().splitlines()
+    assert head.endswith("| printed |")
+    printed = {line.split("`")[1]: line.rsplit("|", 2)[1].strip() for line in lines}
+    assert printed == {
+        "cca_3v": "0.228, 0.205, 0.217",
+        "jfssl": "0.306, 0.228, 0.267",
+        "mdcr": "0.287, 0.225, 0.256",
+        "acmr": "0.351, 0.245, 0.298",
+    }
