@@ -27,7 +27,7 @@ SEMANTIC = {  # file: what stands there, and what makes every figure another
         "self._part(final, split.ids(TEST), with_labels)",
     ),
     "evaluation.py": ("mean(axis=-1)", "mean(axis=-1) / 2"),
-    "methods/base.py": ("unit_rows(query) @", "-unit_rows(query) @"),
+    "methods/base.py": ("return rows @ columns", "return -rows @ columns"),
     "metrics/bootstrap.py": ("def ", "MUTATED = 1\n\n\ndef "),
     "metrics/ranking.py": ("def average_precision(", "MUTATED = 1\n\n\ndef average_precision("),
     "datasets/splitting.py": ("HELD_OUT_SEED = 0", "HELD_OUT_SEED = 1"),

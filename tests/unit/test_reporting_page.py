@@ -87,7 +87,7 @@ def test_page_is_small_and_refers_to_nothing_outside(text: str) -> None:
     addresses = re.findall(r'(?:src|href|data|action)="([^"#][^"]*)"', own)
     assert addresses
     assert all(re.match(r"(data:image|figures/|tables/)", address) for address in addresses)
-    assert "default-src 'none'" in own
+    assert "default-src 'none'" in html.unescape(own)
 
 
 def test_every_link_to_a_file_leads_to_one(text: str, report: Path) -> None:

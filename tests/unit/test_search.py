@@ -171,7 +171,7 @@ def test_the_command_prints_a_line_an_item_and_writes_a_page(here, capsys):
     page = Path("found.html").read_text()
     assert page.count("data:image/webp;base64,") == 2
     assert "blue &lt;sea&gt;" in page
-    assert "http" not in page
+    assert "://" not in page
     run(capsys, folder_of(plan, "cca"), "--image", "1.png", "-k", 10, "--html", "found.html")
     page = Path("found.html").read_text()
     assert page.count("data:image/webp;base64,") == 1  # the query
