@@ -1,7 +1,6 @@
 """Clones that run through a real SLURM on this machine: `make test-cluster` brings it up and ends it."""
 
 import csv
-import importlib.util
 import os
 import shutil
 import signal
@@ -14,11 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("toy", ROOT / "tests" / "workflow" / "conftest.py")
-toy = importlib.util.module_from_spec(_spec)
-sys.modules["toy"] = toy
-_spec.loader.exec_module(toy)
+import toy_clones as toy
 
 # Threads do not spin while they wait: the node has fewer cores than it says.
 SITE = "account: lab\npartition: cpu\ngpu_partition: gpu\nenvironment: {OMP_WAIT_POLICY: PASSIVE}\n"
