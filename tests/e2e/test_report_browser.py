@@ -399,6 +399,7 @@ def test_without_script_tables_and_figures_are_there(browser, report: Path) -> N
     visit.page.context.close()
 
 
+@pytest.mark.slow
 def test_what_stands_beside_the_page_is_read_from_disk(browser, report: Path, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(page_module, "LIMIT", page_module.FRAME)
     large = build(report.parents[1] / "results", tmp_path / "large", None, "Large")

@@ -94,6 +94,7 @@ def test_another_branch_and_back(finished):
     assert measured(finished) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [-1, long(1)], ids=["older", "younger"])
 def test_a_merge_with_older_or_younger_runs_makes_nothing_again(finished, tmp_path, days):
     """Times of two trees lie across each other: data of one, runs of the other."""

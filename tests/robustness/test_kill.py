@@ -164,6 +164,7 @@ KILLS = 6
     "temporary files of killed processes stayed for ever; the next writer in the folder removes those of dead "
     "processes of its machine"
 )
+@pytest.mark.slow
 def test_kills_within_the_stages(tmp_path, cases):
     """Without Snakemake's own marks of incomplete jobs: what stands under its final name is whole."""
     cases(KILLS)

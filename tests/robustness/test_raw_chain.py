@@ -128,6 +128,7 @@ def test_from_the_page_of_pascal_sentence_to_the_report(made, served):
     assert chain(made, "stale") == {}
 
 
+@pytest.mark.slow
 def test_a_mirror_does_not_weaken_checksums(made, tmp_path):
     configured(made, union(WIKIPEDIA))
     clone(tmp_path / "genuine")

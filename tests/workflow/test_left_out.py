@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from toy_clones import CONFIG
 
 BY_HAND = {
@@ -13,6 +15,7 @@ BY_HAND = {
 EXPERIMENTS = [*CONFIG["experiments"], BY_HAND]
 
 
+@pytest.mark.slow
 def test_the_others_are_made_up_to_a_page_that_stays_where_it_is_when_more_is_placed(fresh):
     fresh.configure("more.yaml", experiments=EXPERIMENTS, missing_data="leave_out")
     told = fresh.snakemake("--configfile", "more.yaml")

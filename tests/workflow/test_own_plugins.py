@@ -78,6 +78,7 @@ def test_without_the_folder_each_result_of_theirs_is_foreign(made):
     assert kinds == {"foreign"}
 
 
+@pytest.mark.slow
 def test_snakemake_and_its_jobs_find_them(made):
     shutil.rmtree(made.root / "results")
     made.snakemake("metrics", "--configfile", FILE)

@@ -42,6 +42,7 @@ def in_background(made, *arguments):
         return subprocess.Popen(command, cwd=made.root, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_large_data_set_is_several_jobs_that_give_the_bytes_of_one(slow, tmp_path):
     other = slow.copy(tmp_path / "other")
     output = slow.snakemake("features", "--cores", "2")

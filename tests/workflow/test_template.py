@@ -64,6 +64,7 @@ def test_the_copies_pass_every_contract_test(begun):
         assert done.stdout.count(f"[my_{template}] PASSED") >= least, done.stdout
 
 
+@pytest.mark.slow
 def test_the_copies_run_in_a_workflow_of_nothing_but_own_plug_ins(begun):
     write_pictures(begun.root / "pictures")
     begun.configure(**CONFIG)
