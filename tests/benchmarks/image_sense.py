@@ -15,7 +15,7 @@ import torch
 from text_sense import classifier
 
 from cmr import registry
-from cmr.data import TEST, TRAIN
+from cmr.data import TEST, TRAIN, among
 from cmr.errors import UserError
 
 NAMES = ("efficientnet_lite0", "sift_bovw", "vgg19_fc7", "alexnet_fc7", "clip_image")
@@ -48,7 +48,7 @@ def main() -> None:
         dataset = registry.load("datasets", "openmoji")(params, Path(folder), cache)
         items = dataset.prepare()
         split, contents = dataset.split(items, "default"), dataset.contents(items, "image")
-        train, test = (np.isin(items.ids, list(split.ids(part))) for part in (TRAIN, TEST))
+        train, test = (among(items.ids, split.ids(part)) for part in (TRAIN, TEST))
         classes = np.array([labels[0] for labels in items.table["labels"]])
         largest = max((classes[test] == name).mean() for name in set(classes))
         print(f"{len(classes)} pictures, {len(set(classes))} classes\n{'largest class':<20}{largest:.3f}")

@@ -8,8 +8,8 @@ start: processor seconds, which other work on the machine changes little, second
 resident. The last lines are exponents: b of processor seconds ~ nᵇ, by least squares in logarithms.
 
 ``prepare`` and ``split`` are those of a table in parquet of as many short texts, ``extract`` takes ready features of
-1280 dimensions, ``rows`` reads items and split and checks all features, as every fit does. ``sdml`` has two epochs, and
-with ``--small`` layers of 128 and 64 neurons. ``index`` is exact, of the test items of CCA; ``search`` asks it for one
+1280 dimensions, ``rows`` reads items and split and checks all features, as every fit does, and ``ids`` the same of features
+of four dimensions: what is left is what an item costs. ``sdml`` has two epochs, and with ``--small`` layers of 128 and 64 neurons. ``index`` is exact, of the test items of CCA; ``search`` asks it for one
 embedded text, after its imports. Without ``--root`` a folder is made and removed.
 """
 
@@ -39,10 +39,10 @@ from toy_plan import Project, experiment
 DIMENSIONS = {"image": ("lite0", 1280), "text": ("bert", 384)}
 CLASSES, ROWS = 20, 20_000
 LAYERS = {"hidden": 128, "dimensions": 64}
-STAGES = ["prepare", "split", "extract", "rows", "ridge_label", "cca", "sdml", "evaluate", "index", "search"]
-SOURCES = {"prepare": "texts", "split": "texts", "extract": "ready"}
+STAGES = ["prepare", "split", "extract", "ids", "rows", "ridge_label", "cca", "sdml", "evaluate", "index", "search"]
+SOURCES = {"prepare": "texts", "split": "texts", "extract": "ready", "ids": "narrow"}
 """Stage → the data set that it is measured on; the others on `MADE`."""
-MADE = "made"
+MADE, NARROW = "made", "narrow"
 
 
 def configured(small: bool) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def configured(small: bool) -> dict[str, Any]:
     return {
         "datasets": [
             {"id": MADE, "dataset": "table", "params": columns},
+            {"id": NARROW, "dataset": "table", "params": columns | {"file": "narrow.csv"}},
             {"id": "texts", "dataset": "table", "params": texts},
             {"id": "ready", "dataset": "precomputed", "params": ready},
         ],
@@ -69,6 +70,7 @@ def configured(small: bool) -> dict[str, Any]:
         "queries": 10_000,
         "experiments": [
             {**main, "methods": ["cca", "ridge_label", sdml]},
+            {**main, "id": NARROW, "data": [NARROW], "methods": ["cca"]},
             {**main, "id": "texts", "data": ["texts"], "inputs": [["bow"]], "methods": ["random"]},
             {**main, "id": "ready", "data": ["ready"], "inputs": [["vectors"]], "methods": ["random"]},
         ],
@@ -106,26 +108,26 @@ def write_ready(project: Project, pairs: int) -> None:
     project.make(prepared)
 
 
-def write_made(project: Project, pairs: int) -> None:
+def write_made(project: Project, pairs: int, data: str = MADE, dimensions: int | None = None) -> None:
     """Items, a split and features, as the stages before a fit would leave them."""
     from cmr import store
     from cmr.data import TEST, TRAIN, VALIDATION, Items, Split
 
-    Path("data.csv").write_text("picture,caption,label\n")
+    Path("data.csv" if data == MADE else f"{data}.csv").write_text("picture,caption,label\n")
     generator = np.random.default_rng(0)
     kinds, ids = generator.integers(CLASSES, size=pairs), np.array([f"item{row}" for row in range(pairs)], object)
     names = [[f"class {kind}"] for kind in range(CLASSES)]
     table = pd.DataFrame({"id": ids, "image": ids + ".jpg", "text": ids, "labels": [names[kind] for kind in kinds]})
-    with project.by_hand(made := results(project, "prepare", MADE)[0]):
+    with project.by_hand(made := results(project, "prepare", data)[0]):
         Items(table, {"image": "image", "text": "text"}).write(made.files[0])
         Path(made.files[1]).write_text("")
     parts = np.where(generator.random(pairs) < 0.1, TEST, np.where(generator.random(pairs) < 0.01, VALIDATION, TRAIN))
-    with project.by_hand(made := results(project, "split", MADE)[0]) as recording:
+    with project.by_hand(made := results(project, "split", data)[0]) as recording:
         Split(pd.DataFrame({"id": ids, "part": parts, "held_out": parts == VALIDATION})).write(made.files[0])
         recording.facts = {"separated": {}}
-    for made in results(project, "extract", MADE):
+    for made in results(project, "extract", data):
         feature = made.settings["feature"]
-        _, width = DIMENSIONS[feature["modality"]]
+        width = dimensions or DIMENSIONS[feature["modality"]][1]
         centres = generator.standard_normal((CLASSES, width), dtype=np.float32) / 4
         noise = generator.standard_normal((ROWS, width), dtype=np.float32)  # comes again every so many rows
         with project.by_hand(made), store.new_hdf5(made.files[0]) as file:
@@ -137,23 +139,30 @@ def write_made(project: Project, pairs: int) -> None:
             store.set_attributes(file, {"extractor": feature["extractor"]})
 
 
+def write_narrow(project: Project, pairs: int) -> None:
+    write_made(project, pairs, NARROW, 4)
+
+
 def of_stage(project: Project, stage: str) -> Iterator[Result]:
     if stage == "evaluate":
-        yield from (made for made in project.results("evaluate") if "/cca" in made.record)
+        yield from (made for made in results(project, "evaluate", MADE) if "/cca" in made.record)
+    elif stage in ("ids", "rows"):
+        data = SOURCES.get(stage, MADE)
+        yield from (made for made in results(project, "fit", data) if made.settings["method"]["id"] == "cca")
     elif stage in SOURCES:
         yield from results(project, stage, SOURCES[stage])
     else:
-        yield from (made for made in project.results("fit") if made.settings["method"]["id"] == stage)
+        yield from (made for made in results(project, "fit", MADE) if made.settings["method"]["id"] == stage)
 
 
 def work(project: Project, stage: str) -> str:
     """Does a stage; returns what else there is to say."""
     from cmr import search, search_index
 
-    if stage == "rows":
+    if stage in ("ids", "rows"):
         from cmr.row_source import RowSource
 
-        RowSource.of(next(of_stage(project, "cca"))).training_data(with_labels=True)
+        RowSource.of(next(of_stage(project, stage))).training_data(with_labels=True)
         return "reading items and split, and the check of all features"
     if stage in ("index", "search"):
         run = search.find(Path(next(of_stage(project, "evaluate")).record).parent)
@@ -198,7 +207,7 @@ def one(root: Path, stage: str, pairs: int, small: bool) -> None:
     print(json.dumps(usage | {"processor": time.process_time() - started, "told": told}))
 
 
-WRITE = {"texts": write_texts, "ready": write_ready, MADE: write_made}
+WRITE = {"texts": write_texts, "ready": write_ready, MADE: write_made, NARROW: write_narrow}
 
 
 def measure(root: Path, stage: str, pairs: int, small: bool) -> dict[str, Any]:

@@ -28,6 +28,52 @@ def test_items_survive_a_round_trip_with_their_kinds(tmp_path):
     assert list(read.having("text")["id"]) == ["a", "b"]
 
 
+def test_without_contents_the_items_tell_what_they_have(tmp_path):
+    items().write(tmp_path / "items.parquet")
+    whole, told = (Items.read(tmp_path / "items.parquet", contents=contents) for contents in (True, False))
+    assert list(told.table) == list(whole.table)
+    assert told.table["image"].dropna().tolist() == [True, True]
+    for modality in ("image", "text"):
+        assert told.has(modality).tolist() == whole.has(modality).tolist()
+    assert told.labels(["c", "b"]).tolist() == [[0, 1], [1, 1]]
+
+
+def test_a_column_of_contents_that_are_no_texts_is_refused_unread(tmp_path):
+    items().table.assign(image=[1, 2, 3]).to_parquet(path := tmp_path / "numbers.parquet", index=False)
+    frame = pd.read_parquet(path)
+    frame.attrs = {"kinds": {"image": "image"}}
+    frame.to_parquet(path, index=False)
+    for contents in (True, False):
+        with pytest.raises(UserError, match=r"not a readable items table.*a cell of image is no text"):
+            Items.read(path, contents=contents)
+
+
+def test_items_with_equal_labels_share_them_and_what_has_others_does_not(tmp_path):
+    names = [["x"], ["x", "y"], ["y", "x"], ["x"], ["x", "y"]]
+    table = pd.DataFrame({"id": list("abcde"), "text": list("vwxyz"), "labels": names})
+    Items(table, {"text": "text"}).write(tmp_path / "items.parquet")
+    read = Items.read(tmp_path / "items.parquet")
+    assert list(map(list, read.table["labels"])) == names
+    assert read.table["labels"][0] is read.table["labels"][3]
+    assert read.strata == ["x", "x", "y", "x", "x"]
+    assert read.labels(list("edcba")).tolist() == [[1, 1], [1, 0], [1, 1], [1, 1], [1, 0]]
+
+
+def test_ids_of_other_data_have_no_rows():
+    assert items().rows(np.array(["c", "a"])).tolist() == [2, 0]
+    for ask in (items().rows, items().labels):
+        with pytest.raises(UserError, match="item 'q' is not in the items table"):
+            ask(["a", "z", "q"])
+
+
+def test_groups_are_those_of_the_column_or_the_ids():
+    table = items().table
+    grouped = Items(table.assign(group=["g", "h", "g"]), items().kinds)
+    assert grouped.groups.tolist() == ["g", "h", "g"]
+    assert grouped.groups_of(np.array(["c", "b"])).tolist() == ["g", "h"]
+    assert items().groups_of(np.array(["c", "b"])).tolist() == ["c", "b"]
+
+
 def test_labels_are_multi_hot_in_the_order_of_classes_and_ids():
     assert items().classes == ["x", "y"]
     assert items().labels(["c", "b", "a"]).tolist() == [[0, 1], [1, 1], [1, 0]]
@@ -79,9 +125,9 @@ def test_split_survives_a_round_trip_with_ids_that_look_like_numbers(tmp_path):
     read = Split.read(tmp_path / "split.csv")
     pd.testing.assert_frame_equal(read.table, table)
     assert not read.has_validation
-    assert read.held_out == {"01"}
-    assert read.selection_train == {"1"}
-    assert read.ids("test") == {"NA"}
+    assert set(read.held_out) == {"01"}
+    assert set(read.selection_train) == {"1"}
+    assert set(read.ids("test")) == {"NA"}
 
 
 def test_paired_aligns_rows_by_id():

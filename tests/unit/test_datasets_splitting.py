@@ -82,7 +82,7 @@ def items_of(labels, **modalities) -> Items:
 def test_validation_rows_are_the_held_out_ones():
     parts = np.array(["train", "validation", "test", ""])
     split = with_held_out(items_of("aaab", text=["t"] * 4), parts)
-    assert split.held_out == {"i1"}
+    assert set(split.held_out) == {"i1"}
     assert list(split.table["id"]) == ["i0", "i1", "i2"]  # unused items are left out
 
 
@@ -136,3 +136,35 @@ def test_what_a_given_split_separates_is_counted():
     groups = np.array([0, 0, 1, 1, 2, 3, 3])
     parts = np.array(["train", "test", "validation", "test", "train", "train", ""])
     assert separated(groups, parts) == {"train, test": 1, "validation, test": 1}
+
+
+LETTERS = {"train": "-", "validation": "v", "test": "t", "": "."}
+
+
+def drawn_items():
+    """Ninety items of three classes, of which some lack a modality and some have two labels; classes and groups."""
+    generator = np.random.default_rng(0)
+    classes = generator.choice(["a", "b", "c"], 90, p=[0.6, 0.3, 0.1]).tolist()
+    groups = generator.integers(45, size=90)
+    rows = {
+        "id": [f"i{row}" for row in range(90)],
+        "image": [None if row % 9 == 1 else "x" for row in range(90)],
+        "text": [None if row % 9 == 0 else "x" for row in range(90)],
+        "labels": [[own] if row % 4 else sorted({own, "a"}) for row, own in enumerate(classes)],
+    }
+    return Items(pd.DataFrame(rows), {"image": "ready", "text": "ready"}), classes, groups
+
+
+def test_a_seeded_split_is_the_one_that_it_has_always_been():
+    """Results that people have would no longer be those of their split."""
+    items, classes, groups = drawn_items()
+    in_groups = stratified(classes, SHARES, 1, [f"g{number}" for number in groups])
+    assert "".join(map(LETTERS.get, in_groups)) == (
+        "vv-vt------v-v-v-----t---tvvv-t--tvv--tt----vt----v--v----t----ttvvv----vtv---t-tt---t-v--"
+    )
+    alone = stratified(classes, {"train": 0.7, "test": 0.3}, 2)
+    assert "".join(map(LETTERS.get, alone)) == (
+        "--t--tt----------tttt--tt-----t-ttt-t-t-t------t-t---t----t---tt-t-t------t----------t--t-"
+    )
+    assert [int(item[1:]) for item in with_held_out(items, alone, groups).held_out] == [1, 27, 35, 42, 44, 56, 78]
+    assert [int(item[1:]) for item in with_held_out(items, alone).held_out] == [21, 25, 29, 55, 56, 64]

@@ -155,7 +155,7 @@ def test_the_gallery_is_the_test_items_and_k_cuts_it(here):
     test = Split.read(paths.SPLIT.format(data=next(iter(plan.datasets)), split="default")).ids("test")
     assert answer.size == len(test)
     assert len(answer.hits) == 3
-    assert {hit.id for hit in answer.hits} <= test
+    assert {hit.id for hit in answer.hits} <= set(test)
 
 
 def run(capsys, *arguments):

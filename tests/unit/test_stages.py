@@ -72,7 +72,7 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
     assert read == features | data
     assert {"seconds", "peak_memory_mb"} <= set(record["usage"])
     embedded = store.read_matrix(f"{embeddings}/image.h5", "embeddings")
-    assert set(embedded.ids) == split_of(project).ids("test")
+    assert set(embedded.ids) == set(split_of(project).ids("test"))
 
 
 def test_folds_of_a_split_have_a_gallery_each(project, monkeypatch):
@@ -174,10 +174,10 @@ def test_a_fit_sees_training_and_held_out_rows_only(project, monkeypatch, shares
     monkeypatch.setattr(CCA, "fit", spy)
     project.make(project.only("fit"))
     split = split_of(project)
-    searching = [(split.selection_train, split.held_out, None)] * 2
-    refit = [] if split.has_validation else [(split.ids("train"), None, None)]
+    searching = [(set(split.selection_train), set(split.held_out), None)] * 2
+    refit = [] if split.has_validation else [(set(split.ids("train")), None, None)]
     assert seen == searching + refit
-    assert not any(split.ids("test") & (train | (held or set())) for train, held, _ in seen)
+    assert not any(set(split.ids("test")) & (train | (held or set())) for train, held, _ in seen)
 
 
 def test_labels_reach_only_methods_that_say_so(project, monkeypatch):

@@ -91,8 +91,8 @@ def plain_parquet(path: str | Path, columns: Collection[str] | None = None) -> P
     check_size(max(sum(group.total_byte_size for group in groups), values), os.path.getsize(path))
     texts = [c.path for c in schema if c.physical_type == "BYTE_ARRAY" and (columns is None or _is_of(c.path, columns))]
     with ParquetFile(path, read_dictionary=texts) as opened:
-        read = (opened.read_row_group(number, columns=texts) for number in range(told.num_row_groups))
-        check_size(sum(_written_out(column) for group in read for column in group.columns), os.path.getsize(path))
+        read = (batch for text in texts for batch in opened.iter_batches(columns=[text]))
+        check_size(sum(_written_out(column) for batch in read for column in batch.columns), os.path.getsize(path))
     return Path(path)
 
 

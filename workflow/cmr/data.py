@@ -1,10 +1,11 @@
 """Items, splits and the views of them that methods see."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,17 +15,25 @@ from cmr.errors import UserError
 from cmr.publish import atomic
 from cmr.store import Rows
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
 KINDS = ("image", "text", "audio", "ready")
 CONTROL = r"[\x00-\x1f\x7f]"
+BLOCK_ROWS = 2**16
+"""Of a table, that stand as Python's objects at a time."""
 MAX_LETTERS = 1000
 """Of an id, and of a class's name."""
 
 
-def _is_list_of_texts(cell: object) -> bool:
-    return isinstance(cell, Sequence | np.ndarray) and all(isinstance(label, str) for label in cell)
+def _are_texts(column: pd.Series, may_lack: bool) -> bool:
+    """Whether cells are texts; ``may_lack``: or null."""
+    if not may_lack and column.hasnans:
+        return False
+    return isinstance(column.dtype, pd.StringDtype) or all(isinstance(cell, str) for cell in column.dropna())
 
 
 @dataclass(frozen=True)
@@ -110,15 +119,16 @@ class Items:
     where the item lacks the modality) and labels (a list of class names; empty for all items where the data have no
     classes). Where a picture has several captions, say, each of them is an item, and a column group tells which belong
     together. ``kinds`` says what a modality's column holds: image, text, audio, or ready (features that come with the
-    data set).
+    data set). A table is not changed once it is here: what is looked up in it is worked out once.
     """
 
     table: pd.DataFrame
     kinds: dict[str, str]
 
-    @property
+    @cached_property
     def ids(self) -> np.ndarray:
-        return self.table["id"].to_numpy(str)
+        """(n,) of Python's texts: what is taken from it shares them."""
+        return self.table["id"].to_numpy(object)
 
     @property
     def has_classes(self) -> bool:
@@ -128,44 +138,67 @@ class Items:
     @property
     def strata(self) -> list[str]:
         """What splits are stratified by: the first label (n,) of each item, '' where there are no classes."""
-        return [labels[0] if len(labels) else "" for labels in self.table["labels"]]
+        numbers, different = self._labels
+        first = [labels[0] if labels else "" for labels in different]
+        return [first[number] for number in numbers]
 
     @property
     def classes(self) -> list[str]:
-        return sorted({label for labels in self.table["labels"] for label in labels})
+        return sorted({label for labels in self._labels[1] for label in labels})
 
-    @property
+    @cached_property
     def groups(self) -> np.ndarray:
         """The group (n,) of each item: items of one group belong together. Its id where there is no such column."""
-        return self.table["group"].to_numpy(str) if "group" in self.table else self.ids
+        if "group" not in self.table:
+            return self.ids
+        numbers, names = pd.factorize(self.table["group"])
+        return names.to_numpy(object)[numbers]
 
     def groups_of(self, ids: np.ndarray) -> np.ndarray:
         """The groups (n,) of the items ``ids``."""
-        return self.groups[pd.Index(self.ids).get_indexer(ids)] if "group" in self.table else ids
+        return self.groups[self.rows(ids)] if "group" in self.table else ids
 
-    def labels(self, ids: Iterable[str]) -> np.ndarray:
+    def labels(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Multi-hot labels (n, c) uint8 of the items ``ids``, columns in the order of `classes`.
 
         Raises `UserError` for ids that are none of the table's.
         """
-        self.check_known(ids := list(ids))
+        numbers, different = self._labels
+        found, of_item = np.unique(numbers[self.rows(ids)], return_inverse=True)
         column = {name: j for j, name in enumerate(self.classes)}
-        of_item = dict(zip(self.ids, self.table["labels"], strict=True))
-        matrix = np.zeros((len(ids), len(column)), np.uint8)
-        for row, item in enumerate(ids):
-            matrix[row, [column[name] for name in of_item[item]]] = 1
-        return matrix
+        matrix = np.zeros((len(found), len(column)), np.uint8)
+        for row, number in enumerate(found):
+            matrix[row, [column[name] for name in different[number]]] = 1
+        return matrix[of_item]
 
-    def check_known(self, ids: Iterable[str]) -> None:
-        """Raises `UserError` where one of ``ids`` is none of the table's: what they come with is of other data."""
-        if unknown := set(map(str, ids)) - set(self.ids.tolist()):
-            raise UserError(f"item {min(unknown)!r} is not in the items table: made from other data; run again")
+    @cached_property
+    def _labels(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """The different lists of labels, and which of them (n,) each item has."""
+        different: dict[tuple[str, ...], int] = {}
+        numbers = (different.setdefault(tuple(labels), len(different)) for labels in self.table["labels"])
+        return np.fromiter(numbers, np.int32, len(self.table)), list(different)
+
+    def rows(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Which rows (n,) of the table the items ``ids`` are. Raises `UserError` where one is none of the table's."""
+        rows = self._index.get_indexer(pd.Index(np.asarray(ids, object), dtype=object))
+        if (rows < 0).any():
+            unknown = str(min(np.asarray(ids, object)[rows < 0]))
+            raise UserError(f"item {unknown!r} is not in the items table: made from other data; run again")
+        return rows
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.ids, dtype=object)
+
+    def has(self, modality: str) -> np.ndarray:
+        """A mask (n,) of the items that have ``modality``. Raises `UserError` where no item of the data set may."""
+        if modality not in self.kinds:
+            raise UserError(f"the data set has no modality {modality!r}; it has {', '.join(self.kinds)}")
+        return self.table[modality].notna().to_numpy(bool)
 
     def having(self, modality: str) -> pd.DataFrame:
         """The rows that have ``modality``."""
-        if modality not in self.kinds:
-            raise UserError(f"the data set has no modality {modality!r}; it has {', '.join(self.kinds)}")
-        return self.table[self.table[modality].notna()]
+        return self.table[self.has(modality)]
 
     def write(self, path: str | Path) -> None:
         self.check(path)
@@ -175,14 +208,15 @@ class Items:
             frame.to_parquet(temporary, index=False)
 
     @classmethod
-    def read(cls, path: str | Path) -> "Items":
+    def read(cls, path: str | Path, contents: bool = True) -> "Items":
+        """``contents``: whether what stands in the columns of modalities is read; else they are true where there is
+        something, and null elsewhere.
+        """
+        kinds = cls.read_kinds(path)
         try:
-            table = pd.read_parquet(plain_parquet(path))
-            items = cls(table, table.attrs["kinds"])
-            items.check_form()
+            items = cls(_read_table(plain_parquet(path), () if contents else kinds), kinds)
+            items.check_form(contents)
             return items
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
         except UserError:
             raise
         except Exception as error:  # there is none that pyarrow and pandas do not raise for some damaged file
@@ -202,8 +236,8 @@ class Items:
         except Exception as error:  # as in `read`
             raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
 
-    def check_form(self) -> None:
-        """Raises ValueError unless ids, modalities and labels are what they should be."""
+    def check_form(self, contents: bool = True) -> None:
+        """Raises ValueError unless ids, labels and, of those with ``contents``, modalities are what they should be."""
         if not isinstance(self.kinds, dict) or not set(self.kinds.values()) <= set(KINDS):
             raise ValueError(f"kinds of modalities that are none: {self.kinds!r}")
         missing = {"id", "labels", *self.kinds} - set(self.table)
@@ -211,19 +245,20 @@ class Items:
             raise ValueError(f"no column {min(missing)}")
         for modality in self.kinds:
             check_name(modality)
-        texts = [self.table[name] for name in ("id", "group") if name in self.table]
-        for label in (*texts, *(self.table[m].dropna() for m in self.kinds)):
-            if not label.map(lambda cell: isinstance(cell, str)).all():
-                raise ValueError(f"a cell of {label.name} is no text")
-        if self.table["id"].duplicated().any():
+        for name in (*(name for name in ("id", "group") if name in self.table), *(self.kinds if contents else ())):
+            if not _are_texts(self.table[name], may_lack=name in self.kinds):
+                raise ValueError(f"a cell of {name} is no text")
+        if not self._index.is_unique:
             raise ValueError("an id stands on more than one row")
-        if not self.table["labels"].map(_is_list_of_texts).all():
+        if not all(isinstance(label, str) for labels in self._labels[1] for label in labels):
             raise ValueError("labels are not lists of texts")
         self._check_names()
 
     def _check_names(self) -> None:
         """Raises ValueError where an id or a class is too long for a name: each command would print all of it."""
-        for name in (*self.table["id"], *(label for labels in self.table["labels"] for label in labels)):
+        lengths = self.table["id"].str.len()
+        long = self.table["id"][lengths > MAX_LETTERS]
+        for name in (*long, *(label for labels in self._labels[1] for label in labels)):
             if len(name) > MAX_LETTERS:
                 raise ValueError(
                     f"{name[:40]!r} … has {len(name):,} letters; the name of an item or a class has {MAX_LETTERS:,} at "
@@ -263,17 +298,18 @@ class Split:
     def has_validation(self) -> bool:
         return bool((self.table["part"] == VALIDATION).any())
 
-    def ids(self, part: str) -> set[str]:
-        return set(self.table["id"][self.table["part"] == part])
+    def ids(self, part: str) -> pd.Series:
+        """The ids of a part. A column of them takes a tenth of the memory of a set."""
+        return self.table["id"][self.table["part"] == part]
 
     @property
-    def held_out(self) -> set[str]:
-        return set(self.table["id"][self.table["held_out"]])
+    def held_out(self) -> pd.Series:
+        return self.table["id"][self.table["held_out"]]
 
     @property
-    def selection_train(self) -> set[str]:
+    def selection_train(self) -> pd.Series:
         """Training rows to fit on while choosing: all of them but the held-out ones."""
-        return self.ids(TRAIN) - self.held_out
+        return self.table["id"][(self.table["part"] == TRAIN) & ~self.table["held_out"]]
 
     def folds(self, ids: np.ndarray) -> dict[str, slice]:
         """Where in test rows ``ids`` (n,) each fold lies; empty where there are none.
@@ -299,7 +335,8 @@ class Split:
     def read(cls, path: str | Path) -> "Split":
         try:
             kinds = {"id": str, "part": str, "held_out": bool, "fold": str}
-            table = pd.read_csv(plain(path), dtype=kinds, keep_default_na=False)
+            blocks = pd.read_csv(plain(path), dtype=kinds, keep_default_na=False, chunksize=BLOCK_ROWS)
+            table = pd.concat(blocks, ignore_index=True)
             wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
         except (OSError, ValueError, KeyError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors
             raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
@@ -310,12 +347,52 @@ class Split:
         return cls(table)
 
 
-def among(ids: np.ndarray, wanted: Collection[str]) -> np.ndarray:
-    """A mask (n,) of the ids that are wanted, by one look-up an id: `numpy.isin` compares all with all."""
-    return pd.Index(ids).isin(list(wanted))
+def _read_table(path: Path, masked: Collection[str]) -> pd.DataFrame:
+    """An items table; of columns that are ``masked`` only where they are null. Rows with equal labels share them."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        apart = {name: _mask(file, name) for name in names if name in masked}
+        apart |= {"labels": _shared_labels(file)} if "labels" in names else {}
+    table = pd.read_parquet(path, columns=[name for name in names if name not in apart])
+    return table.assign(**apart)[names]
 
 
-def rows_of(matrix: Rows, wanted: set[str], items: Items, with_labels: bool = True) -> View:
+def _mask(file: "ParquetFile", name: str) -> Any:
+    """True where a cell of a column is there, null elsewhere; some rows are read at a time."""
+    from pyarrow import types
+
+    kind = file.schema_arrow.field(name).type
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
+        raise ValueError(f"a cell of {name} is no text")
+    there = [batch.column(0).is_valid().to_numpy(False) for batch in file.iter_batches(columns=[name])]
+    mask = np.concatenate([np.empty(0, bool), *there])
+    return pd.arrays.BooleanArray(mask, ~mask)
+
+
+def _shared_labels(file: "ParquetFile") -> np.ndarray:
+    """The labels of each row as a tuple; some rows are read at a time."""
+    from pyarrow import types
+
+    kind = file.schema_arrow.field("labels").type
+    if not (types.is_list(kind) or types.is_large_list(kind)):
+        raise ValueError("labels are not lists of texts")
+    batches = (batch.column(0) for batch in file.iter_batches(columns=["labels"]))
+    cells = (tuple(labels or ()) for batch in batches for labels in batch.to_pylist())
+    different: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return np.fromiter((different.setdefault(labels, labels) for labels in cells), object)
+
+
+def among(ids: Any, wanted: Any) -> np.ndarray:
+    """A mask (n,) of the ids that are wanted, both arrays, columns or lists of texts, by one look-up an id."""
+    from pyarrow import array, compute, large_string
+
+    found = compute.is_in(array(ids, large_string()), value_set=array(wanted, large_string()))
+    return found.to_numpy(zero_copy_only=False)
+
+
+def rows_of(matrix: Rows, wanted: Any, items: Items, with_labels: bool = True) -> View:
     """The rows of a feature matrix whose ids are ``wanted``, in its order, with their labels where there are any."""
     index = np.flatnonzero(among(matrix.ids, wanted))
     ids = matrix.ids[index]
@@ -323,9 +400,9 @@ def rows_of(matrix: Rows, wanted: set[str], items: Items, with_labels: bool = Tr
     return View(ids, matrix.values[index], labels, items.groups_of(ids))
 
 
-def check_ids(path: str | Path, matrix: Rows, expected: Sequence[str]) -> None:
+def check_ids(path: str | Path, matrix: Rows, expected: np.ndarray) -> None:
     """Raises `UserError` where a feature file's ids are not the items' (another version of the data set, say)."""
-    if np.array_equal(matrix.ids, np.asarray(expected, str)):
+    if np.array_equal(matrix.ids, expected):
         return
     unknown = set(matrix.ids.tolist()) - set(expected)
     missing = set(expected) - set(matrix.ids.tolist())

@@ -1,6 +1,6 @@
 """Pairs of rows of modalities that have no items in common, drawn within a class."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from zlib import crc32
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cmr.data import Part, View, paired
 
-Labels = Callable[[Iterable[str]], np.ndarray]
+Labels = Callable[[np.ndarray], np.ndarray]
 """Ids (n,) → multi-hot labels (n, c)."""
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cmr import create, registry
 from cmr.data import TEST, TRAIN, Items, Part, Split, TrainingData, View, check_ids, rows_of
@@ -33,15 +34,16 @@ def read_features(
     for source in sources:
         (file,), feature = source.files, source.settings["feature"]
         rows = read_rows(file, "features", group if group and create.learns_from_labels(feature) else "/")
-        check_ids(file, rows, items.having(feature["modality"])["id"].tolist())
+        expected = items.ids[items.has(feature["modality"])]
+        check_ids(file, rows, expected)
         written_by = rows.attributes.get("extractor")
         if written_by != feature["extractor"]:
             raise UserError(
                 f"{file}: written by the extractor {written_by!r}, but the configuration's {feature['id']!r} "
                 f"is {feature['extractor']!r}; give it another id or delete the file"
             )
-        if isinstance(rows.values, Vectors) and not by_the_block:
-            rows = replace(rows, values=np.asarray(rows.values))
+        values = np.asarray(rows.values) if isinstance(rows.values, Vectors) and not by_the_block else rows.values
+        rows = replace(rows, ids=expected, values=values)  # the items' own texts stand in memory once
         modality = feature["modality"]
         found[modality] = _with_other(found[modality], rows) if modality in found else rows
     return found
@@ -68,7 +70,8 @@ class RowSource:
 
     @classmethod
     def of(cls, fit: Result) -> "RowSource":
-        return cls(fit, Items.read(fit.source("prepare").files[0]), Split.read(fit.source("split").files[0]))
+        items = Items.read(fit.source("prepare").files[0], contents=False)
+        return cls(fit, items, Split.read(fit.source("split").files[0]))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,7 +95,9 @@ class RowSource:
         pairs, held_out = self._in_pairs(train), self._part(choosing, split.held_out, with_labels)
         return TrainingData(
             train=pairs,
-            selection_train=self._in_pairs(self._part(choosing, split.selection_train, with_labels)),
+            selection_train=pairs
+            if split.has_validation
+            else self._in_pairs(self._part(choosing, split.selection_train, with_labels)),
             held_out=held_out if with_labels else self._in_pairs(held_out),
             has_validation=split.has_validation,
             drawn_pairs=0 if pairs is train else len(next(iter(pairs.values()))),
@@ -130,7 +135,7 @@ class RowSource:
         made = self.fit.sources("encode")
         return next(codes for codes in made if create.same_dictionary(codes.settings["dictionary"], entry))
 
-    def _part(self, matrices: Mapping[str, Rows], ids: set[str], with_labels: bool) -> Part:
+    def _part(self, matrices: Mapping[str, Rows], ids: pd.Series, with_labels: bool) -> Part:
         views = {modality: rows_of(matrix, ids, self.items, with_labels) for modality, matrix in matrices.items()}
         info = registry.info("methods", self.fit.settings["method"]["method"])
         if info.memory == "block of rows":

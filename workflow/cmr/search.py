@@ -107,16 +107,15 @@ def _answer(
     number, method, embedded = _embedded(run, modality, features, gallery, machine)
     place = search_index.place_of(run, number, gallery)
     stored = store.read_matrix(run.own((run.file("embeddings") / place).with_suffix(".h5")), "embeddings")
-    items.check_known(stored.ids)
+    known = items.table.iloc[items.rows(stored.ids)]
     scores = method.similarity(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
     best = rank(scores, np.zeros(scores.shape, bool), top=k, depth=k).top[0]
-    table = items.table.set_index("id")
     hits = [
-        Hit(place, float(scores[0, row]), item, tuple(table["labels"][item]), str(table[gallery][item]))
+        Hit(place, float(scores[0, row]), str(item["id"]), tuple(item["labels"]), str(item[gallery]))
         for place, row in enumerate(best, 1)
-        for item in [str(stored.ids[row])]
+        for item in [known.iloc[row]]
     ]
     return Answer(gallery, items.kinds[gallery], len(stored.ids), tuple(hits))
 

@@ -224,12 +224,10 @@ def _sources(run: Run, files: Sequence[Path]) -> Iterator[tuple[Path, Entries]]:
         yield from (_new(run, file) for file in files)
         return
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
-    table = items.table.set_index("id")
     for space in run.spaces:
         for modality, file in run.files_of(space).items():
             rows = read_rows(file, "embeddings")
-            items.check_known(rows.ids)
-            known = table.loc[rows.ids]
+            known = items.table.iloc[items.rows(rows.ids)]
             labels = np.array([json.dumps(list(own)) for own in known["labels"]], object)
             place = file.relative_to(run.file("embeddings")).with_suffix("")
             yield place, Entries(rows.ids, rows.values, labels, known[modality].to_numpy(object))

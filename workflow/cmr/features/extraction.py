@@ -96,7 +96,7 @@ def publish(
     state: Mapping[str, np.ndarray],
 ) -> None:
     """Writes the file of features: ``values`` of each group, of the items ``ids`` (n,), and the extractor's state."""
-    rows = {group: store.Rows(np.asarray(ids, str), of_group) for group, of_group in values.items()}
+    rows = {group: store.Rows(ids, of_group) for group, of_group in values.items()}
     store.write_groups(path, "features", rows, {**attributes, "resolved": resolved}, state)
 
 
@@ -179,7 +179,7 @@ def _transform(
     chunk: int,
 ) -> None:
     """Fills the partial file, or a group of it; ``done`` holds the fingerprint of each finished chunk."""
-    contents, ids = task.contents, np.asarray(task.ids, str)
+    contents, ids = task.contents, task.ids
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
     with tqdm(total=len(ids), desc=Path(path).stem, unit=" items") as bar:

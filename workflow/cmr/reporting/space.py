@@ -16,9 +16,8 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
     """A map a method: principal components of unit embeddings, colours for classes, markers for modalities."""
     for group in protocol.shown:
         ids, points, explained, shares = _projected(group)
-        for shown in ids.values():
-            protocol.items.check_known(shown)
-        labels = dict(zip(protocol.items.ids, protocol.items.strata, strict=True))
+        strata = np.array(protocol.items.strata, object)
+        first = {modality: strata[protocol.items.rows(shown)] for modality, shown in ids.items()}
         series = [
             Series(
                 f"{name}, {modality}" if name else modality,
@@ -30,7 +29,7 @@ def maps(protocol: Protocol) -> Iterator[Figure]:
             )
             for number, name in enumerate(protocol.items.classes or [""])
             for marker, modality in enumerate(points)
-            if (chosen := np.array([labels[item] == name for item in ids[modality]])).any()
+            if (chosen := first[modality] == name).any()
         ]
         part = ", ".join(f"{share:.0%} of the {modality} rows" for modality, share in shares.items() if share < 1)
         yield Figure(

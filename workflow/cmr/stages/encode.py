@@ -21,7 +21,8 @@ from cmr.vectors import blocks
 def make(result: Result, machine: Machine) -> None:
     entry, seed, (output,) = result.settings["dictionary"], result.settings["seed"], result.files
     with recording(result, machine) as made, resumable(paths.partial(output), made.key) as unfinished:
-        items, split = Items.read(result.source("prepare").files[0]), Split.read(result.source("split").files[0])
+        items = Items.read(result.source("prepare").files[0], contents=False)
+        split = Split.read(result.source("split").files[0])
         trainings = {"": split.ids(TRAIN)} | ({} if split.has_validation else {CHOOSING: split.selection_train})
         groups: dict[str, Rows] = {}
         for group, training in trainings.items():
@@ -37,7 +38,7 @@ def make(result: Result, machine: Machine) -> None:
 
 
 def encode_rows(
-    dictionary: Dictionary, matrices: Mapping[str, Rows], training: set[str], items: Items, unfinished: h5py.Group
+    dictionary: Dictionary, matrices: Mapping[str, Rows], training: pd.Series, items: Items, unfinished: h5py.Group
 ) -> dict[str, Rows]:
     """Fits a dictionary on the training rows; coefficients of all rows by modality, in the matrices' order.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cmr import content, create, paths, provenance, store
 from cmr.data import TRAIN, Items, Split, among
@@ -58,12 +59,13 @@ def _join(result: Result, shards: Sequence[Result], made: Recording, attributes:
     if any(other != resolved for other in others):
         raise UserError(f"{files[0].parent}: shards of unlike machines (CPU and GPU, say); delete it and run again")
     del resolved["device"]
-    table = Items.read(result.source("prepare").files[0]).having(result.settings["feature"]["modality"])
-    gaps = joining.gaps([{name: Gap(**gap) for name, gap in r["gaps"].items()} for r in records], len(table))
+    items = Items.read(result.source("prepare").files[0], contents=False)
+    ids = items.ids[items.has(result.settings["feature"]["modality"])]
+    gaps = joining.gaps([{name: Gap(**gap) for name, gap in r["gaps"].items()} for r in records], len(ids))
     made.facts |= {"resolved": resolved | told(gaps), **joint_usage(records)}
     states = learned_states(shards[0])
     values = {group: joining.features(files, group) for group in states}
-    publish(output, table["id"].to_numpy(str), values, attributes, made.facts["resolved"], states["/"])
+    publish(output, ids, values, attributes, made.facts["resolved"], states["/"])
 
 
 def joint_usage(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def key_of(result: Result, made: Recording) -> str:
     return canonical_hash([made.origin.code, result.settings["feature"]["params"], weights_of(result), *learned])
 
 
-def trainings_of(result: Result) -> dict[str, set[str] | None]:
+def trainings_of(result: Result) -> dict[str, pd.Series | None]:
     """The ids that the extractor is fitted on, by the group of its features: all training rows; where it learns from
     labels and the split has no validation rows, then those without the held-out ones, for choices. None for a fixed
     extractor.
@@ -130,7 +132,7 @@ class Contents:
         hashes = _checked_hashes(contents, prepared.files[1], dataset.root(), made)
         return cls(items, some.ids, contents, hashes, create.learns_from_labels(entry))
 
-    def task(self, extractor: Extractor, fitted_on: set[str] | None) -> Task:
+    def task(self, extractor: Extractor, fitted_on: pd.Series | None) -> Task:
         training = None if fitted_on is None else among(self.ids, fitted_on)
         labels = self.all_items.labels(self.ids[training]) if self.labelled and training is not None else None
         return Task(extractor, self.contents, self.ids, training, labels, self.hashes)
