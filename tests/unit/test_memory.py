@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from cmr.memory import Size, request, size_of
+from cmr.memory import Size, minutes, request, size_of
 
 FIT, EXTRACT = (2000, 20), (3000, 100)
 MEGABYTES_OF_A_PAIR = 4 * (1280 + 384) / 1e6
@@ -42,6 +42,22 @@ def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, bl
 def test_a_split_asks_for_the_items_at_the_least(rows, expected):
     """Its table has 40 bytes an item as it is packed, and cells of 100."""
     assert request(2000, 10, rows * 40e-6, Size(rows, 100 * rows)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fit", "extraction", "shards", "of_shard"),
+    [(10**3, 4, 128, 1, 128), (10**6, 1334, 1440, 10, 840), (10**7, 1440, 1440, 98, 855)],
+)
+def test_no_job_asks_for_more_than_a_day(rows, fit, extraction, shards, of_shard):
+    """2 minutes and 0.2 for each MB of 1280 + 384 dimensions; 120 and 60 for each MB of 120 bytes an item."""
+    assert minutes(2, 0.2, rows * MEGABYTES_OF_A_PAIR) == fit
+    assert minutes(120, 60, rows * 120e-6) == extraction
+    assert minutes(120, 60 / shards, rows * 120e-6) == of_shard
+
+
+def test_a_further_attempt_asks_for_more_time_within_the_day():
+    assert [minutes(120, 60, 5, attempt) for attempt in (1, 2, 3)] == [420, 840, 1260]
+    assert [minutes(120, 60, 10, attempt) for attempt in (1, 2, 3)] == [720, 1440, 1440]
 
 
 def test_a_block_never_asks_for_more_than_all_rows_and_pairs_never_for_less():

@@ -1,4 +1,4 @@
-"""How much memory a job asks a cluster for, in MB of 10⁶ bytes, before it is known what it will take.
+"""How much memory, in MB of 10⁶ bytes, and time a job asks a cluster for, before it is known what it will take.
 
 A job asks for a fixed amount and for so much for each MB of what it reads: `workflow/rules/` says how much. This is how
 the memory of small data grows, and of what holds all rows. What holds a block of rows ends at a bound: some copies of a
@@ -6,6 +6,7 @@ block, and what is kept of every item. What holds pairs of rows asks for a numbe
 """
 
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from cmr.vectors import BLOCK_BYTES
@@ -18,6 +19,10 @@ ITEM_BYTES, TEXT_COPIES = 2000, 2
 """Of an item in a job: its id, labels and part, in tables and in what is looked up; and how often its text is held."""
 PAIR_BYTES = 8 * 3
 """Of two rows: a float64 of the matrix, of what it is computed from, and of the copy that is solved."""
+
+LONGEST = 24 * 60
+"""Minutes that a job asks for at most. SLURM never starts a job that asks for more than its partition allows, which is
+often a day, and the next attempt goes on at the checkpoint of one that was ended."""
 
 
 class Size(NamedTuple):
@@ -41,6 +46,11 @@ def request(
     elif holds == "pairs of rows":
         growing = max(growing, PAIR_BYTES * items.rows**2 / 1e6)
     return max(at_least + growing, PROCESS + kept / 1e6)
+
+
+def minutes(at_least: float, per_megabyte: float, megabytes: float, attempt: int = 1) -> int:
+    """Minutes for a job that reads ``megabytes``; the more, the more often it was tried, up to `LONGEST`."""
+    return min(ceil((at_least + per_megabyte * megabytes) * attempt), LONGEST)
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,7 @@ from cmr import (
 from cmr.device import gpu_is_here
 from cmr.errors import UserError, printable
 from cmr.machine import Machine
-from cmr.memory import Size, request, size_of
+from cmr.memory import Size, minutes, request, size_of
 from cmr.plan import Plan, shards_of
 from cmr.shards import count
 
@@ -258,11 +258,11 @@ def items_among(wildcards, files):
     return size_of(table, os.stat(table).st_mtime_ns) if table in files else Size(0, 0)
 
 
-def needs(memory, minutes, info=lambda wildcards: None, holds=lambda wildcards: ("all rows", 1)):
+def needs(memory, time, info=lambda wildcards: None, holds=lambda wildcards: ("all rows", 1)):
     """A rule's resources, from the size (MB) of its input; more on every further attempt.
 
-    ``memory`` and ``minutes``, by wildcards: what a job needs at least, and what each MB adds. ``info``: its plug-in's.
-    ``holds``: what of the rows is in memory at a time, and of how many matrices; see `cmr.memory.request`.
+    ``memory`` and ``time``, by wildcards: MB and minutes that a job needs at least, and what each MB adds. ``info``: its
+    plug-in's. ``holds``: what of the rows is in memory at a time, and of how many matrices; see `cmr.memory.request`.
     """
 
     def memory_asked(wildcards, input, attempt):
@@ -270,8 +270,7 @@ def needs(memory, minutes, info=lambda wildcards: None, holds=lambda wildcards: 
         return math.ceil(request(*memory(wildcards), size, items, *holds(wildcards)) * attempt)
 
     def minutes_asked(wildcards, input, attempt):
-        at_least, per_megabyte = minutes(wildcards)
-        return math.ceil((at_least + per_megabyte * megabytes(input)) * attempt)
+        return minutes(*time(wildcards), megabytes(input), attempt)
 
     def from_site(key):
         return lambda wildcards: SITE.resources(gpus(plugin) if (plugin := info(wildcards)) else 0).get(key)

@@ -15,7 +15,7 @@ rule encode:
     resources:
         **needs(
             memory=lambda w: (1000, 40),
-            minutes=lambda w: (30, 1),
+            time=lambda w: (30, 1),
             info=lambda w: PLAN.dictionaries[w.dictionary].info,
         ),
     shell:

@@ -22,7 +22,7 @@ rule evaluate:
     resources:
         **needs(
             memory=lambda w: (2000, 20),
-            minutes=lambda w: (2, 0.2),
+            time=lambda w: (2, 0.2),
             info=lambda w: PLAN.methods[w.method].info,
             holds=lambda w: (PLAN.methods[w.method].info.memory, len(w.inputs.split("+"))),
         ),

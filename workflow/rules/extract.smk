@@ -31,7 +31,7 @@ rule learn:
     resources:
         **needs(
             memory=lambda w: (3000, 100),
-            minutes=lambda w: (120, 60),
+            time=lambda w: (120, 60),
             info=lambda w: PLAN.features[w.feature].info,
         ),
     shell:
@@ -52,7 +52,7 @@ rule shard:
     resources:
         **needs(
             memory=lambda w: (3000, 100),
-            minutes=lambda w: (120, 60 / max(1, len(shards(w)))),
+            time=lambda w: (120, 60 / max(1, len(shards(w)))),
             info=lambda w: PLAN.features[w.feature].info,
             holds=lambda w: ("block of rows", 1),
         ),
@@ -75,7 +75,7 @@ rule extract:
     resources:
         **needs(
             memory=lambda w: (3000, 100),
-            minutes=lambda w: (60, 1) if shards(w) else (120, 60),
+            time=lambda w: (60, 1) if shards(w) else (120, 60),
             info=lambda w: None if shards(w) else PLAN.features[w.feature].info,
             holds=lambda w: ("block of rows" if shards(w) or looks_at_items_alone(w) else "all rows", 1),
         ),

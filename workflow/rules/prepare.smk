@@ -30,7 +30,7 @@ rule prepare:
     conda:
         "../../envs/base.yaml"
     resources:
-        **needs(memory=lambda w: (2000, 0), minutes=lambda w: (60, 0)),
+        **needs(memory=lambda w: (2000, 0), time=lambda w: (60, 0)),
     shell:
         JOB
 
@@ -52,6 +52,6 @@ rule split:
     conda:
         "../../envs/base.yaml"
     resources:
-        **needs(memory=lambda w: (2000, 10), minutes=lambda w: (10, 1)),
+        **needs(memory=lambda w: (2000, 10), time=lambda w: (10, 1)),
     shell:
         JOB
