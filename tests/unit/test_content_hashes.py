@@ -146,7 +146,7 @@ def test_lists_hold_names_of_any_kind_as_sha256sum_writes_them(tmp_path):
         (tmp_path / name).write_text(name)
     pairs = [(name, file_hash(tmp_path / name)) for name in NAMES]
     content.write_list(tmp_path / "list", pairs)
-    assert content.read_list(tmp_path / "list") == pairs
+    assert list(content.read_list(tmp_path / "list")) == pairs
     if shutil.which("sha256sum"):
         checked = subprocess.run(["sha256sum", "--check", "--quiet", "list"], cwd=tmp_path, capture_output=True)
         assert checked.returncode == 0, checked

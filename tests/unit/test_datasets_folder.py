@@ -223,7 +223,7 @@ def test_stages_take_a_folder_and_see_that_it_changes(tmp_path, in_shards):
     prepared = project.only("prepare")
     before = project.record(prepared)
     assert set(before["own_files"]) == {"p"}
-    assert len(read_list(project.path(prepared.files[1]))) == 12
+    assert len(list(read_list(project.path(prepared.files[1])))) == 12
     written("Another.")
     project.make(prepared, again=True)
     assert project.record(prepared)["own_files"] != before["own_files"]

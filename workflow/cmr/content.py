@@ -136,13 +136,13 @@ def _parsed(text: str) -> tuple[str, tuple[Status, str]]:
     return name, ((int(size), int(modified), int(changed), int(inode)), value)
 
 
-def read_list(path: str | Path) -> list[tuple[str, str]]:
-    """The (name, sha256) pairs of a file of such lines."""
+def read_list(path: str | Path) -> Iterator[tuple[str, str]]:
+    """The (name, sha256) pairs of a file of such lines, one by one."""
     try:
-        lines = plain(path).read_text("utf-8").split("\n")[:-1]
+        with open(plain(path), encoding="utf-8", newline="\n") as file:
+            yield from (_pair(text[:-1]) for text in file if text.endswith("\n"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a list of files and their sha256; delete it and run again ({error})") from None
-    return [_pair(text) for text in lines]
 
 
 def write_list(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:

@@ -138,13 +138,13 @@ class Items:
     @property
     def strata(self) -> list[str]:
         """What splits are stratified by: the first label (n,) of each item, '' where there are no classes."""
-        numbers, different = self._labels
+        numbers, different = self.distinct_labels
         first = [labels[0] if labels else "" for labels in different]
         return [first[number] for number in numbers]
 
     @property
     def classes(self) -> list[str]:
-        return sorted({label for labels in self._labels[1] for label in labels})
+        return sorted({label for labels in self.distinct_labels[1] for label in labels})
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -163,7 +163,7 @@ class Items:
 
         Raises `UserError` for ids that are none of the table's.
         """
-        numbers, different = self._labels
+        numbers, different = self.distinct_labels
         found, of_item = np.unique(numbers[self.rows(ids)], return_inverse=True)
         column = {name: j for j, name in enumerate(self.classes)}
         matrix = np.zeros((len(found), len(column)), np.uint8)
@@ -172,8 +172,8 @@ class Items:
         return matrix[of_item]
 
     @cached_property
-    def _labels(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
-        """The different lists of labels, and which of them (n,) each item has."""
+    def distinct_labels(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """The number (n,) of each item's labels among the different ones, and these."""
         different: dict[tuple[str, ...], int] = {}
         numbers = (different.setdefault(tuple(labels), len(different)) for labels in self.table["labels"])
         return np.fromiter(numbers, np.int32, len(self.table)), list(different)
@@ -250,7 +250,7 @@ class Items:
                 raise ValueError(f"a cell of {name} is no text")
         if not self._index.is_unique:
             raise ValueError("an id stands on more than one row")
-        if not all(isinstance(label, str) for labels in self._labels[1] for label in labels):
+        if not all(isinstance(label, str) for labels in self.distinct_labels[1] for label in labels):
             raise ValueError("labels are not lists of texts")
         self._check_names()
 
@@ -258,7 +258,7 @@ class Items:
         """Raises ValueError where an id or a class is too long for a name: each command would print all of it."""
         lengths = self.table["id"].str.len()
         long = self.table["id"][lengths > MAX_LETTERS]
-        for name in (*long, *(label for labels in self._labels[1] for label in labels)):
+        for name in (*long, *(label for labels in self.distinct_labels[1] for label in labels)):
             if len(name) > MAX_LETTERS:
                 raise ValueError(
                     f"{name[:40]!r} … has {len(name):,} letters; the name of an item or a class has {MAX_LETTERS:,} at "

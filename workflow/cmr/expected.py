@@ -113,7 +113,7 @@ def begun(plan: Plan) -> Iterator[Result]:
 
 def _listed(result: Result, record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, sha256) of the files that a stage found."""
-    return list(record["files"].items()) if result.stage == "download" else content.read_list(result.files[1])
+    return list(record["files"].items()) if result.stage == "download" else list(content.read_list(result.files[1]))
 
 
 def _causes(path: str, now: records.Origin) -> Iterator[str]:

@@ -153,7 +153,7 @@ class _Checker:
             return
         facts = record.model_dump()
         listed = result.stage == "prepare"
-        pairs = content.read_list(self.place(result.files[1])) if listed else list(facts["files"].items())
+        pairs = list(content.read_list(self.place(result.files[1]))) if listed else list(facts["files"].items())
         folder = self.folder_of(facts["root"])
         now = self.remembered.of_all([f"{folder}/{name}" for name, _ in pairs])
         others = [name for (name, then), found in zip(pairs, now, strict=True) if found not in (then, content.ABSENT)]

@@ -14,7 +14,7 @@ import pandas as pd
 from cmr import registry
 from cmr.content import read_list
 from cmr.data import Items, Split
-from cmr.datasets.splitting import same_content, same_text, with_held_out
+from cmr.datasets.splitting import file_keys, same_content, same_text, text_keys, with_held_out
 from cmr.errors import UserError
 from cmr.params import Params
 from cmr.store import Rows
@@ -84,8 +84,8 @@ class Dataset(ABC):
 
     def groups(self, items: Items) -> np.ndarray:
         """Numbers (n,) of what a split that is drawn here keeps together: items that share a content or a group."""
-        groups = pd.Series(items.groups, items.table.index)
-        return same_content([groups, *(self.content_keys(items, modality) for modality in items.kinds)])
+        keys = [self.content_keys(items, modality) for modality in items.kinds]
+        return same_content([items.table["group"], *keys] if "group" in items.table else keys)
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """What tells the contents of a modality apart, (n,): equal texts, equal files by their bytes.
@@ -96,10 +96,9 @@ class Dataset(ABC):
         if kind == "ready":
             return pd.Series(None, column.index, object)
         if kind == "text":
-            return column.map(same_text, na_action="ignore")
+            return text_keys(column, same_text)
         listed = self.folder / "contents.sha256"
-        hashes = dict(read_list(listed)) if listed.exists() else {}
-        return column.map(lambda name: hashes.get(name, name), na_action="ignore")
+        return file_keys(column, read_list(listed) if listed.exists() else ())
 
 
 BASE = Dataset

@@ -11,9 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmr.boundary import plain, plain_parquet
+from cmr.data import BLOCK_ROWS
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import COMPRESSED, decoded, read_cells
 from cmr.errors import UserError, nearest
@@ -213,16 +215,41 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def column(table: pd.DataFrame, name: str, file: Path) -> list[Any]:
     """The cells of a column. Raises `UserError` where one is no text, and for no such column with the nearest name."""
+    return cells_of(table, name, file).astype(object).tolist()
+
+
+def cells_of(table: pd.DataFrame, name: str, file: Path) -> pd.Series:
+    """As `column`, still in the form in which they were read."""
     if name not in table:
         raise UserError(f"{file}: no column {name!r}{nearest(name, map(str, table.columns))}")
-    cells = table[name].astype(object)
+    cells = table[name]
+    if isinstance(cells.dtype, pd.StringDtype):
+        return cells
+    cells = cells.astype(object)
     for row, cell in cells.items():
         for part in cell if isinstance(cell, list) else [cell]:
             if isinstance(part, Mapping | bytes):  # which would be read as their keys, or their numbers
                 holds_file = isinstance(part, bytes) or "bytes" in part
                 remedy = "; write the pictures to files, and name these" if holds_file else ""
                 raise UserError(f"{file}: row {row}: {name}: expected text, found {type(part).__name__}{remedy}")
-    return cells.tolist()
+    return cells
+
+
+def blocks_of(cells: pd.Series) -> Iterator[pd.Series]:
+    """The cells as Python's objects, some at a time."""
+    return (cells.iloc[start : start + BLOCK_ROWS].astype(object) for start in range(0, len(cells), BLOCK_ROWS))
+
+
+def compact(blocks: Iterable[Sequence[str | None]], index: pd.Index) -> pd.Series:
+    """A column (n,) of texts, block after block, that is no list of Python's objects."""
+    made = [pd.Series(np.array(block, object), dtype="str") for block in blocks]
+    return pd.concat([pd.Series([], dtype="str"), *made]).set_axis(index)
+
+
+def texts_of(cells: pd.Series, form: Callable[[Any], str] | None = None) -> pd.Series:
+    """The ``form`` of each cell, or else the cell `as_text`."""
+    form = form or as_text
+    return compact(([form(cell) for cell in block] for block in blocks_of(cells)), cells.index)
 
 
 def as_text(cell: Any) -> str:

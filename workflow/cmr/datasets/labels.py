@@ -11,6 +11,7 @@ import decimal
 import logging
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -79,20 +80,16 @@ class LabelReader:
     no_label: Sequence[str | int] | None = None
 
     def read(self, cells: Iterable[Any], source: str, where: Callable[[int], str]) -> list[list[str]]:
-        """The class names of each cell, each once; none where it is missing: None, NaN, NaT, infinite or empty.
+        """The class names of each cell, each once; none where it is missing: None, NaN, NaT, infinite or empty. Cells
+        with the same names share one list.
 
         ``where``: the number of a cell → its place for messages, such as "my.csv: row 3". Raises `UserError` for what
         is no label, and `LabelQuestion` for what has two meanings. Names that look odd are told to the log.
         """
         missing = NO_LABEL if self.no_label is None else frozenset(map(str, self.no_label))
-        labels, texts = [], []
-        for row, cell in enumerate(map(_unwrapped, cells)):
-            names = [name for name in _names(cell, row, where) if name not in missing]
-            labels.append(names)
-            if names and isinstance(cell, str | bytes):
-                texts.append(row)
+        labels, texts = _as_they_stand(cells, missing, where)
         self._split(labels, texts, source, where)
-        labels = [[n for n in dict.fromkeys(names) if n not in missing] for names in _whole_numbers(labels, missing)]
+        labels = _tidied(labels, missing)
         counts = Counter(name for names in labels for name in names)
         if long := next((name for name in counts if len(name) > MAX_LETTERS), ""):
             raise UserError(
@@ -104,7 +101,7 @@ class LabelReader:
         _tell_odd_names(counts, source)
         return labels
 
-    def _split(self, labels: list[list[str]], texts: list[int], source: str, where: Callable[[int], str]) -> None:
+    def _split(self, labels: list[list[str]], texts: Sequence[int], source: str, where: Callable[[int], str]) -> None:
         """Replaces each text's one label by the several that are written in it."""
         if self.separator == "":
             return
@@ -114,11 +111,34 @@ class LabelReader:
             for row, values in lists.items():
                 labels[row] = _names(values, row, where)
         elif self.separator:
+            pieces = {}
             for row in texts:
-                labels[row] = _names(labels[row][0].split(self.separator), row, where)
+                text = labels[row][0]
+                if text not in pieces:
+                    pieces[text] = _names(text.split(self.separator), row, where)
+                labels[row] = pieces[text]
         else:
-            _ask_whether_lists({row: labels[row][0] for row in texts}, bool(lists), where)
-            _ask_for_separator([labels[row][0] for row in texts], source)
+            found = [labels[row][0] for row in texts]
+            _ask_whether_lists(texts, found, bool(lists), where)
+            _ask_for_separator(found, source)
+
+
+def _as_they_stand(
+    cells: Iterable[Any], missing: frozenset[str], where: Callable[[int], str]
+) -> tuple[list[list[str]], Sequence[int]]:
+    """The names in each cell, and the rows of the cells that are texts with a name. Equal texts are read once."""
+    labels, texts = [], array("q")
+    known: dict[str, list[str]] = {}
+    for row, cell in enumerate(map(_unwrapped, cells)):
+        names = known.get(cell) if isinstance(cell, str) else None
+        if names is None:
+            names = [name for name in _names(cell, row, where) if name not in missing]
+            if isinstance(cell, str):
+                known[cell] = names
+        labels.append(names)
+        if names and isinstance(cell, str | bytes):
+            texts.append(row)
+    return labels, texts
 
 
 def _names(cell: Any, row: int, where: Callable[[int], str]) -> list[str]:
@@ -181,20 +201,29 @@ def _number(value: float | np.floating) -> str:
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
-def _whole_numbers(labels: list[list[str]], missing: frozenset[str]) -> list[list[str]]:
-    """'1.0' as '1', where all names are whole numbers."""
-    matches = {name: WHOLE.fullmatch(name) for names in labels for name in names if name not in missing}
-    if not all(matches.values()):
-        return labels
-    return [[match[1] if (match := matches.get(name)) else name for name in names] for names in labels]
+def _tidied(labels: list[list[str]], missing: frozenset[str]) -> list[list[str]]:
+    """Each name once and none that is missing, '1.0' as '1' where all are whole numbers; one list for equal ones."""
+    whole = _whole_numbers({name for names in labels for name in names} - missing)
+    tidied: dict[tuple[str, ...], list[str]] = {}
+    for names in labels:
+        if (key := tuple(names)) not in tidied:
+            tidied[key] = [n for n in dict.fromkeys(whole.get(name, name) for name in names) if n not in missing]
+    return [tidied[tuple(names)] for names in labels]
 
 
-def _ask_whether_lists(texts: dict[int, str], some: bool, where: Callable[[int], str]) -> None:
-    """``some``: whether some of the texts are lists for certain."""
-    alike = [row for row, text in texts.items() if (text.startswith("[") and text.endswith("]")) or as_list(text)]
+def _whole_numbers(names: set[str]) -> dict[str, str]:
+    """'1.0' → '1', where all names are whole numbers; else nothing."""
+    matches = {name: WHOLE.fullmatch(name) for name in names}
+    return {name: match[1] for name, match in matches.items() if match} if all(matches.values()) else {}
+
+
+def _ask_whether_lists(rows: Sequence[int], texts: Sequence[str], some: bool, where: Callable[[int], str]) -> None:
+    """``texts``: the labels of the ``rows``; ``some``: whether some of them are lists for certain."""
+    alike = [n for n, text in enumerate(texts) if (text.startswith("[") and text.endswith("]")) or as_list(text)]
     if some or len(alike) > SHARE * len(texts):
         raise LabelQuestion(
-            f"{where(alike[0])}: the label {texts[alike[0]]!r} looks like a list, as {len(alike)} of {len(texts)} do",
+            f"{where(rows[alike[0]])}: the label {texts[alike[0]]!r} looks like a list, as {len(alike)} of "
+            f"{len(texts)} do",
             "write all of them as ['cat', 'dog'], or say separator: '' if each is one label",
             "write all of them as ['cat', 'dog'], or give --separator '' if each is one label",
         )

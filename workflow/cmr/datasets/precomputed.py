@@ -138,7 +138,7 @@ class Precomputed(Dataset):
 
         if self.params.index or rows["part"].all():
             return dict(untrained(rows, parts(rows)))
-        return without_place(rows, lambda some: list(self.groups(Items(some, kinds))), parts, self.params.shares)
+        return without_place(rows, lambda some: self.groups(Items(some, kinds)), parts, self.params.shares)
 
     def features(self, modality: str, name: str) -> Rows:
         if name or modality not in self.params.features:
@@ -155,7 +155,7 @@ class Precomputed(Dataset):
         total = sum(self.params.shares.values())
         if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        return seeded_parts("params.labels", items.strata, self.params.shares, list(self.groups(items)))
+        return seeded_parts("params.labels", items.strata, self.params.shares, self.groups(items))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr.data import TEST, TRAIN, VALIDATION
-from cmr.datasets.splitting import stratified
+from cmr.datasets.splitting import Grouping, Groups, stratified
 from cmr.errors import UserError, inert
 from cmr.publish import atomic
 
@@ -28,7 +28,7 @@ UNEVEN = 0.1  # of all rows; rounding within classes explains less
 
 
 def usable(
-    table: pd.DataFrame, problems: dict, ids: list[str], file: Path | str, strict: bool, skipped: Path
+    table: pd.DataFrame, problems: dict, ids: Iterable[str], file: Path | str, strict: bool, skipped: Path
 ) -> pd.DataFrame:
     """The rows without problems (row → what is wrong).
 
@@ -39,7 +39,7 @@ def usable(
         more = f" ({len(problems) - 1} more rows have problems)" if len(problems) > 1 else ""
         raise UserError(f"{file}: row {row}: {problems[row]}{more}; mend it, or leave such rows out with strict: false")
     if not strict:
-        name = dict(zip(table.index, ids, strict=True))
+        name = {row: item for row, item in zip(table.index, ids, strict=True) if row in problems}
         rows = [(row, name[row], problems[row]) for row in sorted(problems)]
         with atomic(skipped) as temporary:
             pd.DataFrame(rows, columns=["row", "id", "problem"]).map(inert).to_csv(temporary, index=False)
@@ -47,21 +47,20 @@ def usable(
             log.warning("%s: %d of %d rows left out, listed in %s", file, len(rows), len(table), skipped.name)
     if len(problems) == len(table):
         raise UserError(f"{file}: no usable row" + (f"; the first: {problems[min(problems)]}" if problems else ""))
-    return table.drop(index=list(problems))
+    return table.drop(index=list(problems)) if problems else table
 
 
-def rare_classes(strata: Sequence[str], groups: Sequence[Hashable], parts: Collection[str]) -> dict[str, int]:
+def rare_classes(strata: Sequence[str], groups: Grouping, parts: Collection[str]) -> dict[str, int]:
     """Class → its number of distinct items, where they are fewer than the parts of a seeded split, which need one each.
 
     As `cmr.datasets.splitting.stratified` counts: by groups, each in the class of its first item.
     """
-    class_of: dict[Hashable, str] = {}
-    for group, name in zip(groups, strata, strict=True):
-        class_of.setdefault(group, name)
-    return {name: count for name, count in Counter(class_of.values()).items() if count < len(parts)}
+    first = Groups.of(groups).first
+    counts = Counter(strata[row] for row in first)
+    return {name: count for name, count in counts.items() if count < len(parts)}
 
 
-def refuse_rare(source: str, strata: Sequence[str], groups: Sequence[Hashable], parts: Collection[str]) -> None:
+def refuse_rare(source: str, strata: Sequence[str], groups: Grouping, parts: Collection[str]) -> None:
     """Raises `UserError` that names all classes which are too rare for a seeded split."""
     rare = sorted(rare_classes(strata, groups, parts).items())
     if rare:
@@ -73,16 +72,14 @@ def refuse_rare(source: str, strata: Sequence[str], groups: Sequence[Hashable], 
         )
 
 
-def seeded_parts(
-    source: str, strata: Sequence[str], shares: Mapping[str, float], groups: Sequence[Hashable]
-) -> np.ndarray:
+def seeded_parts(source: str, strata: Sequence[str], shares: Mapping[str, float], groups: Grouping) -> np.ndarray:
     """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
     refuse_rare(source, strata, groups, shares)
     parts = stratified(strata, shares, SEED, groups)
     sizes = Counter(parts.tolist())
     if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
         found = ", ".join(f"{part} {sizes[part]}" for part in shares)
-        largest = max(Counter(groups).values())
+        largest = Groups.of(groups).sizes.max()
         log.warning(
             "%s: the parts have sizes far from their shares: %s; %d items share a content", source, found, largest
         )
@@ -95,7 +92,7 @@ def _distinct(count: int) -> str:
 
 def without_place(
     rows: pd.DataFrame,
-    groups: Callable[[pd.DataFrame], Sequence[Hashable]],
+    groups: Callable[[pd.DataFrame], Grouping],
     parts: Callable[[pd.DataFrame], Iterable[str]],
     shares: Collection[str],
 ) -> dict[Any, str]:

@@ -14,7 +14,9 @@ import logging
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,17 @@ from tqdm import tqdm
 
 from cmr.data import PARTS, TEST, TRAIN, Items, Split
 from cmr.datasets.base import Dataset
-from cmr.datasets.files import as_text, column, located, read_rows, user_file
+from cmr.datasets.files import (
+    as_text,
+    blocks_of,
+    cells_of,
+    column,
+    compact,
+    located,
+    read_rows,
+    texts_of,
+    user_file,
+)
 from cmr.datasets.grouping import each_content_once
 from cmr.datasets.labels import LabelReader, as_list
 from cmr.datasets.rows import PART_NAMES, seeded_parts, untrained, usable, without_place
@@ -115,28 +127,27 @@ class Table(Dataset):
         """
         params, file, kinds = self.params, self._file(), self._kinds()
         table = read_rows(file, self._wanted(kinds), params.encoding, params.quotes, welcome=[LABEL])
-        ids = column(table, params.id, file) if params.id else list(table.index)
-        rows = pd.DataFrame({"id": [as_text(cell) for cell in ids]}, table.index)
+        ids = cells_of(table, params.id, file) if params.id else table.index.to_series()
+        rows = pd.DataFrame({"id": texts_of(ids)})
         rows["labels"] = pd.Series(self._labels(table, file), table.index, object)
-        problems = dict(_inexact(table.index, ids))
+        problems = dict(_inexact(ids))
         if self._grouped:
-            groups = column(table, params.group, file) if params.group else rows["id"]
-            rows["group"] = [as_text(cell) for cell in groups]
+            rows["group"] = texts_of(cells_of(table, params.group, file)) if params.group else rows["id"]
         if self._several_texts:
             rows = _a_row_a_text(rows, [column(table, name, file) for name in self._text_columns])
             table = table.loc[rows.index]
         if params.split:
-            rows["part"] = _parts([as_text(c) for c in column(table, params.split, file)], f"{file}: {params.split}")
+            rows["part"] = _parts(texts_of(cells_of(table, params.split, file)), f"{file}: {params.split}")
         for modality in kinds:
             cells = self._cells(table, rows, modality, file)
-            rows[modality], found = self._content(modality, cells, rows.index, file.parent)
+            rows[modality], found = self._content(modality, cells, file.parent)
             problems = found | problems
         problems = dict(_bad_rows(rows, list(kinds), labelled=bool(self._label(table)))) | problems
         if self._grouped:
             rows = each_content_once(rows, list(kinds))
             problems = {row: problem for row, problem in problems.items() if row in rows.index}
-        problems = self._without_place(rows.drop(index=list(problems)), kinds) | problems
-        rows = usable(rows, problems, list(rows["id"]), file, params.strict, self.folder / "skipped.csv")
+        problems = self._without_place(rows.drop(index=list(problems)) if problems else rows, kinds) | problems
+        rows = usable(rows, problems, rows["id"], file, params.strict, self.folder / "skipped.csv")
         if params.split:
             _check_parts(rows["part"], file)
         if params.text:
@@ -154,7 +165,7 @@ class Table(Dataset):
         if self.params.split:
             return items.table["part"].to_numpy(str)
         where = f"{self._file()}: {self.params.label or LABEL}"
-        return seeded_parts(where, items.strata, SHARES, list(self.groups(items)))
+        return seeded_parts(where, items.strata, SHARES, self.groups(items))
 
     def root(self) -> Path:
         """The table's folder."""
@@ -180,7 +191,7 @@ class Table(Dataset):
             return Items(some.reset_index(drop=True), kinds)
 
         return without_place(
-            rows, lambda some: list(self.groups(items(some))), lambda some: self.parts(items(some), ""), SHARES
+            rows, lambda some: self.groups(items(some)), lambda some: self.parts(items(some), ""), SHARES
         )
 
     @property
@@ -214,53 +225,64 @@ class Table(Dataset):
         if not name:
             log.warning("%s: no labels: there will be figures by instance alone; label names their column", file)
             return [[] for _ in range(len(table))]
-        cells = column(table, name, file)
-        read = reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
-        known: dict[tuple[str, ...], list[str]] = {}  # each list once: there are fewer than rows
-        return [known.setdefault(tuple(names), names) for names in read]
+        cells = chain.from_iterable(blocks_of(cells_of(table, name, file)))
+        return reader.read(cells, f"{file}: {name}", lambda position: f"{file}: row {table.index[position]}: {name}")
 
-    def _cells(self, table: pd.DataFrame, rows: pd.DataFrame, modality: str, file: Path) -> list[str]:
+    def _cells(self, table: pd.DataFrame, rows: pd.DataFrame, modality: str, file: Path) -> pd.Series:
         """The cells of a modality as text; lists of sentences that were written as text are lists again."""
         if modality != "text":
-            return [as_text(cell) for cell in column(table, getattr(self.params, modality), file)]
+            return texts_of(cells_of(table, getattr(self.params, modality), file))
         if self._several_texts:
-            return [as_text(cell) for cell in rows["text"]]
-        cells = column(table, self._text_columns[0], file)
-        texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
-        lists = sum(as_list(text) is not None for text in texts)
-        if lists and lists == len(texts):
+            return texts_of(rows["text"])
+        cells = cells_of(table, self._text_columns[0], file)
+        found = Counter(map(_is_list, chain.from_iterable(blocks_of(cells))))
+        if found[True] and not found[False]:
             log.info("%s: %s: all texts are lists of sentences, which are joined", file, self.params.text)
-            cells = [as_list(cell.strip()) or "" if isinstance(cell, str) else cell for cell in cells]
-        elif lists:
-            seen = f"{lists} of {len(texts)} texts look like lists"
+            return texts_of(cells, _joined)
+        if found[True]:
+            seen = f"{found[True]} of {found[True] + found[False]} texts look like lists"
             log.warning("%s: %s: %s, and are read as they stand", file, self.params.text, seen)
-        return [as_text(cell) for cell in cells]
+        return texts_of(cells)
 
-    def _content(
-        self, modality: str, cells: list[str], index: pd.Index, folder: Path
-    ) -> tuple[list[str | None], dict[int, str]]:
-        """The column of one modality, and row → problem."""
+    def _content(self, modality: str, cells: pd.Series, folder: Path) -> tuple[pd.Series, dict[int, str]]:
+        """The column of one modality, null where there is nothing, and row → problem."""
+        empty = (cells == "").to_numpy(bool)
+        problems = {} if self.params.unpaired else dict.fromkeys(cells.index[empty], f"empty {modality}")
+        contents = cells.mask(empty)
+        if modality != "text":
+            contents, found = self._files(modality, contents, folder)
+            problems |= found
+        return contents, problems
+
+    def _files(self, modality: str, cells: pd.Series, folder: Path) -> tuple[pd.Series, dict[int, str]]:
+        """Where the files lie that a column names, and row → problem."""
         problems: dict[int, str] = {}
-        contents: list[str | None] = []
         respelled: list[int] = []
-        for row, cell in zip(tqdm(index, desc=f"check {modality}", unit=" rows", mininterval=1), cells, strict=True):
-            content: str | None = cell
-            problem = ""
-            if not cell:
-                content, problem = None, "" if self.params.unpaired else f"empty {modality}"
-            elif modality != "text":
-                content, problem = self._located(modality, cell, folder)
-                if content and not os.path.isabs(cell) and content != os.path.normpath(cell):
-                    respelled.append(row)
-            contents.append(content)
+        bar = tqdm(total=len(cells), desc=f"check {modality}", unit=" rows", mininterval=1)
+
+        def place(row: int, cell: str) -> str:
+            content, problem = self._located(modality, cell, folder)
             if problem:
                 problems[row] = problem
+            if content and not os.path.isabs(cell) and content != os.path.normpath(cell):
+                respelled.append(row)
+            return content
+
+        def places(block: pd.Series) -> list[str | None]:
+            bar.update(len(block))
+            return [
+                place(row, cell) if isinstance(cell, str) else None
+                for row, cell in zip(block.index, block, strict=True)
+            ]
+
+        with bar:
+            found = compact(map(places, blocks_of(cells)), cells.index)
         if respelled:
             log.info(
                 "%s: %d files are found with '/' for '\\', or with accents in another Unicode form; the first: row %d",
                 modality, len(respelled), respelled[0],
             )  # fmt: skip
-        return contents, problems
+        return found, problems
 
     def _located(self, modality: str, path: str, folder: Path) -> tuple[str, str]:
         content, problem = located(path, folder, self.data_root)
@@ -287,6 +309,17 @@ def _texts(cells: tuple[Any, ...]) -> list[Any]:
     return [text for text in found if as_text(text)] or [""]
 
 
+def _is_list(cell: Any) -> bool | None:
+    """Whether a text is a list of sentences that was written as text; None where there is no text."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    return as_list(text) is not None if text else None
+
+
+def _joined(cell: Any) -> str:
+    """The sentences of such a list as one text."""
+    return as_text((as_list(cell.strip()) or "") if isinstance(cell, str) else cell)
+
+
 def undecodable(picture: Path) -> str:
     """Why a picture cannot be decoded, by the extractors' own decoder; '' where it can."""
     try:
@@ -296,25 +329,31 @@ def undecodable(picture: Path) -> str:
     return ""
 
 
-def _inexact(index: pd.Index, ids: list[Any]) -> Iterator[tuple[int, str]]:
+def _inexact(ids: pd.Series) -> Iterator[tuple[int, str]]:
     """Row → an id that may have been another number before it became a float."""
-    for row, item in zip(index, ids, strict=True):
+    if isinstance(ids.dtype, pd.StringDtype):
+        return
+    for row, item in zip(ids.index, ids.astype(object), strict=True):
         if isinstance(item, float) and abs(item) >= EXACT_FLOATS and math.isfinite(item):
             yield row, f"id {item:.0f} is a float beyond 2^53, where numbers run into one another; save ids as text"
 
 
 def _bad_rows(rows: pd.DataFrame, modalities: list[str], labelled: bool) -> Iterator[tuple[int, str]]:
     """Row → what is wrong with its id, labels, part or modalities as a whole."""
-    first_row: dict[str, int] = {}
-    groups = rows["group"] if "group" in rows else rows["id"]
-    for row, item, labels, group in zip(rows.index, rows["id"], rows["labels"], groups, strict=True):
+    ids, groups = rows["id"], rows.get("group", rows["id"])
+    without_label = (rows["labels"].map(len) == 0) & labelled
+    odd = ids.str.contains(CONTROL.pattern) | ids.duplicated() | without_label | (ids == "") | (groups == "")
+    twice = ids[ids.duplicated(keep=False)]
+    first_row = dict(zip(twice[::-1], twice.index[::-1], strict=True))
+    told = pd.DataFrame({"id": ids, "without_label": without_label, "group": groups})[odd]
+    for row, item, lacks_label, group in told.itertuples(name=None):
         if not item:
             yield row, "empty id"
         elif CONTROL.search(item):
             yield row, f"id {item!r} holds a control character"
-        elif first_row.setdefault(item, row) != row:
+        elif first_row.get(item, row) != row:
             yield row, f"id {item!r} stands on row {first_row[item]} too"
-        elif labelled and not labels:
+        elif lacks_label:
             yield row, "no label"
         elif not group:
             yield row, "empty group"
@@ -326,7 +365,7 @@ def _bad_rows(rows: pd.DataFrame, modalities: list[str], labelled: bool) -> Iter
                 yield row, f"part {part!r}, expected train, validation or test"
 
 
-def _parts(cells: list[str], where: str) -> list[str]:
+def _parts(cells: pd.Series, where: str) -> list[str]:
     """Names of parts in their own spelling: Train, val, dev; what is none of them stays as it is."""
     named = [PART_NAMES.get(cell.casefold(), cell) for cell in cells]
     for cell, part in sorted({(cell, part) for cell, part in zip(cells, named, strict=True) if cell != part}):
@@ -341,7 +380,7 @@ def _check_parts(parts: pd.Series, file: Path) -> None:
 
 
 def _tell_wordless(texts: pd.Series, where: str) -> None:
-    wordless = texts.index[[not any(map(str.isalnum, text)) for text in texts]]
-    if len(wordless):
+    wordless = [row for block in blocks_of(texts) for row, text in block.items() if not any(map(str.isalnum, text))]
+    if wordless:
         told = "%s: %d of %d texts hold no letter or digit, the first on row %d"
         log.warning(told, where, len(wordless), len(texts), wordless[0])

@@ -1,5 +1,6 @@
 """The features of every item that has the extractor's modality: from one job, or joined from shards."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,9 +141,9 @@ class Contents:
 
 def _checked_hashes(contents: Sequence[object], listed: str, root: Path, made: Recording) -> dict[Path, str]:
     """sha256 of the pictures and sounds; raises `UserError` for one that is another than when items were prepared."""
-    known = {root / name: value for name, value in content.read_list(listed)}
-    files = [file for file in contents if isinstance(file, Path)] if known else []
+    files = [file for file in contents if isinstance(file, Path)] if os.path.getsize(listed) else []
     hashes = dict(zip(files, made.hashes.of_all(files), strict=True))
+    known = {file: value for name, value in content.read_list(listed) if (file := root / name) in hashes}
     for file, found in hashes.items():
         if known.get(file, found) != found:
             raise UserError(f"{file}: it changed since the items were prepared; run again")

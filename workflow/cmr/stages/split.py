@@ -2,6 +2,8 @@
 
 import logging
 
+import numpy as np
+
 from cmr import create
 from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.splitting import separated
@@ -19,13 +21,14 @@ def make(result: Result, machine: Machine) -> None:
         dataset = create.dataset(result.settings["data"], prepared.folder, machine)
         split = dataset.split(items, result.settings["split"])
         split.write(result.files[0])
+        parts = np.full(len(items.table), "", "U10")
+        parts[items.rows(split.table["id"].to_numpy(object))] = split.table["part"]
         for modality in items.kinds:
-            having = split.table["part"][split.table["id"].isin(items.having(modality)["id"])]
+            having = np.unique(parts[items.has(modality)])
             for part in (TRAIN, TEST):
-                if part not in set(having):
+                if part not in having:
                     log.warning("no %s item has the modality %s, so methods that need it will stop", part, modality)
-        parts = split.table.set_index("id")["part"].reindex(items.ids, fill_value="")
-        made.facts = {"separated": separated(dataset.groups(items), parts.to_numpy(str))}
+        made.facts = {"separated": separated(dataset.groups(items), parts)}
         for pair, count in made.facts["separated"].items():
             first, second = pair.split(", ")
             log.warning("%d %s items share a picture, a text or a vector with %s items", count, second, first)
