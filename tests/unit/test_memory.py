@@ -15,12 +15,12 @@ MEGABYTES_OF_A_PAIR = 4 * (1280 + 384) / 1e6
     ("rows", "block", "everything", "pairs"),
     [
         (10**3, 2133.12, 2133.12, 2133.12),
-        (10**6, 8494.967296, 135_120, 24_002_000),
-        (10**7, 28_294.967296, 1_333_200, 2_400_002_000),
+        (10**6, 7494.967296, 135_120, 24_002_000),
+        (10**7, 18_294.967296, 1_333_200, 2_400_002_000),
     ],
 )
 def test_a_fit_asks_for_what_its_method_holds_of_its_rows(rows, block, everything, pairs):
-    """Where it is a block: of two matrices eight times 2²⁸ bytes each, and of an item 2 kB and twice its 100 bytes."""
+    """Where it is a block: of two matrices eight times 2²⁸ bytes each, and of an item 1 kB and twice its 100 bytes."""
     given = (*FIT, rows * MEGABYTES_OF_A_PAIR, Size(rows, 100 * rows))
     assert request(*given, "block of rows", 2) == pytest.approx(block, abs=1e-6)
     assert request(*given, "all rows", 2) == pytest.approx(everything)
@@ -29,7 +29,7 @@ def test_a_fit_asks_for_what_its_method_holds_of_its_rows(rows, block, everythin
 
 @pytest.mark.parametrize(
     ("rows", "block", "everything"),
-    [(10**3, 3012, 3012), (10**6, 7347.483648, 15_000), (10**7, 27_147.483648, 123_000)],
+    [(10**3, 3012, 3012), (10**6, 6347.483648, 15_000), (10**7, 17_147.483648, 123_000)],
 )
 def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, block, everything):
     """The table and the list of files have 120 bytes an item, and the table's cells 100."""
@@ -38,7 +38,7 @@ def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, bl
     assert request(*given) == pytest.approx(everything)
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(10**3, 2000.4), (10**6, 2700), (10**7, 22_500)])
+@pytest.mark.parametrize(("rows", "expected"), [(10**3, 2000.4), (10**6, 2400), (10**7, 12_500)])
 def test_a_split_asks_for_the_items_at_the_least(rows, expected):
     """Its table has 40 bytes an item as it is packed, and cells of 100."""
     assert request(2000, 10, rows * 40e-6, Size(rows, 100 * rows)) == pytest.approx(expected)
