@@ -7,7 +7,9 @@ import ast
 import json
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -153,22 +155,19 @@ def measured_table(name: str, wanted: Sequence[str]) -> str:
 
 def table_beside_printed(rows: Sequence[Row], paper: str, number: str, features: str) -> str:
     """Rows of one metric whose method a printed table has as it is, with no parameter changed."""
-    quoted = [
-        q
-        for q in published.read()
-        if (q["paper"], q["table"], q["features"], q["params"]) == (paper, f"Table {number}", features, "")
-    ]
-    figures = {tuple(q[key] for key in SAME_NUMBER): q["value"] for q in quoted}
-    rows = [row for row in rows if tuple(row[key] for key in SAME_NUMBER) in figures]
-    of_method: dict[str, list[str]] = {}
+    source = (paper, f"Table {number}", features, "")
+    quoted = [q for q in published.read() if (q["paper"], q["table"], q["features"], q["params"]) == source]
+    figures = {what_is_measured(q): q["value"] for q in quoted}
+    rows = [row for row in rows if what_is_measured(row) in figures]
+    printed: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        of_method.setdefault(row["id"], []).append(figures[tuple(row[key] for key in SAME_NUMBER)])
+        printed[row["id"]].append(figures[what_is_measured(row)])
     head, *lines = summary.block_rows(rows, "**{}**".format, summary.direction)
-    shown = [line for line in lines if line[0] in of_method]
-    return table([*head, "printed"], [[f"`{line[0]}`", *line[1:], ", ".join(of_method[line[0]])] for line in shown])
+    shown = [line for line in lines if line[0] in printed]
+    return table([*head, "printed"], [[f"`{line[0]}`", *line[1:], ", ".join(printed[line[0]])] for line in shown])
 
 
-SAME_NUMBER = ("dataset", "split", "method", "query", "gallery", "metric")
+what_is_measured = itemgetter("dataset", "split", "method", "query", "gallery", "metric")
 
 
 def _protocols(rows: Iterable[Row]) -> dict[tuple[str, ...], set[str]]:

@@ -320,9 +320,8 @@ def tried(home, command, outside):
             os.write(written, watched(home, command).encode("utf-8", "replace")[:2000])
         os._exit(0)
     os.close(written)
-    opened = Opened(outside)
-    limit = time.monotonic() + SECONDS
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < limit:
+    opened, start = Opened(outside), time.monotonic()
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and not hangs(child, time.monotonic() - start):
         time.sleep(0.002)
     if not ended[0]:
         os.kill(child, signal.SIGKILL)
@@ -332,6 +331,19 @@ def tried(home, command, outside):
     if names := opened.names():
         return f"outside: opened {names}"
     return outcome or f"died of signal {ended[1]}"
+
+
+def hangs(process, waited):
+    """Whether a process that has run for ``waited`` seconds computes for too long, or waits for what does not come.
+
+    On a busy machine one that computes may wait long for its turn.
+    """
+    if waited < SECONDS:
+        return False
+    with open(f"/proc/{process}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    computed = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return computed > SECONDS or computed < 1 or waited > 10 * SECONDS
 
 
 class Opened:

@@ -131,16 +131,16 @@ def test_rows_are_embedded_and_written_a_block_at_a_time(here, tmp_path, monkeyp
     """What a command that is stopped between two blocks leaves behind is no part of the next one's file."""
     run, out, made = find(Path(folder_of(here, "cca"))), tmp_path / "t.h5", []
     (tmp_path / "t.txt").write_text("\n".join(f"red apple number{n}" for n in range(10)))
-    items, embed = embedding.texts(tmp_path / "t.txt"), new_items.embed
+    items, embed = embedding.texts(tmp_path / "t.txt"), new_items.Fitted.embed
 
-    def stopping(run, number, method, modality, features):
-        made.append(embed(run, number, method, modality, features))
+    def stopping(fitted, modality, features):
+        made.append(embed(fitted, modality, features))
         if len(made) == 2:
             raise KeyboardInterrupt
         return made[-1]
 
     monkeypatch.setattr(embedding, "ROWS_AT_ONCE", 4)
-    monkeypatch.setattr(new_items, "embed", stopping)
+    monkeypatch.setattr(new_items.Fitted, "embed", stopping)
     with pytest.raises(KeyboardInterrupt):
         embedding.embed(run, items, out, MACHINE)
     assert not out.exists()

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "resources/experiments").glob("*.yaml"))
 TABLES = [  # file, experiment; the other experiments compare settings of one method, or a data set
     ("baselines", "baselines"),
+    ("baselines", "later"),
+    ("baselines", "slow"),
     ("dla_cmr", "dla_cmr"),
     ("dla_cmr", "dla_cmr_wikipedia_cnn"),
     ("dla_cmr", "dla_cmr_pascal_sentence"),
@@ -32,6 +34,8 @@ TABLES = [  # file, experiment; the other experiments compare settings of one me
     ("sdml", "sdml_ms_coco"),
     ("smcr", "smcr"),
     ("wikipedia", "wikipedia"),
+    ("wikipedia", "wikipedia_later"),
+    ("wikipedia", "wikipedia_slow"),
     ("wikipedia", "wikipedia_462"),
 ]
 CANDIDATES = 6

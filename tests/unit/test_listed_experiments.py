@@ -98,3 +98,10 @@ def test_a_file_that_extends_no_configuration_of_this_folder_is_told(toy, capsys
     file = listed(capsys)
     assert file["entries"] == []
     assert "no_such_key: unknown key" in file["problem"]
+
+
+def test_a_file_of_the_folder_that_is_named_is_listed_alone(capsys):
+    main(["list", "experiments", "--json", "--config", str(experiments.FILES / "smcr.yaml")])
+    (file,) = json.loads(capsys.readouterr().out)
+    assert file["file"] == "smcr.yaml"
+    assert {entry["experiment"].partition("_")[0] for entry in file["entries"]} == {"smcr"}

@@ -90,7 +90,7 @@ def test_a_text_is_searched_for_by_its_set(folders, number):
     run = find(folders[number])
     (answer,) = search(run, "text", "sea sky old", 3, MACHINE)
     ids, gallery = stored(folders[number], "image")
-    method = new_items.fitted(run, 0, MACHINE)
+    method = new_items.fitted(run, 0, MACHINE).method
     extractor, _ = new_items.extractor(run, "text", MACHINE)
     scores = method.similarity("text", method.embed("text", extractor.transform(["sea sky old"])), "image", gallery)[0]
     assert [hit.id for hit in answer.hits] == ids[np.argsort(-scores, kind="stable")[:3]].tolist()

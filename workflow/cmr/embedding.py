@@ -121,10 +121,10 @@ def _embedded(run: Run, number: int, modality: str, file: h5py.File, machine: Ma
     """The embeddings (n, k) by the run's fit ``number``, written beside the features that they are made of: neither
     ever stands in memory as a whole.
     """
-    method, features, name = new_items.fitted(run, number, machine), features_in(file), f"embedded/{number}"
+    fitted, features, name = new_items.fitted(run, number, machine), features_in(file), f"embedded/{number}"
     file.pop(name, None)  # of a command that was killed
     for start in range(0, len(features), ROWS_AT_ONCE):
-        block = new_items.embed(run, number, method, modality, features[start : start + ROWS_AT_ONCE])
+        block = fitted.embed(modality, features[start : start + ROWS_AT_ONCE])
         written = file.require_dataset(name, (len(features), block.shape[1]), np.float32)
         written[start : start + len(block)] = block
     return written

@@ -29,10 +29,14 @@ def described(given: Sequence[str]) -> list[dict[str, Any]]:
     An entry is an experiment on one of its data sets: ``experiment``, ``makes``, ``data``, ``state`` (here, to
     download, or missing: then ``missing`` says what to place where), ``runs`` (their number), ``measured`` (of how many
     the time is known) and ``seconds`` (of these). ``given``: files that each of them extends. A file that does not
-    extend them has a ``problem`` in the place of entries.
+    extend them has a ``problem`` in the place of entries. Where some of the folder's own files are given, these alone
+    are described.
     """
     seconds = _seconds()
-    return [_described(file, given, seconds) for file in sorted(FILES.glob("*.yaml"))]
+    files = sorted(FILES.glob("*.yaml"))
+    named = [file for file in files if file.resolve() in {Path(name).resolve() for name in given}]
+    extended = [name for name in given if Path(name).resolve() not in {file.resolve() for file in named}]
+    return [_described(file, extended, seconds) for file in named or files]
 
 
 def _described(file: Path, given: Sequence[str], seconds: Mapping[Key, float]) -> dict[str, Any]:

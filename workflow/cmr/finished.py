@@ -35,8 +35,13 @@ class FinishedRun:
     @cached_property
     def model(self) -> Model:
         """Its fits. A fit that took coefficients of a dictionary embeds these, not features; `embed` takes contents."""
-        methods = [new_items.fitted(self.run, number, self.machine) for number in range(len(self.run.fits))]
-        return Model(tuple(Fit(method, record) for method, record in zip(methods, self.run.fits, strict=True)))
+        return Model(
+            tuple(Fit(fitted.method, record) for fitted, record in zip(self._fitted, self.run.fits, strict=True))
+        )
+
+    @cached_property
+    def _fitted(self) -> list[new_items.Fitted]:
+        return [new_items.fitted(self.run, number, self.machine) for number in range(len(self.run.fits))]
 
     def extract(self, modality: str, contents: Sequence[str | Path]) -> np.ndarray | Sets:
         """Features (n, d) float32, or `cmr.sets.Sets`, of new contents, by the run's extractor as it was saved.
@@ -52,9 +57,7 @@ class FinishedRun:
 
     def embed(self, modality: str, contents: Sequence[str | Path], other: str | None = None) -> np.ndarray:
         """Embeddings (n, k) float32 of new contents. ``other``: as in `Model.embed`."""
-        number = self.model.number(modality, other)
-        features = self.extract(modality, contents)
-        return new_items.embed(self.run, number, self.model.fits[number].method, modality, features)
+        return self._fitted[self.model.number(modality, other)].embed(modality, self.extract(modality, contents))
 
     def search(
         self,

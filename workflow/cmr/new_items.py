@@ -4,11 +4,13 @@ An item goes the way that test rows went: features, coefficients where the run u
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cmr import code, create, registry, store
+from cmr.dictionary.base import Dictionary
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.machine import Machine
@@ -79,8 +81,21 @@ def warn_of_other_code(record: dict[str, Any], name: str) -> None:
         log.warning("the code of %s has changed since the run; its results may no longer be the same", name)
 
 
-def fitted(run: Run, number: int, machine: Machine) -> Method:
-    """The method of one of the run's fits. Raises `UserError` where its model is not there."""
+@dataclass(frozen=True)
+class Fitted:
+    """A fit of a run, ready for new items. ``dictionary``: where the fit took coefficients, and not features."""
+
+    method: Method
+    dictionary: Dictionary | None
+
+    def embed(self, modality: str, features: Any) -> np.ndarray:
+        """Embeddings (n, k) float32 of features (n, d), or `Sets`."""
+        taken = features if self.dictionary is None else self.dictionary.transform(modality, features)
+        return np.asarray(self.method.embed(modality, taken), np.float32)
+
+
+def fitted(run: Run, number: int, machine: Machine) -> Fitted:
+    """One of the run's fits. Raises `UserError` where its model is not there."""
     folder, record = run.fit_folders[number], run.fits[number]
     if not (folder / "fit.json").exists():
         raise UserError(f"{folder}: the model of the run is not there; copy it, or run `snakemake fits`")
@@ -88,22 +103,14 @@ def fitted(run: Run, number: int, machine: Machine) -> Method:
         run.own(folder / file)
     method, _ = create.fitted_method(folder, machine)
     warn_of_other_code(record, record["method"]["method"])
-    return method
+    return Fitted(method, _dictionary(run, record) if record["dictionary"] else None)
 
 
-def embed(run: Run, number: int, method: Method, modality: str, features: Any) -> np.ndarray:
-    """Embeddings (n, k) float32 of features (n, d), or `Sets`, by the `fitted` method of the run's fit ``number``."""
-    record = run.fits[number]
-    if record["dictionary"]:
-        features = _codes(run, record, modality, features)
-    return np.asarray(method.embed(modality, features), np.float32)
-
-
-def _codes(run: Run, record: dict[str, Any], modality: str, features: np.ndarray) -> np.ndarray:
-    """Coefficients, by the dictionary that the fit took its own from."""
+def _dictionary(run: Run, record: dict[str, Any]) -> Dictionary:
+    """The dictionary that the fit took its coefficients from."""
     entry = create.tuned_dictionary(record["dictionary"], record["selection"]["chosen"])
     tried = {file: as_it_stands(run.own(file), CodesRecord) for file in run.sources(record, CODES_RECORDS)}
     recorded = next(file for file, codes in tried.items() if create.same_dictionary(codes["dictionary"], entry))
     dictionary = create.dictionary(entry, tuple(record["modalities"]), record["seed"])
     dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
-    return dictionary.transform(modality, features)
+    return dictionary

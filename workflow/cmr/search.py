@@ -157,8 +157,8 @@ def _embedded(
 ) -> tuple[int, Method, np.ndarray]:
     """Of the fit that scores a query against a gallery: its number, its method, and the query's embedding (1, k)."""
     number, _ = scoring([record["modalities"] for record in run.fits], modality, gallery)
-    method = new_items.fitted(run, number, machine)
-    return number, method, new_items.embed(run, number, method, modality, features)
+    fitted = new_items.fitted(run, number, machine)
+    return number, fitted.method, fitted.embed(modality, features)
 
 
 def table(answers: Sequence[Answer], width: int = 80) -> str:
