@@ -17,8 +17,8 @@ COPIES = 8
 """Of a block of a matrix in float32: as it is read, scaled in float64, in products. Batches take less."""
 ITEM_BYTES, TEXT_COPIES = 1000, 2
 """Of an item in a job: its id, labels and part, in tables and in what is looked up; and how often its text is held. The
-first is twice what a fit of a million items held (``tests/benchmarks/millions.py --pairs 1000000 --stages ids``): ids may
-be longer than those, and labels more.
+first is twice what a fit of a million items held, whose ids are short and whose labels are few
+(``tests/benchmarks/millions.py --pairs 1000000 --stages ids``).
 """
 PAIR_BYTES = 8 * 3
 """Of two rows: a float64 of the matrix, of what it is computed from, and of the copy that is solved."""
