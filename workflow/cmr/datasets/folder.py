@@ -13,9 +13,10 @@ are items of its group.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from cmr.data import TEST, TRAIN, Items
+from cmr.data import BLOCK_ROWS, TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
@@ -63,15 +64,11 @@ class Params(BaseParams):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture with what lies beside it: ``files`` by their suffix; ``place``: the names of the folders it lies in."""
+    """A picture with what lies beside it: ``files`` by their suffix."""
 
     id: str
     picture: Path
     files: Mapping[str, Path]
-
-    @property
-    def place(self) -> tuple[str, ...]:
-        return PurePosixPath(self.id).parts[:-1]
 
 
 class Folder(Dataset):
@@ -81,20 +78,37 @@ class Folder(Dataset):
         """Raises `UserError` that names the first picture without captions, or without a class where others have one;
         the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone.
         """
-        samples = list(self._samples())
-        if not samples:
+        table, cells = self._read()
+        first = table["image"].notna()
+        parts = self._parts_of_folders(table["id"][first])
+        labels = self._labels(table[first], cells, depth=1 if parts else 0)
+        picture = first.cumsum() - 1  # that each caption is of
+        table.insert(2, "labels", pd.Series([labels[number] for number in picture], dtype=object))
+        if parts:
+            table.insert(3, "part", [parts[number] for number in picture])
+        return Items(table, {"image": "image", "text": "text"})
+
+    def _read(self) -> tuple[pd.DataFrame, list[Any]]:
+        """A row a caption, with the picture in the first of its captions, and what tells each picture's class."""
+        columns = ["id", "text", "image", "group"]
+        tables, cells = [], []
+        samples = self._samples()
+        for block in iter(lambda: list(islice(samples, BLOCK_ROWS)), []):  # Python's objects of so many alone
+            rows: list[tuple[str, str, str | None, str]] = []
+            for sample in block:
+                content = self._json(sample)
+                rows += self._rows(sample, content)
+                cells.append(self._label(sample, content))
+            tables.append(pd.DataFrame(rows, columns=columns, dtype="str"))
+        if not tables:
             raise UserError(f"{self._source}: no pictures; expected {', '.join(sorted(PICTURES))}, or .tar shards")
-        parts = self._parts_of_folders(samples)
-        contents = [self._json(sample) for sample in samples]
-        labels = self._labels(samples, contents, depth=1 if parts else 0)
-        rows = [
-            {"id": f"{sample.id}-{number}" if number > 1 else sample.id, "text": caption, "labels": own, "part": part}
-            | {"image": os.path.relpath(sample.picture, self.root()) if number == 1 else None, "group": sample.id}
-            for sample, content, own, part in zip(samples, contents, labels, parts or [""] * len(samples), strict=True)
-            for number, caption in enumerate(self._captions(sample, content), 1)
-        ]
-        table = pd.DataFrame(rows)
-        return Items(table if parts else table.drop(columns="part"), {"image": "image", "text": "text"})
+        return pd.concat(tables, ignore_index=True), cells
+
+    def _rows(self, sample: Sample, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None, str]]:
+        picture = os.path.relpath(sample.picture, self.root())
+        for number, caption in enumerate(self._captions(sample, content), 1):
+            first = number == 1
+            yield sample.id if first else f"{sample.id}-{number}", caption, picture if first else None, sample.id
 
     def root(self) -> Path:
         """The folder, or where its shards are unpacked."""
@@ -128,9 +142,9 @@ class Folder(Dataset):
                 unpack(shard, folder)
             yield from samples_below(folder, f"{name.as_posix()}/")
 
-    def _parts_of_folders(self, samples: Sequence[Sample]) -> list[str]:
-        """The part of each picture where all first folders are named as parts are, else nothing."""
-        tops = [sample.place[0].casefold() if sample.place else "" for sample in samples]
+    def _parts_of_folders(self, pictures: Iterable[str]) -> list[str]:
+        """The part of each picture, by its id, where all first folders are named as parts are, else nothing."""
+        tops = [place[0].casefold() if (place := _place(picture)) else "" for picture in pictures]
         if not set(tops) <= set(PART_NAMES):
             return []
         parts = [PART_NAMES[top] for top in tops]
@@ -141,23 +155,28 @@ class Folder(Dataset):
                 )
         return parts
 
-    def _labels(self, samples: Sequence[Sample], contents: Sequence[Mapping[str, Any]], depth: int) -> list[list[str]]:
+    def _labels(self, pictures: pd.DataFrame, cells: Sequence[Any], depth: int) -> list[list[str]]:
         """The classes of each picture; ``depth``: how many of its folders tell no class."""
-        cells = [self._label(sample, content, depth) for sample, content in zip(samples, contents, strict=True)]
-        labels = LabelReader("", []).read(cells, str(self._source), lambda row: str(samples[row].picture))
+
+        def where(number: int) -> str:
+            return str(self.root() / pictures["image"].iloc[number])
+
+        if not self.params.label and not self._shards:
+            cells = [
+                _folder(picture, depth) if cell is None else cell
+                for picture, cell in zip(pictures["id"], cells, strict=True)
+            ]
+        labels = LabelReader("", []).read(cells, str(self._source), where)
         if any(labels) and not all(labels):
-            without = samples[[bool(own) for own in labels].index(False)]
-            raise UserError(
-                f"{without.picture}: no class, though other pictures have one; put it into a class's folder"
-            )
+            without = where([bool(own) for own in labels].index(False))
+            raise UserError(f"{without}: no class, though other pictures have one; put it into a class's folder")
         return labels
 
-    def _label(self, sample: Sample, content: Mapping[str, Any], depth: int) -> Any:
+    def _label(self, sample: Sample, content: Mapping[str, Any]) -> Any:
+        """What stands beside a picture of its class; None where its folder may tell it."""
         if ".cls" in sample.files:
             return decoded(sample.files[".cls"]).strip()
-        if self.params.label:
-            return content.get(self.params.label)
-        return sample.place[depth] if len(sample.place) > depth and not self._shards else None
+        return content.get(self.params.label) if self.params.label else None
 
     def _json(self, sample: Sample) -> Mapping[str, Any]:
         """What the file beside a picture holds; nothing where there is none."""
@@ -189,6 +208,16 @@ class Folder(Dataset):
                 f"{sample.picture}: no caption; expected a .txt or, with the key {key!r}, a .json beside it"
             )
         return kept
+
+
+def _place(picture: str) -> tuple[str, ...]:
+    """The names of the folders that a picture lies in, by its id."""
+    return PurePosixPath(picture).parts[:-1]
+
+
+def _folder(picture: str, depth: int) -> str | None:
+    place = _place(picture)
+    return place[depth] if len(place) > depth else None
 
 
 def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
