@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from cmr.data import BLOCK_ROWS, TEST, TRAIN, Items
+from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
@@ -54,6 +54,8 @@ PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 BESIDE = (".txt", ".json", ".cls")
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 HASH = 8
+AT_A_TIME = 4096
+"""Pictures that stand as Python's objects, with their paths and texts."""
 
 
 class Params(BaseParams):
@@ -93,7 +95,7 @@ class Folder(Dataset):
         columns = ["id", "text", "image", "group"]
         tables, cells = [], []
         samples = self._samples()
-        for block in iter(lambda: list(islice(samples, BLOCK_ROWS)), []):  # Python's objects of so many alone
+        for block in iter(lambda: list(islice(samples, AT_A_TIME)), []):
             rows: list[tuple[str, str, str | None, str]] = []
             for sample in block:
                 content = self._json(sample)
