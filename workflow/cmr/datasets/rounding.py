@@ -14,10 +14,11 @@ def as_float32(values: np.ndarray, name: str) -> np.ndarray:
     """``values`` (n, d) as float32; from columns that float32 would flatten the first row's value is taken away first.
 
     Times in seconds are an example: around 1.7e9 float32 has steps of 128. ``name`` is what the log calls the values.
-    Columns of float32 or narrower types hold no more, and stay. Rows that are not finite do not count.
+    Columns of float32 or narrower types hold no more, and stay; a matrix of float32 is given back itself. Rows that are
+    not finite do not count.
     """
     with np.errstate(over="ignore"):  # larger ones become infinite, which is told elsewhere
-        narrow = values.astype(np.float32)
+        narrow = values.astype(np.float32, copy=False)
     if np.can_cast(values.dtype, np.float32):
         return narrow
     finite = np.flatnonzero(np.isfinite(narrow).all(axis=1))

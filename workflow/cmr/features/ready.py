@@ -51,7 +51,9 @@ class Ready(Extractor[np.ndarray]):
                 f"the ready features {self.params.name!r} of {modality!r} give {IN_WORDS[found]} an item, and "
                 f"params.gives is {self.params.gives}; say gives: {found}"
             )
-        return rows.values[index] if found == SET else np.asarray(rows.values[index], np.float32)
+        in_order = len(index) == len(rows.ids) and (index == np.arange(len(index))).all()
+        values = rows.values if in_order else rows.values[index]  # which copies all of them
+        return values if found == SET else np.asarray(values, np.float32)
 
     def transform(self, contents: Sequence[np.ndarray] | Sets) -> np.ndarray | Sets:
         """The contents, which are features already."""
