@@ -146,7 +146,7 @@ def write_narrow(project: Project, pairs: int) -> None:
 
 def of_stage(project: Project, stage: str) -> Iterator[Result]:
     if stage == "evaluate":
-        yield from (made for made in results(project, "evaluate", MADE) if "/cca" in made.record)
+        yield from (made for made in project.results(stage) if f"/{MADE}-" in made.record and "/cca" in made.record)
     elif stage in ("ids", "rows"):
         data = SOURCES.get(stage, MADE)
         yield from (made for made in results(project, "fit", data) if made.settings["method"]["id"] == "cca")

@@ -139,7 +139,7 @@ def rows_in(reference: Reference) -> np.ndarray | Sets:
     array = reference.read()
     offsets = reference.offsets() if array.ndim == 2 else None
     if array.ndim != 3 and offsets is None:
-        return matrix(reference)
+        return _matrix(reference, array)
     if array.dtype.kind not in "fiu" or reference.transposed:
         raise UserError(
             f"{reference}: expected sets of vectors, (n, k, d) or (Σk, d) with offsets, not transposed, found "
@@ -156,7 +156,10 @@ def rows_in(reference: Reference) -> np.ndarray | Sets:
 
 def matrix(reference: Reference) -> np.ndarray:
     """Features (n, d) in the type of the file. Raises `UserError` for what is not a matrix of numbers."""
-    array = reference.read()
+    return _matrix(reference, reference.read())
+
+
+def _matrix(reference: Reference, array: np.ndarray) -> np.ndarray:
     if array.dtype == object:
         array = _stacked(reference, array)
     if array.dtype.kind == "c":
