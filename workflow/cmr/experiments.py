@@ -33,10 +33,11 @@ def described(given: Sequence[str]) -> list[dict[str, Any]]:
     are described.
     """
     seconds = _seconds()
-    files = sorted(FILES.glob("*.yaml"))
-    named = [file for file in files if file.resolve() in {Path(name).resolve() for name in given}]
-    extended = [name for name in given if Path(name).resolve() not in {file.resolve() for file in named}]
-    return [_described(file, extended, seconds) for file in named or files]
+    files = {file.resolve(): file for file in sorted(FILES.glob("*.yaml"))}
+    asked = {Path(name).resolve(): name for name in given}
+    described_alone = [file for place, file in files.items() if place in asked]
+    extended = [name for place, name in asked.items() if place not in files]
+    return [_described(file, extended, seconds) for file in described_alone or files.values()]
 
 
 def _described(file: Path, given: Sequence[str], seconds: Mapping[Key, float]) -> dict[str, Any]:
