@@ -13,11 +13,14 @@ import scipy.sparse
 
 from cmr import registry
 from cmr.config import check_own_files, validate
-from cmr.datasets.matrices import Reference, label_names, matrix
+from cmr.data import Items
+from cmr.datasets.matrices import Reference, label_names, matrix, rows_in
 from cmr.datasets.precomputed import Params, Precomputed
 from cmr.errors import UserError
+from cmr.features.extraction import Task, extract
 from cmr.features.ready import Params as ReadyParams
 from cmr.features.ready import Ready
+from cmr.vectors import Vectors
 
 MATRIX = np.arange(12, dtype=np.float64).reshape(4, 3)
 
@@ -554,3 +557,62 @@ def test_rows_that_name_the_class_keep_nothing_together_and_it_is_said(tmp_path,
     parts = made.split(made.prepare(), "default").table["part"]
     assert parts.value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
     assert "text: its rows name classes rather than items" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [".npy", ".h5"])
+def test_a_large_matrix_stays_in_its_file_and_everything_is_the_same(tmp_path, kind, monkeypatch):
+    """A picture stands beside three captions, a row is bad, and the items are in an order of their own."""
+    generator = np.random.default_rng(0)
+    pictures = np.repeat(generator.normal(size=(20, 6)), 3, axis=0).astype(np.float32)
+    pictures[7] = np.nan
+    if kind == ".npy":
+        np.save(tmp_path / "image.npy", pictures)
+    else:
+        with h5py.File(tmp_path / "image.h5", "w") as file:
+            file["features"] = pictures
+    np.save(tmp_path / "y.npy", np.arange(60) // 3 % 2)
+    made = dataset(tmp_path, features={"image": f"image{kind}"}, labels="y.npy", strict=False)
+
+    def found(named):
+        items = made.prepare()
+        turned = Items(items.table.iloc[::-1], items.kinds)
+        extractor = Ready(ReadyParams(), tmp_path)
+        contents = extractor.contents(made, turned, "image")
+        extract(Task(extractor, contents, turned.ids), tmp_path / named, {}, tmp_path / "partial", "key", chunk=8)
+        return items, made.split(items, "default").table, contents
+
+    items, split, contents = found("memory.h5")
+    assert isinstance(contents, np.ndarray)
+    monkeypatch.setattr("cmr.vectors.BLOCK_BYTES", 5 * 6 * 4)
+    again, split_again, stayed = found("file.h5")
+    assert isinstance(stayed, Vectors)
+    assert "item-00007" not in set(again.ids)
+    pd.testing.assert_frame_equal(again.table, items.table)
+    pd.testing.assert_frame_equal(split_again, split)
+    assert (tmp_path / "file.h5").read_bytes() == (tmp_path / "memory.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        (np.ones((40, 3)), {}),
+        (np.ones((40, 3), ">f4"), {}),
+        (np.asfortranarray(np.ones((40, 3), np.float32)), {}),
+        (np.ones((3, 40), np.float32), {"transposed": True}),
+    ],
+)
+def test_other_large_matrices_are_read_whole(tmp_path, monkeypatch, values, changed):
+    monkeypatch.setattr("cmr.vectors.BLOCK_BYTES", 16)
+    np.save(tmp_path / "x.npy", values)
+    found = rows_in(Reference(tmp_path / "x.npy", **changed))
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (40, 3)
+
+
+def test_a_large_matrix_that_is_cut_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr.vectors.BLOCK_BYTES", 16)
+    np.save(tmp_path / "x.npy", np.ones((40, 3), np.float32))
+    with (tmp_path / "x.npy").open("r+b") as file:
+        file.truncate(300)
+    with pytest.raises(UserError, match=r"x\.npy: cannot be read"):
+        rows_in(Reference(tmp_path / "x.npy"))

@@ -11,13 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cmr import vectors
 from cmr.boundary import BoundaryError, check_array, check_links, plain
 from cmr.errors import UserError
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
 from cmr.sets import Sets
-from cmr.vectors import Matrix, Vectors
+from cmr.vectors import Vectors, is_large
 
 BLOCK_ROWS = 4096
 OFFSETS = "offsets"
@@ -248,9 +247,8 @@ def read_rows(path: str | Path, name: str, group: str = "/") -> Rows:
             rows = _sets_in(path, held, f"{path}: {group.rstrip('/')}/", name)
         elif isinstance(held, h5py.Group) and _is_large(path, held.get(name)) and _are_texts(held.get("ids")):
             values = held[name]
-            matrix = Matrix(path, values.id.get_offset(), values.shape[1])
             ids = held["ids"].asstr(errors="replace")[()]
-            rows = Rows(ids, Vectors(matrix, np.arange(len(values))), dict(file.attrs))
+            rows = Rows(ids, Vectors.of(path, values.id.get_offset(), values.shape), dict(file.attrs))
         else:
             return read_matrix(path, name, group)
     return _checked(path, rows)
@@ -278,7 +276,7 @@ def _checked(path: str | Path, rows: Rows) -> Rows:
 
 def _is_large(path: str | Path, values: object) -> bool:
     """Whether a matrix is one that stays in its file."""
-    large = _is_matrix(values) and values.dtype == np.float32 and values.nbytes > vectors.BLOCK_BYTES  # type: ignore[attr-defined]
+    large = _is_matrix(values) and values.dtype == np.float32 and is_large(values)  # type: ignore[attr-defined]
     return large and _can_be_mapped(path, values)
 
 

@@ -25,6 +25,11 @@ def rows_at_once(row_bytes: int) -> int:
     return 2 ** int(np.log2(max(BLOCK_BYTES // max(row_bytes, 1), 1)))
 
 
+def is_large(matrix: Any) -> bool:
+    """Whether a matrix, an array or what stands for one in a file, is one that stays in its file."""
+    return bool(matrix.nbytes > BLOCK_BYTES)
+
+
 def blocks(rows: int, row_bytes: int) -> Iterator[slice]:
     """Slices of ``rows`` rows, each of `rows_at_once`."""
     step = rows_at_once(row_bytes)
@@ -59,6 +64,11 @@ class Vectors:
     matrix: Matrix
     numbers: np.ndarray
 
+    @classmethod
+    def of(cls, path: str | Path, offset: int, shape: tuple[int, int]) -> "Vectors":
+        """All rows of a matrix float32 (n, d) = ``shape`` that begins at ``offset`` bytes."""
+        return cls(Matrix(path, offset, shape[1]), np.arange(shape[0]))
+
     def __len__(self) -> int:
         return len(self.numbers)
 
@@ -72,6 +82,10 @@ class Vectors:
     @property
     def row_bytes(self) -> int:
         return self.matrix.row_bytes
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The vectors (d,), one after the other."""
+        return (row for block in read_blocks(self) for row in block)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         numbers = self.numbers

@@ -19,6 +19,7 @@ from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
 from cmr.errors import UserError, nearest
+from cmr.vectors import Vectors, is_large
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,22 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
         if issparse(array):
             check_memory(math.prod(array.shape) * array.dtype.itemsize)
         return array.toarray() if issparse(array) else np.asarray(array)
+
+
+def large_matrix(file: Path, key: str = "") -> Vectors | None:
+    """A matrix float32 of more than `cmr.vectors.BLOCK_BYTES`, which stays in its file: .npy, or HDF5 without chunks.
+
+    None for what `read_array` must read whole.
+    """
+    with _errors_told(file, key):
+        if file.suffix.lower() in HDF5:
+            return hdf5.large_matrix(file, key)
+        if file.suffix.lower() != ".npy" or key:
+            return None
+        found = _mapped(plain(file))
+        if found is None or found.ndim != 2 or found.dtype != np.float32 or not is_large(found):
+            return None
+        return Vectors.of(file, found.offset, found.shape) if found.flags.c_contiguous else None
 
 
 def read_ids(file: Path, key: str) -> np.ndarray | None:
@@ -100,21 +117,21 @@ def _read_npy(file: Path, key: str, trusted: bool) -> Any:
     with open(file, "rb") as opened:
         if not opened.read(len(NPY)).startswith((NPY, PICKLE)):
             raise ValueError("not a file of np.save")
-    if (sets := _sets_of_npy(file)) is not None:
-        return member({"": sets}, key)
+    mapped = _mapped(file)
+    if mapped is not None and mapped.ndim == 3:  # sets stay in the file, as they may be larger than memory
+        return member({"": mapped}, key)
     loaded = _numpy(file, lambda: np.load(file, allow_pickle=trusted))
     if loaded.dtype == object and loaded.ndim == 0:  # what np.save makes of a dictionary
         return _of_objects(loaded.item(), key)
     return member({"": loaded}, key)
 
 
-def _sets_of_npy(file: Path) -> np.ndarray | None:
-    """An array (n, k, d), which stays in the file, as sets may be larger than memory; None for others."""
+def _mapped(file: Path) -> np.memmap | None:
+    """The array, of which nothing is read yet; None of objects, and where there is no value."""
     try:
-        found = np.load(file, mmap_mode="r")
-    except ValueError:  # of objects, or without a value
+        return np.load(file, mmap_mode="r")
+    except ValueError:
         return None
-    return found if found.ndim == 3 else None
 
 
 def _read_npz(file: Path, key: str, trusted: bool) -> Any:

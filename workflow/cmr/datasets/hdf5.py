@@ -1,5 +1,6 @@
 """Arrays in HDF5 files of anybody's."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
+from cmr.vectors import Vectors, is_large
 
 OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
 IDS, OFFSETS = "ids", "offsets"
@@ -19,6 +21,19 @@ def read(file: Path, key: str) -> np.ndarray:
     """The array that the key names. Of a group: its features or embeddings, or the only one besides ids and offsets."""
     with opened_safely(file) as opened:
         return values(_dataset(opened, key))
+
+
+def large_matrix(file: Path, key: str) -> Vectors | None:
+    """The matrix that the key names, where it is a large one of float32 that lies in one piece without offsets."""
+    with opened_safely(file) as opened:
+        array = _dataset(opened, key)
+        check_array(array)
+        sets = isinstance(array.parent.get(OFFSETS), h5py.Dataset)
+        if sets or array.ndim != 2 or array.dtype != np.float32 or not is_large(array) or array.chunks is not None:
+            return None
+        place = array.id.get_offset()
+        whole = place is not None and place + array.nbytes <= os.path.getsize(file)
+        return Vectors.of(file, place, array.shape) if whole else None
 
 
 def read_ids(file: Path, key: str) -> np.ndarray | None:

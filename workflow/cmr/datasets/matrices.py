@@ -12,17 +12,21 @@ import numpy as np
 import pandas as pd
 
 from cmr.data import Items
-from cmr.datasets.formats import read_array, read_ids, read_offsets
+from cmr.datasets.formats import large_matrix, read_array, read_ids, read_offsets
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.sets import Sets, columns, form, joined
 from cmr.store import Rows
+from cmr.vectors import Vectors, read_blocks
 
 log = logging.getLogger(__name__)
 
 FROM_TEXT = (".csv", ".tsv", ".txt")
+
+Values = np.ndarray | Vectors | Sets
+"""Features of items: vectors (n, d), in memory or in a file, or sets."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Reference:
             raise UserError(f"{self.file}: its sha256 is not {self.sha256}, so it is not the file you trust")
         array = read_array(self.file, self.key, bool(self.sha256))
         return array.T if self.transposed else array
+
+    def large(self) -> Vectors | None:
+        """The matrix, where it is a large one whose rows can be read when they are needed."""
+        return None if self.sha256 or self.transposed else large_matrix(self.file, self.key)
 
     def ids(self) -> np.ndarray | None:
         """The ids (n,) of the array's rows, or of the items whose sets they are, where the file has them."""
@@ -123,19 +131,24 @@ def ready_rows(blocks: Sequence[Block], modality: str) -> Rows:
     return Rows(np.array(ids), _narrow(rows, modality))
 
 
-def _narrow(rows: np.ndarray | Sets, modality: str) -> np.ndarray | Sets:
+def _narrow(rows: Values, modality: str) -> Values:
     """In float32, and sets of float16 as they are."""
+    if isinstance(rows, Vectors):
+        return rows
     if not isinstance(rows, Sets):
         return as_float32(rows, modality)
     kept = rows.values.dtype in (np.float16, np.float32)
     return rows if kept else Sets(as_float32(rows.values, modality), rows.starts, rows.lengths)
 
 
-def rows_in(reference: Reference) -> np.ndarray | Sets:
+def rows_in(reference: Reference) -> Values:
     """Features (n, d) in the type of the file, or sets: of an array (n, k, d), or of rows with offsets beside them.
 
-    Raises `UserError` for what is neither.
+    A large matrix of float32 stays in its file. Raises `UserError` for what is neither.
     """
+    large = reference.large()
+    if large is not None:
+        return large
     array = reference.read()
     offsets = reference.offsets() if array.ndim == 2 else None
     if array.ndim != 3 and offsets is None:
@@ -193,11 +206,12 @@ def not_finite(blocks: Sequence[Block]) -> Iterator[tuple[str, str]]:
                 yield block.ids(len(values))[row], f"{reference}: row {rows[row]}: NaN or infinite {modality} features"
 
 
-def _finite(values: np.ndarray | Sets) -> np.ndarray:
+def _finite(values: Values) -> np.ndarray:
     """A mask (n,) of the items whose values are finite; what float32 cannot hold counts as infinite."""
     with np.errstate(over="ignore"):
         if not isinstance(values, Sets):
-            return np.asarray(np.isfinite(values.astype(np.float32)).all(axis=1))
+            found = [np.isfinite(rows.astype(np.float32)).all(axis=1) for rows in read_blocks(values)]
+            return np.concatenate([np.empty(0, bool), *found])
         return np.array([np.isfinite(elements.astype(np.float32)).all() for elements in values], bool)
 
 
@@ -237,7 +251,7 @@ def _check_rows(reference: Reference, modality: str, block: Block, expected: int
 # Order of rows ----------------------------------------------------------------------------------------------------
 
 
-def _values(block: Block, modality: str) -> np.ndarray | Sets:
+def _values(block: Block, modality: str) -> Values:
     """Features (n, d), or sets, of a block in the order of its labels."""
     values, orders = rows_in(block.matrices[modality]), _orders(block)
     return values[orders[modality]] if modality in orders else values

@@ -17,6 +17,7 @@ from cmr.features.base import Extractor, Source
 from cmr.info import IN_WORDS, SET, VECTOR, ExtractorInfo
 from cmr.params import Params as BaseParams
 from cmr.sets import Sets, form
+from cmr.vectors import Vectors
 
 INFO = ExtractorInfo(
     title="Ready features of the data set",
@@ -37,7 +38,7 @@ class Ready(Extractor[np.ndarray]):
     params: Params
 
     # Rows are all that is asked of a sequence of contents, but are none to Python's types.
-    def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray | Sets:  # type: ignore[override]
+    def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray | Vectors | Sets:  # type: ignore[override]
         """The vectors (n, d), or the sets, of the items that have ``modality``, in the items' order."""
         rows = dataset.features(modality, self.params.name)
         wanted = items.having(modality)["id"]
@@ -53,12 +54,12 @@ class Ready(Extractor[np.ndarray]):
             )
         in_order = len(index) == len(rows.ids) and (index == np.arange(len(index))).all()
         values = rows.values if in_order else rows.values[index]  # which copies all of them
-        return values if found == SET else np.asarray(values, np.float32)
+        return values if isinstance(values, Sets | Vectors) else np.asarray(values, np.float32)
 
-    def transform(self, contents: Sequence[np.ndarray] | Sets) -> np.ndarray | Sets:
+    def transform(self, contents: Sequence[np.ndarray] | Vectors | Sets) -> np.ndarray | Sets:
         """The contents, which are features already."""
         if isinstance(contents, Sets):
             return contents
-        if len(contents) and np.ndim(contents[0]) == 0:
+        if not isinstance(contents, Vectors) and len(contents) and np.ndim(contents[0]) == 0:
             raise UserError("ready features come with a data set; they cannot be computed from texts or files")
         return np.asarray(contents, np.float32)
