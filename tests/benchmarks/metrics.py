@@ -22,6 +22,7 @@ from cmr.metrics.ranking import average_precision, rank
 CLASSES = 10
 DIMENSIONS = 200
 QUERIES = 64
+ORDERED = 500
 RECALL = [ConfiguredMetric.from_entry({"id": "recall@10", "metric": "recall_at_k", "params": {"k": 10}})]
 FIRST = [ConfiguredMetric.from_entry({"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}})]
 MAP = [ConfiguredMetric.from_entry({"id": "map@all", "metric": "mean_average_precision", "params": {}})]
@@ -136,6 +137,31 @@ def first_ranks(n: int, rounds: int) -> None:
         print(f"  {name:22s}{wall:9.3f} s wall{processor:9.3f} s CPU{each:7.1f} ns a query and item")
 
 
+def whole_order(n: int, rounds: int) -> None:
+    """Some queries against a large gallery of which a twentieth is relevant, every rank of it, beside product and sort."""
+    classes = np.random.default_rng(0).integers(0, 2 * CLASSES, n)
+    means = np.random.default_rng(1).standard_normal((2 * CLASSES, DIMENSIONS))
+    query, gallery = (
+        (means[classes[:rows]] * 0.3 + np.random.default_rng(seed).standard_normal((rows, DIMENSIONS))).astype("f4")
+        for seed, rows in ((2, ORDERED), (3, n))
+    )
+    labels = np.eye(2 * CLASSES, dtype=np.uint8)[classes]
+    asking, answering = (View(np.arange(len(x)).astype(str), x, labels[: len(x)]) for x in (query, gallery))
+    names = [str(c) for c in range(2 * CLASSES)]
+
+    def floor() -> None:
+        over_blocks(scorer(query, gallery, "inner"), ORDERED, n, lambda rows, scores: scores.sort(axis=1))
+
+    def evaluated() -> None:
+        evaluate_task(scorer(query, gallery), asking, answering, [*MAP, *RECALL], names)
+
+    seconds = best({"product and sort": floor, "map@all, recall@10": evaluated}, rounds)
+    print(f"{ORDERED} queries against {n} items, {DIMENSIONS} dimensions, {_cores()} cores, load {_load():.1f}")
+    for name, (wall, processor) in seconds.items():
+        each, ratio = processor / ORDERED / n * 1e9, processor / seconds["product and sort"][1]
+        print(f"  {name:22s}{wall:9.3f} s wall{each:7.1f} ns of a core a query and item{ratio:7.2f} x product and sort")
+
+
 def memory(n: int) -> None:
     """In a process of its own, since the peak is the process's."""
     data = embeddings(n)
@@ -213,6 +239,7 @@ def main() -> None:
     equality(200, 2000)
     speed(arguments.n, arguments.rounds)
     first_ranks(arguments.gallery, arguments.rounds)
+    whole_order(arguments.gallery // 10, arguments.rounds)
     subprocess.run([sys.executable, __file__, "--memory-only", "--large", str(arguments.large)], check=True)
 
 

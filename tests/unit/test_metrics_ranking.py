@@ -9,9 +9,18 @@ from sklearn.metrics import average_precision_score
 import literal
 from cmr.errors import UserError
 from cmr.metrics import ranking
-from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, rank, row_blocks, tie_order
+from cmr.metrics.pairs import Pairs
+from cmr.metrics.ranking import Ranked, average_precision, own_columns, paired_ranks, rank, row_blocks, tie_order
 
 CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
+
+
+@pytest.fixture(params=["keys", "sparse"], autouse=True)
+def path(request, monkeypatch):
+    """Every test twice: scores sorted with places and gains in their keys, and alone."""
+    if request.param == "sparse":
+        monkeypatch.setattr(ranking, "LARGE_GALLERY", -1)
+        monkeypatch.setattr(ranking, "FEW", 0)
 
 
 @pytest.fixture
@@ -251,6 +260,33 @@ def test_the_first_ranks_alone_are_those_of_the_whole_order(kind, ties, depth):
     assert first.tied[open_].all()
 
 
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 1])
+@pytest.mark.parametrize("levels", [1, 3, 60, 10**6])
+def test_some_rows_by_every_way_to_resolve_ties_are_those_of_a_literal_order(levels, share):
+    """Gains of three sizes; levels: how many scores there are, so how many ties."""
+    rng = np.random.default_rng(7)
+    scores = (rng.integers(0, levels, (12, 300)) / levels - 0.5).astype(np.float32)
+    gains = np.where(rng.random(scores.shape) < share, rng.integers(1, 4, scores.shape), 0)
+    gains[3] = 0
+    own, some = rng.integers(-1, 300, (12, 2)), np.array([0, 3, 4, 11])
+    ranked = Ranked(scores, gains, own, top=10)
+    place = {"fixed": tie_order(300), "pessimistic": gains, "optimistic": -gains}
+    for ties, places in place.items():
+        order = np.lexsort((np.broadcast_to(places, scores.shape), -scores), axis=1)
+        found, of_some = ranked.by(ties), ranked.by(ties, some)
+        wanted = np.take_along_axis(gains, order, axis=1)
+        assert np.array_equal(found.gains, wanted)
+        assert np.array_equal(found.hits()[0], np.flatnonzero(wanted))
+        assert np.array_equal(of_some.hits()[0], np.flatnonzero(wanted[some]))
+        assert np.array_equal(found.hits(50)[0], np.flatnonzero(wanted[:, :50]))
+        assert np.array_equal(found.top, order[:, : 10 if ties == "fixed" else 0])
+        assert found.relevant.tolist() == np.count_nonzero(gains, axis=1).tolist()
+        for part in ("gains", "tied", "top", "relevant", "pair_ranks"):
+            assert np.array_equal(getattr(of_some, part), getattr(found, part)[some]), part
+    low, high = (ranked.by(ties).gains for ties in ("pessimistic", "optimistic"))
+    assert Ranked(scores, gains).by().tied.tolist() == (low != high).any(axis=1).tolist()
+
+
 def test_torch_sorts_the_same_keys_as_numpy():
     """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
     torch = pytest.importorskip("torch")
@@ -262,8 +298,7 @@ def test_torch_sorts_the_same_keys_as_numpy():
         ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10, 80)
         numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10, 80)
         assert all(np.array_equal(a, b) for a, b in zip(ours, numpys, strict=True))
-        pairs = ranking._pair_ranks(torch.from_numpy(scores), own, ties)
-        assert all(np.array_equal(a, b) for a, b in zip(pairs, ranking._pair_ranks(scores, own, ties), strict=True))
+        assert np.array_equal(Pairs(torch.from_numpy(scores), own).ranks(ties), Pairs(scores, own).ranks(ties))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

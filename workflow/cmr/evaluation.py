@@ -24,16 +24,16 @@ from cmr.errors import UserError
 from cmr.info import MetricInfo
 from cmr.methods.base import cosine_factors
 from cmr.metrics import crossed
-from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
-from cmr.metrics.ranking import Ties, average_precision_of, own_columns, paired_ranks, rank, row_blocks
+from cmr.metrics.keys import Ties
+from cmr.metrics.ranking import Ranked, average_precision_of, own_columns, paired_ranks, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.store import TEXT, new_hdf5, set_attributes
 
 SCORES_AT_ONCE = 2**24
-PRODUCTS_AT_ONCE = 2**20
+PRODUCTS_AT_ONCE, ROWS_AT_ONCE = 2**20, 16  # of a few rows with a large gallery, reading it is most of the work
 ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 
 ScoreBlock = Callable[[slice], Any]
@@ -206,8 +206,9 @@ def over_blocks(
 
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         if isinstance(score_block, Product) and isinstance(score_block.query, np.ndarray):
+            at_once = max(PRODUCTS_AT_ONCE, ROWS_AT_ONCE * gallery_size)
             with threadpool_limits(1, "blas"):
-                return list(chain(*pool.map(in_cache, row_blocks(queries, gallery_size, PRODUCTS_AT_ONCE))))
+                return list(chain(*pool.map(in_cache, row_blocks(queries, gallery_size, at_once))))
         done: list[T] = []
         for rows in row_blocks(queries, gallery_size, SCORES_AT_ONCE):
             scores, size = score_block(rows), rows.stop - rows.start
@@ -290,7 +291,8 @@ def _deepest(depths: Sequence[int | None]) -> int | None:
 
 
 def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
-    ranking = rank(scores, gains, own, depth=depth_of(metrics))
+    ranked = Ranked(scores, gains, own, depth=depth_of(metrics))
+    ranking = ranked.by("fixed")
     computed = {m.id: m.module.compute(ranking, m.params) for m in metrics}
     numbers = [m for m in metrics if m.info.gives == "number"]
     values = {m.id: computed[m.id] for m in metrics if m.info.gives != "curve"}
@@ -299,27 +301,18 @@ def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Se
         top=ranking.top,
         values=values,
         chance={m.id: m.module.chance(ranking, m.params) for m in numbers if hasattr(m.module, "chance")},
-        pessimistic=_bound("pessimistic", ranking, values, scores, gains, own, numbers),
-        optimistic=_bound("optimistic", ranking, values, scores, gains, own, numbers),
+        pessimistic=_bound("pessimistic", ranked, ranking.tied, values, numbers),
+        optimistic=_bound("optimistic", ranked, ranking.tied, values, numbers),
         curves={m.id: _sums(*computed[m.id]) for m in metrics if m.info.gives == "curve"},
     )
 
 
-def _bound(
-    ties: Ties,
-    ranking: Ranking,
-    values: Values,
-    scores: Any,
-    gains: np.ndarray,
-    own: np.ndarray | None,
-    numbers: Sequence[ConfiguredMetric],
-) -> Values:
+def _bound(ties: Ties, ranked: Ranked, tied: np.ndarray, values: Values, numbers: Sequence[ConfiguredMetric]) -> Values:
     """The values with ties resolved the worst or the best way: only queries that ties leave open are ranked again."""
-    open_ = np.flatnonzero(ranking.tied)
+    open_ = np.flatnonzero(tied)
     if not len(open_):
         return {m.id: values[m.id] for m in numbers}
-    theirs = None if own is None else own[open_]
-    again = rank(scores[open_], gains[open_], theirs, top=0, ties=ties, depth=depth_of(numbers))
+    again = ranked.by(ties, open_)
     bound = {m.id: values[m.id].copy() for m in numbers}
     for m in numbers:
         bound[m.id][open_] = m.module.compute(again, m.params)
@@ -457,12 +450,13 @@ def mean_average_precisions(
 
     def work(rows: slice, scores: Any) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
-        ranking = rank(scores, relevance, top=0, depth=_deepest(cuts))
+        ranked = Ranked(scores, relevance, top=0, depth=_deepest(cuts))
+        ranking = ranked.by("fixed")
         found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
         open_ = np.flatnonzero(ranking.tied)
         for way, name in enumerate(ties):
             if name != "fixed" and len(open_):
-                again = rank(scores[open_], relevance[open_], top=0, ties=name, depth=_deepest(cuts))
+                again = ranked.by(name, open_)
                 found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
         return found
 

@@ -26,7 +26,8 @@ from cmr.data import Items
 from cmr.directions import scores_by_cosine, smallest_hashes
 from cmr.errors import UserError
 from cmr.methods.base import unit_rows
-from cmr.metrics.ranking import row_blocks, tie_order
+from cmr.metrics.keys import tie_order
+from cmr.metrics.ranking import row_blocks
 from cmr.publish import atomic_folder, check_free, read_json, write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.reporting.runs import Run

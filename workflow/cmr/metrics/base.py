@@ -37,6 +37,7 @@ class Ranking:
     item that is none, have the same score.
     ``top`` (q, k): gallery rows that rank first. ``pair_ranks`` (q, p): ranks, from 1 and rising, of the items that the
     query is paired with, five captions of a picture say; 0 beyond their number. None where no pairs were given.
+    ``positions`` (m,): those of all ``gains`` above 0, where they are known; `hits` gives them in any case.
     """
 
     gains: np.ndarray
@@ -45,12 +46,22 @@ class Ranking:
     pair_ranks: np.ndarray | None = None
     relevant: np.ndarray = None  # type: ignore[assignment]  # as is size, always there once the ranking is made
     size: int = None  # type: ignore[assignment]
+    positions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.size is None:
             object.__setattr__(self, "size", self.gains.shape[1])
         if self.relevant is None:
             object.__setattr__(self, "relevant", np.count_nonzero(self.gains, axis=1))
+
+    def hits(self, at: int | None = None) -> tuple[np.ndarray, int]:
+        """Where relevant items stand among the first ``at`` ranks of all queries (m,), rising, and how many ranks these
+        are: a query's w ranks follow those of the query before it.
+        """
+        if self.positions is not None and (at is None or at >= self.gains.shape[1]):
+            return self.positions, self.gains.shape[1]
+        inside = self.gains[:, :at] > 0
+        return np.flatnonzero(inside), inside.shape[1]
 
     @property
     def relevance(self) -> np.ndarray:

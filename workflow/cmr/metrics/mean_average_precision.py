@@ -4,6 +4,7 @@ Formula and range: `cmr.metrics.ranking.average_precision_of`; the mean over que
 `cmr.metrics.ranking`.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -48,12 +49,18 @@ def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """
     size, relevant = ranking.size, ranking.relevant.astype(float)
     cut = min(params.at or size, size)
-    harmonic = np.sum(1 / np.arange(1, cut + 1))
+    harmonic = _harmonic(cut)
     if params.normalise == "relevant":
         return (relevant > 0) / size * (harmonic + (relevant - 1) / max(size - 1, 1) * (cut - harmonic))
     some = 1 - chance_of_none(relevant, size, cut)
     beyond_first = cut * relevant / size - some
     return (some * harmonic + beyond_first / max(cut - 1, 1) * (cut - harmonic)) / cut
+
+
+@lru_cache(maxsize=8)
+def _harmonic(cut: int) -> float:
+    """1 + 1/2 + … + 1/cut."""
+    return float(np.sum(1 / np.arange(1, cut + 1)))
 
 
 def note(params: Params, gallery_size: int) -> str:

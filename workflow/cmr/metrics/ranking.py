@@ -6,6 +6,9 @@ carries the relevance along, so nothing is gathered afterwards. Where only the r
 between -2 and 2, as cosines do, 31 bits hold the score exactly and an int32 holds the key, which sorts in half the
 time. Other scores, and items that share more than 255 labels, are ranked by sorting indices.
 
+Of a large gallery of which few items are relevant, scores are sorted alone and the relevant items looked up among them
+(`cmr.metrics.sparse_sort`).
+
 Where only the first ranks are wanted, the keys are partitioned there, which is a tenth of the sort's time, and only
 those are sorted.
 
@@ -15,7 +18,8 @@ first among equals, ``optimistic`` the larger: every other order of tied items l
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -23,15 +27,17 @@ import pandas as pd
 
 from cmr.errors import UserError
 from cmr.metrics.base import Ranking
-from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS
+from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS, Ties, descending_bits, tie_order
+from cmr.metrics.pairs import Pairs, on_host
+from cmr.metrics.sparse_sort import SparseSort
 
-Ties = Literal["fixed", "pessimistic", "optimistic"]
 Normalise = Literal["retrieved", "relevant"]
 
 TOP = 10
 KEYS_IN_CACHE = 2**18
 NARROW_LIMIT = 2.0
-NARROW_GALLERY = 10_000  # in larger ones chance ties of float32 scores, which need the wide keys, are in most rows
+LARGE_GALLERY = 10_000  # in larger ones chance ties of float32 scores, which cost a second sort, are in most rows
+FEW = 8  # of how many items one is relevant at most where these are looked up
 
 
 def rank(
@@ -42,38 +48,65 @@ def rank(
     ties: Ties = "fixed",
     depth: int | None = None,
 ) -> Ranking:
-    """Ranks the gallery for a block of queries.
+    """Ranks the gallery for a block of queries, as `Ranked` says."""
+    return Ranked(scores, gains, own, top, depth).by(ties)
+
+
+class Ranked:
+    """A block of queries against the whole gallery, to be ranked by one way or by several to resolve ties.
 
     ``scores`` (q, n), higher is better: numpy, or a torch tensor, which is sorted where it lies. ``gains`` (q, n):
     bool, or the number of shared labels. ``own`` (q,) or (q, p): the columns of each query's pairs, -1 for none.
-    `Ranking.top` is empty for the two bounds. ``depth``: how many first ranks are wanted; all of them by default.
+    ``depth``: how many first ranks are wanted; all of them by default.
 
     Raises `UserError` for NaN scores, gains below 0 and galleries of more than 2²⁴ items, ValueError for shapes that do
     not match.
     """
-    scores, gains = _as_scores(scores), _as_gains(gains)
-    if scores.shape != gains.shape:
-        raise ValueError(f"scores {tuple(scores.shape)} and gains {gains.shape} differ in shape")
-    if gains.shape[1] > MAX_GALLERY:
-        raise UserError(f"a gallery of {gains.shape[1]} items; at most {MAX_GALLERY} can be ranked")
-    size = gains.shape[1]
-    depth = size if depth is None else min(max(depth, top), size)
-    if depth:
-        ordered, tied, places = _sorter(scores, gains, top)(scores, gains, _places(gains, ties), top, depth)
-    else:
-        ordered, tied, places = gains[:, :0], np.zeros(len(gains), bool), np.empty((len(gains), 0), int)
-    pair_ranks = None
-    if own is not None:
-        pair_ranks, pair_tied = _pair_ranks(scores, own, ties)
-        tied |= pair_tied
-    return Ranking(
-        gains=ordered,
-        tied=tied,
-        top=_columns(size)[places] if ties == "fixed" else places[:, :0],
-        pair_ranks=pair_ranks,
-        relevant=np.count_nonzero(gains, axis=1),
-        size=size,
-    )
+
+    def __init__(
+        self, scores: Any, gains: np.ndarray, own: np.ndarray | None = None, top: int = TOP, depth: int | None = None
+    ):
+        self.scores, self.gains, self.own, self.top = _as_scores(scores), _as_gains(gains), own, top
+        if self.scores.shape != self.gains.shape:
+            raise ValueError(f"scores {tuple(self.scores.shape)} and gains {self.gains.shape} differ in shape")
+        self.size = self.gains.shape[1]
+        if self.size > MAX_GALLERY:
+            raise UserError(f"a gallery of {self.size} items; at most {MAX_GALLERY} can be ranked")
+        self.depth = self.size if depth is None else min(max(depth, top), self.size)
+        self.sparse = self._sparse_sort() if self.depth == self.size > LARGE_GALLERY else None
+        self.relevant = np.count_nonzero(self.gains, axis=1) if self.sparse is None else self.sparse.relevant
+
+    def _sparse_sort(self) -> SparseSort | None:
+        """Where scores and gains suit it."""
+        scores, gains = self.scores, self.gains
+        if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or gains.dtype != np.uint8:
+            return None
+        few = np.count_nonzero(gains) * FEW <= gains.size
+        return SparseSort(scores, gains) if few else None
+
+    def by(self, ties: Ties = "fixed", rows: Any = slice(None)) -> Ranking:
+        """The ranking, or that of some ``rows``. `Ranking.top` is empty for the two bounds."""
+        ranking = self.sparse.ranking(ties, rows, self.top) if self.sparse else self._sorted(ties, rows)
+        if self.pairs is None:
+            return ranking
+        pair_ranks, pair_tied = self.pairs.ranks(ties)[rows], self.pairs.tied[rows]
+        return replace(ranking, pair_ranks=pair_ranks, tied=ranking.tied | pair_tied)
+
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        if self.own is None:
+            return None
+        return Pairs(self.scores, self.own, self.sparse.better_and_equal if self.sparse else None)
+
+    def _sorted(self, ties: Ties, rows: Any) -> Ranking:
+        scores, gains, relevant = self.scores[rows], self.gains[rows], self.relevant[rows]
+        if not self.depth:
+            none = np.empty((len(gains), 0), int)
+            return Ranking(gains[:, :0], np.zeros(len(gains), bool), none, relevant=relevant, size=self.size)
+        sort = _sorter(scores, gains, self.top)
+        ordered, tied, places = sort(scores, gains, _places(gains, ties), self.top, self.depth)
+        top = _columns(self.size)[places] if ties == "fixed" else places[:, :0]
+        return Ranking(ordered, tied, top, relevant=relevant, size=self.size)
 
 
 def average_precision(
@@ -97,9 +130,8 @@ def average_precision_of(ranking: Ranking, at: int | None = None, normalise: Nor
     or in the whole gallery (``relevant``: information-retrieval tools such as trec_eval's map_cut). Without a cut
     the two agree. In [0, 1]; 0 where nothing relevant is there to be divided by.
     """
-    inside = ranking.gains[:, :at] > 0
-    hits = np.flatnonzero(inside)
-    starts = np.arange(len(inside)) * inside.shape[1]
+    hits, width = ranking.hits(at)
+    starts = np.arange(len(ranking.gains)) * width
     first = np.searchsorted(hits, starts)  # of each query's hits
     found = np.diff(first, append=len(hits))
     nth = np.arange(1, len(hits) + 1) - np.repeat(first, found)
@@ -122,41 +154,7 @@ def own_columns(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 def paired_ranks(scores: Any, own: np.ndarray, ties: Ties = "fixed") -> np.ndarray:
     """Ranks (q, p), from 1 and rising, of columns ``own[i]`` (q, p) in row i of ``scores`` (q, n); 0 for -1."""
-    return _pair_ranks(_as_scores(scores), np.asarray(own), ties)[0]
-
-
-def _pair_ranks(scores: Any, own: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray]:
-    """The ranks, and whether a pair's score is also that of an item that is none."""
-    own = own.reshape(len(own), -1)
-    rows = np.arange(len(own))
-    mine = np.stack([_on_host(scores[rows, column]) for column in own.T], axis=1)
-    ranks, tied = np.zeros(own.shape, np.int64), np.zeros(len(own), bool)
-    for nth, column in enumerate(own.T):
-        threshold = scores[rows, column][:, None]
-        better, equal = _on_host((scores > threshold).sum(1)), _on_host(scores == threshold)
-        alike = (mine == mine[:, nth, None]) & (own >= 0)
-        others = np.count_nonzero(equal, axis=1) - np.count_nonzero(alike, axis=1)
-        among = np.count_nonzero(alike[:, : nth + 1], axis=1)
-        open_ = (others > 0) & (column >= 0)
-        if ties == "pessimistic":
-            among = among + others
-        elif ties == "fixed":
-            order = tie_order(equal.shape[1])
-            several = np.flatnonzero(np.count_nonzero(equal, axis=1) > 1)
-            among[several] = np.count_nonzero(equal[several] & (order <= order[column[several], None]), axis=1)
-        ranks[:, nth] = np.where(column < 0, 0, better + among)
-        tied |= open_
-    missing = np.iinfo(ranks.dtype).max
-    ranks = np.sort(np.where(ranks == 0, missing, ranks), axis=1)
-    return np.where(ranks == missing, 0, ranks), tied
-
-
-@lru_cache(maxsize=8)
-def tie_order(gallery_size: int) -> np.ndarray:
-    """The place (n,) of each gallery item among items of equal score: a permutation that depends on n alone."""
-    order = np.random.default_rng(0).permutation(gallery_size)
-    order.setflags(write=False)
-    return order
+    return Pairs(_as_scores(scores), own).ranks(ties)
 
 
 @lru_cache(maxsize=8)
@@ -183,7 +181,7 @@ def _as_scores(scores: Any) -> Any:
         scores = scores.astype(np.float32 if scores.dtype == np.float16 else np.float64, copy=False)
     # min() gives NaN where there is one, at a fraction of the cost of testing each value
     if 0 not in scores.shape and bool((smallest := scores.min()) != smallest):
-        row, column = (int(axis[0]) for axis in np.nonzero(np.isnan(_on_host(scores))))
+        row, column = (int(axis[0]) for axis in np.nonzero(np.isnan(on_host(scores))))
         raise UserError(f"the score of query row {row} and gallery row {column} is NaN; scores must be numbers")
     return scores
 
@@ -198,10 +196,6 @@ def _as_gains(gains: np.ndarray) -> np.ndarray:
     if gains.min(initial=0) < 0:
         raise UserError(f"gains from {gains.min()}; they must be numbers of labels, 0 or more")
     return gains.astype(np.uint8 if gains.max(initial=0) <= MAX_GAIN else np.uint32)
-
-
-def _on_host(values: Any) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
 def _places(gains: np.ndarray, ties: Ties) -> np.ndarray:
@@ -220,26 +214,17 @@ def _sorter(scores: Any, gains: np.ndarray, top: int) -> Callable[..., tuple[np.
         return sort_packed
     if scores.dtype != np.float32:
         return _sort_exact
-    narrow = top == 0 and scores.shape[1] <= NARROW_GALLERY and gains.max(initial=0) <= 1
+    narrow = top == 0 and scores.shape[1] <= LARGE_GALLERY and gains.max(initial=0) <= 1
     if narrow and scores.min(initial=0) > -NARROW_LIMIT and scores.max(initial=0) < NARROW_LIMIT:
         return _sort_narrow
     return _sort_packed
-
-
-def _descending_bits(scores: np.ndarray) -> np.ndarray:
-    """int32 (q, n) that rise as float32 scores fall; in [-2³⁰, 2³⁰) for scores between -2 and 2."""
-    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
-    turned = bits >> 31
-    turned &= 0x7FFFFFFF
-    bits ^= turned
-    return np.invert(bits, out=bits)
 
 
 def _sort_packed(
     scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gains (q, depth) best first, rows (q,) that a tie may leave open, and the first ``top`` places (q, top)."""
-    keys = _descending_bits(scores).astype(np.int64)
+    keys = descending_bits(scores).astype(np.int64)
     keys <<= SCORE_BITS
     keys |= places.astype(np.int64) << GAIN_BITS
     keys |= gains.astype(np.int64)  # two passes, and still twice as fast as a mixed one
@@ -265,7 +250,7 @@ def _sort_narrow(
     scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_sort_packed` for gains 0 and 1, scores between -2 and 2, and ``top`` 0: rows with ties go there."""
-    keys = _descending_bits(scores)
+    keys = descending_bits(scores)
     keys <<= 1
     keys |= gains.astype(np.int32)  # two passes, and still twice as fast as a mixed one
     keys, cut = _sorted_first(keys, depth, 1)
@@ -282,7 +267,7 @@ def _sort_exact(
     scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_sort_packed`, for any scores and gains: an argsort, and a second one of the rows with equal scores."""
-    scores = _on_host(scores)
+    scores = on_host(scores)
     places = np.broadcast_to(places, scores.shape)
     order = np.argsort(-scores, axis=1)
     ranked = np.take_along_axis(scores, order, axis=1)
