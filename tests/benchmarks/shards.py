@@ -2,10 +2,13 @@
 
     python tests/benchmarks/shards.py joining              # concatenation beside a virtual data set, 20 × 20,480 rows
     python tests/benchmarks/shards.py pictures 100000 20   # a whole extraction: number of pictures, and of shards
+    python tests/benchmarks/shards.py plan 1000            # a dry run of 21 runs on two features of so many shards each
 
 ``pictures`` makes a data set of PNGs of 32 × 32 and extracts SIFT histograms of a small vocabulary, by one job, by the
 shards on two cores, and by the shards with a SIGKILL in the middle; it compares the bytes, and says which shards were
 made twice. Seconds are wall time.
+
+``plan`` compares with the dry run of the same experiment where each feature is one job, which has the same imports.
 """
 
 import os
@@ -23,6 +26,8 @@ import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers
 
 from cmr import store
 from cmr.features import joining
@@ -184,10 +189,45 @@ def feature(place: Path) -> Path:
     return file
 
 
+# The plan ----------------------------------------------------------------------------------------------------------
+
+
+def planned(folder: Path, shards: int) -> None:
+    """Dry runs on items that are prepared, without pictures: what is planned reads none."""
+    from cmr.data import Items
+    from toy_plan import Project
+
+    params = {"file": "data.csv", "image": "picture", "text": "caption", "label": "label"}
+    methods = ["random", "cca", "ridge_label", "pls", "dscmr", "acmr"]
+    configuration = {
+        "datasets": [{"id": "many", "dataset": "table", "params": params}],
+        "features": [{"id": "sift", "extractor": "sift_bovw"}],
+        "experiments": [
+            {"id": "main", "data": ["many"], "inputs": [["sift", "bow"]], "methods": methods, "seeds": 6},
+        ],
+        "device": "cpu",
+    }
+    folder.joinpath("data.csv").write_text("picture,caption,label\n")
+    project, ids = Project(folder, configuration), np.arange(shards * 256).astype(str).astype(object)
+    made = project.only("prepare")
+    with project.by_hand(made):
+        table = pd.DataFrame({"id": ids, "image": ids, "text": ids, "labels": [["a"]] * len(ids)})
+        Items(table, {"image": "image", "text": "text"}).write(made.files[0])
+        Path(made.files[1]).write_text("")
+    dry = ["-n", "-s", str(ROOT / "Snakefile"), "--directory", ".", "--configfile", "plan.yaml"]
+    for rows in (len(ids), 256):
+        (folder / "plan.yaml").write_text(yaml.safe_dump(configuration | {"rows_per_job": rows}))
+        begun, told = os.times().children_user, snakemake(folder, *dry)
+        jobs = re.findall(r"^total +(\d+)", told, re.MULTILINE)[0]
+        print(f"a dry run of {jobs} jobs: {os.times().children_user - begun:.1f} s of a processor")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as temporary:
         if sys.argv[1:] == ["joining"]:
             joining_costs(Path(temporary))
+        elif sys.argv[1] == "plan":
+            planned(Path(temporary), int(sys.argv[2]))
         else:
             pictures(Path(temporary), int(sys.argv[2]), int(sys.argv[3]))
 
