@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -55,11 +55,11 @@ class ConfiguredMetric:
         """From ``id``, ``metric`` and ``params``; raises `UserError` where there is no such metric."""
         return cls(entry["id"], entry["metric"], registry.params_model("metrics", entry["metric"])(**entry["params"]))
 
-    @property
+    @cached_property
     def info(self) -> MetricInfo:
         return registry.info("metrics", self.name)
 
-    @property
+    @cached_property
     def module(self) -> ModuleType:
         return registry.module("metrics", self.name)
 

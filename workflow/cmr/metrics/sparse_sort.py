@@ -30,7 +30,10 @@ class Groups(NamedTuple):
 
 
 class SparseSort:
-    """A block of queries whose scores (q, n) are sorted once. ``gains`` (q, n) uint8, few of them above 0."""
+    """A block of queries whose scores (q, n) are sorted once. ``gains`` (q, n) uint8, few of them above 0.
+
+    ``relevant`` (q,): how many are.
+    """
 
     def __init__(self, scores: np.ndarray, gains: np.ndarray):
         self.shape = scores.shape
@@ -39,6 +42,7 @@ class SparseSort:
         found = np.flatnonzero(gains)
         self.row = found // self.shape[1]
         self.ends = np.searchsorted(found, np.arange(1, len(scores) + 1) * self.shape[1])
+        self.relevant = np.diff(self.ends, prepend=0)
         self.keys = self._keys(found)
         self.better = self._places(self.keys >> SCORE_BITS, self.ends)
 
@@ -59,11 +63,6 @@ class SparseSort:
             for row, (start, end) in zip(self.sorted, pairwise([0, *ends]), strict=True)
         ]
         return np.concatenate(found)
-
-    @property
-    def relevant(self) -> np.ndarray:
-        """How many items are relevant (q,)."""
-        return np.diff(self.ends, prepend=0)
 
     def ranking(self, ties: Ties, rows: Any, top: int) -> Ranking:
         """That of some ``rows``, which rise, with the ``top`` items where they do not depend on what is relevant."""
