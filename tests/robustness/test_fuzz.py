@@ -396,14 +396,14 @@ def watched(home, command):
     os.environ["HF_HUB_OFFLINE"] = "1"
     page.draw_all = drawn_not
     rerun.subprocess.run = made_here
-    seen = []
+    seen, own = [], [home, *cache_of("config.yaml")]
 
     def hook(event, arguments):
         if event in STARTING:
             seen.append(event)
-        elif event == "open" and writes(arguments[2]) and not is_below(arguments[0], home):
+        elif event == "open" and writes(arguments[2]) and not is_below(arguments[0], own):
             seen.append(f"wrote {arguments[0]!r}")
-        elif event in WRITING and not is_below(os.path.dirname(os.fsdecode(arguments[0])), home):
+        elif event in WRITING and not is_below(os.path.dirname(os.fsdecode(arguments[0])), own):
             seen.append(f"{event} {arguments[0]!r}")
 
     sys.addaudithook(hook)
@@ -426,10 +426,17 @@ def writes(flags):
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def is_below(path, folder):
+def cache_of(configuration):
+    """The folder, if any, that the user's own configuration names for what is kept between projects."""
+    with contextlib.suppress(Exception):  # it was changed, and may be anything
+        yield os.path.abspath(settings.machine([configuration]).cache)
+
+
+def is_below(path, folders):
     if isinstance(path, int):
         return True
-    return os.path.realpath(os.fsdecode(path)).startswith((f"{os.path.realpath(folder)}", "/dev/", "/proc/"))
+    allowed = (*map(os.path.realpath, folders), "/dev/", "/proc/")
+    return os.path.realpath(os.fsdecode(path)).startswith(allowed)
 
 
 class Ended:
