@@ -21,7 +21,7 @@ from cmr.metrics.ranking import average_precision, rank
 
 CLASSES = 10
 DIMENSIONS = 200
-QUERIES = 64
+QUERIES = 256
 ORDERED = 500
 RECALL = [ConfiguredMetric.from_entry({"id": "recall@10", "metric": "recall_at_k", "params": {"k": 10}})]
 FIRST = [ConfiguredMetric.from_entry({"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}})]

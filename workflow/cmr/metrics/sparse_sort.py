@@ -14,7 +14,7 @@ import numpy as np
 from cmr.metrics.base import Ranking
 from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS, Ties, descending_bits, tie_order
 
-LOW_BITS = 2**16
+LOW_BITS, SPARE_BITS = (16, 24), 6  # of a score, which tell most items from those of some scores
 
 
 class Groups(NamedTuple):
@@ -132,9 +132,10 @@ class SparseSort:
         wanted = (self.row[first] << SCORE_BITS + 1) + (self.keys[first] >> SCORE_BITS)  # rising
         if not len(wanted):
             return mixed, mixed
-        maybe = np.zeros(LOW_BITS, bool)
-        maybe[wanted & (LOW_BITS - 1)] = True
-        items = np.flatnonzero(maybe.take(self.bits & (LOW_BITS - 1)))
+        size = 2 ** int(np.clip(len(wanted).bit_length() + SPARE_BITS, *LOW_BITS))
+        maybe = np.zeros(size, bool)
+        maybe[wanted & (size - 1)] = True
+        items = np.flatnonzero(maybe.take(self.bits & (size - 1)))
         items = items[self.gains.ravel()[items] == 0]
         row = items // self.shape[1]
         bits = (row << SCORE_BITS + 1) + self.bits.ravel()[items]
