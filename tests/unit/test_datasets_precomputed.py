@@ -551,6 +551,20 @@ def test_equal_rows_of_features_stay_in_one_part(tmp_path):
     assert set(parts[:, 0]) == {"train", "validation", "test"}
 
 
+def test_equal_rows_are_looked_for_once_by_a_split_and_again_in_other_items(tmp_path, monkeypatch):
+    made = two(tmp_path, 60)
+    items, seen = made.prepare(), []
+    keys = Precomputed.content_keys
+    monkeypatch.setattr(Precomputed, "content_keys", lambda *given: seen.append(given[2]) or keys(*given))
+    made.split(items, "default")
+    assert seen == ["image", "text"]
+    made.groups(items)
+    assert seen == ["image", "text"]
+    some = Items(items.table.iloc[:7].reset_index(drop=True), items.kinds)
+    assert len(made.groups(some)) == 7
+    assert seen == ["image", "text"] * 2
+
+
 def test_rows_that_name_the_class_keep_nothing_together_and_it_is_said(tmp_path, caplog):
     labels = np.arange(60) % 3
     made = two(tmp_path, 60, image=np.arange(120.0).reshape(60, 2), text=np.eye(3)[labels], y=labels)

@@ -35,6 +35,7 @@ class Dataset(ABC):
         self.cache = Path(cache)
         self.base = Path(base)
         self.data_root = None if data_root is None else Path(data_root)
+        self._last_groups: tuple[Items, np.ndarray] | None = None
 
     @property
     def raw(self) -> Path:
@@ -83,9 +84,15 @@ class Dataset(ABC):
         return with_held_out(items, self.parts(items, name), self.groups(items))
 
     def groups(self, items: Items) -> np.ndarray:
-        """Numbers (n,) of what a split that is drawn here keeps together: items that share a content or a group."""
-        keys = [self.content_keys(items, modality) for modality in items.kinds]
-        return same_content([items.table["group"], *keys] if "group" in items.table else keys)
+        """Numbers (n,) of what a split that is drawn here keeps together: items that share a content or a group.
+
+        Those of the items that were last asked for are kept: drawing parts, holding rows out and counting what a
+        given split separates need the same ones.
+        """
+        if self._last_groups is None or self._last_groups[0] is not items:
+            keys = [self.content_keys(items, modality) for modality in items.kinds]
+            self._last_groups = items, same_content([items.table["group"], *keys] if "group" in items.table else keys)
+        return self._last_groups[1]
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """What tells the contents of a modality apart, (n,): equal texts, equal files by their bytes.
