@@ -310,8 +310,7 @@ def on_disk(part: Part, folder: Path) -> Part:
         rows = np.repeat(view.features, 2, axis=0)
         rows[1::2] = np.nan
         rows.tofile(folder / modality)
-        matrix = vectors.Matrix(folder / modality, 0, rows.shape[1])
-        left[modality] = replace(view, features=vectors.Vectors(matrix, np.arange(0, len(rows), 2)))
+        left[modality] = replace(view, features=vectors.Vectors.of(folder / modality, 0, rows.shape)[::2])
     return left
 
 

@@ -102,7 +102,8 @@ def test_damage_is_told_as_of_a_matrix_that_is_read(tmp_path, rows, stayed, monk
         made.create_dataset("ids", data=IDS[:-1], dtype=store.TEXT)
     with pytest.raises(UserError, match=r"few.h5: 50 rows but 49 ids"):
         store.read_rows(tmp_path / "few.h5", "features")
-    os.truncate(stayed.matrix.path, stayed.matrix.place(20))
+    ((_, _, piece, place),) = stayed.matrix.runs(np.array([20]))
+    os.truncate(piece.path, place)
     assert np.array_equal(np.asarray(stayed[:20]), rows[:20])
     with pytest.raises(UserError, match=r"rows.h5: shorter than it was"):
         np.asarray(stayed[10:21])
@@ -170,7 +171,7 @@ def test_rows_that_are_all_the_same_are_told_though_each_block_is_constant(tmp_p
 def test_what_a_method_holds_is_refused_with_its_size(monkeypatch, method, rows, gigabytes):
     monkeypatch.setattr("cmr.methods.checks.memory_here", lambda: 10 * 10**9)
     ids = np.empty(rows, np.uint8)
-    views = [View(ids, Vectors(vectors.Matrix(os.devnull, 0, d), np.broadcast_to(0, rows))) for d in (1280, 384)]
+    views = [View(ids, Vectors.of(os.devnull, 0, (1, d))[np.broadcast_to(0, rows)]) for d in (1280, 384)]
     info = registry.info("methods", method)
     if gigabytes is None:
         check_memory(info, views)
@@ -192,3 +193,22 @@ def test_the_memory_here_is_that_of_the_control_group(tmp_path, monkeypatch):
     assert boundary.memory_here() in (123456, machine)  # by the version of control groups that this machine has
     (tmp_path / "memory/memory.limit_in_bytes").write_text("123456\n")
     assert boundary.memory_here() == 123456
+
+
+def test_parts_in_several_files_are_one_matrix(tmp_path):
+    """Other offsets, some rows of each, in an order of their own; rows that follow each other stop at a file's end."""
+    rows = np.random.default_rng(0).standard_normal((23, 5)).astype(np.float32)
+    parts = []
+    for number, (start, end) in enumerate([(0, 9), (9, 10), (10, 23)]):
+        (tmp_path / str(number)).write_bytes(b"x" * number + rows[start:end].tobytes())
+        parts.append(Vectors.of(tmp_path / str(number), number, (end - start, 5)))
+    whole = Vectors.joined(parts)
+    assert whole.shape == (23, 5)
+    assert np.array_equal(np.asarray(whole), rows)
+    chosen = np.array([22, 3, 8, 9, 10, 3])
+    assert np.array_equal(np.asarray(whole[chosen]), rows[chosen])
+    some = Vectors.joined([parts[2][::-3], parts[0][4:6]])
+    assert np.array_equal(np.asarray(some), np.concatenate([rows[10:][::-3], rows[4:6]]))
+    again = Vectors.joined([some, parts[1]])
+    assert np.array_equal(np.asarray(again[3:]), np.concatenate([rows[10:][::-3], rows[4:6], rows[9:10]])[3:])
+    whole.announce()

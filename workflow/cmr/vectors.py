@@ -6,8 +6,9 @@ that its size would be that of the file. Rows that follow each other are one rea
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,41 @@ def blocks(rows: int, row_bytes: int) -> Iterator[slice]:
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-class Matrix:
-    """A matrix float32 that lies in one piece in a file, at ``offset`` bytes, ``columns`` wide."""
+class Piece:
+    """Rows float32 that lie one after the other in a file, from ``offset`` bytes on."""
 
-    def __init__(self, path: str | Path, offset: int, columns: int):
-        self.path, self.offset, self.columns = path, offset, columns
+    def __init__(self, path: str | Path, offset: int, rows: int):
+        self.path, self.offset, self.rows = path, offset, rows
         self.descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.descriptor)
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A matrix float32 in files, whose rows are counted through all ``pieces``."""
+
+    pieces: tuple[Piece, ...]
+    columns: int
 
     @property
     def row_bytes(self) -> int:
         return 4 * self.columns
 
-    def place(self, row: int) -> int:
-        """Where a row begins, in bytes."""
-        return self.offset + row * self.row_bytes
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The number of the first row of each piece, and of all rows."""
+        return np.cumsum([0, *(piece.rows for piece in self.pieces)])
+
+    def runs(self, numbers: np.ndarray) -> Iterator[tuple[int, int, Piece, int]]:
+        """Where rows that follow each other in a file start and end among rising ``numbers``, the file, and the place
+        of the first one there in bytes.
+        """
+        owners = np.searchsorted(self.starts, numbers, "right") - 1
+        breaks = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(owners) != 0)) + 1
+        edges = [0, *breaks.tolist(), len(numbers)] if len(numbers) else []
+        for start, end in pairwise(edges):
+            piece, row = self.pieces[owners[start]], int(numbers[start] - self.starts[owners[start]])
+            yield start, end, piece, piece.offset + row * self.row_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +88,14 @@ class Vectors:
     @classmethod
     def of(cls, path: str | Path, offset: int, shape: tuple[int, int]) -> "Vectors":
         """All rows of a matrix float32 (n, d) = ``shape`` that begins at ``offset`` bytes."""
-        return cls(Matrix(path, offset, shape[1]), np.arange(shape[0]))
+        return cls(Matrix((Piece(path, offset, shape[0]),), shape[1]), np.arange(shape[0]))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Vectors]") -> "Vectors":
+        """The vectors of parts of one width, one part after the other."""
+        matrix = Matrix(tuple(piece for part in parts for piece in part.matrix.pieces), parts[0].matrix.columns)
+        starts = np.cumsum([0, *(part.matrix.starts[-1] for part in parts)])
+        return cls(matrix, np.concatenate([part.numbers + start for part, start in zip(parts, starts, strict=False)]))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -82,6 +110,10 @@ class Vectors:
     @property
     def row_bytes(self) -> int:
         return self.matrix.row_bytes
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * self.row_bytes
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The vectors (d,), one after the other."""
@@ -101,23 +133,15 @@ class Vectors:
         found = np.empty((len(numbers), self.matrix.columns), np.float32)
         room = memoryview(found.view(np.uint8).reshape(-1))  # type: ignore[arg-type]  # a buffer, which its stub hides
         size = self.row_bytes
-        for start, end in _runs(numbers):
-            self._fill(room[start * size : end * size], self.matrix.place(int(numbers[start])))
+        for start, end, piece, place in self.matrix.runs(numbers):
+            _fill(room[start * size : end * size], piece, place)
         return found
-
-    def _fill(self, room: memoryview, place: int) -> None:
-        while room:
-            got = os.preadv(self.matrix.descriptor, [room], place)  # 2 GB at most
-            if not got:
-                raise UserError(f"{self.matrix.path}: shorter than it was; delete it and run again")
-            room, place = room[got:], place + got
 
     def announce(self) -> None:
         """Lets the system read these rows from the disk while something else is computed."""
         numbers, size = np.unique(self.numbers), self.row_bytes
-        for start, end in _runs(numbers):
-            place = self.matrix.place(int(numbers[start]))
-            os.posix_fadvise(self.matrix.descriptor, place, (end - start) * size, os.POSIX_FADV_WILLNEED)
+        for start, end, piece, place in self.matrix.runs(numbers):
+            os.posix_fadvise(piece.descriptor, place, (end - start) * size, os.POSIX_FADV_WILLNEED)
 
 
 def read_blocks(features: Any) -> Iterator[np.ndarray]:
@@ -126,8 +150,9 @@ def read_blocks(features: Any) -> Iterator[np.ndarray]:
     return (np.asarray(features[rows]) for rows in blocks(len(features), row_bytes))
 
 
-def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Where rows that follow each other in the file start and end among rising ``numbers``."""
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    edges = [0, *breaks.tolist(), len(numbers)] if len(numbers) else []
-    return pairwise(edges)
+def _fill(room: memoryview, piece: Piece, place: int) -> None:
+    while room:
+        got = os.preadv(piece.descriptor, [room], place)  # 2 GB at most
+        if not got:
+            raise UserError(f"{piece.path}: shorter than it was; delete it and run again")
+        room, place = room[got:], place + got

@@ -19,7 +19,7 @@ from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
 from cmr.errors import UserError, nearest
-from cmr.vectors import Vectors, is_large
+from cmr.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +54,18 @@ def read_array(file: Path, key: str = "", trusted: bool = False) -> np.ndarray:
         return array.toarray() if issparse(array) else np.asarray(array)
 
 
-def large_matrix(file: Path, key: str = "") -> Vectors | None:
-    """A matrix float32 of more than `cmr.vectors.BLOCK_BYTES`, which stays in its file: .npy, or HDF5 without chunks.
+def stored_matrix(file: Path, key: str = "") -> Vectors | None:
+    """A matrix float32 whose rows can be read where they lie: in .npy, or in HDF5 without chunks.
 
     None for what `read_array` must read whole.
     """
     with _errors_told(file, key):
         if file.suffix.lower() in HDF5:
-            return hdf5.large_matrix(file, key)
+            return hdf5.stored_matrix(file, key)
         if file.suffix.lower() != ".npy" or key:
             return None
         found = _mapped(plain(file))
-        if found is None or found.ndim != 2 or found.dtype != np.float32 or not is_large(found):
+        if found is None or found.ndim != 2 or found.dtype != np.float32:
             return None
         return Vectors.of(file, found.offset, found.shape) if found.flags.c_contiguous else None
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
-from cmr.vectors import Vectors, is_large
+from cmr.vectors import Vectors
 
 OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
 IDS, OFFSETS = "ids", "offsets"
@@ -23,13 +23,13 @@ def read(file: Path, key: str) -> np.ndarray:
         return values(_dataset(opened, key))
 
 
-def large_matrix(file: Path, key: str) -> Vectors | None:
-    """The matrix that the key names, where it is a large one of float32 that lies in one piece without offsets."""
+def stored_matrix(file: Path, key: str) -> Vectors | None:
+    """The matrix that the key names, where it is one of float32 that lies in one piece without offsets."""
     with opened_safely(file) as opened:
         array = _dataset(opened, key)
         check_array(array)
         sets = isinstance(array.parent.get(OFFSETS), h5py.Dataset)
-        if sets or array.ndim != 2 or array.dtype != np.float32 or not is_large(array) or array.chunks is not None:
+        if sets or array.ndim != 2 or array.dtype != np.float32 or array.chunks is not None:
             return None
         place = array.id.get_offset()
         whole = place is not None and place + array.nbytes <= os.path.getsize(file)

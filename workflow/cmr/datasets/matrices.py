@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from cmr.data import Items
-from cmr.datasets.formats import large_matrix, read_array, read_ids, read_offsets
+from cmr.datasets.formats import read_array, read_ids, read_offsets, stored_matrix
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.sets import Sets, columns, form, joined
 from cmr.store import Rows
-from cmr.vectors import Vectors, read_blocks
+from cmr.vectors import Vectors, is_large, read_blocks
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class Reference:
         array = read_array(self.file, self.key, bool(self.sha256))
         return array.T if self.transposed else array
 
-    def large(self) -> Vectors | None:
-        """The matrix, where it is a large one whose rows can be read when they are needed."""
-        return None if self.sha256 or self.transposed else large_matrix(self.file, self.key)
+    def stored(self) -> Vectors | None:
+        """The matrix, where its rows can be read when they are needed."""
+        return None if self.sha256 or self.transposed else stored_matrix(self.file, self.key)
 
     def ids(self) -> np.ndarray | None:
         """The ids (n,) of the array's rows, or of the items whose sets they are, where the file has them."""
@@ -126,9 +126,19 @@ def ready_rows(blocks: Sequence[Block], modality: str) -> Rows:
     if len(widths) > 1:
         raise UserError(f"the parts of {modality!r} have different numbers of columns: {sorted(widths)}")
     ids = [item for block, values in found for item in block.ids(len(values))]
+    return Rows(np.array(ids), _narrow(_joined(found, modality), modality))
+
+
+def _joined(found: Sequence[tuple[Block, Values]], modality: str) -> Values:
+    """The rows of all blocks. If one is large, all stay in their files, where they can."""
     parts = [values for _, values in found]
-    rows = parts[0] if len(parts) == 1 else joined(parts)
-    return Rows(np.array(ids), _narrow(rows, modality))
+    if len(parts) == 1:
+        return parts[0]
+    if any(isinstance(values, Vectors) for values in parts):
+        stored = [_ordered(block, modality, block.matrices[modality].stored()) for block, _ in found]
+        if all(values is not None for values in stored):
+            return Vectors.joined(stored)
+    return joined(parts)
 
 
 def _narrow(rows: Values, modality: str) -> Values:
@@ -146,9 +156,9 @@ def rows_in(reference: Reference) -> Values:
 
     A large matrix of float32 stays in its file. Raises `UserError` for what is neither.
     """
-    large = reference.large()
-    if large is not None:
-        return large
+    stored = reference.stored()
+    if stored is not None and is_large(stored):
+        return stored
     array = reference.read()
     offsets = reference.offsets() if array.ndim == 2 else None
     if array.ndim != 3 and offsets is None:
@@ -253,8 +263,13 @@ def _check_rows(reference: Reference, modality: str, block: Block, expected: int
 
 def _values(block: Block, modality: str) -> Values:
     """Features (n, d), or sets, of a block in the order of its labels."""
-    values, orders = rows_in(block.matrices[modality]), _orders(block)
-    return values[orders[modality]] if modality in orders else values
+    return _ordered(block, modality, rows_in(block.matrices[modality]))
+
+
+def _ordered(block: Block, modality: str, values: Any) -> Any:
+    """Values of a modality, or None, in the order of the labels."""
+    orders = _orders(block)
+    return values if values is None or modality not in orders else values[orders[modality]]
 
 
 def _orders(block: Block) -> dict[str, np.ndarray]:
