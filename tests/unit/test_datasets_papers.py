@@ -19,6 +19,7 @@ from PIL import Image
 
 from cmr import registry
 from cmr.content import write_list
+from cmr.data import Items
 from cmr.datasets import (
     inria_websearch,
     ms_coco,
@@ -273,8 +274,10 @@ def test_nus_wide_10k_draws_the_same_pictures_of_each_class(unchecked, monkeypat
     assert list(made.prepare().ids) == list(items.ids)
     parts = made.parts(items, "8000_1000_1000")
     assert Counter(parts) == {"train": 80, "validation": 10, "test": 10}
-    items.table.loc[:1, "text"] = "the same tags"
-    items.table.loc[10:14, "text"] = "others"
+    table = items.table.copy()
+    table.loc[:1, "text"] = "the same tags"
+    table.loc[10:14, "text"] = "others"
+    items = Items(table, items.kinds)
     parts = made.parts(items, "8000_1000_1000")
     assert parts[0] == parts[1]
     assert len(set(parts[10:15])) == 1
