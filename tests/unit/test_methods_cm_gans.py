@@ -38,7 +38,8 @@ def batch(n=8, seed=0):
 
 
 def linear(module, rows):
-    return [[sum(w * x for w, x in zip(ws, row, strict=True)) + b for ws, b in zip(module.weight, module.bias, strict=True)]
+    biases = torch.zeros(len(module.weight)) if module.bias is None else module.bias
+    return [[sum(w * x for w, x in zip(ws, row, strict=True)) + b for ws, b in zip(module.weight, biases, strict=True)]
             for row in rows]  # fmt: skip
 
 

@@ -26,7 +26,9 @@ item once; there classes are drawn alike often, and items of a class at random. 
 batch, and a row whose batch has none goes without this term; there it is drawn from all. The autoencoders' five steps
 are of both at once; there each takes its own in turn, which is the same where they share nothing. Codes are
 standardised by the training rows' mean and variance; there by the test rows', and where the gallery is of one modality,
-the queries' alone. Inputs are standardised (``scale``); there they stay as they are.
+the queries' alone. Inputs are standardised (``scale``); there they stay as they are. A layer before a batch
+normalisation has no bias: it would be taken away again, and Adam would move it by what rounding makes of a gradient of
+0.
 """
 
 from collections.abc import Mapping
@@ -83,7 +85,7 @@ class Generator(nn.Module):
 
     def __init__(self, dimensions: Mapping[str, int], classes: int, p: Params):
         super().__init__()
-        shared, norm = nn.Linear(p.hidden, p.dimension), nn.BatchNorm1d(p.dimension)
+        shared, norm = nn.Linear(p.hidden, p.dimension, bias=False), nn.BatchNorm1d(p.dimension)
 
         def encoder(d: int) -> nn.Module:
             return nn.Sequential(*layer(d, p.hidden), shared, sharing(norm), leaky())
@@ -185,7 +187,7 @@ def leaky() -> nn.Module:
 
 def layer(inner: int, outer: int) -> tuple[nn.Module, ...]:
     """A linear layer with batch normalisation and LeakyReLU."""
-    return nn.Linear(inner, outer), nn.BatchNorm1d(outer), leaky()
+    return nn.Linear(inner, outer, bias=False), nn.BatchNorm1d(outer), leaky()
 
 
 def sharing(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
