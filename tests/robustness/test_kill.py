@@ -55,7 +55,7 @@ def killed_in(made, rule, seconds, *arguments):
     before = log.stat().st_size if log.exists() else 0
     process = started(made, *arguments)
     while process.poll() is None:
-        if re.search(rf"^(local)?rule {rule}:$", log.read_text()[before:], re.MULTILINE):
+        if re.search(rf"^(local)?(rule|checkpoint) {rule}:$", log.read_text()[before:], re.MULTILINE):
             time.sleep(seconds)
             return process.poll() is None and killed(process)
         time.sleep(0.02)
@@ -71,7 +71,9 @@ def killed(process):
 def in_flight(made):
     """The rules that had begun and not ended when the last run was killed."""
     text = (made.root / "log.txt").read_text().rpartition("Building DAG of jobs")[2]
-    begun = dict(re.findall(r"^(?:local)?rule (\w+):(?:\n    .*)*?\n    jobid: (\d+)$", text, re.MULTILINE))
+    begun = dict(
+        re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):(?:\n    .*)*?\n    jobid: (\d+)$", text, re.MULTILINE)
+    )
     ended = set(re.findall(r"^Finished jobid: (\d+)", text, re.MULTILINE))
     return {rule for rule, job in begun.items() if job not in ended}
 
