@@ -298,7 +298,9 @@ def test_torch_sorts_the_same_keys_as_numpy():
         ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10, 80)
         numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10, 80)
         assert all(np.array_equal(a, b) for a, b in zip(ours, numpys, strict=True))
-        assert np.array_equal(Pairs(torch.from_numpy(scores), own).ranks(ties), Pairs(scores, own).ranks(ties))
+        of_tensor, of_array = Pairs(torch.from_numpy(scores), own), Pairs(scores, own)
+        assert np.array_equal(of_tensor.ranks(ties), of_array.ranks(ties))
+        assert np.array_equal(of_tensor.tied, of_array.tied)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -35,7 +35,7 @@ class Pairs:
 
     def ranks(self, ties: Ties) -> np.ndarray:
         """From 1 and rising (q, p); 0 for -1."""
-        among = {"fixed": self._in_place, "pessimistic": self.among + self.others}.get(ties, self.among)
+        among = self._in_place if ties == "fixed" else self.among + (self.others if ties == "pessimistic" else 0)
         missing = np.iinfo(np.int64).max
         ranks = np.sort(np.where(self.own < 0, missing, self.better + among), axis=1)
         return np.where(ranks == missing, 0, ranks)
