@@ -10,8 +10,8 @@ resident. The last lines are exponents: b of processor seconds ~ nᵇ, by least 
 ``prepare`` and ``split`` are those of a table in parquet of as many short texts, ``extract`` takes ready features of
 1280 dimensions, ``rows`` reads items and split and checks all features, as every fit does, and ``ids`` the same of features
 of four dimensions: what is left is what an item costs. ``sdml`` has two epochs, and with ``--small`` layers of 128 and 64
-neurons. ``index`` is exact, of the test items of CCA; ``search`` asks it for one embedded text, after its imports. Without
-``--root`` a folder is made and removed.
+neurons. ``evaluate`` and the rest are of CCA: ``report`` makes the page of all results, ``index`` is exact, of the test
+items, and ``search`` asks it for one embedded text, after its imports. Without ``--root`` a folder is made and removed.
 """
 
 import argparse
@@ -33,14 +33,27 @@ import as_job  # noqa: F401  # before numpy
 import numpy as np
 import pandas as pd
 
-from cmr import registry
+from cmr import paths, registry
 from cmr.plan import Result
 from toy_plan import Project, experiment
 
 DIMENSIONS = {"image": ("lite0", 1280), "text": ("bert", 384)}
 CLASSES, ROWS = 20, 20_000
 LAYERS = {"hidden": 128, "dimensions": 64}
-STAGES = ["prepare", "split", "extract", "ids", "rows", "ridge_label", "cca", "sdml", "evaluate", "index", "search"]
+STAGES = [
+    "prepare",
+    "split",
+    "extract",
+    "ids",
+    "rows",
+    "ridge_label",
+    "cca",
+    "sdml",
+    "evaluate",
+    "report",
+    "index",
+    "search",
+]
 SOURCES = {"prepare": "texts", "split": "texts", "extract": "ready", "ids": "narrow"}
 """Stage → the data set that it is measured on; the others on `MADE`."""
 MADE, NARROW = "made", "narrow"
@@ -70,7 +83,8 @@ def configured(small: bool) -> dict[str, Any]:
         "metrics": [{"id": "map@all", "metric": "mean_average_precision"}, "recall_at_k"],
         "queries": 10_000,
         "experiments": [
-            {**main, "methods": ["cca", "ridge_label", sdml]},
+            main,
+            {**main, "id": "others", "methods": ["ridge_label", sdml]},
             {**main, "id": NARROW, "data": [NARROW], "methods": ["cca"]},
             {**main, "id": "texts", "data": ["texts"], "inputs": [["bow"]], "methods": ["random"]},
             {**main, "id": "ready", "data": ["ready"], "inputs": [["vectors"]], "methods": ["random"]},
@@ -165,6 +179,13 @@ def work(project: Project, stage: str) -> str:
 
         RowSource.of(next(of_stage(project, stage))).training_data(with_labels=True)
         return "reading items and split, and the check of all features"
+    if stage == "report":
+        from cmr.reporting.page import build
+
+        (index,) = (made for made in project.results("collect") if made.settings["id"] == "main")
+        project.make(index)
+        page = build(Path(paths.RESULTS), Path("report"), [Path(index.record)], "A large data set")
+        return f"{sum(file.stat().st_size for file in page.parent.rglob('*') if file.is_file()) / 1e6:.1f} MB"
     if stage in ("index", "search"):
         run = search.find(Path(next(of_stage(project, "evaluate")).record).parent)
         if stage == "index":

@@ -15,12 +15,11 @@ from cmr.metrics.ranking import Ranked, average_precision, own_columns, paired_r
 CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
 
 
-@pytest.fixture(params=["keys", "sparse"], autouse=True)
+@pytest.fixture(params=["keys", "tagged"], autouse=True)
 def path(request, monkeypatch):
-    """Every test twice: scores sorted with places and gains in their keys, and alone."""
-    if request.param == "sparse":
+    """Every test twice: scores sorted with places and gains in their keys, and with gains alone."""
+    if request.param == "tagged":
         monkeypatch.setattr(ranking, "LARGE_GALLERY", -1)
-        monkeypatch.setattr(ranking, "FEW", 0)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ carries the relevance along, so nothing is gathered afterwards. Where only the r
 between -2 and 2, as cosines do, 31 bits hold the score exactly and an int32 holds the key, which sorts in half the
 time. Other scores, and items that share more than 255 labels, are ranked by sorting indices.
 
-Of a large gallery of which few items are relevant, scores are sorted alone and the relevant items looked up among them
-(`cmr.metrics.sparse_sort`).
+In a large gallery, where most rows have chance ties, int32 keys serve all ways to resolve them
+(`cmr.metrics.tagged_sort`).
 
 Where only the first ranks are wanted, the keys are partitioned there, which is a tenth of the sort's time, and only
 those are sorted.
@@ -29,15 +29,14 @@ from cmr.errors import UserError
 from cmr.metrics.base import Ranking
 from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS, Ties, descending_bits, tie_order
 from cmr.metrics.pairs import Pairs, on_host
-from cmr.metrics.sparse_sort import SparseSort
+from cmr.metrics.tagged_sort import TaggedSort
 
 Normalise = Literal["retrieved", "relevant"]
 
 TOP = 10
-KEYS_IN_CACHE = 2**18
+KEYS_IN_CACHE = 2**19
 NARROW_LIMIT = 2.0
-LARGE_GALLERY = 10_000  # in larger ones chance ties of float32 scores, which cost a second sort, are in most rows
-FEW = 8  # of how many items one is relevant at most where these are looked up
+LARGE_GALLERY = 5_000  # in larger ones chance ties of float32 scores, which cost a second sort, are in most rows
 
 
 def rank(
@@ -73,20 +72,19 @@ class Ranked:
         if self.size > MAX_GALLERY:
             raise UserError(f"a gallery of {self.size} items; at most {MAX_GALLERY} can be ranked")
         self.depth = self.size if depth is None else min(max(depth, top), self.size)
-        self.sparse = self._sparse_sort() if self.depth == self.size > LARGE_GALLERY else None
-        self.relevant = np.count_nonzero(self.gains, axis=1) if self.sparse is None else self.sparse.relevant
+        self.tagged = self._tagged_sort() if self.depth == self.size > LARGE_GALLERY else None
+        self.relevant = self.tagged.relevant if self.tagged else np.count_nonzero(self.gains, axis=1)
 
-    def _sparse_sort(self) -> SparseSort | None:
+    def _tagged_sort(self) -> TaggedSort | None:
         """Where scores and gains suit it."""
         scores, gains = self.scores, self.gains
         if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or gains.dtype != np.uint8:
             return None
-        few = np.count_nonzero(gains) * FEW <= gains.size
-        return SparseSort(scores, gains) if few else None
+        return TaggedSort(scores, gains) if gains.max(initial=0) <= TaggedSort.MAX_TAG else None
 
     def by(self, ties: Ties = "fixed", rows: Any = slice(None)) -> Ranking:
         """The ranking, or that of some ``rows``. `Ranking.top` is empty for the two bounds."""
-        ranking = self.sparse.ranking(ties, rows, self.top) if self.sparse else self._sorted(ties, rows)
+        ranking = self.tagged.ranking(ties, rows, self.top) if self.tagged else self._sorted(ties, rows)
         if self.pairs is None:
             return ranking
         pair_ranks, pair_tied = self.pairs.ranks(ties)[rows], self.pairs.tied[rows]
@@ -96,7 +94,7 @@ class Ranked:
     def pairs(self) -> Pairs | None:
         if self.own is None:
             return None
-        return Pairs(self.scores, self.own, self.sparse.better_and_equal if self.sparse else None)
+        return Pairs(self.scores, self.own, self.tagged.better_and_equal if self.tagged else None)
 
     def _sorted(self, ties: Ties, rows: Any) -> Ranking:
         scores, gains, relevant = self.scores[rows], self.gains[rows], self.relevant[rows]
