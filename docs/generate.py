@@ -136,17 +136,23 @@ def with_measured(text: str) -> str:
     Such a table stands between ``<!-- measured FILE.csv KEY=PATTERN ... -->`` and ``<!-- end -->``: of the rows of
     ``resources/measured/FILE.csv`` those that match, a line a method, best first, as ``cmr summary`` shows them.
     Rows of several metrics are of one direction, and a column a metric. ``printed=PAPER/TABLE/FEATURES`` leaves the
-    methods that the table prints on the same split with these features, and adds what it prints.
+    methods that the table prints on the same split with these features, and adds what it prints. ``by=NAME/OTHER``
+    makes a grid of the averages over directions, or those of ``query=MODALITY``, by the values of two parameters;
+    ``by=NAME`` a line a value, with a column a direction.
     """
     return MEASURED.sub(lambda found: f"{found[1]}{measured_table(found[2], found[3].split())}{found[4]}", text)
 
 
 def measured_table(name: str, wanted: Sequence[str]) -> str:
     patterns = dict(key.split("=", 1) for key in wanted)
-    source = patterns.pop(PRINTED, "")
+    source, by = patterns.pop(PRINTED, ""), patterns.pop("by", "")
+    if "/" in by:
+        patterns = {"query": "average"} | patterns
     rows = choice.matching(measured.read(ROOT / "resources" / "measured" / name), patterns)
     if source:
         return table_beside_printed(rows, *source.split("/"))
+    if by:
+        return table_by_parameters(rows, *by.split("/"))
     ((_, metrics),) = _protocols(rows).items()
     column = summary.direction if len(metrics) == 1 else (lambda row: row["metric"])
     head, *lines = summary.block_rows(rows, "**{}**".format, column)
@@ -165,6 +171,23 @@ def table_beside_printed(rows: Sequence[Row], paper: str, number: str, features:
     head, *lines = summary.block_rows(rows, "**{}**".format, summary.direction)
     shown = [line for line in lines if line[0] in printed]
     return table([*head, "printed"], [[f"`{line[0]}`", *line[1:], ", ".join(printed[line[0]])] for line in shown])
+
+
+def table_by_parameters(rows: Sequence[Row], name: str, other: str = "") -> str:
+    """Means and deviations over seeds by the values of parameters, in their order; empty where no run has them."""
+    ((_, metrics),) = _protocols(rows).items()
+    assert len(metrics) == 1, f"figures of one metric, not of {sorted(metrics)}"
+    cells: dict[Any, dict[Any, str]] = defaultdict(dict)
+    columns: dict[Any, str] = {}
+    for row in rows:
+        params = json.loads(row["parameters"])["params"]
+        column = params[other] if other else summary.direction(row)
+        columns[column] = f"`{other}` {column}" if other else column
+        assert column not in cells[params[name]], f"two figures of {name} {params[name]}, {columns[column]}"
+        cells[params[name]][column] = f"{row['mean']:.3f} ± {row['std']:.3f}"
+    order = sorted(columns) if other else list(columns)
+    lines = [[f"{value}", *(cells[value].get(column, "") for column in order)] for value in sorted(cells)]
+    return table([f"`{name}`", *(columns[column] for column in order)], lines)
 
 
 what_is_measured = itemgetter("dataset", "split", "method", "query", "gallery", "metric")

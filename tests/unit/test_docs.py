@@ -99,3 +99,17 @@ def test_a_table_beside_printed_numbers_has_the_methods_that_the_paper_prints():
         "mdcr": "0.287, 0.225, 0.256",
         "acmr": "0.351, 0.245, 0.298",
     }
+
+
+def test_a_table_by_parameters_has_a_cell_for_every_value():
+    wanted = ["experiment=smcr_variants", "metric=map@50"]
+    head, _, *lines = generate().measured_table("smcr.csv", [*wanted, "by=alpha/beta"]).strip().splitlines()
+    assert head == "| `alpha` | `beta` 0 | `beta` 0.1 | `beta` 1 |"
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines}
+    assert cells["1"] == ["0.298 ± 0.008", "", "0.288 ± 0.007"]
+    only = [*wanted, "id=without_constraint", "by=alpha"]
+    head, _, *lines = generate().measured_table("smcr.csv", only).strip().splitlines()
+    assert head == "| `alpha` | image→text | text→image | average |"
+    assert [line.split(" | ")[0] for line in lines] == ["| 0.1", "| 1"]
+    with pytest.raises(AssertionError, match="two figures of alpha 0"):
+        generate().measured_table("smcr.csv", [*wanted, "by=alpha"])
