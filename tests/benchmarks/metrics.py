@@ -23,6 +23,7 @@ CLASSES = 10
 DIMENSIONS = 200
 QUERIES = 256
 ORDERED = 500
+SAMPLED, SMALL = 2000, 64  # queries, and dimensions
 RECALL = [ConfiguredMetric.from_entry({"id": "recall@10", "metric": "recall_at_k", "params": {"k": 10}})]
 FIRST = [ConfiguredMetric.from_entry({"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}})]
 MAP = [ConfiguredMetric.from_entry({"id": "map@all", "metric": "mean_average_precision", "params": {}})]
@@ -162,6 +163,28 @@ def whole_order(n: int, rounds: int) -> None:
         print(f"  {name:22s}{wall:9.3f} s wall{each:7.1f} ns of a core a query and item{ratio:7.2f} x product and sort")
 
 
+def sampled(n: int) -> None:
+    """Sampled queries against all items of a very large data set, once."""
+    generator = np.random.default_rng(0)
+    classes = generator.integers(0, 2 * CLASSES, n)
+    means = generator.standard_normal((2 * CLASSES, SMALL), dtype=np.float32)
+    gallery = generator.standard_normal((n, SMALL), dtype=np.float32)
+    for start in range(0, n, SAMPLED):
+        gallery[start : start + SAMPLED] += means[classes[start : start + SAMPLED]] * np.float32(0.5)
+    query = means[classes[:SAMPLED]] * 0.5 + generator.standard_normal((SAMPLED, SMALL), dtype=np.float32)
+    labels, ids = np.eye(2 * CLASSES, dtype=np.uint8)[classes], np.arange(n).astype(str)
+    asking, answering = View(ids[:SAMPLED], query, labels[:SAMPLED]), View(ids, gallery, labels)
+    before, start, processor = _peak_mb(), time.perf_counter(), time.process_time()
+    names = [str(c) for c in range(2 * CLASSES)]
+    task = evaluate_task(scorer(query, gallery), asking, answering, [*MAP, *RECALL], names).task
+    wall, processor = time.perf_counter() - start, time.process_time() - processor
+    values = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in task["metrics"].items())
+    each = processor / SAMPLED / n * 1e9
+    print(f"{SAMPLED} queries against {n} items, {SMALL} dimensions, {_cores()} cores, load {_load():.1f}: {values}")
+    print(f"  {wall:.0f} s, {processor:.0f} s of processors, {each:.1f} ns of a core a query and item")
+    print(f"  peak memory {_peak_mb():.0f} MB, {before:.0f} MB of it before the start")
+
+
 def memory(n: int) -> None:
     """In a process of its own, since the peak is the process's."""
     data = embeddings(n)
@@ -231,10 +254,14 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=30_000, help="items for the memory (30000)")
     parser.add_argument("--gallery", type=int, default=1_000_000, help="items for the first ranks (1000000)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the best counts (5)")
+    parser.add_argument("--sampled", type=int, help="items of which only some are queries, and nothing else (10000000)")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_only:
         memory(arguments.large)
+        return
+    if arguments.sampled:
+        sampled(arguments.sampled)
         return
     equality(200, 2000)
     speed(arguments.n, arguments.rounds)

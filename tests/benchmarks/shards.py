@@ -2,11 +2,13 @@
 
     python tests/benchmarks/shards.py joining              # concatenation beside a virtual data set, 20 × 20,480 rows
     python tests/benchmarks/shards.py pictures 100000 20   # a whole extraction: number of pictures, and of shards
+    python tests/benchmarks/shards.py slurm 100000 25      # the same pictures, by one job and through SLURM
     python tests/benchmarks/shards.py plan 1000            # a dry run of 21 runs on two features of so many shards each
 
 ``pictures`` makes a data set of PNGs of 32 × 32 and extracts SIFT histograms of a small vocabulary, by one job, by the
 shards on two cores, and by the shards with a SIGKILL in the middle; it compares the bytes, and says which shards were
-made twice. Seconds are wall time.
+made twice. Seconds are wall time. ``slurm`` needs a cluster that answers, which `tests/cluster/up.sh` starts with two
+pretend GPUs; the extractor then says that it takes one, and its shards are of 4,096 pictures at least.
 
 ``plan`` compares with the dry run of the same experiment where each feature is one job, which has the same imports.
 """
@@ -100,6 +102,28 @@ def pictures(folder: Path, n: int, shards: int) -> None:
     print(f"{len(bytes_of['whole']):,} bytes; the same in all three: {len(set(bytes_of.values())) == 1}")
 
 
+def through_slurm(folder: Path, n: int, shards: int) -> None:
+    whole = project(folder / "whole", n, rows_per_job=n)
+    extractor = whole / "workflow" / "cmr" / "features" / "sift_bovw.py"
+    extractor.write_text(extractor.read_text().replace('    kind="fitted",\n', '    kind="fitted",\n    gpu=True,\n'))
+    configure(whole, n, device="auto")
+    snakemake(whole, prepared(whole))
+    cluster = shutil.copytree(whole, whole.with_name("cluster"), symlinks=True)
+    configure(cluster, -(-n // shards // 4096) * 4096, device="auto")
+    (cluster / "slurm" / "site.yaml").write_text("account: lab\npartition: cpu\ngpu_partition: gpu\n")
+    timed("one job, here", lambda: snakemake(whole, "features"))
+    begun = time.strftime("%Y-%m-%dT%H:%M:%S")
+    timed("shards through SLURM", lambda: snakemake(cluster, "features", "--profile", "slurm"))
+    asked = ["sacct", "-X", "-n", "-P", "-S", begun, "-o", "Comment,AllocTRES,Start,End,State"]
+    jobs = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    of_shards = [job for job in jobs if "shard" in job.split("|")[0]]
+    with_gpu = sum("gres/gpu=1" in job for job in of_shards)
+    print(
+        f"{len(of_shards)} jobs of shards, {with_gpu} with a GPU each, {sum('COMPLETED' in j for j in of_shards)} done"
+    )
+    print(f"the same bytes: {feature(whole).read_bytes() == feature(cluster).read_bytes()}")
+
+
 def project(place: Path, n: int, rows_per_job: int) -> Path:
     """A clone with ``n`` pictures: a coarse pattern of its own in each."""
     for name in ("workflow", "profiles", "slurm", "envs", "resources"):
@@ -123,11 +147,11 @@ def project(place: Path, n: int, rows_per_job: int) -> Path:
     return place
 
 
-def configure(place: Path, rows_per_job: int) -> None:
+def configure(place: Path, rows_per_job: int, device: str = "cpu") -> None:
     params = {"file": "table.csv", "image": "picture", "label": "class", "split": "part"}
     configuration = {
         "base": "../data",
-        "device": "cpu",
+        "device": device,
         "datasets": [{"id": "many", "dataset": "table", "params": params}],
         "features": [{"id": "sift", "extractor": "sift_bovw", "params": {"words": 16}}],
         "metrics": ["mean_average_precision"],
@@ -138,7 +162,8 @@ def configure(place: Path, rows_per_job: int) -> None:
 
 
 def command(place: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    return [sys.executable, "-m", "snakemake", "--set-threads", "shard=1", "--cores", "2", *arguments], {
+    here = () if "--profile" in arguments else ("--set-threads", "shard=1", "--cores", "2")
+    return [sys.executable, "-m", "snakemake", *here, *arguments], {
         **os.environ,
         "PYTHONPATH": "",
         "OMP_NUM_THREADS": "1",
@@ -229,7 +254,8 @@ def main() -> None:
         elif sys.argv[1] == "plan":
             planned(Path(temporary), int(sys.argv[2]))
         else:
-            pictures(Path(temporary), int(sys.argv[2]), int(sys.argv[3]))
+            tried = {"pictures": pictures, "slurm": through_slurm}[sys.argv[1]]
+            tried(Path(temporary), int(sys.argv[2]), int(sys.argv[3]))
 
 
 if __name__ == "__main__":

@@ -222,3 +222,15 @@ def test_fingerprints_tell_contents_apart(tmp_path):
     assert len(set(before)) == 5
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True, True]
     assert _fingerprint(["ab", "c"], {}) != _fingerprint(["a", "bc"], {})
+
+
+@pytest.mark.parametrize("holds", ["a group", "an array in its place"])
+def test_a_state_that_is_no_arrays_is_told(tmp_path, holds):
+    path = tmp_path / "features.h5"
+    with h5py.File(path, "w") as file:
+        if holds == "a group":
+            file.create_group("state/mean")
+        else:
+            file["state"] = np.ones(3)
+    with pytest.raises(UserError, match=r"features\.h5: /state holds what is no array; make it again"):
+        store.read_state(path)

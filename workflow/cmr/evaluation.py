@@ -26,7 +26,7 @@ from cmr.methods.base import cosine_factors
 from cmr.metrics import crossed
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.keys import Ties
-from cmr.metrics.ranking import LARGE_GALLERY, Ranked, average_precision_of, own_columns, paired_ranks, row_blocks
+from cmr.metrics.ranking import LARGE_GALLERY, Ranked, average_precision_of, own_columns, pairs_of, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
@@ -432,7 +432,8 @@ def best_pair_ranks(
     own = own_columns(query_groups, gallery_groups)
 
     def work(rows: slice, scores: Any) -> np.ndarray:
-        return np.stack([paired_ranks(scores, own[rows], name)[:, 0] for name in ties])
+        pairs = pairs_of(scores, own[rows])
+        return np.stack([pairs.ranks(name)[:, 0] for name in ties])
 
     ranks = np.concatenate(over_blocks(score_block, len(query_groups), len(gallery_groups), work, threads), axis=1)
     return dict(zip(ties, ranks, strict=True))

@@ -304,6 +304,9 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
 def state_in(group: h5py.Group) -> dict[str, np.ndarray]:
     """What `write_state` wrote, from a file that is open already."""
     found = group.get("state", {})
+    arrays = isinstance(found, Mapping) and all(isinstance(value, h5py.Dataset) for value in found.values())
+    if not arrays:
+        raise UserError(f"{group.file.filename}: {group.name.rstrip('/')}/state holds what is no array; make it again")
     return {k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in found.items()}
 
 

@@ -150,9 +150,14 @@ def own_columns(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.where(nth < counts[of_query, None], order[places], -1)
 
 
+def pairs_of(scores: Any, own: np.ndarray) -> Pairs:
+    """The pairs of a block of ``scores`` (q, n): columns ``own`` (q,) or (q, p), -1 for none."""
+    return Pairs(_as_scores(scores), own)
+
+
 def paired_ranks(scores: Any, own: np.ndarray, ties: Ties = "fixed") -> np.ndarray:
     """Ranks (q, p), from 1 and rising, of columns ``own[i]`` (q, p) in row i of ``scores`` (q, n); 0 for -1."""
-    return Pairs(_as_scores(scores), own).ranks(ties)
+    return pairs_of(scores, own).ranks(ties)
 
 
 @lru_cache(maxsize=8)
