@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 
 import literal
 from cmr.errors import UserError
-from cmr.metrics import ranking
+from cmr.metrics import ranking, tagged_sort
 from cmr.metrics.pairs import Pairs
 from cmr.metrics.ranking import Ranked, average_precision, own_columns, paired_ranks, rank, row_blocks, tie_order
 
@@ -20,6 +20,7 @@ def path(request, monkeypatch):
     """Every test twice: scores sorted with places and gains in their keys, and with gains alone."""
     if request.param == "tagged":
         monkeypatch.setattr(ranking, "LARGE_GALLERY", -1)
+        monkeypatch.setattr(tagged_sort, "FEW", 0)
 
 
 @pytest.fixture
@@ -284,6 +285,15 @@ def test_some_rows_by_every_way_to_resolve_ties_are_those_of_a_literal_order(lev
             assert np.array_equal(getattr(of_some, part), getattr(found, part)[some]), part
     low, high = (ranked.by(ties).gains for ties in ("pessimistic", "optimistic"))
     assert Ranked(scores, gains).by().tied.tolist() == (low != high).any(axis=1).tolist()
+
+
+@pytest.mark.parametrize(("levels", "by_tags"), [(1, False), (3, False), (10**6, True)])
+def test_scores_of_few_values_are_not_sorted_by_tags(monkeypatch, levels, by_tags):
+    monkeypatch.setattr(ranking, "LARGE_GALLERY", -1)
+    monkeypatch.setattr(tagged_sort, "FEW", 8)
+    rng = np.random.default_rng(3)
+    scores = (rng.integers(0, levels, (4, 500)) / levels).astype(np.float32)
+    assert (Ranked(scores, rng.random(scores.shape) < 0.1).tagged is not None) == by_tags
 
 
 def test_torch_sorts_the_same_keys_as_numpy():

@@ -80,7 +80,10 @@ class Ranked:
         scores, gains = self.scores, self.gains
         if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or gains.dtype != np.uint8:
             return None
-        return TaggedSort(scores, gains) if gains.max(initial=0) <= TaggedSort.MAX_TAG else None
+        if gains.max(initial=0) > TaggedSort.MAX_TAG:
+            return None
+        tagged = TaggedSort(scores, gains)
+        return None if tagged.mostly_ties else tagged
 
     def by(self, ties: Ties = "fixed", rows: Any = slice(None)) -> Ranking:
         """The ranking, or that of some ``rows``. `Ranking.top` is empty for the two bounds."""

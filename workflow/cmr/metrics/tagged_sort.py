@@ -15,16 +15,14 @@ from cmr.metrics.base import Ranking
 from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, SCORE_BITS, Ties, descending_bits, tie_order
 
 TAG_BITS = 4  # of a gain at most: with each bit more, twice as many scores agree in the rest
+FEW = 8  # one of so many items is open at most
 TABLE_BITS, SPARE_BITS = (16, 24), 6  # of a score, which tell most items from those that are looked up
 
 
 class Open(NamedTuple):
-    """The items (m,) of a block that the sort leaves open: their ``keys``, but for what decides among ties, rise by
-    group, ``slots`` are the ranks that they share, over all rows, and ``row``, ``place``, ``gain`` are theirs.
-    """
+    """The items (m,) that the sort leaves open: their ``keys`` hold the group, and what was cut off the score."""
 
     keys: np.ndarray
-    slots: np.ndarray
     row: np.ndarray
     place: np.ndarray
     gain: np.ndarray
@@ -50,7 +48,7 @@ class TaggedSort:
     def ranking(self, ties: Ties, rows: Any, top: int) -> Ranking:
         """That of some ``rows``, which rise, with the ``top`` items where they do not depend on what is relevant."""
         gains, hits = self.ordered.copy(), self.hits.copy()
-        slots, given = self.open.slots, self._gains_of_open(ties)
+        slots, given = self.slots, self._gains_of_open(ties)
         hits[np.searchsorted(hits, slots[gains.ravel()[slots] > 0])] = slots[given > 0]
         gains.ravel()[slots] = given
         tied = self.tied[rows]
@@ -82,28 +80,37 @@ class TaggedSort:
         tied[items.row[order[1:][unlike]]] = True
         return tied
 
+    @property
+    def mostly_ties(self) -> bool:
+        """Whether so many items are open, as of scores with few values, that keys with places are the quicker way."""
+        return len(self.slots) * FEW > self.bits.size
+
     @cached_property
-    def open(self) -> Open:
-        """Groups of items that agree in all but their tags, where these differ."""
+    def groups(self) -> np.ndarray:
+        """Numbers, by row and score, of the groups of items that agree in all but their tags, where these differ."""
         change = self.sorted[:, 1:] ^ self.sorted[:, :-1]
         change -= 1
         found = np.flatnonzero(change.view(np.uint32) < np.uint32(self.tag))
         row, rank = np.divmod(found, self.shape[1] - 1) if len(found) else (found, found)
-        groups = np.unique(self._with_row(row, self.sorted[row, rank] & ~self.tag))
-        group, items = self._items_of(groups)
+        return np.unique(self._with_row(row, self.sorted[row, rank] & ~self.tag))
+
+    @cached_property
+    def open(self) -> Open:
+        group, items = self._items_of(self.groups)
         row = items // self.shape[1]
         keys = group << SCORE_BITS + TAG_BITS | (self.bits.ravel()[items] & self.tag).astype(np.int64) << SCORE_BITS
         place = tie_order(self.shape[1])[items - row * self.shape[1]]
-        return Open(keys, self._slots_of(groups), row, place, self.gains.ravel()[items].astype(np.int64))
+        return Open(keys, row, place, self.gains.ravel()[items].astype(np.int64))
 
     @staticmethod
     def _with_row(row: np.ndarray, bits: np.ndarray) -> np.ndarray:
         """Numbers that rise by row, then by ``bits``."""
         return (row << SCORE_BITS + 1) + bits
 
-    def _slots_of(self, groups: np.ndarray) -> np.ndarray:
-        """The ranks that groups take up, over all rows."""
-        row, bits = np.divmod(groups + 2 ** (SCORE_BITS - 1), 2 ** (SCORE_BITS + 1))
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """The ranks that the open items share (m,), over all rows, group after group."""
+        row, bits = np.divmod(self.groups + 2 ** (SCORE_BITS - 1), 2 ** (SCORE_BITS + 1))
         bits -= 2 ** (SCORE_BITS - 1)
         ends = np.searchsorted(row, np.arange(self.shape[0]), "right")
         start = self._better(bits, ends) + row * self.shape[1]
