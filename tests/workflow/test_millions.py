@@ -16,7 +16,7 @@ def test_every_stage_prints_what_it_took(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [line.split("|")[1:-1] for line in done.stdout.splitlines()]
     assert [stage.strip() for _, stage, *_ in lines] == [
-        "`prepare`", "`split`", "`extract`", "`ids`", "`rows`", "`ridge_label`", "`cca`", "`sdml`", "`evaluate`", "`index`",
-        "`search`",
+        "`prepare`", "`split`", "`extract`", "`ids`", "`rows`", "`ridge_label`", "`cca`", "`sdml`", "`evaluate`", "`report`",
+        "`index`", "`search`",
     ]  # fmt: skip
     assert all(float(cells[2].removesuffix(" s ")) > 0 for cells in lines)
