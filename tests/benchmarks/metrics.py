@@ -23,7 +23,7 @@ CLASSES = 10
 DIMENSIONS = 200
 QUERIES = 256
 ORDERED = 500
-SAMPLED, SMALL = 2000, 64  # queries, and dimensions
+SAMPLED, SMALL, LARGE = 2000, 64, 1024  # queries, and dimensions
 RECALL = [ConfiguredMetric.from_entry({"id": "recall@10", "metric": "recall_at_k", "params": {"k": 10}})]
 FIRST = [ConfiguredMetric.from_entry({"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}})]
 MAP = [ConfiguredMetric.from_entry({"id": "map@all", "metric": "mean_average_precision", "params": {}})]
@@ -138,12 +138,12 @@ def first_ranks(n: int, rounds: int) -> None:
         print(f"  {name:22s}{wall:9.3f} s wall{processor:9.3f} s CPU{each:7.1f} ns a query and item")
 
 
-def whole_order(n: int, rounds: int) -> None:
+def whole_order(n: int, rounds: int, dimensions: int) -> None:
     """Some queries against a large gallery of which a twentieth is relevant, every rank of it, beside product and sort."""
     classes = np.random.default_rng(0).integers(0, 2 * CLASSES, n)
-    means = np.random.default_rng(1).standard_normal((2 * CLASSES, DIMENSIONS))
+    means = np.random.default_rng(1).standard_normal((2 * CLASSES, dimensions))
     query, gallery = (
-        (means[classes[:rows]] * 0.3 + np.random.default_rng(seed).standard_normal((rows, DIMENSIONS))).astype("f4")
+        (means[classes[:rows]] * 0.3 + np.random.default_rng(seed).standard_normal((rows, dimensions))).astype("f4")
         for seed, rows in ((2, ORDERED), (3, n))
     )
     labels = np.eye(2 * CLASSES, dtype=np.uint8)[classes]
@@ -157,7 +157,7 @@ def whole_order(n: int, rounds: int) -> None:
         evaluate_task(scorer(query, gallery), asking, answering, [*MAP, *RECALL], names)
 
     seconds = best({"product and sort": floor, "map@all, recall@10": evaluated}, rounds)
-    print(f"{ORDERED} queries against {n} items, {DIMENSIONS} dimensions, {_cores()} cores, load {_load():.1f}")
+    print(f"{ORDERED} queries against {n} items, {dimensions} dimensions, {_cores()} cores, load {_load():.1f}")
     for name, (wall, processor) in seconds.items():
         each, ratio = processor / ORDERED / n * 1e9, processor / seconds["product and sort"][1]
         print(f"  {name:22s}{wall:9.3f} s wall{each:7.1f} ns of a core a query and item{ratio:7.2f} x product and sort")
@@ -266,7 +266,8 @@ def main() -> None:
     equality(200, 2000)
     speed(arguments.n, arguments.rounds)
     first_ranks(arguments.gallery, arguments.rounds)
-    whole_order(arguments.gallery // 10, arguments.rounds)
+    for dimensions in (SMALL, DIMENSIONS, LARGE):
+        whole_order(arguments.gallery // 10, arguments.rounds, dimensions)
     subprocess.run([sys.executable, __file__, "--memory-only", "--large", str(arguments.large)], check=True)
 
 
