@@ -10,8 +10,9 @@ resident. The last lines are exponents: b of processor seconds ~ nᵇ, by least 
 ``prepare`` and ``split`` are those of a table in parquet of as many short texts, ``extract`` takes ready features of
 1280 dimensions, ``rows`` reads items and split and checks all features, as every fit does, and ``ids`` the same of features
 of four dimensions: what is left is what an item costs. ``sdml`` has two epochs, and with ``--small`` layers of 128 and 64
-neurons. ``evaluate`` and the rest are of CCA: ``report`` makes the page of all results, ``index`` is exact, of the test
-items, and ``search`` asks it for one embedded text, after its imports. Without ``--root`` a folder is made and removed.
+neurons. ``evaluate`` and the rest are of CCA: ``report`` makes the page, whose figures other processes draw, which are not
+counted; ``index`` is exact, of the test items, and ``search`` asks it for one embedded text, after its imports. Without
+``--root`` a folder is made and removed.
 """
 
 import argparse
