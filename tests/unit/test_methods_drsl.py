@@ -93,9 +93,9 @@ def test_the_term_is_equation_10_over_all_pairs_of_the_batch(network):
             expected += (float(scores[p, q]) - float(share)) ** 2
     terms = method.terms([x, y], labels)  # a fitted network is in evaluation mode
     assert set(terms) == {"relation"}
-    assert float(terms["relation"]) == pytest.approx(expected, rel=1e-4)
+    assert terms["relation"].item() == pytest.approx(expected, rel=1e-4)
     method.params = Params(**SMALL, network=network, divide_by_batch=True)
-    assert float(method.terms([x, y], labels)["relation"]) == pytest.approx(expected / 6, rel=1e-4)
+    assert method.terms([x, y], labels)["relation"].item() == pytest.approx(expected / 6, rel=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from cmr.errors import UserError
-from cmr.methods import mcsm
+from cmr.methods import mcsm, sequences
 from cmr.methods.batches import SetBatch
 from cmr.methods.cm_gans import rows_of_other_classes
 from cmr.methods.mcsm import Params, rows_of_the_class, triplets
+from cmr.methods.sequences import Recurrent
 from cmr.sets import Sets, VectorsAndSets
 from synthetic import create, separable, small, with_sets
 
@@ -118,11 +119,11 @@ def test_the_space_of_texts_is_that_of_the_loops(monkeypatch):
 
 def literal_convolution(layer, x, width, pooled):
     """With zeros on both sides; batch normalisation by running moments; then pooled from the start on."""
-    weight, bias, norm, outputs = layer.convolution.weight, layer.convolution.bias, layer.norm, []
+    weight, norm, outputs = layer.convolution.weight, layer.norm, []
     for place in range(len(x)):
         output = []
         for unit in range(len(weight)):
-            value = bias[unit]
+            value = 0.0
             for tap in range(width):
                 seen = place + tap - (width - 1) // 2
                 if 0 <= seen < len(x):
@@ -144,6 +145,18 @@ def test_the_moments_of_batch_normalisation_are_those_of_own_elements():
     own = layer.convolution(torch.cat(words)[:, :, None])[:, :, 0]
     assert torch.allclose(layer.norm.running_mean, 0.1 * own.mean(0))
     assert torch.allclose(layer.norm.running_var, 0.9 + 0.1 * own.var(0))
+
+
+def test_where_the_processor_has_no_recurrence_in_bfloat16_it_is_in_float32(monkeypatch):
+    monkeypatch.setattr(sequences, "bfloat16_recurrence", lambda device: False)
+    layer, words = Recurrent(4, 3, dropout=0.0), batch(items([5, 1, 4], 4))
+    alone = layer(SetBatch(words.elements.float(), words.mask)).elements
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(SetBatch(words.elements.bfloat16().float(), words.mask)).elements
+        of_bfloat16 = layer(SetBatch(words.elements.bfloat16(), words.mask)).elements
+    assert found.dtype == torch.float32
+    assert torch.equal(found, of_bfloat16)
+    assert torch.allclose(found, alone, atol=0.01)
 
 
 LABELS = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.float64)

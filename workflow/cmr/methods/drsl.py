@@ -13,11 +13,11 @@ Networks (§3.4), ReLU after every layer but the last of the relation, which is 
     pascal_sentence   image d-300, text d-1024-300, relation 600-1024-1
     public_code       d-1024-1024-300 for both, relation 600-1024-1024-1, batch normalisation before every ReLU
 
-The last is the net of the authors' code (github.com/wangxu-scu/DRSL), written for XMediaNet, whose sizes the paper
-does not print; it says that this data set has batch normalisation. 600 is for concatenation, the paper's choice; the
-other fusions of Tables 5 and 6 give 300. From that code, not the paper: batches of 200, β = (0.5, 0.99), the weight
-decay, the decay of the step, the loss divided by B (`divide_by_batch`; with Adam this changes what the weight decay
-weighs, no more).
+The last is the net of the authors' code (github.com/wangxu-scu/DRSL), written for XMediaNet, whose sizes the paper does
+not print; it says that this data set has batch normalisation. Layers before one have no bias here, which it would take
+away again. 600 is for concatenation, the paper's choice; the other fusions of Tables 5 and 6 give 300. From that code,
+not the paper: batches of 200, β = (0.5, 0.99), the weight decay, the decay of the step, the loss divided by B
+(`divide_by_batch`; with Adam this changes what the weight decay weighs, no more).
 The paper gives the step of 1e-4 and, in §4.5, convergence after 100 epochs (Wikipedia) to 150 (XMediaNet).
 
 Readings. A row is in a batch with its pair, as in the public code, although eq. 10 needs no pairs (§3.5). The image

@@ -20,15 +20,16 @@ the texts for each image, a pair's score is
 Forms, sizes, step and margin are those of the authors' public code, github.com/PKU-ICST-MIPL/MCSM_TIP2018, down to the
 two forms of attention.
 
-Different from the code: it chooses β (``fusion``), of 101 values, on the test rows. Here it is the best of 21 on
-held-out rows, for the weights of the best epoch, which is chosen with the configured β. The minimum and the maximum of
-r are over an image's products with training texts, 1,000 of them at most; there they are over the test texts. Both
-spaces are trained at once, and an epoch takes every item once; there one space is trained after the other, for 10,000
-steps of rows drawn at random. Texts there are filled up with zeros to 2,904 words. Here a text is as long as it is,
-convolutions see zeros around it, and the pooling takes what is left at its end. So it may be short, but pooled by 5, 5
-and 6 a text of up to 150 words is one element, which leaves nothing to attend to: change ``convolutions``. A row whose
-batch has no row of another class goes without a hinge; there it waits for one. Where items have several labels, those
-that share one are of one class. Inputs are standardised (``scale``); there they stay as they are.
+Different from the code: it chooses β (``fusion``), of 101 values, on the test rows. Here it is the best of 21 on held-
+out rows, for the weights of the best epoch, which is chosen with the configured β. The minimum and the maximum of r are
+over an image's products with training texts, 1,000 of them at most; there they are over the test texts. Both spaces are
+trained at once, and an epoch takes every item once; there one space is trained after the other, for 10,000 steps of
+rows drawn at random. Texts there are filled up with zeros to 2,904 words. Here a text is as long as it is, convolutions
+see zeros around it and have no bias, which their batch normalisation would take away again, and the pooling takes what
+is left at its end. So it may be short, but pooled by 5, 5 and 6 a text of up to 150 words is one element, which leaves
+nothing to attend to: change ``convolutions``. A row whose batch has no row of another class goes without a hinge; there
+it waits for one. Where items have several labels, those that share one are of one class. Inputs are standardised
+(``scale``); there they stay as they are.
 
 The first modality is the paper's image, the second its text. An embedding has the vector in the first's space, that in
 the second's, and of each space the minimum and the maximum, zeros for texts.

@@ -26,7 +26,8 @@ class Relation(nn.Module):
     def __init__(self, fusion: str, size: int, hidden: int, layers: int, batch_normalisation: bool):
         super().__init__()
         self.fusion = fusion
-        self.first = nn.Linear(2 * size if fusion == "concatenation" else size, hidden)
+        fused = 2 * size if fusion == "concatenation" else size
+        self.first = nn.Linear(fused, hidden, bias=not batch_normalisation)
         self.norm = PairNorm(hidden) if batch_normalisation else None
         self.rest = nn.Sequential(*hidden_layers((hidden,) * layers, batch_normalisation), nn.Linear(hidden, 1))
 
@@ -67,11 +68,14 @@ class Relation(nn.Module):
 
 
 def hidden_layers(sizes: tuple[int, ...], batch_normalisation: bool) -> list[nn.Module]:
-    """Linear layers sizes[0] → sizes[1] → …, each followed by batch normalisation, where it is on, and ReLU."""
+    """Linear layers sizes[0] → sizes[1] → …, each followed by batch normalisation, where it is on, and ReLU.
+
+    A bias before a batch normalisation would do nothing; Adam would move it by what rounding leaves of its gradient.
+    """
     layers: list[nn.Module] = []
     for inner, outer in pairwise(sizes):
         norm = [nn.BatchNorm1d(outer)] if batch_normalisation else []
-        layers += [nn.Linear(inner, outer), *norm, nn.ReLU()]
+        layers += [nn.Linear(inner, outer, bias=not norm), *norm, nn.ReLU()]
     return layers
 
 

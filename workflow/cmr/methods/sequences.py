@@ -19,7 +19,7 @@ class Convolution(nn.Module):
 
     def __init__(self, elements: int, units: int, width: int, pooled: int, stride: int, normalised: bool):
         super().__init__()
-        self.convolution = nn.Conv1d(elements, units, width, padding="same")
+        self.convolution = nn.Conv1d(elements, units, width, padding="same", bias=not normalised)
         self.norm = nn.BatchNorm1d(units) if normalised else None
         self.pooled, self.stride = pooled, stride
 
@@ -42,4 +42,14 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sets: SetBatch) -> SetBatch:
-        return SetBatch(self.dropout(self.lstm(sets.elements)[0]), sets.mask)
+        if bfloat16_recurrence(sets.elements.device):
+            outputs, _ = self.lstm(sets.elements)
+        else:
+            with torch.autocast(sets.elements.device.type, enabled=False):
+                outputs, _ = self.lstm(sets.elements.to(next(self.lstm.parameters()).dtype))
+        return SetBatch(self.dropout(outputs), sets.mask)
+
+
+def bfloat16_recurrence(device: torch.device) -> bool:
+    """Whether an LSTM can be asked for in bfloat16: oneDNN has none for processors without AVX-512, and raises."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
