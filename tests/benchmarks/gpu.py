@@ -20,7 +20,7 @@ from transformers import BertConfig, BertModel
 from cmr import registry
 from cmr.data import Part, View
 from cmr.device import resolve
-from cmr.features.networks import computing, exact_float32, prepare
+from cmr.features.networks import computing, prepare
 
 SIZES = {"image": 4096, "text": 300}
 CLASSES = 10
@@ -101,7 +101,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="pictures and texts of a batch")
     options = parser.parse_args()
     device = resolve(options.device)
-    exact_float32()
     card = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{device}: {card}, torch {torch.__version__}")
     for precision in PRECISIONS:

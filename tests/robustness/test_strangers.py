@@ -1,5 +1,7 @@
 """Results trees and files of strangers: nothing of theirs is executed, trusted, followed or taken without measure."""
 
+import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -230,6 +232,20 @@ def test_prune_sees_a_run_under_every_name_of_the_folder(tree, tmp_path):
         for name in (tree, tmp_path / "project" / "results"):
             assert "a run is going on" in refused(prune, name, [], True)
     prune(tree, [], True)
+
+
+def test_a_run_is_seen_over_nfs_where_an_exclusive_lock_takes_a_file_open_for_writing(tree, monkeypatch):
+    flock = fcntl.flock
+
+    def over_nfs(file, operation):
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", over_nfs)
+    with boundary.in_use(tree):
+        assert boundary.is_in_use(tree)
+    assert not boundary.is_in_use(tree)
 
 
 # Arrays -----------------------------------------------------------------------------------------------------------------

@@ -469,6 +469,13 @@ def test_scitechdaily_reads_what_is_placed(unchecked, monkeypatch):
         made.prepare()
 
 
+def test_a_debian_package_without_what_unpacks_it(unchecked, monkeypatch):
+    raw(unchecked, "tuxpaint_stamps").joinpath("tuxpaint-stamps-default_1_all.deb").touch()
+    monkeypatch.setattr(shutil, "which", lambda command: None)
+    with pytest.raises(UserError, match="install dpkg"):
+        dataset("tuxpaint_stamps", unchecked).unpacked()
+
+
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
 def test_stamps_of_a_debian_package(unchecked, monkeypatch):
     stamps = unchecked / "tree/usr/share/tuxpaint/stamps"

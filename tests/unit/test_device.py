@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -32,6 +33,35 @@ def test_cuda_that_is_not_there_is_refused_with_the_reason(monkeypatch, built_fo
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(UserError, match=reason):
         device.resolve("cuda")
+
+
+def test_float32_is_float32_on_a_gpu(monkeypatch):
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    try:
+        for backend in backends:
+            backend.allow_tf32 = True
+        device.resolve("auto")
+        assert [backend.allow_tf32 for backend in backends] == [False, False]
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("nvidia0", True), ("nvidia3", True), ("dxg", True), ("kfd", True), ("nvidiactl", False), ("null", False)],
+)
+def test_a_gpu_is_told_by_its_device_file(tmp_path, name, here):
+    (tmp_path / name).touch()
+    assert device.gpu_is_here(tmp_path) == here
+
+
+def test_cores_are_those_that_the_process_is_bound_to_or_the_machines(monkeypatch):
+    assert device.cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert device.cores() == os.cpu_count()
 
 
 def test_threads_are_those_of_the_job_and_the_callers_again_after_it():

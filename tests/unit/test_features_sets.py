@@ -11,7 +11,7 @@ from torchvision.models import VGG19_Weights, vgg19
 
 from cmr import code, registry
 from cmr.errors import UserError
-from cmr.features import states, torchvision_backbone
+from cmr.features import image_patches, states, torchvision_backbone
 from cmr.features.image_patches import NETWORKS, boxes
 from cmr.features.sentence_bow import sentences
 from cmr.pictures import read_rgb
@@ -152,7 +152,9 @@ def test_words_have_their_vectors_in_order_and_a_text_without_any_has_zeros(tmp_
     assert again.transform(["red"]).values.tolist() == [[0, 1, 2]]
 
 
-def test_patches_are_pictures_of_their_own(pictures, tmp_path):
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_patches_are_pictures_of_their_own(pictures, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(image_patches, "AT_ONCE", at_once)
     ours = extractor("image_patches", tmp_path, side=2)
     sets = ours.transform(pictures)
     assert sets.lengths.tolist() == [4, 4]

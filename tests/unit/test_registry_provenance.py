@@ -1,5 +1,6 @@
 """The registry reads plug-ins without importing them; time and memory are measured; torch is imported where needed."""
 
+import os
 import subprocess
 import sys
 
@@ -84,6 +85,76 @@ def test_measured_gives_time_and_memory():
         sum(range(1000))
     assert usage["seconds"] >= 0
     assert 10 < usage["peak_memory_mb"] < 100_000
+
+
+def test_memory_is_that_of_the_program_and_not_of_what_became_it():
+    """As `bash -c` becomes the job that Snakemake starts by it."""
+    code = "import os, sys; b'x' * 2**28; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
+    told = "from cmr.provenance import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", code, told], capture_output=True, text=True, check=True)
+    assert 10 < float(done.stdout) < 200
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A repository with code in it that is told to be this project's, and how to call git there."""
+    package = tmp_path / "clone" / "workflow" / "cmr"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(registry, "PACKAGE", package)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        command = ["git", "-C", str(tmp_path / "clone"), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    return package, git
+
+
+def test_the_commit_is_that_of_a_checkout_of_this_code_with_its_edits(checkout):
+    package, git = checkout
+    assert provenance.project().commit is None  # not a commit yet
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    committed = provenance.project()
+    assert (committed.commit, committed.changed) == (git("rev-parse", "HEAD"), False)
+    (package / "__init__.py").write_text("edited = True")
+    assert provenance.project() == committed.model_copy(update={"changed": True})
+
+
+def test_a_repository_that_this_code_only_lies_in_is_not_its_own(checkout):
+    package, git = checkout
+    (package / ".gitignore").write_text("*")
+    git("commit", "-q", "--allow-empty", "-m", "of somebody's project, with an environment in its folder")
+    assert provenance.project().commit is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_checkout_of_somebody_else_has_its_commit(checkout):
+    package, git = checkout
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    commit = git("rev-parse", "HEAD")
+    for path in (package.parents[1], *package.parents[1].rglob("*")):
+        os.chown(path, 1234, 1234)
+    assert (provenance.project().commit, provenance.project().changed) == (commit, False)
+
+
+def test_a_checkout_whose_edits_take_too_long_to_find_has_its_commit(checkout, monkeypatch):
+    _, git = checkout
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    run = subprocess.run
+
+    def slow(command, **options):
+        if "status" in command:
+            raise subprocess.TimeoutExpired(command, 10)
+        return run(command, **options)
+
+    commit = git("rev-parse", "HEAD")
+    monkeypatch.setattr(subprocess, "run", slow)
+    assert (provenance.project().commit, provenance.project().changed) == (commit, None)
 
 
 def test_torch_is_imported_by_what_uses_a_gpu_and_nothing_else():

@@ -16,6 +16,7 @@ from cmr import arrays, code, create, provenance, records, registry
 from cmr.arrays import Given
 from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
 from cmr.data import Part, TrainingData, View
+from cmr.device import cores
 from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
 from cmr.evaluation import ConfiguredMetric, ScoreBlock, evaluate_task, scorer
@@ -498,7 +499,7 @@ def extract(
         needed = "is fitted, pass training=" if info.kind == "fitted" else "is not fitted, leave training= out"
         raise UserError(f"{source}: it {needed}")
     items = contents_of(info.modality, contents, source)
-    machine = Machine(cache=str(cache), device=device, threads=len(os.sched_getaffinity(0)))
+    machine = Machine(cache=str(cache), device=device, threads=cores())
     made = create.extractor(checked.model_dump(mode="json"), machine)
     try:
         made.fetch()

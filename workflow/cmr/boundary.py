@@ -178,8 +178,10 @@ def in_use(folder: str | Path) -> Iterator[None]:
 
 def is_in_use(folder: str | Path) -> bool:
     """Raises `UserError` as `in_use` does."""
+    # Over NFS and SMB an exclusive lock takes a file that is open for writing.
+    flags = os.O_RDWR if os.access(Path(folder) / IN_USE, os.W_OK) else os.O_RDONLY
     try:
-        with _told_by(folder, os.O_RDONLY) as file:
+        with _told_by(folder, flags) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

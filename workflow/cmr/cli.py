@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr import __version__, boundary, paths, process, registry, templates
+from cmr.device import cores
 from cmr.errors import UserError, one_line, printable, shortened
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
@@ -350,7 +351,7 @@ def embed_items(options: argparse.Namespace) -> None:
         raise UserError("give either --texts or --images")
     from cmr import embedding, search, settings
 
-    machine = replace(settings.machine(options.config), threads=len(os.sched_getaffinity(0)))
+    machine = replace(settings.machine(options.config), threads=cores())
     run = search.find(options.folder, machine.folders)
     items = embedding.texts(options.texts) if options.images is None else embedding.pictures(options.images)
     rows, columns = embedding.embed(run, items, options.out, machine)
@@ -363,7 +364,7 @@ def index_items(options: argparse.Namespace) -> None:
     from cmr import search, search_index, settings
 
     run = search.find(options.folder, settings.machine(options.config).folders)
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     if options.add:
         made = search_index.add(run, options.add, options.embeddings, threads)
     else:

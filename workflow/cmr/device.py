@@ -18,6 +18,8 @@ def resolve(device: str) -> str:
     import torch  # 2 seconds, which a job on the CPU without torch need not spend
 
     if torch.cuda.is_available():
+        # TF32 is a GPU's default for convolutions and recurrent layers; float32 shall mean the same on every device.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         return "cuda"
     if device == "auto":
         return "cpu"
@@ -34,9 +36,19 @@ def _why_no_cuda() -> str:
     return "torch finds no GPU and driver on this machine"
 
 
-def gpu_is_here() -> bool:
-    """Whether this machine has an NVIDIA GPU with a driver, told without importing torch."""
-    return Path("/dev/nvidia0").exists()
+def gpu_is_here(devices: Path = Path("/dev")) -> bool:
+    """Whether this machine has a GPU with a driver, told without importing torch.
+
+    Of several NVIDIA GPUs a container may be given any one; WSL has ``dxg`` in their place, and AMD's driver ``kfd``.
+    """
+    return any(any(devices.glob(name)) for name in ("nvidia[0-9]*", "dxg", "kfd"))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS, which binds no process to cores
 
 
 @contextmanager

@@ -5,7 +5,6 @@ is that of a block and never queries × gallery. They are ranked on a pool of th
 by side.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from cmr import registry
 from cmr.data import View
+from cmr.device import cores
 from cmr.errors import UserError
 from cmr.info import MetricInfo
 from cmr.methods.base import cosine_factors
@@ -205,7 +205,7 @@ def over_blocks(
         scores, parts = score_block(rows), row_blocks(rows.stop - rows.start, gallery_size)
         return [work(_within(rows, part), scores[part]) for part in parts]
 
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         if isinstance(score_block, Product) and isinstance(score_block.query, np.ndarray):
             rows_at_once = min(max(FEWEST_ROWS, SCORES_AT_ONCE // gallery_size), ENOUGH_ROWS)
             at_once = max(PRODUCTS_AT_ONCE, rows_at_once * gallery_size)

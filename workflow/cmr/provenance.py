@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,25 @@ SECONDS = 10  # a large checkout on a slow file system
 
 
 def project() -> Project:
-    """The version of this code, and where it is a checkout its commit and whether it was edited since."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return Project(version=__version__, commit=commit, changed=bool(_git("status", "--porcelain", "--", ".")))
-    except (OSError, subprocess.SubprocessError):
+    """The version of this code, and where it is a checkout its commit and whether it was edited since.
+
+    ``changed`` is None where that could not be told, as in a large checkout on a slow file system.
+    """
+    head = _git("rev-parse", "HEAD", "HEAD:./__init__.py")  # the commit of a checkout that this code is part of
+    if not head:
         return Project(version=__version__)
+    edits = _git("status", "--porcelain", "--", ".")
+    return Project(version=__version__, commit=head.split()[0], changed=None if edits is None else bool(edits))
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(registry.PACKAGE), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout.strip()
+def _git(*arguments: str) -> str | None:
+    """What git says of this code's checkout, whoever owns it: who runs the code of a folder trusts its settings too."""
+    trusted = registry.PACKAGE.resolve().parents[1]
+    command = ["git", "-C", str(registry.PACKAGE), "-c", f"safe.directory={trusted}", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def file_hash(path: str | Path) -> str:
@@ -79,7 +87,19 @@ def used() -> Iterator[dict[str, float]]:
         yield usage
     finally:
         usage["seconds"] = round(time.perf_counter() - start, 3)
-        usage["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+        usage["peak_memory_mb"] = round(peak_memory_mb(), 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             usage["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this program held.
+
+    Not that of the process: what became it by ``exec``, a shell or Snakemake, would count with `resource.getrusage`.
+    """
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 1024)

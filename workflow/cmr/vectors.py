@@ -139,6 +139,8 @@ class Vectors:
 
     def announce(self) -> None:
         """Lets the system read these rows from the disk while something else is computed."""
+        if not hasattr(os, "posix_fadvise"):  # macOS
+            return
         numbers, size = np.unique(self.numbers), self.row_bytes
         for start, end, piece, place in self.matrix.runs(numbers):
             os.posix_fadvise(piece.descriptor, place, (end - start) * size, os.POSIX_FADV_WILLNEED)

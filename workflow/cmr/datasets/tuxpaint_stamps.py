@@ -107,6 +107,8 @@ class TuxpaintStamps(Downloaded):
             raise UserError(f"{self.raw}: no {PACKAGE}_*.deb; delete {self.folder / 'raw.json'} and run again")
         folder = self.raw / f"{packages[-1].name}.unpacked"
         if not folder.exists():
+            if shutil.which("dpkg-deb") is None:
+                raise UserError(f"{packages[-1]}: a package of Debian, which takes dpkg-deb to unpack; install dpkg")
             with atomic_folder(folder) as temporary:
                 done = subprocess.run(["dpkg-deb", "-x", packages[-1], temporary], capture_output=True, text=True)
                 if done.returncode:

@@ -40,6 +40,8 @@ NETWORKS = (
 )
 """The modules of those that may be named, by which their code counts as this extractor's own."""
 
+AT_ONCE = 64  # pictures whose patches are files at a time: 2 GB of them where a picture has 12 megapixels
+
 
 class Params(BaseParams):
     network: Literal["alexnet_fc7", "efficientnet_lite0", "vgg19_fc6", "vgg19_fc7"] = Field(
@@ -63,11 +65,15 @@ class ImagePatches(Extractor[Path]):
         return self.network.fetch()
 
     def transform(self, contents: Sequence[Path]) -> Sets:
+        vectors = [self.of_patches(contents[start : start + AT_ONCE]) for start in range(0, len(contents), AT_ONCE)]
+        per_picture = self.params.side**2
+        return Sets.flat(np.concatenate(vectors), np.arange(len(contents) + 1) * per_picture)
+
+    def of_patches(self, contents: Sequence[Path]) -> np.ndarray:
+        """The vectors of all patches of some pictures, which lie in temporary files meanwhile."""
         with TemporaryDirectory() as folder:
             files = [file for number, path in enumerate(contents) for file in self.cut(path, Path(folder, str(number)))]
-            vectors = np.asarray(self.network.transform(files))
-        per_picture = self.params.side**2
-        return Sets.flat(vectors.astype(self.params.storage), np.arange(len(contents) + 1) * per_picture)
+            return np.asarray(self.network.transform(files)).astype(self.params.storage)
 
     def cut(self, path: Path, folder: Path) -> list[Path]:
         """The patches of a picture, without loss, in files of ``folder``."""

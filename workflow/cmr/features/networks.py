@@ -50,11 +50,6 @@ class Float32(nn.Module):
             return self.layer(images.float())
 
 
-def exact_float32() -> None:
-    """Switches TF32 off, a GPU's default for convolutions, so that float32 means the same on every device."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-
-
 def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
     """The network on its device for inference, convolutions channels-last.
 
@@ -63,7 +58,6 @@ def prepare(network: nn.Module, device: str, precision: str) -> nn.Module:
     """
     network = network.eval().requires_grad_(False)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares no such call
-    exact_float32()
     if precision == "bf16":
         kept = {layer for wrapper in network.modules() if isinstance(wrapper, Float32) for layer in wrapper.modules()}
         for module in network.modules():

@@ -25,7 +25,7 @@ from cmr.device import torch_threads
 from cmr.features.classic_networks import FullyConnected, empty, load, up_to
 from cmr.features.images import batches
 from cmr.features.learning import seeded, shares
-from cmr.features.networks import as_input, computing, exact_float32
+from cmr.features.networks import as_input, computing
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
@@ -73,7 +73,6 @@ class FineTuned(FullyConnected):
 
     def train(self, network: VGG, contents: Sequence[Path], targets: torch.Tensor) -> None:
         p = self.params
-        exact_float32()
         last = set(network.classifier[-1].parameters())
         others = [parameter for parameter in network.parameters() if parameter not in last]
         groups = [{"params": others, "lr": p.rate}, {"params": list(last), "lr": 10 * p.rate}]

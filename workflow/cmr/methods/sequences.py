@@ -3,6 +3,8 @@
 What lies behind an item's own elements counts nowhere, so that an item is embedded alike whatever is beside it.
 """
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -42,14 +44,27 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sets: SetBatch) -> SetBatch:
-        if bfloat16_recurrence(sets.elements.device):
-            outputs, _ = self.lstm(sets.elements)
-        else:
-            with torch.autocast(sets.elements.device.type, enabled=False):
+        device = sets.elements.device.type
+        if torch.is_autocast_enabled(device) and not bfloat16_recurrence(device):
+            with torch.autocast(device, enabled=False):
                 outputs, _ = self.lstm(sets.elements.to(next(self.lstm.parameters()).dtype))
+        else:
+            outputs, _ = self.lstm(sets.elements)
         return SetBatch(self.dropout(outputs), sets.mask)
 
 
-def bfloat16_recurrence(device: torch.device) -> bool:
-    """Whether an LSTM can be asked for in bfloat16: oneDNN has none for processors without AVX-512, and raises."""
-    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+@cache
+def bfloat16_recurrence(device: str) -> bool:
+    """Whether an LSTM can learn in bfloat16 there, tried on the smallest one.
+
+    PyTorch asks oneDNN for it on any processor, and oneDNN raises on those that it has none for, as without AVX-512.
+    """
+    try:
+        with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+            layer = nn.LSTM(1, 1).to(device)
+            with torch.autocast(device, torch.bfloat16):
+                outputs, _ = layer(torch.zeros(1, 1, 1, device=device))
+            outputs.sum().backward()
+    except RuntimeError:
+        return False
+    return True

@@ -9,13 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
 from multiprocessing import get_context
-from os import sched_getaffinity
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from cmr.device import cores
 from cmr.errors import UserError
 from cmr.publish import atomic
 from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
@@ -162,7 +162,7 @@ def left_out(compared: Sequence[Protocol], catalogues: Mapping[str, Catalogue], 
 def draw_all(folder: Path, figures: Sequence[Figure]) -> dict[str, str]:
     """Writes every figure as SVG and PDF, on several cores; returns the SVGs by the figures' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    workers = min(MAX_PROCESSES, len(sched_getaffinity(0)))
+    workers = min(MAX_PROCESSES, cores())
     with ProcessPoolExecutor(workers, get_context("fork")) as pool:  # other ways run the caller's script again
         drawn = list(pool.map(drawing.static, figures))
     for figure, files_by_ending in zip(figures, drawn, strict=True):
