@@ -10,7 +10,6 @@ OMP_NUM_THREADS=1 and processor time tell most. Memory is that of a process of i
 
 import argparse
 import copy
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from cmr.methods.drsl import DRSL, Network, Params, relation_loss
 from cmr.methods.relation import Relation
+from cmr.provenance import peak_memory_mb
 
 BATCH, IMAGE, TEXT, SIZE, CLASSES = 200, 4096, 300, 300, 10
 
@@ -132,13 +132,11 @@ def memory(items: int) -> None:
     method = DRSL(Params(), ("image", "text"))
     method.network = Network({"image": IMAGE, "text": TEXT}, method.params).eval()
     z = np.random.default_rng(0).random((2, items, SIZE), np.float32)
-    before = _peak_mb()
+    before = peak_memory_mb()
     method.similarity("image", z[0], "text", z[1])
-    print(f"peak memory of scoring {items} × {items}: {_peak_mb():.0f} MB, {before:.0f} MB of it before the start")
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"peak memory of scoring {items} × {items}: {peak_memory_mb():.0f} MB, {before:.0f} MB of it before the start"
+    )
 
 
 def main() -> None:

@@ -6,8 +6,6 @@ not in a package, random ones serve, which cost the same time.
 """
 
 import argparse
-import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,13 +21,15 @@ from torch import nn
 from torchvision.transforms import v2
 
 from cmr import registry
+from cmr.device import cores
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
 from cmr.features.images import Preprocessing, batches
 from cmr.features.networks import ImageNetwork
 from cmr.features.text_networks import CPU_BATCH
+from cmr.provenance import peak_memory_mb
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 VGG19_MACS = 19.6e9  # multiplications an image at 224 × 224, up to fc7
 BERT_LARGE_MACS = 24 * (4 * 1024**2 + 2 * 1024 * 4096)  # a token, of the linear layers
 ROUNDS = 3
@@ -213,7 +213,7 @@ def peak_memory(n: int, folder: Path) -> None:
     extractor = Colours(registry.params_model("extractors", "efficientnet_lite0")(), folder, "cpu", CORES)
     ids = np.char.add("item", np.arange(n).astype(str))
     extract(Task(extractor, contents, ids), folder / f"{n}.h5", {}, folder / f"{n}.partial.h5", "key")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_memory_mb())
 
 
 def memory(folder: Path) -> None:

@@ -10,12 +10,12 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from cmr.methods.gpldan import GPLDAN, Params
+from cmr.provenance import peak_memory_mb
 
 PARAMS = Params()
 K, H = PARAMS.representations, PARAMS.dimension
@@ -91,16 +91,10 @@ def memory(name: str, n: int) -> float:
 def peak_of(name: str, n: int) -> float:
     CONTENDERS[name](*embeddings(8))  # what the first call loads is not the scores'
     data = embeddings(n)
-    before = peak_mb()
+    before = peak_memory_mb()
     with torch.inference_mode():
         CONTENDERS[name](*data)
-    return peak_mb() - before
-
-
-def peak_mb() -> float:
-    """The kernel's high-water mark; getrusage's would start at the parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return peak_memory_mb() - before
 
 
 def main() -> None:

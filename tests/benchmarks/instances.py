@@ -5,17 +5,16 @@ directions, scored by the cosine as a run's are. Prints processor seconds, peak 
 """
 
 import argparse
-import os
-import resource
 import time
 
 import as_job  # isort: skip  # noqa: F401  before numpy
 import numpy as np
 
-from cmr import registry
+from cmr import device, registry
 from cmr.data import View
 from cmr.directions import Embedded, tasks
 from cmr.evaluation import ConfiguredMetric, evaluate_task
+from cmr.provenance import peak_memory_mb
 
 CAPTIONS, CLASSES, DIMENSIONS = 5, 80, 512
 BY_CLASS = {"map@all": ("mean_average_precision", {})}
@@ -53,7 +52,7 @@ def main() -> None:
     metrics = {"both": BY_CLASS | BY_INSTANCE, "instance": BY_INSTANCE, "class": BY_CLASS}[given.by]
     image, text = made_up(given.pictures)
     names = [str(number) for number in range(CLASSES)]
-    before, cores = peak_mb(), len(os.sched_getaffinity(0))
+    before, cores = peak_memory_mb(), device.cores()
     method = registry.load("methods", "zero_shot")(registry.params("methods", "zero_shot", {}), ("image", "text"))
     for names_of, query, gallery, score in tasks([Embedded(method, ("a", "b"), {"image": image, "text": text})]):
         wall, processor = time.perf_counter(), time.process_time()
@@ -62,11 +61,7 @@ def main() -> None:
         print(f"{'→'.join(names_of)}, {len(query)} × {len(gallery)}, {cores} cores: ", end="")
         print(f"{processor:.1f} s of processors, {wall:.1f} s on the clock")
         print("  " + ", ".join(f"{key} {entry['value']:.4g}" for key, entry in task["metrics"].items()))
-    print(f"peak memory {peak_mb():.0f} MB, {before:.0f} MB of it before the start")
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory {peak_memory_mb():.0f} MB, {before:.0f} MB of it before the start")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import as_job  # isort: skip  # noqa: F401  before numpy
 import numpy as np
 
 from cmr.data import View
+from cmr.device import cores
 from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, over_blocks, scorer
 from cmr.metrics.ranking import average_precision, rank
+from cmr.provenance import peak_memory_mb
 
 CLASSES = 10
 DIMENSIONS = 200
@@ -99,9 +100,7 @@ def speed(n: int, rounds: int) -> None:
     results: dict[str, list[float]] = {}
     seconds |= best({"classic_loop": lambda: results.update(classic=classic_loop(*data))}, 1)
     gap = np.abs(np.subtract(results["classic"], ours(*data))).max()
-    print(
-        f"mAP@all, both directions, {n} x {n}, {DIMENSIONS} dimensions, float32, {_cores()} cores, load {_load():.1f}"
-    )
+    print(f"mAP@all, both directions, {n} x {n}, {DIMENSIONS} dimensions, float32, {cores()} cores, load {_load():.1f}")
     print(f"  {'':18s}{'wall s':>9s}{'CPU s':>9s}{'x product+sort':>16s}{'loop is x slower':>18s}")
     for name, (wall, processor) in seconds.items():
         floor, loop = seconds["product_and_sort"][0], seconds["classic_loop"][0]
@@ -132,7 +131,7 @@ def first_ranks(n: int, rounds: int) -> None:
         "map@all": evaluated(MAP),
     }
     seconds = best(contenders, rounds)
-    print(f"{QUERIES} queries against {n} items, {DIMENSIONS} dimensions, {_cores()} cores, load {_load():.1f}")
+    print(f"{QUERIES} queries against {n} items, {DIMENSIONS} dimensions, {cores()} cores, load {_load():.1f}")
     for name, (wall, processor) in seconds.items():
         each = processor / QUERIES / n * 1e9
         print(f"  {name:22s}{wall:9.3f} s wall{processor:9.3f} s CPU{each:7.1f} ns a query and item")
@@ -157,7 +156,7 @@ def whole_order(n: int, rounds: int, dimensions: int) -> None:
         evaluate_task(scorer(query, gallery), asking, answering, [*MAP, *RECALL], names)
 
     seconds = best({"product and sort": floor, "map@all, recall@10": evaluated}, rounds)
-    print(f"{ORDERED} queries against {n} items, {dimensions} dimensions, {_cores()} cores, load {_load():.1f}")
+    print(f"{ORDERED} queries against {n} items, {dimensions} dimensions, {cores()} cores, load {_load():.1f}")
     for name, (wall, processor) in seconds.items():
         each, ratio = processor / ORDERED / n * 1e9, processor / seconds["product and sort"][1]
         print(f"  {name:22s}{wall:9.3f} s wall{each:7.1f} ns of a core a query and item{ratio:7.2f} x product and sort")
@@ -174,26 +173,26 @@ def sampled(n: int) -> None:
     query = means[classes[:SAMPLED]] * 0.5 + generator.standard_normal((SAMPLED, SMALL), dtype=np.float32)
     labels, ids = np.eye(2 * CLASSES, dtype=np.uint8)[classes], np.arange(n).astype(str)
     asking, answering = View(ids[:SAMPLED], query, labels[:SAMPLED]), View(ids, gallery, labels)
-    before, start, processor = _peak_mb(), time.perf_counter(), time.process_time()
+    before, start, processor = peak_memory_mb(), time.perf_counter(), time.process_time()
     names = [str(c) for c in range(2 * CLASSES)]
     task = evaluate_task(scorer(query, gallery), asking, answering, [*MAP, *RECALL], names).task
     wall, processor = time.perf_counter() - start, time.process_time() - processor
     values = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in task["metrics"].items())
     each = processor / SAMPLED / n * 1e9
-    print(f"{SAMPLED} queries against {n} items, {SMALL} dimensions, {_cores()} cores, load {_load():.1f}: {values}")
+    print(f"{SAMPLED} queries against {n} items, {SMALL} dimensions, {cores()} cores, load {_load():.1f}: {values}")
     print(f"  {wall:.0f} s, {processor:.0f} s of processors, {each:.1f} ns of a core a query and item")
-    print(f"  peak memory {_peak_mb():.0f} MB, {before:.0f} MB of it before the start")
+    print(f"  peak memory {peak_memory_mb():.0f} MB, {before:.0f} MB of it before the start")
 
 
 def memory(n: int) -> None:
     """In a process of its own, since the peak is the process's."""
     data = embeddings(n)
-    before = _peak_mb()
+    before = peak_memory_mb()
     start = time.perf_counter()
     found = ours(*data)
     taken = time.perf_counter() - start
     print(f"mAP@all, both directions, {n} x {n}: {found[0]:.4f} {found[1]:.4f} in {taken:.1f} s")
-    print(f"  peak memory {_peak_mb():.0f} MB, {before:.0f} MB of it before the start")
+    print(f"  peak memory {peak_memory_mb():.0f} MB, {before:.0f} MB of it before the start")
 
 
 def equality(queries: int, gallery: int) -> None:
@@ -234,18 +233,8 @@ def _cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _load() -> float:
     return os.getloadavg()[0]
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process since it was started (`ru_maxrss` would count its parent's)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def main() -> None:

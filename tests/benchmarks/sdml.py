@@ -14,7 +14,6 @@ the processes' peak; on a GPU, its peak too.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from cmr.data import Part, View
 from cmr.methods import training
 from cmr.methods.sdml import SDML, Params, mean_error
+from cmr.provenance import peak_memory_mb
 
 SIZES = {"image": 4096, "text": 300}
 CLASSES = 10
@@ -140,7 +140,7 @@ def one_process(what: str, epochs: int, rows: int) -> None:
     else:
         SDML(Params(epochs=epochs), (what,), device=DEVICE).fit(training_part(what, rows))
     found = {"seconds": time.perf_counter() - start}
-    found["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["MB"] = peak_memory_mb()
     if DEVICE == "cuda":
         found["GPU MB"] = torch.cuda.max_memory_allocated() / 2**20
     print(json.dumps(found))
