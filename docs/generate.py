@@ -184,7 +184,7 @@ def table_by_parameters(rows: Sequence[Row], name: str, other: str = "") -> str:
         column = params[other] if other else summary.direction(row)
         columns[column] = f"`{other}` {column}" if other else column
         assert column not in cells[params[name]], f"two figures of {name} {params[name]}, {columns[column]}"
-        cells[params[name]][column] = f"{row['mean']:.3f} ± {row['std']:.3f}"
+        cells[params[name]][column] = summary.cell(row)
     order = sorted(columns) if other else list(columns)
     lines = [[f"{value}", *(cells[value].get(column, "") for column in order)] for value in sorted(cells)]
     return table([f"`{name}`", *(columns[column] for column in order)], lines)

@@ -111,5 +111,8 @@ def test_a_table_by_parameters_has_a_cell_for_every_value():
     head, _, *lines = generate().measured_table("smcr.csv", only).strip().splitlines()
     assert head == "| `alpha` | image→text | text→image | average |"
     assert [line.split(" | ")[0] for line in lines] == ["| 0.1", "| 1"]
+    of_one_seed = ["experiment=scaling", "method=drsl", "metric=map@all", "by=scale"]
+    *_, line = generate().measured_table("readings.csv", of_one_seed).strip().splitlines()
+    assert line == "| standardise | 0.328 | 0.262 | 0.295 |"
     with pytest.raises(AssertionError, match="two figures of alpha 0"):
         generate().measured_table("smcr.csv", [*wanted, "by=alpha"])
