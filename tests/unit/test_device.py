@@ -51,9 +51,17 @@ def test_float32_is_float32_on_a_gpu(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "here"),
-    [("nvidia0", True), ("nvidia3", True), ("dxg", True), ("kfd", True), ("nvidiactl", False), ("null", False)],
+    [
+        ("dev/nvidia0", True),
+        ("dev/nvidia3", True),
+        ("usr/lib/wsl/lib/libcuda.so.1", True),
+        ("dev/nvidiactl", False),
+        ("dev/kfd", False),  # AMD's, which processors have too; these packages compute on NVIDIA's alone
+        ("dev/dxg", False),  # of Windows' subsystem for Linux with any GPU
+    ],
 )
-def test_a_gpu_is_told_by_its_device_file(tmp_path, name, here):
+def test_a_gpu_is_told_by_its_files(tmp_path, name, here):
+    (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).touch()
     assert device.gpu_is_here(tmp_path) == here
 

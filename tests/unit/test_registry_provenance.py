@@ -155,6 +155,7 @@ def test_a_checkout_whose_edits_take_too_long_to_find_has_its_commit(checkout, m
     commit = git("rev-parse", "HEAD")
     monkeypatch.setattr(subprocess, "run", slow)
     assert (provenance.project().commit, provenance.project().changed) == (commit, None)
+    assert str(provenance.project()).endswith(f"commit {commit[:10]}, with changes or not")
 
 
 def test_torch_is_imported_by_what_uses_a_gpu_and_nothing_else():

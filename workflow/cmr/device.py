@@ -11,6 +11,7 @@ from cmr.errors import UserError
 def resolve(device: str) -> str:
     """The torch device's name: ``cpu``, ``cuda``, or for ``auto`` ``cuda`` where there is one, else ``cpu``.
 
+    Of ``cuda`` TF32 is switched off, for the process.
     Raises `UserError` with the reason where ``cuda`` was asked for and cannot be used.
     """
     if device == "cpu":
@@ -36,12 +37,12 @@ def _why_no_cuda() -> str:
     return "torch finds no GPU and driver on this machine"
 
 
-def gpu_is_here(devices: Path = Path("/dev")) -> bool:
-    """Whether this machine has a GPU with a driver, told without importing torch.
+def gpu_is_here(root: Path = Path("/")) -> bool:
+    """Whether this machine has an NVIDIA GPU with a driver, told without importing torch.
 
-    Of several NVIDIA GPUs a container may be given any one; WSL has ``dxg`` in their place, and AMD's driver ``kfd``.
+    Of several GPUs a container may be given any one. Windows' subsystem for Linux has its driver's library instead.
     """
-    return any(any(devices.glob(name)) for name in ("nvidia[0-9]*", "dxg", "kfd"))
+    return any(root.glob("dev/nvidia[0-9]*")) or (root / "usr/lib/wsl/lib/libcuda.so.1").exists()
 
 
 def cores() -> int:

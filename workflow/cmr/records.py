@@ -33,8 +33,10 @@ class Project(BaseModel):
     changed: bool | None = None
 
     def __str__(self) -> str:
-        commit = f", commit {self.commit[:10]}" if self.commit else ""
-        return f"version {self.version}{commit}{' with changes' if self.changed else ''}"
+        if not self.commit:
+            return f"version {self.version}"
+        edits = {True: " with changes", False: "", None: ", with changes or not"}[self.changed]
+        return f"version {self.version}, commit {self.commit[:10]}{edits}"
 
 
 class Acceptance(BaseModel):
