@@ -14,6 +14,7 @@ from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract
 from cmr.sets import Sets
+from imitated_gpu import imitated_gpu
 
 NAMES = [name for name in registry.names("extractors") if registry.info("extractors", name).modality != "any"]
 FITTED = [name for name in NAMES if registry.info("extractors", name).kind == "fitted"]
@@ -58,11 +59,11 @@ def contents_for(name, folder, seed=0):
     return CONTENTS[registry.info("extractors", name).modality](folder, np.random.default_rng(seed))
 
 
-def create(name, cache):
+def create(name, cache, device="cpu"):
     model = registry.params_model("extractors", name)
     exact = {"storage": "float32"} if "storage" in model.model_fields else {}
     params = model(**SMALL.get(name, {}), **exact)
-    return registry.load("extractors", name)(params, cache, "cpu", 2)
+    return registry.load("extractors", name)(params, cache, device, 2)
 
 
 @pytest.fixture
@@ -75,8 +76,8 @@ def offline(monkeypatch):
 def make(tmp_path, offline):
     """Makes extractors; skips the test where their weights would have to be downloaded."""
 
-    def made(name):
-        extractor = create(name, tmp_path / "cache")
+    def made(name, device="cpu"):
+        extractor = create(name, tmp_path / "cache", device)
         try:
             extractor.fetch()
         except UserError as error:
@@ -165,6 +166,26 @@ def test_fitted_rows_depend_on_their_content_and_the_state(name, make, tmp_path)
     order = np.random.default_rng(1).permutation(N)[:5]
     few = later.transform([contents[row] for row in order])
     assert_close(few, features[order], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.info("extractors", n).gpu])
+def test_features_are_the_same_on_a_gpu(name, make, tmp_path):
+    """An imitated one; what only a real one shows is in tests/gpu."""
+    contents, fitted = contents_for(name, tmp_path), name in FITTED
+    extractor = make(name)
+    if fitted:
+        extractor.fit(contents[:8], labels_for(name, slice(8)))
+    features = extractor.transform(contents)
+    with imitated_gpu():
+        on_gpu = make(name, "cuda")
+        if fitted:
+            on_gpu.fit(contents[:8], labels_for(name, slice(8)))
+            assert all(type(array) is np.ndarray for array in on_gpu.state().values())
+            on_gpu.load_state(extractor.state())
+        found = on_gpu.transform(contents)
+    check_features(name, found)
+    scale = np.abs(np.concatenate([np.atleast_2d(row) for row in features])).max()
+    assert_close(found, features, atol=1e-5 * scale, rtol=0)
 
 
 @pytest.mark.parametrize("name", FITTED)
