@@ -14,10 +14,13 @@ def test_cpu_is_taken_as_it_is():
     assert device.resolve("cpu") == "cpu"
 
 
-@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
-def test_auto_follows_the_machine(monkeypatch, available, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert device.resolve("auto") == expected
+def test_auto_takes_a_gpu(with_gpu):
+    assert device.resolve("auto") == "cuda"
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.resolve("auto") == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -35,18 +38,43 @@ def test_cuda_that_is_not_there_is_refused_with_the_reason(monkeypatch, built_fo
         device.resolve("cuda")
 
 
-def test_float32_is_float32_on_a_gpu(monkeypatch):
+@pytest.fixture
+def with_gpu(monkeypatch):
+    """A process that finds a GPU, with torch's own settings before and after."""
     backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [backend.allow_tf32 for backend in backends]
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    try:
-        for backend in backends:
-            backend.allow_tf32 = True
-        device.resolve("auto")
-        assert [backend.allow_tf32 for backend in backends] == [False, False]
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.allow_tf32 = value
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    for backend in backends:
+        backend.allow_tf32 = True
+    yield
+    for backend, value in zip(backends, before, strict=True):
+        backend.allow_tf32 = value
+    torch.set_deterministic_debug_mode("default")
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda"])
+def test_float32_is_float32_on_a_gpu(with_gpu, asked):
+    device.resolve(asked)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_gpu_repeats_its_bits_where_it_can_and_warns_where_not(with_gpu):
+    device.resolve("auto")
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_the_cpu_is_left_as_it_is(with_gpu):
+    device.resolve("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize(

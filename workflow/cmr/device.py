@@ -11,7 +11,7 @@ from cmr.errors import UserError
 def resolve(device: str) -> str:
     """The torch device's name: ``cpu``, ``cuda``, or for ``auto`` ``cuda`` where there is one, else ``cpu``.
 
-    Of ``cuda`` TF32 is switched off, for the process.
+    On ``cuda`` float32 is then computed in full, and the same input gives the same bits wherever CUDA can (`_settle`).
     Raises `UserError` with the reason where ``cuda`` was asked for and cannot be used.
     """
     if device == "cpu":
@@ -19,12 +19,22 @@ def resolve(device: str) -> str:
     import torch  # 2 seconds, which a job on the CPU without torch need not spend
 
     if torch.cuda.is_available():
-        # TF32 is a GPU's default for convolutions and recurrent layers; float32 shall mean the same on every device.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        _settle()
         return "cuda"
     if device == "auto":
         return "cpu"
     raise UserError(f"device: cuda cannot be used: {_why_no_cuda()}; set device: cpu (or auto)")
+
+
+def _settle() -> None:
+    """For the process: float32 in full, and the same bits twice; torch warns of operations that have no such form."""
+    import torch
+
+    # TF32 is a GPU's default for convolutions and recurrent layers; float32 shall mean the same on every device.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it finds mistakes, and costs time
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # fixed memory, and so a fixed order of sums
 
 
 def _why_no_cuda() -> str:
