@@ -27,7 +27,7 @@ def resolve(device: str) -> str:
 
 
 def _settle() -> None:
-    """For the process: float32 in full, and the same bits twice; torch warns of operations that have no such form."""
+    """For the process: float32 in full, and the same bits twice; torch warns where it has no such operation."""
     import torch
 
     # TF32 is a GPU's default for convolutions and recurrent layers; float32 shall mean the same on every device.
