@@ -33,7 +33,7 @@ def _settle() -> None:
     # TF32 is a GPU's default for convolutions and recurrent layers; float32 shall mean the same on every device.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_deterministic_debug_mode("warn")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it finds mistakes, and costs time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it finds mistakes, and costs time
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # fixed memory, and so a fixed order of sums
 
 
