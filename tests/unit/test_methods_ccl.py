@@ -9,7 +9,7 @@ import torch
 from cmr.errors import UserError
 from cmr.methods import ccl
 from cmr.methods.batches import SetBatch, scaled
-from cmr.methods.ccl import Classifier, Correspondence, Grain, Params
+from cmr.methods.ccl import Classifier, Correspondence, Grain, Lower, Params
 from cmr.methods.contrastive import LastLayers, contrastive_loss
 from cmr.sets import VectorsAndSets
 from synthetic import create, mapped, separable, small, with_sets
@@ -140,9 +140,9 @@ def test_the_contrastive_loss(same, margin):
         for j in range(4):
             distance = torch.sqrt(squared(u[i], v[j]))
             if same[i, j]:
-                expected = expected + distance**2 / 8
+                expected = expected + distance**2 / 4
             elif distance < margin:
-                expected = expected + (margin - distance) ** 2 / 8
+                expected = expected + (margin - distance) ** 2 / 4
     expected = expected + 0 * (u.sum() + v.sum())
     assert_same(contrastive_loss(u, v, same, margin), expected, (u, v))
 
@@ -171,7 +171,29 @@ def test_terms_of_the_last_layers(monkeypatch):
     assert_same(found["contrast"], contrastive_loss(*codes, LABELS @ LABELS.T > 0, 0.9), over)
     assert_same(found["label"], label, over)
     layers = [layer for m in ("a", "b") for layer in (net.embed[m][0], net.embed[m][2], net.label[m])]
-    assert_same(found["decay"], 0.01 * squares(*layers), over)
+    biases = sum(b**2 for layer in layers for b in layer.bias)
+    assert_same(found["decay"], 0.01 * (squares(*layers) + biases), over)
+
+
+def test_penalties_are_those_of_the_public_code():
+    dimensions = {"image": 5, "image:set": 5, "text": 5, "text:set": 5}
+    lower = Lower(dimensions, 3, Params(**SMALL | {"second_units": "counts"}))
+    for (m, _), grain in lower.grains.items():
+        assert [machine.units for machine in grain.machines] == [{"image": "gaussian", "text": "counts"}[m], "binary"]
+        assert [machine.decay for machine in grain.machines] == [{"image": 0.001, "text": 0.01}[m], 0.001]
+        assert [machine.target for machine in grain.machines] == [0.2, 0.1]
+        assert [machine.sparsity_cost for machine in grain.machines] == [0.01, 0.01]
+    assert [(joint.decay, joint.sparsity_cost) for joint in lower.joints.values()] == [(0.0001, 0)] * 2
+    ones, share, index = torch.ones(1, 12), torch.eye(3)[:1], torch.tensor([0])
+    for learned in [*lower.correspondences.values(), *lower.classifiers.values()]:
+        for parameter in learned.parameters():
+            torch.nn.init.ones_(parameter)
+    weights = 4 * 12 * 12
+    found = lower.correspondences["whole"].terms({"image": ones, "text": ones}, index)["decay"]
+    assert found.item() == pytest.approx(0.0001 / 2 * weights)
+    weights = 16 * 16 + 16 * 16 + 16 * 3
+    found = lower.classifiers["text"].terms(torch.ones(1, 16), share, index)["decay"]
+    assert found.item() == pytest.approx(0.001 / 2 * weights)
 
 
 def counts(part):

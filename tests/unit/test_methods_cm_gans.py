@@ -168,6 +168,7 @@ def test_each_update_moves_its_own_side_and_the_autoencoders_take_five_steps():
     updates = method.updates()
     assert len(updates) == 6
     assert len({id(update) for update in updates[1:]}) == 1
+    assert {group["betas"] for update in updates for group in update.optimizer.param_groups} == {(0.5, 0.999)}
     sides = (method.network.discriminator, method.network.generator)
     for update, moves, stays in ((updates[0], *sides), (updates[1], *sides[::-1])):
         before = [[p.detach().clone() for p in side.parameters()] for side in (moves, stays)]

@@ -8,7 +8,7 @@ import torch
 
 from cmr.errors import UserError
 from cmr.methods import bimodal, cmdn
-from cmr.methods.cmdn import Autoencoder, Params, shares
+from cmr.methods.cmdn import Autoencoder, Lower, Params, shares
 from synthetic import create, separable, small
 
 SMALL = small("cmdn") | {"epochs": 3, "pretraining_epochs": 2}
@@ -182,6 +182,22 @@ def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
     of_modality = ["autoencoder1", "autoencoder", "machine0", "machine1"]
     expected = [f"{m}.{part}" for m in TRAIN for part in of_modality]
     assert learned == [*expected, "joint", "image.fused", "text.fused"]
+
+
+def test_penalties_are_those_of_the_public_code():
+    lower = Lower({"image": 5, "text": 4}, Params(**SMALL | {"second_units": "counts"}))
+    for (m, tower), first in zip(lower.towers.items(), (0.001, 0.01), strict=True):
+        assert [machine.units for machine in tower.machines] == [{"image": "gaussian", "text": "counts"}[m], "binary"]
+        assert [machine.decay for machine in tower.machines] == [first, 0.001]
+        assert [machine.target for machine in tower.machines] == [0.2, 0.1]
+        assert [machine.sparsity_cost for machine in tower.machines] == [0.01, 0.01]
+    for machine in (lower.joint, *(tower.fused for tower in lower.towers.values())):
+        assert (machine.decay, machine.sparsity_cost) == (0.0001, 0)
+    autoencoder = Autoencoder(5, 4, 3)
+    for parameter in autoencoder.parameters():
+        torch.nn.init.ones_(parameter)
+    assert autoencoder.first_terms(torch.ones(1, 5))["decay"].item() == pytest.approx(0.001 / 2 * 2 * 20)
+    assert autoencoder.terms(torch.ones(1, 5))["decay"].item() == pytest.approx(0.0001 / 2 * 2 * (20 + 12))
 
 
 def test_negative_numbers_are_no_counts():

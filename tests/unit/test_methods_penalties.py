@@ -32,3 +32,12 @@ def test_decay_leaves_biases_out():
     found.backward()
     assert torch.allclose(network[2].weight.grad, 0.3 * network[2].weight)
     assert network[0].bias.grad is None
+
+
+def test_decay_counts_biases_where_it_is_asked_to():
+    network = nn.Linear(4, 3)
+    literal = network.weight.square().sum() + network.bias.square().sum()
+    found = decay(network, 0.3, biases=True)
+    assert found.item() == pytest.approx(0.3 / 2 * literal.item(), rel=1e-6)
+    found.backward()
+    assert torch.allclose(network.bias.grad, 0.3 * network.bias)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cmr.methods.rbm import RBM, divergence
+from cmr.methods.rbm import RBM, divergence, stacked
 
 V, H = 3, 4
 KINDS = ["gaussian", "binary", "counts"]
@@ -147,9 +147,29 @@ def log_likelihood(rbm, v):
     return (-rbm.free_energy(v) - torch.logsumexp(-rbm.free_energy(states), 0)).mean().item()
 
 
+@pytest.mark.parametrize(("units", "deviation"), [("gaussian", 0.1), ("binary", 0.1), ("counts", 1e-5)])
+def test_weights_start_small(units, deviation):
+    torch.manual_seed(0)
+    rbm = RBM(400, 100, units)
+    assert rbm.weight.std().item() == pytest.approx(deviation, rel=0.02)
+    assert not rbm.visible_bias.any()
+    assert not rbm.hidden_bias.any()
+
+
+@pytest.mark.parametrize(("units", "decay"), [("gaussian", 0.001), ("counts", 0.007)])
+def test_two_machines_stand_one_upon_the_other(units, decay):
+    first, second = stacked(6, (5, 4), units, sparsity_cost=0.3, draws=70)
+    assert (first.weight.shape, second.weight.shape) == ((6, 5), (5, 4))
+    assert (first.units, second.units) == (units, "binary")
+    assert (first.decay, second.decay) == (pytest.approx(decay), 0.001)
+    assert (first.target, second.target) == (0.2, 0.1)
+    assert (first.sparsity_cost, second.sparsity_cost) == (0.3, 0.3)
+
+
 def test_learning_raises_the_likelihood():
     torch.manual_seed(0)
     rbm = RBM(V, 8).double()
+    torch.nn.init.normal_(rbm.weight, std=0.01)
     v = torch.tensor([[1.0, 1, 0], [0, 0, 1]], dtype=torch.float64).repeat(20, 1)
     before = log_likelihood(rbm, v)
     optimizer = torch.optim.Adam(rbm.parameters(), 0.05)
@@ -180,3 +200,10 @@ def test_missing_units_are_inferred_in_turns(columns):
             ]
         assert expected.tolist() == pytest.approx(h, rel=1e-9)
     assert not torch.allclose(found, rbm.infer(known, columns, steps=1))
+
+
+def test_ten_turns_are_taken():
+    rbm, known = machine("binary").requires_grad_(False), rows("binary")[:, :2]
+    found = rbm.infer(known, slice(0, 2))
+    assert torch.equal(found, rbm.infer(known, slice(0, 2), steps=10))
+    assert not torch.equal(found, rbm.infer(known, slice(0, 2), steps=9))

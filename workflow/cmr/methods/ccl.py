@@ -12,26 +12,28 @@ sentences of a text. One thing is learned upon the other, the first three withou
 5. of each modality two logistic layers, u of an image and v of a text, and a linear classifier of what goes into the
    second logistic function. Over all pairs of an image i and a text j of a batch of b rows each,
 
-       min  1/(2b) Σ { ‖uᵢ − vⱼ‖² of one class; [m − ‖uᵢ − vⱼ‖]₊² of two }  +  cross-entropies of images and of texts.
+       min  1/b Σ { ‖uᵢ − vⱼ‖² of one class; [m − ‖uᵢ − vⱼ‖]₊² of two }  +  cross-entropies of images and of texts.
 
 Items are compared by the cosine of u and v, standardised.
 
-Forms, layers and penalties are those of the authors' public code, github.com/PKU-ICST-MIPL/CCL_TMM2018.
+Forms, layers and penalties are those of the authors' public code, github.com/PKU-ICST-MIPL/CCL_TMM2018, which prints
+half of the sum over pairs and descends the whole.
 
 Different from the code: each part of it descends gradients with momentum for a fixed number of steps, 50,000 of a
 machine or a classifier, 10,000 of an autoencoder, 20,000 of the last layers. Here it is Adam, for
 ``pretraining_epochs`` in each of 1 to 4, and the last layers learn until the epoch that is best on held-out rows.
 Contrastive divergence is of one step all along (of more and more there), and the units of counts are not drawn.
-Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity; there its gradient leaves out
-the units' derivative, and the sparsity of the images' first machine weighs ten times as much, the decay of the texts'
-first one a tenth. A step on parts takes all parts of as many items as one on wholes does; there it takes as many parts.
-Where items have several labels, those that share one are of one class. Parts 1 to 4 compute in float32 whatever
-``precision`` says. u and v are standardised by the training rows' mean and variance; there by the test rows'.
+Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity. There the mean is a running
+one, the gradient leaves out the units' derivative, and the sparsity of the images' first machine weighs ten times as
+much. What goes into the last layers is turned round there with probability ½, last number first, of images and of texts
+apart, in training and when test rows are embedded: a setting for pictures that was left on. A step on parts takes all
+parts of as many items as one on wholes does; there it takes as many parts. Where items have several labels, those that
+share one are of one class. Parts 1 to 4 compute in float32 whatever ``precision`` says. u and v are standardised by the
+training rows' mean and variance; there by the test rows'.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +51,7 @@ from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import DeepParams
 from cmr.methods.contrastive import LastLayers
 from cmr.methods.penalties import decay
-from cmr.methods.rbm import RBM, SMALLEST, Units
+from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
 from cmr.methods.scaling import NONE, STANDARDISE, Scaling, fit_each, of_sets
 from cmr.methods.training import (
     Adam,
@@ -85,8 +87,7 @@ INFO = MethodInfo(
     gpu=True,
     chooses=("epochs",),
 )
-TARGETS = (0.2, 0.1)  # mean activities of the two machines of a modality and grain
-MACHINE_DECAY, JOINT_DECAY, AUTOENCODER_DECAY, CLASSIFIER_DECAY = 0.001, 0.0001, 0.0001, 0.001
+JOINT_DECAY, AUTOENCODER_DECAY, CLASSIFIER_DECAY = 0.0001, 0.0001, 0.001
 WHOLE, PARTS = "whole", "parts"
 
 
@@ -122,10 +123,7 @@ class Grain(nn.Module):
 
     def __init__(self, size: int, layers: tuple[int, int], units: Units, p: Params):
         super().__init__()
-        kinds = zip(pairwise((size, *layers)), (units, "binary"), TARGETS, strict=True)
-        self.machines = [
-            new_machine(*sizes, kind, p.sparsity_cost, target, MACHINE_DECAY) for sizes, kind, target in kinds
-        ]
+        self.machines = stacked(size, layers, units, p.sparsity_cost, p.draws)
         self.machine = nn.ModuleList(self.machines)
         self.draws = p.draws if units == "counts" else 0
 
@@ -209,7 +207,7 @@ class Lower(nn.Module):
         tops = {m: layers[1] for m, (layers, _) in sides.items()}
         self.correspondences = {grain: Correspondence(tops, p) for grain in (WHOLE, PARTS)}
         self.correspondence = nn.ModuleDict(self.correspondences)
-        self.joints = {m: new_machine(2 * p.code, p.joint_units, decay=JOINT_DECAY) for m in self.modalities}
+        self.joints = {m: RBM(2 * p.code, p.joint_units, decay=JOINT_DECAY) for m in self.modalities}
         self.joint = nn.ModuleDict(self.joints)
         self.classifiers = {m: Classifier(p.joint_units, classes, p) for m in self.modalities}
         self.classifier = nn.ModuleDict(self.classifiers)
@@ -334,13 +332,6 @@ class CCL(Method):
 def terms_of(machine: RBM, rows: Tensor, index: Tensor) -> Terms:
     """The machine's, on some of its rows."""
     return machine.terms(rows[index])
-
-
-def new_machine(visible: int, hidden: int, *more: Any, **by_name: Any) -> RBM:
-    """An `RBM` whose weights start with the deviation 1/√visible, as the code's do."""
-    made = RBM(visible, hidden, *more, **by_name)
-    nn.init.normal_(made.weight, std=visible**-0.5)
-    return made
 
 
 def check_counts(modality: str, features: VectorsAndSets) -> None:

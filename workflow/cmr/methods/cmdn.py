@@ -19,22 +19,22 @@ one from both, then put together, and then made comparable level by level with l
 Items are compared by the cosine of the last autoencoder's units for one modality alone, standardised.
 
 Forms, layers and sizes are those of the authors' public code, github.com/PKU-ICST-MIPL/CMDN_IJCAI2016, whose
-``joint_layer1`` of the first bimodal autoencoder is taken for its joint layer, as the code itself does in the end. So
-are the penalties, but for one number where it has two: the cost of sparsity (0.1 there for the first image machine) and
+``joint_layer1`` of a bimodal autoencoder is taken for its joint layer, as the code itself does in the end. So are the
+penalties, but for one number where it has two: the cost of sparsity (0.1 there for the first image machine) and
 the decays of classifiers and bimodal autoencoders (0.001 and 0.0001 there).
 
 Different from the code: there each part descends gradients with momentum for a fixed number of steps, 100,000 to
 200,000 for a part without labels. Here it is Adam, for ``pretraining_epochs`` in each part without labels; the
 classifiers and the bimodal autoencoders learn at the same time, each on what is below it as it is, until the epoch that
 is best on held-out rows. Contrastive divergence is of one step all along (of more and more there), and the units of
-counts are not drawn. Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity; there its
-gradient leaves out the units' derivative. Standardised inputs go to the autoencoder, whose outputs are therefore
-linear (logistic there). Means, variances and the range of the autoencoder's numbers are the training rows'; there each
-part of the split has its own. The parts without labels compute in float32 whatever ``precision`` says.
+counts are not drawn. Sparsity is the Kullback-Leibler divergence from the target, of a batch's mean activity; there the
+mean is a running one, and the gradient leaves out the units' derivative. Standardised inputs go to the autoencoder,
+whose outputs are therefore linear (logistic there). Means, variances and the range of the autoencoder's numbers are the
+training rows'; there each part of the split has its own. The parts without labels compute in float32 whatever
+``precision`` says.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -50,7 +50,7 @@ from cmr.methods.bimodal import BimodalAutoencoders
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import DeepParams
 from cmr.methods.penalties import norm
-from cmr.methods.rbm import RBM, SMALLEST, Units
+from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
 from cmr.methods.scaling import STANDARDISE, Scaling, fit_each
 from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, total, train
 
@@ -72,8 +72,7 @@ INFO = MethodInfo(
     chooses=("epochs",),
 )
 AUTOENCODER_DECAY = (0.001, 0.0001)  # of the first layer alone, and of all layers
-MACHINE_DECAY, JOINT_DECAY = 0.001, 0.0001
-TARGETS = (0.2, 0.1)  # mean activities of a modality's two machines
+JOINT_DECAY = 0.0001
 
 
 class Params(DeepParams):
@@ -140,8 +139,7 @@ class Tower(nn.Module):
         super().__init__()
         self.size = size
         self.autoencoder = Autoencoder(size, *p.autoencoder_layers)
-        kinds = zip(pairwise((size, *layers)), (units, "binary"), TARGETS, strict=True)
-        self.machines = [RBM(*sizes, kind, p.sparsity_cost, target, MACHINE_DECAY) for sizes, kind, target in kinds]
+        self.machines = stacked(size, layers, units, p.sparsity_cost, p.draws)
         self.top = nn.Sequential(*self.machines)
         self.fused = RBM(p.autoencoder_layers[1] + p.joint_units, p.fused_units, decay=JOINT_DECAY)
 

@@ -35,12 +35,12 @@ class LastLayers(ScaledCodesMethod):
         return {
             "contrast": contrastive_loss(first, second, same, self.params.margin),
             "label": total(losses),
-            "decay": decay(self.network, self.params.weight_decay),
+            "decay": decay(self.network, self.params.weight_decay, biases=True),
         }
 
 
 def contrastive_loss(u: Tensor, v: Tensor, same: Tensor, margin: float) -> Tensor:
-    """The sum of all pairs of rows of u and v (b, d), over 2b; ``same`` (b, b) bool: whether a pair is of one class."""
+    """The sum of all pairs of rows of u and v (b, d), over b; ``same`` (b, b) bool: whether a pair is of one class."""
     distances = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist")
     apart = (margin - distances).clamp(min=0)
-    return torch.where(same, distances.square(), apart.square()).sum() / (2 * len(u))
+    return torch.where(same, distances.square(), apart.square()).sum() / len(u)

@@ -27,6 +27,7 @@ def norm(weight: Tensor) -> Tensor:
     return found
 
 
-def decay(network: nn.Module, weight: float) -> Tensor:
-    """``weight``/2 times the squared weights, without biases."""
-    return weight / 2 * total(norm(w).square() for name, w in network.named_parameters() if name.endswith("weight"))
+def decay(network: nn.Module, weight: float, biases: bool = False) -> Tensor:
+    """``weight``/2 times the squared weights, without ``biases`` or with them."""
+    decaying = (w for name, w in network.named_parameters() if biases or name.endswith("weight"))
+    return weight / 2 * total(norm(w).square() for w in decaying)

@@ -8,6 +8,10 @@ The last is Salakhutdinov and Hinton's, "Replicated softmax", NIPS 2009. Learnin
 "Training products of experts by minimizing contrastive divergence", 2002: with F(v) = −log Σ_h e^(−E) the free energy
 and ṽ what Gibbs sampling makes of v, the gradient of mean F(v) − F(ṽ), ṽ held fixed. Hidden units are sampled on the
 way to ṽ, visible ones are their means.
+
+Where weights start, and the penalties of `stacked`, are those of the public codes of `cmdn` and `ccl`. Of counts these
+codes divide the statistics by n, and so the gradient of all but the decay; here n multiplies the decay. What goes up
+from counts weighs ten times as much there as what comes down, so that no energy has both; here it weighs as much.
 """
 
 from typing import Literal
@@ -20,7 +24,9 @@ from cmr.methods.penalties import norm
 from cmr.methods.training import Terms
 
 Units = Literal["gaussian", "binary", "counts"]
-FIRST_WEIGHTS = 0.01  # their deviation
+FIRST_WEIGHTS_OF_COUNTS = 1e-5  # their deviation; of other machines it is 1/√hidden
+TARGETS = (0.2, 0.1)  # mean activities of two machines, one upon the other
+DECAY, DECAY_OF_A_COUNT = 0.001, 0.0001
 SMALLEST = 1e-6
 
 
@@ -38,7 +44,8 @@ class RBM(nn.Module):
     ):
         super().__init__()
         self.units, self.sparsity_cost, self.target, self.decay = units, sparsity_cost, target, decay
-        self.weight = nn.Parameter(FIRST_WEIGHTS * torch.randn(visible, hidden))
+        first = FIRST_WEIGHTS_OF_COUNTS if units == "counts" else hidden**-0.5
+        self.weight = nn.Parameter(first * torch.randn(visible, hidden))
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
 
@@ -94,6 +101,15 @@ class RBM(nn.Module):
     def _hidden_input(self, v: Tensor) -> Tensor:
         bias = self.hidden_bias if self.units != "counts" else v.sum(1, keepdim=True) * self.hidden_bias
         return v @ self.weight + bias
+
+
+def stacked(visible: int, hidden: tuple[int, int], units: Units, sparsity_cost: float, draws: int) -> list[RBM]:
+    """Two machines, one upon the other; the first sees ``units``, counts of which add up to ``draws``."""
+    decay = draws * DECAY_OF_A_COUNT if units == "counts" else DECAY
+    return [
+        RBM(visible, hidden[0], units, sparsity_cost, TARGETS[0], decay),
+        RBM(*hidden, "binary", sparsity_cost, TARGETS[1], DECAY),
+    ]
 
 
 def divergence(target: float, mean: Tensor) -> Tensor:
