@@ -1,5 +1,7 @@
 """Methods with a classifier that the modalities share: each term and its gradient against literal loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from cmr.methods.mrl import MRL, robust_clustering
 from cmr.methods.mrl import Params as MRLParams
 from cmr.methods.shared_classifier import Params as SharedParams
 from cmr.methods.shared_classifier import SharedClassifier
-from synthetic import fitted, separable
+from synthetic import create, fitted, separable
 
 SIZES = {"image": 4, "text": 3, "audio": 5}
 
@@ -268,7 +270,9 @@ def test_algcn_relates_the_classes_of_the_training_rows_alone(monkeypatch):
     )  # all of class 0 are of 1, two of five of 1 of 0
     assert torch.equal(algcn.related(labels, 0.4), expected)
     assert algcn.related(labels, 0.41)[0, 1] == 0
-    method = fitted("algcn", separable(30, seed=3), dimension=8, label_dimension=4, graph_layers=(5,), epochs=2)
+    method = create("algcn", dimension=8, label_dimension=4, graph_layers=(5,), epochs=2)
+    held_out = {m: replace(view, labels=np.ones_like(view.labels)) for m, view in separable(12, seed=5).items()}
+    method.fit(separable(30, seed=3), held_out)
     again = algcn.ALGCN(method.params, ("image", "text"))
     again.load_state(method.state())
     assert torch.equal(again.network.graph.relations, 1.5 * torch.eye(3))
@@ -297,7 +301,13 @@ def literal_map(layers, row):
 
 def test_terms_of_dagnn():
     params = dagnn.Params(
-        dimension=5, label_dimension=3, graph_layers=2, first_generator=4, second_generator=6, adversarial=0.7
+        dimension=5,
+        label_dimension=3,
+        graph_layers=2,
+        first_generator=4,
+        second_generator=6,
+        discrimination=0.3,
+        adversarial=0.7,
     )
     method = untrained(dagnn.DAGNN, params)
     inputs, labels = batch()
@@ -325,10 +335,17 @@ def test_terms_of_dagnn():
         for made, row in [(0, row) for row in x] + [(1, literal_map(generate, row)) for row in other]:
             logits = literal_map(tell, row)
             adversarial = adversarial + (torch.log(torch.exp(logits).sum()) - logits[made]) / len(x)
+    likelihoods = 0
+    for a, b in ((u, u), (u, v), (v, v)):
+        for i, x in enumerate(a):
+            for j, y in enumerate(b):
+                theta = (x * y).sum() / (length(x) * length(y)) / 2
+                likelihoods = likelihoods + (torch.log(1 + torch.exp(theta)) - labels[i] @ labels[j] * theta) / 36
     found = method.terms(inputs, labels)
     assert set(found) == {"label", "discrimination", "adversarial"}
     weights = list(network.parameters())
     assert_same(found["label"], label, weights)
+    assert_same(found["discrimination"], 0.3 * likelihoods, weights)
     tellers, others = (
         list(network.discriminate.parameters()),
         [w for n, w in network.named_parameters() if "discrim" not in n],

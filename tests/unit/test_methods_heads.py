@@ -67,7 +67,11 @@ def test_the_scale_is_learned_and_stays_below_a_hundred():
     assert learned != pytest.approx(1 / 0.07, rel=1e-3)
     with torch.no_grad():
         method.network.log_scale.fill_(20.0)
-    assert method.network.scale().item() == pytest.approx(100)
+        method.network.log_scale.grad = None
+    scale = method.network.scale()
+    assert scale.item() == pytest.approx(100)
+    scale.backward()
+    assert method.network.log_scale.grad.item() == pytest.approx(100)  # so that it may fall again
 
 
 @pytest.mark.parametrize("name", ["infonce", "vsepp"])

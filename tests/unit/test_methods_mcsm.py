@@ -162,26 +162,27 @@ def test_where_the_processor_has_no_recurrence_in_bfloat16_it_is_in_float32(monk
 LABELS = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.float64)
 
 
-def literal_triplets(u, v, labels, margin):
+def literal_triplets(u, v, of_u, of_v, margin):
     """With the rows that are drawn when the generator is as it was."""
     loss = 0 * u.sum()
-    for one, other in ((u, v), (v, u)):
-        wrong, _ = rows_of_other_classes(labels)
+    for one, other, labels, of_others in ((u, v, of_u, of_v), (v, u, of_v, of_u)):
+        wrong, _ = rows_of_other_classes(labels, of_others)
         for i in range(len(u)):
-            if any(dot(labels[i], labels[j]) == 0 for j in range(len(u))):
-                assert dot(labels[i], labels[wrong[i]]) == 0
+            if any(dot(labels[i], of_others[j]) == 0 for j in range(len(u))):
+                assert dot(labels[i], of_others[wrong[i]]) == 0
                 hinge = margin - dot(u[i], v[i]) + dot(one[i], other[wrong[i]])
                 loss = loss + (hinge if hinge > 0 else 0 * hinge) / len(u)
     return loss
 
 
-@pytest.mark.parametrize("labels", [LABELS, LABELS[[0, 0, 2, 2]], LABELS[[0, 1, 3, 3]]])
-def test_triplets_and_their_gradients(labels):
+@pytest.mark.parametrize("of_v", [LABELS, LABELS[[2, 1, 0, 3]]], ids=["own", "drawn"])  # drawn ones share a label
+@pytest.mark.parametrize("of_u", [LABELS, LABELS[[0, 0, 2, 2]], LABELS[[0, 1, 3, 3]]])
+def test_triplets_and_their_gradients(of_u, of_v):
     u, v = (torch.nn.functional.normalize(x).requires_grad_() for x in items([4, 4], 3))
     torch.manual_seed(1)
-    found = triplets(u, v, labels, 0.5)
+    found = triplets(u, v, of_u, of_v, 0.5)
     torch.manual_seed(1)
-    expected = literal_triplets(u, v, labels, 0.5)
+    expected = literal_triplets(u, v, of_u, of_v, 0.5)
     assert found.item() == pytest.approx(expected.item(), abs=1e-12)
     if expected.item():
         for mine, literal in zip(
@@ -195,12 +196,13 @@ def test_the_terms_are_triplets_in_each_space(monkeypatch):
     method = network()
     inputs = [(items([4], 4)[0], batch(items([3, 1, 2, 2], 5))), (items([4], 3)[0], batch(items([2, 5, 1, 1], 4)))]
     torch.manual_seed(2)
-    terms = method.terms(inputs, LABELS)
+    drawn = LABELS[[2, 1, 0, 3]]
+    terms = method.terms(inputs, LABELS, drawn)
     torch.manual_seed(2)
     images, texts = (method.network.embed[m](x) for m, x in zip(("image", "text"), inputs, strict=True))
     over = list(method.network.parameters())
-    for name, columns in (("space_of_image", slice(0, 3)), ("space_of_text", slice(3, 6))):
-        expected = literal_triplets(images[:, columns], texts[:, columns], LABELS, 0.5)
+    for name, columns, of_images in (("space_of_image", slice(0, 3), LABELS), ("space_of_text", slice(3, 6), drawn)):
+        expected = literal_triplets(images[:, columns], texts[:, columns], of_images, LABELS, 0.5)
         assert terms[name].item() == pytest.approx(expected.item(), abs=1e-12)
         gradients = [
             torch.autograd.grad(x, over, retain_graph=True, allow_unused=True) for x in (terms[name], expected)
@@ -225,11 +227,12 @@ def test_a_batch_has_the_drawn_images_vectors_and_the_own_regions(monkeypatch):
     monkeypatch.setattr(
         mcsm.MCSM,
         "terms",
-        lambda self, inputs, labels: seen.append((inputs, labels)) or MCSM_TERMS(self, inputs, labels),
+        lambda self, *given: seen.append(given) or MCSM_TERMS(self, *given),
     )
     method.fit(TRAIN)
-    (images, regions), _ = seen[0][0]
-    first = seen[0][1].argmax(1)  # rows of class c are c, c + 3, …; so row c is the first of its class
+    ((images, regions), _), labels, drawn = seen[0]
+    assert torch.equal(drawn, labels)
+    first = labels.argmax(1)  # rows of class c are c, c + 3, …; so row c is the first of its class
     vectors = torch.as_tensor(method.scaling["image"](TRAIN["image"].features.vectors, np.float32))
     assert torch.equal(images, vectors[first])
     assert len(regions.mask) == len(images) == 20

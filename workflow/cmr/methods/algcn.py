@@ -6,6 +6,8 @@ are the output of a graph network of three layers, whose input, a row a class, i
 
     H ← LeakyReLU(Â H W),   Â = D^−½ Rᵀ D^−½,   R = ReLU(A + γ B),   D the sums of R's rows,
 
+the last layer without LeakyReLU,
+
 where A is fixed: ½ at i, j where the share of class j's items that are of class i too is t or more, plus 1 on the
 diagonal; and B is learned. With ŷ the cosines of a representation and the classifiers,
 
@@ -14,12 +16,12 @@ diagonal; and B is learned. With ŷ the cosines of a representation and the clas
 with θᵢⱼ = ½ cos and Sᵢⱼ the number of shared labels, as `dscmr` has them. Representations are compared by the cosine.
 Where every item has one label, A is 1½ times the identity, and B alone relates the classes.
 
-Readings, from the authors' public code, github.com/LivXue/ALGCN, as it was in 2020: layers, weights, steps
-and sizes. Its state of 2021 has other graph layers, with a loss of their own.
+Readings, from the authors' public code, github.com/LivXue/ALGCN, as it was in 2020: layers, weights, steps and sizes,
+and an input of the graph network that is learned from random numbers. Its state of 2021 has other graph layers, with a
+loss of their own.
 
-Different from the code: inputs are standardised (``scale``); the input of the graph network is learned from random
-numbers, and not from words' vectors of the classes' names, which the code offers too. The code keeps the epoch that is
-best on the test rows; here it is chosen on held-out rows.
+Different from the code: inputs are standardised (``scale``). The code keeps the epoch that is best on the test rows;
+here it is chosen on held-out rows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -20,13 +20,15 @@ policy. Of the conference paper only the beginning and accounts by others could 
 the pair and that of the item translated back, by policy gradients: that is η > 0, whose value there is not known. Title
 and printed figures are the conference's.
 
-Different from the code: the best epoch there is that of the test rows, of 10; here it is that of held-out rows. Images
-and texts take turns at every batch, there at every epoch. Weights start as torch's do; there they have a standard
-deviation of 0.1, which is far into tanh's flat ends for inputs of thousands of numbers. Translations held fixed are
-those of the step itself; there they are of a pass before, with another dropout. Lengths in ρ have no 0.1 added to their
-squares. Texts there are filled up to 857 words; here one is as long as it is, convolutions see zeros around it, and the
-pooling, the maximum of 3 words from each on, takes what is left at its end. Inputs are standardised (``scale``); there
-they stay as they are, which suits the ReLU of what is translated back.
+Different from the code: its two layers of LSTM are one object, and so have the same weights; here they are two, as the
+papers say. The best epoch there is that of the test rows, of 10; here it is that of held-out rows. Images and texts
+take turns at every batch, there at every epoch. Weights start as torch's do. There those of translators, attention and
+convolutions have a standard deviation of 0.1, which is far into tanh's flat ends for inputs of thousands of numbers,
+and the forget gates of LSTM have 1 added. Translations held fixed are those of the step itself; there they are of a
+pass before, with another dropout. Lengths in ρ have no 0.1 added to their squares. Texts there are filled up to 857
+words; here one is as long as it is, convolutions see zeros around it, and the pooling, the maximum of 3 words from each
+on, takes what is left at its end. Inputs are standardised (``scale``); there they stay as they are, which suits the
+ReLU of what is translated back.
 """
 
 from collections.abc import Mapping, Sequence

@@ -212,8 +212,11 @@ def fake(logits: Tensor, counted: Tensor | None = None) -> Tensor:
     return losses.mean() if counted is None else (losses * counted).sum() / counted.sum().clamp(min=1)
 
 
-def rows_of_other_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row of labels (b, c), a random row of the batch that shares none, and whether there is one."""
-    other = labels @ labels.T == 0
+def rows_of_other_classes(labels: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """For each row of labels (b, c), a random row of ``others`` (n, c) that shares none, and whether there is one.
+
+    ``others``: the same rows where they are not given.
+    """
+    other = labels @ (labels if others is None else others).T == 0
     drawn = torch.rand(other.shape, device=labels.device).masked_fill(~other, -1)
     return drawn.argmax(dim=1), other.any(dim=1)

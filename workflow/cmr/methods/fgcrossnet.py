@@ -16,10 +16,12 @@ to end. Here each modality's features go through a layer of their own, ReLU, to 
 losses are the paper's, the network is not.
 
 Losses and weights are those of the authors' public code, github.com/PKU-ICST-MIPL/FGCrossNet_ACMMM2019; its one hinge
-of a quadruplet is around both differences. Different from it: there are 50 epochs without quadruplets and then 50 with
-them, here they count from the first on. The code descends gradients with momentum and a step that is halved every 3
-epochs, which suits a network that is trained already, and moves the centres by the gradient without its weight of
-0.001. Here it is Adam, whose steps do not depend on such a weight. The epoch is chosen on held-out rows.
+of a quadruplet is around both differences. Different from it: a batch there is of 4 items from each of four lists,
+whose items are no pairs; here it is of 16 items with all their modalities, so that an anchor's own pair is among its
+positives. There are 50 epochs without quadruplets and then 50 with them, here they count from the first on. The code
+descends gradients with momentum and a step that is halved every 3 epochs, which suits a network that is trained
+already, and moves the centres by the gradient without its weight of 0.001. Here it is Adam, whose steps do not depend
+on such a weight. The epoch is chosen on held-out rows.
 """
 
 import math

@@ -7,9 +7,9 @@ supervision", ICML 2021 (figure 3). With u, v the outputs of a pair's two heads 
     min  -(1/2b) Σᵢ log e^(s uᵢ·vᵢ) / Σⱼ e^(s uᵢ·vⱼ)  +  log e^(s uᵢ·vᵢ) / Σⱼ e^(s uⱼ·vᵢ),
 
 j over i itself and the rows of other groups. Radford et al. learn whole encoders, and count every other row of their
-batches of 32,768 as a negative; here the features stay as they are, and rows of the same group, such as other captions
-of the picture, are left out. As theirs, s starts at 1/0.07 and stays below 100. Adam is without their weight decay,
-warm-up and cosine schedule; the epoch is chosen on held-out pairs.
+batches of 32,768 as a negative; here encoders stay as they are, their features are standardised (``scale``), and rows
+of the same group, such as other captions of the picture, are left out. As theirs, s starts at 1/0.07 and stays below
+100. Adam is without their weight decay, warm-up and cosine schedule; the epoch is chosen on held-out pairs.
 """
 
 import math
@@ -74,7 +74,9 @@ class ScaledNetworks(Networks):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def scale(self) -> Tensor:
-        return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        with torch.no_grad():  # the number itself is cut, so that it keeps a gradient and may fall again
+            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        return self.log_scale.exp()
 
 
 def info_nce(scores: Tensor, negative: Tensor) -> Tensor:

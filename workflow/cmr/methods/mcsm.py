@@ -20,16 +20,17 @@ the texts for each image, a pair's score is
 Forms, sizes, step and margin are those of the authors' public code, github.com/PKU-ICST-MIPL/MCSM_TIP2018, down to the
 two forms of attention.
 
-Different from the code: it chooses β (``fusion``), of 101 values, on the test rows. Here it is the best of 21 on held-
-out rows, for the weights of the best epoch, which is chosen with the configured β. The minimum and the maximum of r are
-over an image's products with training texts, 1,000 of them at most; there they are over the test texts. Both spaces are
-trained at once, and an epoch takes every item once; there one space is trained after the other, for 10,000 steps of
-rows drawn at random. Texts there are filled up with zeros to 2,904 words. Here a text is as long as it is, convolutions
-see zeros around it and have no bias, which their batch normalisation would take away again, and the pooling takes what
-is left at its end. So it may be short, but pooled by 5, 5 and 6 a text of up to 150 words is one element, which leaves
-nothing to attend to: change ``convolutions``. A row whose batch has no row of another class goes without a hinge; there
-it waits for one. Where items have several labels, those that share one are of one class. Inputs are standardised
-(``scale``); there they stay as they are.
+Different from the code: in the images' space it divides by b twice, which RMSprop takes away again but for its ε. It
+chooses β (``fusion``), of 101 values, on the test rows. Here it is the best of 21 on held-out rows, for the weights of
+the best epoch, which is chosen with the configured β. The minimum and the maximum of r are over an image's products
+with training texts, 1,000 of them at most; there they are over the test texts. Both spaces are trained at once, and an
+epoch takes every item once; there one space is trained after the other, for 10,000 steps of rows drawn at random. Texts
+there are filled up with zeros to 2,904 words. Here a text is as long as it is, convolutions see zeros around it and
+have no bias, which their batch normalisation would take away again, and the pooling takes what is left at its end. So
+it may be short, but pooled by 5, 5 and 6 a text of up to 150 words is one element, which leaves nothing to attend to:
+change ``convolutions``. A row whose batch has no row of another class goes without a hinge; there it waits for one.
+Where items have several labels, those that share one are of one class. Inputs are standardised (``scale``); there they
+stay as they are.
 
 The first modality is the paper's image, the second its text. An embedding has the vector in the first's space, that in
 the second's, and of each space the minimum and the maximum, zeros for texts.
@@ -177,14 +178,17 @@ class MCSM(DeepMethod):
     def batch_terms(self, rows: Tensor) -> Terms:
         """The terms of some rows, each text beside the vector of any image of its class."""
         (_, regions), texts = (x[rows] for x in self.inputs)
-        images = self.inputs[0].vectors[rows_of_the_class(self.labels[rows], self.labels)]
-        return self.terms([(images, regions), texts], self.labels[rows])
+        drawn = rows_of_the_class(self.labels[rows], self.labels)
+        return self.terms([(self.inputs[0].vectors[drawn], regions), texts], self.labels[rows], self.labels[drawn])
 
-    def terms(self, inputs: list[tuple[Tensor, SetBatch]], labels: Tensor) -> Terms:
+    def terms(self, inputs: list[tuple[Tensor, SetBatch]], labels: Tensor, drawn: Tensor | None = None) -> Terms:
+        """``labels`` (b, c) of the rows, and of the images ``drawn`` whose vectors they have; their own by default."""
         spaces = zip(*(in_both.chunk(2, dim=1) for in_both in self.embed_all(inputs)), strict=True)
         return {
-            f"space_of_{m}": triplets(u, v, labels, self.params.margin)
-            for m, (u, v) in zip(self.modalities, spaces, strict=True)
+            f"space_of_{m}": triplets(u, v, of_images, labels, self.params.margin)
+            for m, (u, v), of_images in zip(
+                self.modalities, spaces, (labels, labels if drawn is None else drawn), strict=True
+            )
         }
 
     def finish(self) -> None:
@@ -233,12 +237,15 @@ class MCSM(DeepMethod):
         return self.fusion
 
 
-def triplets(u: Tensor, v: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Mean over the rows of both hinges, a drawn row of another class in the place of v, then of u."""
+def triplets(u: Tensor, v: Tensor, of_u: Tensor, of_v: Tensor, margin: float) -> Tensor:
+    """Mean over the rows of both hinges, a drawn row of another class in the place of v, then of u.
+
+    ``of_u``, ``of_v``: their labels (b, c).
+    """
     own = (u * v).sum(1)
     hinges = []
-    for one, other in ((u, v), (v, u)):
-        wrong, found = rows_of_other_classes(labels)
+    for one, other, labels, of_others in ((u, v, of_u, of_v), (v, u, of_v, of_u)):
+        wrong, found = rows_of_other_classes(labels, of_others)
         hinges.append(found * (margin - own + (one * other[wrong]).sum(1)).clamp(min=0))
     return total(hinges).mean()
 

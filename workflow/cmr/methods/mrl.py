@@ -10,9 +10,10 @@ The first, robust clustering, is small at once for what is easy, so that wrong l
 is large for what is hard. The second, multimodal contrast, takes no labels: P(j | z_ij) is the share of
 exp(zᵀz_ij / τ₂) that item j's own representations have among those of all items in all modalities (eq. 6).
 
-Readings, from the authors' public code, github.com/penghu-cs/MRL: a representation is not compared with itself in
-eq. 6, where it is printed among the others; 512 dimensions, centres that start orthogonal, Adam with β₁ = 0.5 and a
-step of 0.0001, β = 0.7 on Wikipedia. An item of several labels counts as of each of them: p(y) is their sum.
+Readings, from the authors' public code, github.com/penghu-cs/MRL: a representation is not compared with itself in eq.
+6, where it is printed among the others; 512 dimensions, centres that start orthogonal, Adam with β₁ = 0.5 and a step of
+0.0001, β = 0.7 on Wikipedia, batches of 100 (50 in the paper). An item of several labels counts as of each of them:
+p(y) is their sum.
 
 Different from paper and code: inputs are standardised (``scale``), and the step stays as it is, where the code lowers
 it to 0 by a cosine over the epochs; the centres are divided by their lengths inside the loss, where the code divides
