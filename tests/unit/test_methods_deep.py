@@ -234,13 +234,47 @@ def test_acmr_projectors_and_modality_classifier_pull_against_each_other():
     assert plain.abs().max() > 0
 
 
-def test_acmr_reversal_grows_from_zero():
-    method = create("acmr", epochs=10)
+@pytest.mark.parametrize("epochs", [7, 500])  # a fit on all rows has the course of the one its epochs were chosen by
+def test_acmr_reversal_grows_from_zero(epochs):
+    method = create("acmr", epochs=epochs, reversal_epochs=10)
     weights = []
-    for epoch in (1, 6, 10):
+    for epoch in (1, 6, 10, 11, 40):
         method.each_epoch(epoch)
         weights.append(method.reversal)
-    assert weights == pytest.approx([0, 2 / (1 + math.exp(-5)) - 1, 2 / (1 + math.exp(-9)) - 1])
+    full = 2 / (1 + math.exp(-10)) - 1
+    assert weights == pytest.approx([0, 2 / (1 + math.exp(-5)) - 1, 2 / (1 + math.exp(-9)) - 1, full, full])
+
+
+def test_acmr_terms():
+    method, inputs, labels = built(
+        "acmr", first_layers=(6, 4), second_layers=(6, 4), label_weight=3, triplet_weight=0.7, margin=2.5
+    )
+    method.each_epoch(4)
+    terms = method.terms(inputs, labels)
+    assert set(terms) == {"label", "triplet", "modality"}
+    embedded = [numpy_of(out) for out in method.embed_all(inputs)]
+    share = numpy_of(labels) / numpy_of(labels).sum(1, keepdims=True)
+    label, modality = 0, 0
+    for place, rows in enumerate(embedded):
+        for row, wanted in zip(rows, share, strict=True):
+            label -= wanted @ np.log(softmax(numpy_of(method.network.label(t(row))))) / B
+            modality -= math.log(softmax(numpy_of(method.network.modality(t(row))))[place]) / B
+    assert number(terms["label"]) == pytest.approx(3 * label, rel=1e-4)
+    assert number(terms["modality"]) == pytest.approx(modality, rel=1e-4)
+    u, v = map(t, embedded)
+    triplets = method.triplets(u, v, inputs[0], labels) + method.triplets(v, u, inputs[1], labels)
+    assert number(terms["triplet"]) == pytest.approx(0.7 * number(triplets), rel=1e-4)
+
+
+def test_acmr_layers():
+    method, _, _ = built("acmr", first_layers=(6, 4), second_layers=(5, 4))
+    for m, width in (("image", 6), ("text", 5)):
+        kinds = [type(layer) for layer in method.network.embed[m]]
+        assert kinds == [torch.nn.Linear, torch.nn.Tanh] * 2
+        assert [layer.out_features for layer in method.network.embed[m][::2]] == [width, 4]
+    sizes = [layer.out_features for layer in method.network.modality if isinstance(layer, torch.nn.Linear)]
+    assert sizes == [2, 1, 2]
+    assert {type(layer) for layer in method.network.modality} <= {torch.nn.Linear, torch.nn.Identity}
 
 
 def test_dscmr_terms():

@@ -79,7 +79,7 @@ class TrainingData:
 
     ``has_validation``: the held-out rows are a validation part of the split, so ``selection_train`` is ``train``.
     ``drawn_pairs``: how many pairs of ``train`` were drawn within a class. ``unlabelled``: test rows without labels,
-    for transductive methods.
+    for transductive methods, when nothing is left to choose.
     """
 
     train: Part

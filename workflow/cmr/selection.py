@@ -2,7 +2,8 @@
 
 Where the split has validation rows, each candidate is fitted on the training rows and the best on the validation rows
 is kept. Where it has none, candidates are fitted on nine tenths of the training rows and scored on the tenth that the
-split holds out; then the best is fitted again on all training rows. Test rows have no part in it.
+split holds out; then the best is fitted again on all training rows. Test rows have no part in it: while candidates
+are compared, a transductive method is given the held-out rows in their place, without labels.
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product, zip_longest
 from typing import Any
 
-from cmr.data import TrainingData
+from cmr.data import Part, TrainingData
 from cmr.errors import UserError
 from cmr.methods.base import History, Method
 from cmr.params import OF_DICTIONARY, Params, of_method
@@ -53,7 +54,7 @@ def select_and_fit(
     for number, point in enumerate(points):
         method, data = create(point, f"candidate{number}"), data_for(point)
         _check_held_out(data)
-        history = method.fit(data.selection_train, data.held_out, data.unlabelled)
+        history = method.fit(data.selection_train, data.held_out, _in_place_of_test_rows(data))
         score = method.validation_score(data.held_out)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)
         params.append(method.params)
@@ -68,14 +69,25 @@ def select_and_fit(
     record = {
         "chosen": chosen,
         "candidates": tried,
-        "on": "validation" if data.has_validation else "a tenth of the training rows, then fitted again on all",
+        "on": _chosen_on(data),
         "at_edge": edges,
         "held_out_rows": {modality: len(view) for modality, view in data.held_out.items()},
     }
-    if not data.has_validation:
+    if not data.has_validation or data.unlabelled is not None:
         method, data = create(chosen, "final"), data_for(chosen)
         history = together(method.fit(data.train, None, data.unlabelled), history)
     return method, history, record
+
+
+def _in_place_of_test_rows(data: TrainingData) -> Part | None:
+    """What a transductive method sees beside training rows while candidates are compared: the held-out rows."""
+    return data.unlabelled and {modality: view.without_labels() for modality, view in data.held_out.items()}
+
+
+def _chosen_on(data: TrainingData) -> str:
+    if not data.has_validation:
+        return "a tenth of the training rows, then fitted again on all"
+    return "validation" if data.unlabelled is None else "validation, then fitted again with the test rows"
 
 
 def together(final: History, choosing: History) -> History:

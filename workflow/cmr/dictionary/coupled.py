@@ -40,6 +40,7 @@ from torch import Tensor
 from cmr.data import Part, paired
 from cmr.dictionary.base import Dictionary
 from cmr.info import DictionaryInfo
+from cmr.methods.scaling import STANDARDISE, Scaling
 from cmr.params import Params as BaseParams
 
 log = logging.getLogger(__name__)
@@ -152,12 +153,9 @@ class CoupledDictionaries(Dictionary):
         self.atoms = {m: torch.as_tensor(state[f"{m}.atoms"], dtype=torch.float64) for m in self.modalities}
 
     def _learn_scale(self, modality: str, features: np.ndarray) -> None:
-        standardise = self.params.scale == "standardise"
-        deviation = features.std(axis=0, dtype=np.float64)
-        varying = np.where(deviation > 0, deviation, 1)
-        d = features.shape[1]
-        self.means[modality] = features.mean(axis=0, dtype=np.float64) if standardise else np.zeros(d)
-        self.scales[modality] = varying * np.sqrt(d) if standardise else np.ones(d)
+        scaling = Scaling.fit(features, self.params.scale)
+        root = np.sqrt(features.shape[1]) if self.params.scale == STANDARDISE else 1
+        self.means[modality], self.scales[modality] = scaling.mean, scaling.scale * root
 
     def _columns(self, modality: str, features: np.ndarray) -> Tensor:
         """Scaled features as columns (d, n), float64."""

@@ -6,8 +6,9 @@ tanh after every layer minimise
     100 · label loss + triplets of both directions − adversarial loss,
 
 where a linear classifier predicts the label from either modality (cross-entropy, mean over the pairs), and a modality
-classifier d → d/2 → d/4 → 2 without activations minimises its cross-entropy while a gradient reversal layer with weight
-2/(1 + e^(−10 p)) − 1, p the share of epochs done, makes the projectors maximise it. The triplets of images are
+classifier d → d/2 → d/4 → 2 without activations minimises its own, summed over the modalities too, while a gradient
+reversal layer with weight 2/(1 + e^(−10 p)) − 1, p = min(1, epochs done / ``reversal_epochs``), makes the projectors
+maximise it. The triplets of images are
 
     paper   Σᵢ ‖vᵢ − tᵢ‖ + λ max(0, μ − ‖vᵢ − t_k(i)‖)                        eqs. 5 and 6
     code    max(0, μ + a Σᵢ ‖vᵢ − tᵢ‖²/2 − Σᵢ ‖vᵢ − t_k(i)‖²/2)               the public code, one hinge a batch
@@ -70,6 +71,7 @@ class Params(DeepParams):
     negative_weight: float = Field(1.0, ge=0, description="λ: weight of the negatives; of the paper's form")
     positive_weight: float = Field(5.0, ge=0, description="a: weight of the own pairs; of the code's form")
     margin: float = Field(5.0, ge=0, description="μ of the triplets")
+    reversal_epochs: int = Field(50, ge=1, description="epochs until the reversed gradient counts in full")
     batch_size: int = Field(64, ge=2, description="rows a step")
     learning_rate: float = Field(1e-4, gt=0, description="step of Adam with β₁ = 0.5")
     epochs: int = Field(50, ge=1, description="epochs at most; the best is chosen on held-out rows")
@@ -94,7 +96,8 @@ class ACMR(DeepMethod):
         return [Update(optimizer, self.batch_terms)]
 
     def each_epoch(self, epoch: int) -> None:
-        self.reversal = 2 / (1 + math.exp(-10 * (epoch - 1) / self.params.epochs)) - 1
+        share = min(1, (epoch - 1) / self.params.reversal_epochs)
+        self.reversal = 2 / (1 + math.exp(-10 * share)) - 1
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p, embedded = self.params, self.embed_all(inputs)
@@ -106,7 +109,7 @@ class ACMR(DeepMethod):
         return {
             "label": p.label_weight * total(functional.cross_entropy(self.network.label(e), share) for e in embedded),
             "triplet": p.triplet_weight * triplets,
-            "modality": functional.cross_entropy(logits, modality),
+            "modality": functional.cross_entropy(logits, modality, reduction="sum") / len(u),
         }
 
     def triplets(self, anchors: Tensor, gallery: Tensor, anchor_inputs: Tensor, labels: Tensor) -> Tensor:

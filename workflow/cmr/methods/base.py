@@ -1,7 +1,8 @@
 """The contract of a retrieval method: fit on training rows, embed each modality, compare embeddings.
 
 A method is one file in this folder with ``INFO`` (see `cmr.info.MethodInfo`), ``Params`` and one subclass of
-`Method`. It never sees a test row while fitting: the fit job does not read them.
+`Method`. It never sees a test row while fitting, but for transductive methods, whose last
+fit is given the test rows without labels.
 """
 
 from abc import ABC, abstractmethod

@@ -5,10 +5,11 @@ IJCV 2014 (CCA (V+T+K)), in its linear form:
 
     min Σ_{i<j} ‖Xᵢ Wᵢ − Xⱼ Wⱼ‖²  subject to  Σᵢ Wᵢᵀ (Cᵢᵢ + r I) Wᵢ = I,
 
-the generalised eigenproblem of `mcca` with the centred labels as one more view. An item is embedded as W^T x with
-component k multiplied by λₖ^p, λₖ the eigenvalue of C w = λ D w (all covariances against those within views, so
-λ = 1 + that of `mcca`), and compared by the cosine; the paper takes p = 4. The kernel maps that the paper applies to
-the visual and tag features first are left to the choice of features.
+the generalised eigenproblem of `mcca` with the labels as one more view, centred and divided by one number to a mean
+variance of 1 (the authors' code takes them as they are). An item is embedded as W^T x with component k multiplied by
+λₖ^p, λₖ the eigenvalue of C w = λ D w (all covariances against those within views, so λ = 1 + that of `mcca`), and
+compared by the cosine; the paper takes p = 4. The kernel maps that the paper applies to the visual and tag features
+first are left to the choice of features.
 """
 
 import numpy as np

@@ -8,8 +8,10 @@ x of images, z of texts in a batch,
     CMPC  cross-entropy of Wᵀ x̂ᵢ with the label, x̂ᵢ = (xᵢᵀ z̄ᵢ) z̄ᵢ the projection of xᵢ onto its pair, ‖W_c‖ = 1,
 
 both in both directions, summed. The paper trains a convolutional and a recurrent network; here feed-forward networks
-take their place on given features, standardised, so layers and rates are ours. The authors' scripts take batches of
-16 to 64 (here 100) of thousands of classes, so that their yᵢⱼ are hardly more than the pairs.
+take their place on given features, standardised, so layers are ours; Adam's step is the scripts'. There the embedding
+goes through batch normalisation, weights decay by 0.00004, and test items are embedded by the moving average of the
+weights. The authors' scripts take batches of 16 to 64 (here 100) of thousands of classes, so that their yᵢⱼ are hardly
+more than the pairs.
 """
 
 from collections.abc import Mapping

@@ -4,11 +4,12 @@ Wang, He, Wang, Wang and Tan, "Joint feature selection and subspace learning for
 
     min  Σₚ ‖Xₚ Uₚ − Y‖² + λ₁ Σₚ ‖Uₚ‖₂,₁ + λ₂ Σₚ Σ_q tr(Uₚᵀ Xₚᵀ Lₚ_q X_q U_q),
 
-L = D − W the Laplacian of one graph over the items of all modalities: within a modality, the k nearest neighbours
-with weight exp(−‖x − x′‖²/(2δ²)); across modalities, β where two items share a class. (A public reimplementation
-counts neighbours instead of summing weights in D; the Laplacian here is that of its graph.) δ² is relative to the mean
-squared distance of the training rows from their mean. The norm is reweighted, all maps in one solve. The class graph is
-summed by classes and the neighbours are sparse: no n × n matrix.
+L = D − W the Laplacian of one graph over the items of all modalities: within a modality, the k nearest neighbours with
+weight exp(−‖x − x′‖²/(2δ²)); across modalities, β where two items share a class. (A public reimplementation has β on
+the graph within a modality, counts neighbours instead of summing weights in D, and leaves what items have across
+modalities out of D; the Laplacian here is that of the one graph.) δ² is relative to the mean squared distance of the
+training rows from their mean. The norm is reweighted, all maps in one solve. The class graph is summed by classes and
+the neighbours are sparse: no n × n matrix.
 
 The paper's k is not in the texts at hand, and the weights of the public reimplementation (λ₁ = 2, λ₂ = 1, all rows
 neighbours, histograms as they are) do not carry over to features of variance 1: choose them on held-out rows. On
@@ -52,7 +53,7 @@ INFO = MethodInfo(
 
 
 class Params(LinearParams):
-    sparsity: float = Field(100.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
+    sparsity: float = Field(100.0, gt=0, description="λ₁: weight of the ℓ2,1 norm")
     graph: float = Field(100.0, ge=0, description="λ₂: weight of the graph, divided by the mean degree")
     across: float = Field(1.0, ge=0, description="β: weight of items of one class across modalities")
     neighbours: int = Field(20, ge=1, description="k nearest neighbours within a modality")

@@ -59,7 +59,7 @@ class Params(LinearParams):
     semantic: float = Field(1.0, gt=0, description="μ: weight of the regression on labels")
     pairs: float = Field(1.0, ge=0, description="λ: weight of the distance of paired rows")
     graph: float = Field(1000.0, ge=0, description="σ: weight of the graph")
-    sparsity: float = Field(1000.0, ge=0, description="γ: weight of the ℓ2,1 norm")
+    sparsity: float = Field(1000.0, gt=0, description="γ: weight of the ℓ2,1 norm")
     neighbours: int = Field(100, ge=1, description="k nearest neighbours, in the graph and in the comparison")
     unlabelled: float = Field(1.0, ge=0, le=1, description="share of the unlabelled rows that join the graph")
     compare: Literal["neighbours", "cosine"] = Field(

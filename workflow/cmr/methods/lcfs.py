@@ -40,9 +40,9 @@ SMOOTHING = 0.01
 
 
 class Params(LinearParams):
-    sparsity: float = Field(1.0, ge=0, description="λ₁: weight of the ℓ2,1 norm")
+    sparsity: float = Field(1.0, gt=0, description="λ₁: weight of the ℓ2,1 norm")
     low_rank: float = Field(1.0, ge=0, description="λ₂: weight of the trace norm")
-    iterations: int = Field(20, ge=1, description="most steps of the half-quadratic minimisation")
+    iterations: int = Field(20, ge=1, description="steps of the half-quadratic minimisation")
 
 
 class LCFS(LinearMethod):

@@ -7,13 +7,14 @@ S w = λ D w are formed, and
 
     max  mean of those of the k largest λ that are at most min(k largest) + 1,
 
-so that the weakest useful directions grow first; k = classes of the batch − 1. The embedding is the eigenvectors' map
-of the outputs of all training rows, standardised; there k = classes − 1. The authors' network ends in as many outputs
-as classes.
+so that the weakest useful directions grow first; k = classes of the batch − 1. The embedding is the eigenvectors' map w
+of the outputs of all training rows, standardised; there k = classes − 1, and wᵀ(D + r I)w = 1. The network ends in as
+many outputs as classes; most scripts of the code have 10.
 
 Sizes and weights are those of the code for features (batches of 100, 100 epochs, r and c 0.001); its one experiment on
-pictures has others. The epoch is chosen on held-out rows by mAP, as there. Different from the code: inputs are
-standardised, and training stops early.
+pictures has others. The epoch is chosen on held-out rows by mAP@all, there by its sum with mAP@50. Different from the
+code: w have unit length there, which weighs the directions otherwise in the cosine; inputs are standardised, weights
+start as torch has them (Glorot's rule and biases of zero there), and training stops early.
 """
 
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ from cmr.info import MethodInfo
 from cmr.methods.base import History
 from cmr.methods.checks import training_views
 from cmr.methods.common_params import LinearParams
-from cmr.methods.eigen import covariances, singular_vectors
+from cmr.methods.eigen import RANK_TOLERANCE, covariances, singular_vectors
 from cmr.methods.linear import LinearMethod, Rows, back, row_space
 
 INFO = MethodInfo(
@@ -42,7 +42,7 @@ INFO = MethodInfo(
 
 
 class Params(LinearParams):
-    components: int = Field(10, ge=1, description="pairs of directions, at most the features of the smaller view")
+    components: int = Field(10, ge=1, description="pairs of directions, at most the rank of C₁₂")
 
 
 class PLS(LinearMethod):
@@ -59,6 +59,6 @@ class PLS(LinearMethod):
     def solve(self, features: list[Rows]) -> list[np.ndarray]:
         (x, x_basis), (y, y_basis) = map(row_space, features)
         left, values, right = singular_vectors(*covariances([x, y], (0, 1)))
-        k = self.params.components
+        k = min(self.params.components, int((values > RANK_TOLERANCE * values[0]).sum()))
         self.covariances = values[:k]
         return [back(x_basis, left[:, :k]), back(y_basis, right[:k].T)]

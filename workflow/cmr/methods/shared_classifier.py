@@ -5,8 +5,9 @@ With h a head, linear or of ReLU layers, C the classifier and y the labels of an
     min  Σ over the modalities of the cross-entropy of y by softmax(C h(x)), mean over the items,
 
 and the heads' outputs are compared by the cosine. It is what is left of supervised networks with a classifier that the
-modalities share, without the terms that they add: of `dscmr` without those of pairs and of similarities, and with the
-cross-entropy for its distance of the labels. It has no paper of its own; what such a method gains, it gains over this.
+modalities share, without the terms that they add: of `dscmr` without those of pairs and of similarities, without the
+layer that its modalities share before the classifier, and with the cross-entropy for its distance of the labels. It has
+no paper of its own; what such a method gains, it gains over this.
 """
 
 from collections.abc import Mapping
