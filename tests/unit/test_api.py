@@ -117,6 +117,11 @@ def test_a_model_is_saved_and_loaded_as_it_was(tmp_path):
     assert np.array_equal(cmr.load(fit.parent).embed("text", VALUES["text"]), model.embed("text", VALUES["text"]))
 
 
+def test_a_seed_may_be_a_number_of_numpy():
+    first, again = (cmr.fit("dscmr", VALUES, labels=NAMES, epochs=1, seed=seed) for seed in (2, np.arange(3)[2]))
+    assert np.array_equal(first.embed("text", VALUES["text"]), again.embed("text", VALUES["text"]))
+
+
 def test_a_finished_runs_fit_is_a_model(made):
     project, parts = made
     (run,) = [r for r in project.results("evaluate") if "/cca" in r.folder]
@@ -322,6 +327,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.extract("bow", ["a"], training=["a"], word=3), "parameter word: unknown key"),
         (lambda: cmr.fit("CCA", VALUES), "unknown method 'CCA'; did you mean 'cca'?"),
         (lambda: cmr.fit(len, VALUES), "method: expected a name, found builtin_function_or_method"),
+        (lambda: cmr.fit("cca", VALUES, seed=np.float64(1)), "seed: expected an integer"),
         (lambda: cmr.fit("cca", VALUES, seed=1.5), "seed: expected an integer, found 1.5"),
         (lambda: cmr.fit("cca", VALUES, device="gpu"), "device: expected auto, cpu, cuda, found 'gpu'"),
         (lambda: cmr.fit("cca", {**VALUES, "text": [[1, 2], [3]] * 60}), "text: expected a matrix of numbers (n, d), found rows of several"),

@@ -85,3 +85,26 @@ def test_a_mistake_is_one_line_and_a_status(capsys, tmp_path, monkeypatch, argum
 def test_listing_does_not_import_torch():
     code = "import sys; from cmr import cli; cli.main(['list']); assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "least"),
+    [
+        (["compare", "a", "b", "-k", "-3"], 0),
+        (["search", "run", "-k", "0"], 1),
+        (["metrics", "a", "b", "--at", "x"], 1),
+    ],
+)
+def test_numbers_have_a_least_value(capsys, arguments, least):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert f"expected a whole number of at least {least}, found" in capsys.readouterr().err
+
+
+def test_a_report_replaces_nothing(capsys, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(tmp_path / "results"), "--out", str(tmp_path)])
+    assert "name a new folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

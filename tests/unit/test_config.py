@@ -68,6 +68,8 @@ def test_bare_names_and_defaults():
         (("experiments", 0, "methods", 1, "tune"), {"margn": [1]}, "config.yaml: experiments[0].methods[1].tune.margn: unknown key; did you mean 'margin'?"),
         (("experiments", 0, "methods", 1, "tune"), {"margin": [-1]}, "config.yaml: experiments[0].methods[1].tune.margin: expected greater than or equal to 0, found -1"),
         (("experiments", 0, "methods", 1, "params"), {"margin": 1}, "config.yaml: experiments[0].methods[1].tune.margin: stands in params too; keep one"),
+        (("experiments", 0, "methods", 1), {"id": "ridge_label", "tune": {"alpha": [1, 10]}, "sweep": {"alpha": [1, 2]}}, "config.yaml: experiments[0].methods[1].sweep.alpha: stands in tune too; keep one"),
+        (("experiments", 0, "methods"), [], "config.yaml: experiments[0].methods: expected at least 1 entry, found none"),
         (("experiments", 0, "methods", 1, "tune"), {"dictionary.lamda1": [1]}, "config.yaml: experiments[0].methods[1].tune.dictionary.lamda1: unknown key; did you mean 'lambda1'?"),
         (("experiments", 0, "methods", 1, "tune"), {"dictionary.lambda1": [1, -1]}, "config.yaml: experiments[0].methods[1].tune.dictionary.lambda1: expected greater than 0, found -1"),
         (("experiments", 0, "methods", 1, "tune"), {"dictionary.atoms": [[8, 8]]}, "config.yaml: experiments[0].methods[1].tune.dictionary.atoms: stands in params of 'coupled' too; keep one"),

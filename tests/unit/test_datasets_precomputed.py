@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse
+from pydantic import ValidationError
 
 from cmr import registry
 from cmr.config import check_own_files, validate
@@ -207,6 +208,27 @@ def test_parts_given_by_shares(tmp_path):
     )
     parts = made.parts(made.prepare(), "default")
     assert ((parts == "train").sum(), (parts == "test").sum()) == (30, 10)
+
+
+def test_a_part_without_a_share_has_no_rows(tmp_path):
+    np.savez(tmp_path / "all.npz", image=np.zeros((40, 1)), y=np.arange(40) % 2)
+    shares = {"train": 0.75, "validation": 0, "test": 0.25}
+    made = dataset(tmp_path, features={"image": "all.npz:image"}, labels="all.npz:y", shares=shares)
+    assert set(made.parts(made.prepare(), "default")) == {"train", "test"}
+
+
+@pytest.mark.parametrize("shares", [{"train": 1.0}, {"train": 1.0, "test": 0}, {"train": 0.5, "test": 0.4}])
+def test_shares_leave_rows_to_learn_from_and_to_rank(tmp_path, shares):
+    np.savez(tmp_path / "all.npz", image=np.zeros((40, 1)), y=np.arange(40) % 2)
+    made = dataset(tmp_path, features={"image": "all.npz:image"}, labels="all.npz:y", shares=shares)
+    with pytest.raises(UserError, match=r"params.shares: expected shares of train and test"):
+        made.parts(made.prepare(), "default")
+
+
+@pytest.mark.parametrize("shares", [{"train": -1, "test": 2}, {"train": 0.5, "tset": 0.5}])
+def test_a_share_is_one_of_a_part(tmp_path, shares):
+    with pytest.raises(ValidationError):
+        dataset(tmp_path, features={"image": "all.npz:image"}, labels="all.npz:y", shares=shares)
 
 
 def test_modalities_without_pairs(tmp_path):

@@ -15,6 +15,7 @@ from cmr.datasets.base import Dataset
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.methods.cca import CCA
+from cmr.stages.split import check_parts
 from toy_plan import Project, experiment, ids, written_features
 
 CCA_ENTRY = {"id": "cca", "method": "cca", "params": {"components": 3}, "tune": {}, "dictionary": None, "sweep": {}}
@@ -73,6 +74,12 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
     assert {"seconds", "peak_memory_mb"} <= set(record["usage"])
     embedded = store.read_matrix(f"{embeddings}/image.h5", "embeddings")
     assert set(embedded.ids) == set(split_of(project).ids("test"))
+
+
+@pytest.mark.parametrize(("parts", "missing"), [(["train", "validation", ""], "test"), (["test", "test"], "train")])
+def test_a_split_has_rows_to_learn_from_and_to_rank(parts, missing):
+    with pytest.raises(UserError, match=f"no item is in the part {missing}, there are"):
+        check_parts(np.array(parts))
 
 
 def test_folds_of_a_split_have_a_gallery_each(project, monkeypatch):

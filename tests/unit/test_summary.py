@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 
 from cmr import cli, paths
 from cmr.errors import UserError
-from cmr.reporting import choice, collect, summary
+from cmr.reporting import choice, collect, summary, unfinished
 from reporting_tree import write_tree
 from toy_plan import Project, experiment, written_features
 
@@ -135,3 +136,28 @@ def test_without_any_run_the_failure_is_told(failed, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: results/experiments: no finished experiment")
     assert "labels.npy: a row is odd" in error
+
+
+def test_logs_are_looked_for_where_the_rules_write_them():
+    rules = "".join(path.read_text() for path in sorted(Path("workflow/rules").glob("*.smk")))
+    written = set(re.findall(r'"results/(\.logs/[^"]*\.log)"', rules))
+    looked_for = {unfinished._log(stage, record) for stage, record in paths.RECORDS.items() if stage != "report"}
+    assert {log.removeprefix("results/") for log in looked_for} - written == {
+        ".logs/evaluate/{data}/{split}/{inputs}/{method}/{seed}.log"  # which the rule gives the metrics' digest
+    }
+    run = "results/runs/emoji/default/lite0+bert/cca/0/run-1a2b3c.json"
+    assert unfinished._log("evaluate", run) == "results/.logs/evaluate/emoji/default/lite0+bert/cca/0-1a2b3c.log"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("line\nTraceback\nerror: ValueError: matrices of unequal\nshape\n", "ValueError: matrices of unequal"),
+        ("error: row 3: NaN\n", "row 3: NaN"),
+        ("epoch 1 of 2\n", ""),
+    ],
+)
+def test_what_a_log_ends_with_is_the_first_line_of_its_error(tmp_path, text, error):
+    (tmp_path / "job.log").write_text(text)
+    assert unfinished._error(tmp_path / "job.log") == error
+    assert unfinished._error(tmp_path / "none.log") == ""

@@ -165,6 +165,7 @@ def fit(
     Raises `UserError` for an unknown method or parameter, for rows that do not match, and for labels that are missing.
     """
     _check_settings(seed, device)
+    seed = int(seed)
     entry = _checked(MethodEntry, "method", method, {"params": parameters, "tune": tune or {}})
     given = Given.of(views, labels)
     _check_given(entry, given, test)

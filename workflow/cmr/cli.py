@@ -106,6 +106,17 @@ def _add_what_there_is(add: Add) -> None:
     completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell")
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """For argparse: reads a whole number that is not below ``least``."""
+
+    def read(text: str) -> int:
+        if not text.removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+        return int(text)
+
+    return read
+
+
 def _add_looking(add: Add) -> None:
     summary = add("summary", summarise, "Print the headline table of a results folder.")
     summary.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
@@ -120,7 +131,7 @@ def _add_looking(add: Add) -> None:
     versus.add_argument("a", type=Path, help=f"{RUN}; without SEED the mean over all seeds")
     versus.add_argument("b", type=Path, help="the other, on the same data and split")
     versus.add_argument("--metric", default="*", metavar="PATTERN", help="only metrics that match, such as 'map@*'")
-    versus.add_argument("-k", type=int, default=5, help="number of queries that differ most to show; default: 5")
+    versus.add_argument("-k", type=at_least(0), default=5, help="queries that differ most to show; default: 5")
     _add_json(versus)
     measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
     measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
@@ -137,7 +148,7 @@ def _add_looking(add: Add) -> None:
         metavar="LABEL",
         help="labels that stand for none, besides empty ones; none is given: no others",
     )
-    measure.add_argument("--at", type=int, default=50, help="cut of the second mAP; default: 50")
+    measure.add_argument("--at", type=at_least(1), default=50, help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
@@ -150,7 +161,7 @@ def _add_new_items(add: Add) -> None:
     search.add_argument("folder", metavar="run", type=Path, help=RUN)
     search.add_argument("--text", help="the query, a text")
     search.add_argument("--image", type=Path, help="the query, a picture file")
-    search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
+    search.add_argument("-k", type=at_least(1), default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
     search.add_argument(
         "--index", type=Path, help="look it up in this index, which `index` made, not in the test items"
@@ -190,7 +201,7 @@ def _add_keeping(add: Add) -> None:
     verify.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     keep = add("accept", accept_results, "Keep results after an edit that changes no figure: a sample is made again.")
     keep.add_argument("--directory", type=Path, required=True, help="new folder to make the sample in")
-    keep.add_argument("--sample", type=int, default=1, help="runs to make again for each kind of result; default: 1")
+    keep.add_argument("--sample", type=at_least(1), default=1, help="runs to make again of each kind; default: 1")
     prune = add("prune", prune_results, "List what no experiment refers to, with sizes.")
     prune.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     prune.add_argument("--yes", action="store_true", help="remove it")
@@ -323,9 +334,11 @@ def measure_files(options: argparse.Namespace) -> None:
 
 def build_report(options: argparse.Namespace) -> None:
     from cmr import settings
+    from cmr.publish import check_free
     from cmr.reporting.page import build
 
     settings.merged(options.config)  # titles and metrics of one's own plug-ins
+    check_free(options.out)
     _print(build(Path(options.results), options.out, None, options.title))
 
 

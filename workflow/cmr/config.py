@@ -173,8 +173,9 @@ class MethodEntry(Entry):
                 raise mistake(name, f"{points:,} combinations; {MAX_POINTS:,} are the most")
         for name, grid in (("tune", of_method(self.tune)), ("sweep", self.sweep)):
             for key, values in grid.items():
-                if key in self.params:
-                    raise mistake(f"{name}.{key}", "stands in params too; keep one")
+                if key in self.params or (name == "sweep" and key in self.tune):
+                    other = "params" if key in self.params else "tune"
+                    raise mistake(f"{name}.{key}", f"stands in {other} too; keep one")
                 for value in values:
                     check_params(self.KIND, self.method, self.params | {key: value}, key=name)
         if self.pairing == "class":
@@ -518,5 +519,7 @@ def _message(details: ErrorDetails, known: Iterable[str]) -> str:
     if kind == "string_pattern_mismatch" and details["ctx"]["pattern"] == ID_PATTERN:
         allowed = re.sub(r"[^A-Za-z0-9._@]", "_", str(details["input"])).lstrip("._@")
         return f"expected letters, digits, '.', '_' and '@', found {details['input']!r}; write {allowed!r}, say"
+    if kind == "too_short":
+        return f"expected at least {details['ctx']['min_length']} entry, found none"
     message = message.removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     return f"expected {message}, found {shortened.repr(details['input'])}"

@@ -64,6 +64,8 @@ def located(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
         if relative and os.path.isfile(os.path.join(folder, relative)):
             return relative, ""
         problem = problem or outside
+    if not problem and os.path.isdir(os.path.join(folder, path)):
+        return "", f"{path} is a folder; name a file"
     return "", problem or f"no such file: {path}{_nearest_file(os.path.join(folder, path))}"
 
 

@@ -11,13 +11,13 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from cmr.data import PARTS, Items
+from cmr.data import PARTS, TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import user_file
 from cmr.datasets.grouping import first_equal, with_labels_of_groups
@@ -91,7 +91,7 @@ class Params(BaseParams):
         {}, description="part → reference of row numbers, or of a mask: true, or 1, for the rows of the part"
     )
     index_base: int = Field(0, ge=0, le=1, description="number of the first row in index files: 0, or 1 as in MATLAB")
-    shares: dict[str, float] = Field(
+    shares: dict[Literal["train", "validation", "test"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {"train": 0.6, "validation": 0.2, "test": 0.2}, description="part → share, where nothing else gives the split"
     )
     strict: bool = Field(
@@ -152,10 +152,10 @@ class Precomputed(Dataset):
             return items.table["part"].to_numpy(str)
         if self.params.index:
             return self._indexed(items)
-        total = sum(self.params.shares.values())
-        if not set(self.params.shares) <= set(PARTS) or abs(total - 1) > 1e-6:
-            raise UserError("params.shares: expected shares of train, validation and test that sum to 1")
-        return seeded_parts("params.labels", items.strata, self.params.shares, self.groups(items))
+        shares: dict[str, float] = {part: share for part, share in self.params.shares.items() if share}
+        if not {TRAIN, TEST} <= shares.keys() or abs(sum(shares.values()) - 1) > 1e-6:
+            raise UserError("params.shares: expected shares of train and test, and of validation if any, that sum to 1")
+        return seeded_parts("params.labels", items.strata, shares, self.groups(items))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions."""

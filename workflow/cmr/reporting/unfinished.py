@@ -21,8 +21,9 @@ def with_unfinished(results: str | Path, config_files: Sequence[str]) -> Collect
     does, and for a configuration that was named and cannot be read.
     """
     plan = _plan(config_files)
-    begun = [] if plan is None else list(_begun(Path(results), plan))
-    indices, notes = [index for index, _ in begun], [note for _, found in begun for note in found]
+    begun = [] if plan is None else list(_begun(Path(results), plan, named=bool(config_files)))
+    indices = [index for index, _ in begun if index.runs]
+    notes = [note for _, found in begun for note in found]
     try:
         found = load(results, more=indices)
     except UserError as error:
@@ -42,18 +43,20 @@ def _plan(config_files: Sequence[str]) -> Plan | None:
         return None
 
 
-def _begun(results: Path, plan: Plan) -> Iterator[tuple[UnitedIndices, list[str]]]:
+def _begun(results: Path, plan: Plan, named: bool) -> Iterator[tuple[UnitedIndices, list[str]]]:
+    """Experiments that have begun, or all that have not ended where their configuration was ``named``."""
     for name, runs in plan.runs_of.items():
         index = plan.index(name)
         if _place(results, index.record).exists():
             continue
         there = [run for run in runs if _place(results, plan.run(run).record).exists()]
         failures = list(_failures(results, plan, [run for run in runs if run not in there]))
-        if there or failures:
-            what, files = index.settings["id"], [Path(plan.run_files(run)["metrics"]).name for run in there]
-            listed = [Run.listed(results, run.folder, file) for run, file in zip(there, files, strict=True)]
-            note = f"experiment {what}: {len(there)} of {len(runs)} runs are finished; run `snakemake` again"
-            yield UnitedIndices(what, (Index(name, dict(index.settings), tuple(listed)),)), [note, *failures]
+        if not (there or failures or named):
+            continue
+        what, files = index.settings["id"], [Path(plan.run_files(run)["metrics"]).name for run in there]
+        listed = [Run.listed(results, run.folder, file) for run, file in zip(there, files, strict=True)]
+        note = f"experiment {what}: {len(there)} of {len(runs)} runs are finished; run `snakemake` again"
+        yield UnitedIndices(what, (Index(name, dict(index.settings), tuple(listed)),)), [note, *failures]
 
 
 def _failures(results: Path, plan: Plan, missing: Sequence[RunName]) -> Iterator[str]:
@@ -66,9 +69,8 @@ def _failures(results: Path, plan: Plan, missing: Sequence[RunName]) -> Iterator
         log = _log(result.stage, result.record)
         if log not in told and not _place(results, result.record).exists():
             told.add(log)
-            line = _last_line(_place(results, log))
-            if line.startswith(ERROR):
-                yield f"{result.stage} of {result.folder.removeprefix(f'{paths.RESULTS}/')}: {line.removeprefix(ERROR)}"
+            if error := _error(_place(results, log)):
+                yield f"{result.stage} of {result.folder.removeprefix(f'{paths.RESULTS}/')}: {error}"
 
 
 def _parts(results: Path, features: Result) -> Iterator[Result]:
@@ -82,16 +84,20 @@ def _parts(results: Path, features: Result) -> Iterator[Result]:
 
 def _log(stage: str, record: str) -> str:
     """The log of the job that writes a record, as the rules name it."""
-    below = record.removeprefix(f"{paths.RESULTS}/").partition("/")[2]
-    name = below.rpartition("/")[0] if stage in ("fit", "evaluate") else below.removesuffix(".json")
-    return f"{LOGS}/{stage}/{name}.log"
+    name = record.removeprefix(f"{paths.RESULTS}/").partition("/")[2].removesuffix(".json")
+    if stage in ("download", "prepare", "fit", "evaluate"):  # the folder says what it is, or a digest behind the name
+        folder, _, own = name.rpartition("/")
+        _, dash, digest = own.partition("-")
+        name = f"{folder}{dash}{digest}"
+    return f"{LOGS}/{stage}/{name.replace('/splits/', '/')}.log"
 
 
-def _last_line(log: Path) -> str:
+def _error(log: Path) -> str:
+    """The first line of what a job ended with; empty where it did not end with an error."""
     if not log.exists():
         return ""
     lines = log.read_text("utf-8", "replace").splitlines()
-    return lines[-1] if lines else ""
+    return next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")
 
 
 def _place(results: Path, path: str) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 from cmr import create
 from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.splitting import separated
+from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
@@ -23,6 +24,7 @@ def make(result: Result, machine: Machine) -> None:
         split.write(result.files[0])
         parts = np.full(len(items.table), "", "U10")
         parts[items.rows(split.table["id"].to_numpy(object))] = split.table["part"]
+        check_parts(parts)
         for modality in items.kinds:
             having = np.unique(parts[items.has(modality)])
             for part in (TRAIN, TEST):
@@ -32,3 +34,11 @@ def make(result: Result, machine: Machine) -> None:
         for pair, count in made.facts["separated"].items():
             first, second = pair.split(", ")
             log.warning("%d %s items share a picture, a text or a vector with %s items", count, second, first)
+
+
+def check_parts(parts: np.ndarray) -> None:
+    """Raises `UserError` where no item is to learn from, or none to be ranked."""
+    there = ", ".join(sorted(set(parts) - {""})) or "none"
+    for part in (TRAIN, TEST):
+        if part not in parts:
+            raise UserError(f"no item is in the part {part}, there are {there}: say in the data set's params which are")
