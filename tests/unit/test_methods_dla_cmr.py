@@ -112,6 +112,53 @@ def test_a_fit_with_either_form_of_triplets_repeats_itself(triplets):
     assert min(terms[0]) > 0
 
 
+@pytest.mark.parametrize(("scales", "reversed_by"), [("embeddings", 0.7), ("classifier", 1.0)])
+def test_the_terms_are_those_of_equation_14(scales, reversed_by):
+    weights = {"label_weight": 3.0, "triplet_weight": 0.4, "norm_weight": 0.02, "reversal": 0.7, "margin": 0.9}
+    params = Params(**SMALL | weights, triplets="all", reversal_scales=scales)
+    method = DLACMR(params, ("image", "text"))
+    torch.manual_seed(0)
+    method.network = method.build({"image": 5, "text": 4}, 3)
+    inputs, labels = batch(n=30)  # more than the 25 rows from which torch may take a matrix product
+    labels[0, 1] = 1
+    terms = method.terms(inputs, labels)
+    u, v = (out.double() for out in method.embed_all(inputs))
+    triplets = torch.zeros((), dtype=torch.float64)
+    for anchors, others in ((u, v), (v, u)):
+        for i in range(30):
+            for j in range(30):
+                for k in range(30):
+                    if labels[i] @ labels[j] > 0 and labels[i] @ labels[k] == 0:
+                        gap = (anchors[i] - others[j]).norm() - (anchors[i] - others[k]).norm() + 0.9
+                        triplets = triplets + torch.clamp(gap, min=0)
+    logits = [method.network.label(out.float()) for out in (u, v)]
+    label = sum(label_loss(found, labels) for found in logits)
+    norms = sum(w.norm() for name, w in method.network.embed.named_parameters() if name.endswith("weight"))
+    expected = {
+        "label": 3.0 * label,
+        "triplet": 0.4 * triplets,
+        "norm": 0.02 * norms,
+        "modality": modality_loss(method.network.modality, u.float(), v.float(), reversed_by),
+    }
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-5)
+    over = list(method.network.embed.parameters())
+    for name in ("label", "triplet", "modality"):
+        mine, literal = (
+            torch.autograd.grad(x[name], over, retain_graph=True, allow_unused=True) for x in (terms, expected)
+        )
+        for a, b in zip(mine, literal, strict=True):
+            assert torch.allclose(a, b.float(), rtol=1e-3, atol=1e-5)
+
+
+def test_distances_are_as_exact_as_the_margin_needs():
+    g = torch.Generator().manual_seed(0)
+    u, v = (0.9 + 0.001 * torch.randn(64, 100, generator=g) for _ in range(2))
+    expected = torch.cdist(u.double(), v.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    assert (dla_cmr.euclidean(u, v).double() - expected).abs().max() < 1e-6
+
+
 def test_label_loss_is_equation_15():
     logits, labels = torch.randn(5, 3), torch.eye(3)[[0, 2, 1, 1, 0]]
     p = torch.softmax(logits, 1)

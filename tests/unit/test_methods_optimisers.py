@@ -6,34 +6,34 @@ from cmr import registry
 from cmr.methods import deep
 from synthetic import create, for_method, separable, small
 
-OPTIMISERS = {  # in the order of the updates: the optimiser, its steps, β₁ of Adam, the decay that it applies
-    "acmr": [("Adam", {1e-4}, 0.5, 0)],
-    "algcn": [("Adam", {5e-5}, 0.5, 0)],  # and 100 times that for one weight, which OWN_STEP leaves out
-    "attention_pool": [("Adam", {1e-3}, 0.9, 0)],
+OPTIMISERS = {  # in the order of the updates: the optimiser, its steps, the β of Adam, the decay that it applies
+    "acmr": [("Adam", {1e-4}, (0.5, 0.999), 0)],
+    "algcn": [("Adam", {5e-5}, (0.5, 0.999), 0)],  # and 100 times that for one weight, which OWN_STEP leaves out
+    "attention_pool": [("Adam", {1e-3}, (0.9, 0.999), 0)],
     "cbt": [("SGD", {0.1}, None, 0)] * 2,
-    "ccl": [("Adam", {1e-3}, 0.9, 0)],
-    "cdpae": [("Adam", {1e-4}, 0.9, 0)],
-    "clip4cmr": [("Adam", {1e-4}, 0.5, 0)],
-    "cm_gans": [("Adam", {1e-3}, 0.5, 0)] * 6,
-    "cmdn": [("Adam", {1e-3}, 0.9, 0)],
-    "cmpm_cmpc": [("Adam", {2e-4}, 0.9, 0)],
-    "corr_ae": [("Adam", {1e-3}, 0.9, 0)],
-    "dagnn": [("Adam", {5e-5}, 0.5, 0)],
-    "dcca": [("Adam", {1e-4}, 0.9, 0)],
-    "dccae": [("Adam", {1e-4}, 0.9, 0)],
-    "dla_cmr": [("Adam", {1e-3}, 0.9, 0)],
-    "drsl": [("Adam", {1e-4}, 0.5, 1e-4)],
-    "dscmr": [("Adam", {1e-4}, 0.5, 0)],
-    "fgcrossnet": [("Adam", {1e-4}, 0.9, 0)],
-    "gpldan": [("RMSprop", {5e-5}, None, 0), ("Adam", {1e-4}, 0.9, 1e-4)],
-    "infonce": [("Adam", {1e-3}, 0.9, 0)],
+    "ccl": [("Adam", {1e-3}, (0.9, 0.999), 0)],
+    "cdpae": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "clip4cmr": [("Adam", {1e-4}, (0.5, 0.999), 0)],
+    "cm_gans": [("Adam", {1e-3}, (0.5, 0.999), 0)] * 6,
+    "cmdn": [("Adam", {1e-3}, (0.9, 0.999), 0)],
+    "cmpm_cmpc": [("Adam", {2e-4}, (0.9, 0.999), 0)],
+    "corr_ae": [("Adam", {1e-3}, (0.9, 0.999), 0)],
+    "dagnn": [("Adam", {5e-5}, (0.5, 0.999), 0)],
+    "dcca": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "dccae": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "dla_cmr": [("Adam", {1e-3}, (0.9, 0.999), 0)],
+    "drsl": [("Adam", {1e-4}, (0.5, 0.99), 1e-4)],
+    "dscmr": [("Adam", {1e-4}, (0.5, 0.999), 0)],
+    "fgcrossnet": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "gpldan": [("RMSprop", {5e-5}, None, 0), ("Adam", {1e-4}, (0.9, 0.999), 1e-4)],
+    "infonce": [("Adam", {1e-3}, (0.9, 0.999), 0)],
     "mcsm": [("RMSprop", {1e-4}, None, 0)],
-    "mrl": [("Adam", {1e-4}, 0.5, 0)],
-    "mvdn": [("Adam", {1e-4}, 0.9, 0)],
-    "mvldan": [("Adam", {1e-3}, 0.9, 0)],
-    "shared_classifier": [("Adam", {1e-4}, 0.9, 0)],
-    "smcr": [("Adam", {1e-4}, 0.9, 0)] * 2,
-    "vsepp": [("Adam", {2e-4}, 0.9, 0)],
+    "mrl": [("Adam", {1e-4}, (0.5, 0.999), 0)],
+    "mvdn": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "mvldan": [("Adam", {1e-3}, (0.9, 0.999), 0)],
+    "shared_classifier": [("Adam", {1e-4}, (0.9, 0.999), 0)],
+    "smcr": [("Adam", {1e-4}, (0.9, 0.999), 0)] * 2,
+    "vsepp": [("Adam", {2e-4}, (0.9, 0.999), 0)],
 }
 OWN_STEP = {"algcn": {"adaptation_rate": 1.0}}
 
@@ -58,9 +58,9 @@ def test_a_network_is_trained_by_the_optimisers_of_its_source(name, monkeypatch)
     found = []
     for update in updates:
         groups = update.optimizer.param_groups
-        (beta,) = {group["betas"][0] if "betas" in group else None for group in groups}
+        (betas,) = {group.get("betas") for group in groups}
         (decay,) = {group["weight_decay"] for group in groups}
-        found.append((type(update.optimizer).__name__, {group["lr"] for group in groups}, beta, decay))
+        found.append((type(update.optimizer).__name__, {group["lr"] for group in groups}, betas, decay))
     assert found == OPTIMISERS[name]
 
 

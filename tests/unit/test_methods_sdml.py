@@ -162,12 +162,12 @@ def test_each_modality_has_its_step():
         method = untrained(modality, learning_rates={"image": 0.25}, learning_rate=0.125, epochs=1)
         original = sdml.Adam
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sdml, "Adam", lambda p, lr, **k: seen.append(lr) or original(p, lr, **k))
+            patch.setattr(sdml, "Adam", lambda p, lr, betas: seen.append((lr, betas)) or original(p, lr, betas=betas))
             method.fit(rows(modality=modality))
         return seen
 
-    assert rate("image") == [0.25]
-    assert rate("audio") == [0.125]
+    assert rate("image") == [(0.25, (0.5, 0.999))]
+    assert rate("audio") == [(0.125, (0.5, 0.999))]
 
 
 def test_the_papers_sizes_and_rates_are_the_defaults():
@@ -175,7 +175,9 @@ def test_the_papers_sizes_and_rates_are_the_defaults():
     network = SDML(p, ("image",)).build({"image": 4096}, 10)
     sizes = [m.out_features for m in (*network.encoder, *network.decoder) if isinstance(m, nn.Linear)]
     assert sizes == [1024, 1024, 512, 1024, 1024, 4096]
-    assert [type(m) for m in network.encoder] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    for half in (network.encoder, network.decoder):
+        assert [type(m) for m in half] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert p.scale == "none"
     assert (p.reconstruction_weight, p.batch_size, p.epochs, p.learning_rates["image"], p.learning_rate) == (
         0.5,
         100,

@@ -22,9 +22,10 @@ induction the rows of A lie in the row space of [X; Y]. With an orthonormal basi
 most d_v + d_t, the problem in XRᵀ, YRᵀ and ARᵀ is the same problem with r columns. P is kept in factors of rank r, and
 A is solved for in the span of [Dᵀ, A] (d + r dimensions) where that is smaller than the number of atoms.
 
-The paper takes λ₁ to λ₃ from an earlier one and does not give c; the defaults here are this project's. It repeats
-'until convergence': here until the objective falls by less than ``tolerance``, but ``iterations`` times at most. Where
-the tolerance is not met by then, the log, the record and the page say so.
+The paper takes λ₁ to λ₃ from an earlier one and does not give c; the defaults here are this project's. ``scale:
+standardise``, of which it says nothing, gives rows a mean squared norm of 1, and so λ₁ its weight. It repeats 'until
+convergence': here until the objective falls by less than ``tolerance``, but ``iterations`` times at most. Where the
+tolerance is not met by then, the log, the record and the page say so.
 """
 
 import logging

@@ -127,8 +127,11 @@ class DLACMR(DeepMethod):
 
 
 def euclidean(u: Tensor, v: Tensor) -> Tensor:
-    """Eq. 10: distances (n, m) of all pairs of rows. Its gradient at distance 0 is 0."""
-    return torch.cdist(u.float(), v.float())
+    """Eq. 10: distances (n, m) of all pairs of rows. Its gradient at distance 0 is 0.
+
+    Not by a matrix product, whose rounding is as large as the printed margin of 1e-4.
+    """
+    return torch.cdist(u.float(), v.float(), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def triplet_sum(distance: Tensor, relevant: Tensor, margin: float) -> Tensor:

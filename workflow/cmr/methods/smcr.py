@@ -23,10 +23,10 @@ size of the batch. Open in the paper, hence options, their defaults chosen on he
   both are labelled there are two L_imd, so α and β weigh half as much against it.
 - α and β: §6.3 prints −1 for both as the best, where 1 or 0.1 may be meant. The defaults are 1.
 
-A classifier is shared by the media, as eq. 1's θ_imd and ACMR's, which eq. 1 is from. Algorithm 1 descends plain
-gradients; Adam is used, on standardised inputs (``scale``), of which the paper says nothing. Not given in the paper,
-hence chosen on held-out training rows: layers, activation (tanh, which keeps −L_adv bounded), step, batch, epochs, λ
-and k.
+Items are compared by the cosine; the paper names no measure. A classifier is shared by the media, as eq. 1's θ_imd and
+ACMR's, which eq. 1 is from. Algorithm 1 descends plain gradients; Adam is used, on standardised inputs (``scale``), of
+which the paper says nothing. Not given in the paper, hence chosen on held-out training rows: layers, activation (tanh,
+which keeps −L_adv bounded), step, batch, epochs, λ and k.
 """
 
 from collections.abc import Mapping
