@@ -87,3 +87,12 @@ def test_grids_are_the_papers_where_its_method_is_swept(tmp_path: Path, monkeypa
 
 
 ENDINGS = (("a", "text-to-image"), ("b", "image-to-text"), ("c", printed_figures.AVERAGE_GRID))
+
+
+def test_a_note_names_the_paper_s_features_where_it_has_several():
+    place = ("wikipedia", "2173_693")
+    assert Printed("dla_cmr", "Fig. 3", place, "grid", "", on="a CNN").note == "Fig. 3 in print, on a CNN."
+    assert (
+        Printed("dla_cmr", "Fig. 5", place, "grid", "it leads", on="SIFT").note == "Fig. 5 in print, on SIFT: it leads."
+    )
+    assert Printed("dla_cmr", "Fig. 2", place, "grid", "").note == ""
