@@ -166,3 +166,17 @@ def test_transformed_training_codes_are_those_of_equations_7_and_8():
     codes = model.fit(train)
     for modality, view in train.items():
         assert np.array_equal(codes[modality], model.transform(modality, view.features))
+
+
+def test_a_column_that_varies_by_rounding_alone_is_constant():
+    train = part()
+    features = train["image"].features.copy()
+    features[:, 2] = np.float32(0.1)
+    features[3, 2] = np.nextafter(np.float32(0.1), np.float32(1))
+    train["image"] = View(train["image"].ids, features)
+    method = CoupledDictionaries(P, ("image", "text"), 0)
+    method.fit(train)
+    new = features[:2].copy()
+    new[1, 2] = 0.11
+    codes = method.transform("image", new)
+    assert np.abs(codes).max() < 100

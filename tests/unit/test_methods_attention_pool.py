@@ -8,7 +8,7 @@ import torch
 
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.methods.attention_pool import Attention, weighted_mean
+from cmr.methods.attention_pool import Attention, Params, PooledHead, weighted_mean
 from cmr.methods.base import unit_rows
 from cmr.methods.batches import SetBatch
 from cmr.methods.heads import negatives
@@ -68,6 +68,22 @@ def test_pooling_is_that_of_the_loops():
     np.testing.assert_allclose(pooled(made, sets).detach(), expected, atol=1e-12)
     means = weighted_mean(sets, torch.zeros(sets.mask.shape, dtype=torch.float64))
     np.testing.assert_allclose(means, [item.mean(0) for item in items], atol=1e-12)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+@pytest.mark.parametrize("beside", [0, 3])
+def test_a_head_maps_what_is_pooled(pooling, beside):
+    items, inner, bias, outer = parts()
+    head = PooledHead(beside, D, Params(dimension=4, attention=ROWS, pooling=pooling)).double()
+    if pooling == "attention":
+        head.pool = attention(inner, bias, outer)
+        rows = [literal_pool(item, inner, bias, outer) for item in items]
+    else:
+        rows = [item.mean(0) for item in items]
+    vectors = np.random.default_rng(4).normal(size=(len(items), beside))
+    expected = head.head(torch.as_tensor(np.hstack([vectors, np.array(rows)])))
+    given = (torch.as_tensor(vectors), batch(items)) if beside else batch(items)
+    np.testing.assert_allclose(head(given).detach(), expected.detach(), atol=1e-12)
 
 
 def literal_loss(items, others, inner, bias, outer, groups, scale):

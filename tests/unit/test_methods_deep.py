@@ -144,6 +144,29 @@ def test_cdpae_terms_without_masks():
     assert number(terms["reconstruction"]) == pytest.approx(2 * 0.2 * error, rel=1e-4)
 
 
+def test_cdpae_sees_masked_inputs_and_makes_whole_ones(monkeypatch):
+    shares = []
+    monkeypatch.setattr(cdpae, "masked", lambda x, share: shares.append(share) or x * (torch.arange(x.shape[1]) > 1))
+    method, inputs, _ = built("cdpae", hidden=5, first_mask=0.5, second_mask=0.7, distances=0.4, reconstruction=0.2)
+    terms = method.terms(inputs, None)
+    assert shares == [0.5, 0.7]
+    codes = []
+    for modality, x in zip(TRAIN, inputs, strict=True):
+        seen = numpy_of(x).copy()
+        seen[:, :2] = 0
+        codes.append(numpy_of(method.network.embed[modality](t(seen))))
+    assert number(terms["pairs"]) == pytest.approx(
+        2 * np.mean([distance(a, b) for a, b in zip(*codes, strict=True)]), rel=1e-4
+    )
+    whole = number(cdpae.distance_errors(inputs, [t(c) for c in codes]))
+    assert number(terms["distances"]) == pytest.approx(0.4 * whole, rel=1e-4)
+    error = 0
+    for modality, x, code in zip(TRAIN, inputs, codes, strict=True):
+        back = numpy_of(method.network.decode[modality](t(code)))
+        error += np.mean([np.linalg.norm(a - b) for a, b in zip(numpy_of(x), back, strict=True)])
+    assert number(terms["reconstruction"]) == pytest.approx(2 * 0.2 * error, rel=1e-4)
+
+
 def test_cdpae_compares_by_the_nearest_training_codes():
     method = fitted("cdpae", TRAIN, hidden=6, batch_size=20, epochs=2, compare="neighbours", neighbours=5)
     codes = np.vstack([method.embed(m, v.features) for m, v in TRAIN.items()]).astype(float)
@@ -279,6 +302,7 @@ def test_acmr_layers():
 
 def test_dscmr_terms():
     method, inputs, labels = built("dscmr", hidden=6, dimension=4, discrimination=0.3, invariance=0.2)
+    labels[:2, 1] = 1  # two items that share two classes
     terms = method.terms(inputs, labels)
     u, v = (numpy_of(out) for out in method.embed_all(inputs))
     y = numpy_of(labels)
@@ -321,6 +345,18 @@ def test_projection_classification():
         expected -= math.log(softmax(np.array(logits))[LABELS[i].argmax()]) / B
     value = cmpm_cmpc.projection_classification(t(U), t(V), t(classes), t(LABELS))
     assert number(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cmpm_cmpc_has_both_directions_and_both_weights():
+    method, inputs, labels = built("cmpm_cmpc", hidden=6, dimension=4, matching=0.3, classification=0.7)
+    x, z = method.embed_all(inputs)
+    classes = method.network.label.weight
+    matching = [cmpm_cmpc.projection_matching(a, b, labels) for a, b in ((x, z), (z, x))]
+    classification = [cmpm_cmpc.projection_classification(a, b, classes, labels) for a, b in ((x, z), (z, x))]
+    terms = method.terms(inputs, labels)
+    assert set(terms) == {"matching", "classification"}
+    assert number(terms["matching"]) == pytest.approx(0.3 * number(sum(matching)), rel=1e-5)
+    assert number(terms["classification"]) == pytest.approx(0.7 * number(sum(classification)), rel=1e-5)
 
 
 def test_mvdn_scatters():
@@ -374,6 +410,55 @@ def test_mvdn_does_not_collapse_to_one_direction():
     assert ranks["trace_ratio"] < 1.5
     assert ranks["ratio_trace"] > 2.5
     assert scores["ratio_trace"] > scores["trace_ratio"] + 0.04
+
+
+LAYERS = {  # of the image's network: Linear with its width, or an activation
+    "cmpm_cmpc": ({"hidden": 6, "dimension": 4}, [6, "ReLU", 4]),
+    "dcca": ({"layers": (6, 5), "components": 2}, [6, "Tanh", 5, "Tanh", 2]),
+    "dccae": ({"layers": (6, 5), "components": 2}, [6, "Tanh", 5, "Tanh", 2]),
+    "cdpae": ({"hidden": 6}, [6, "Tanh"]),
+    "corr_ae": ({"hidden": 6}, [6, "Sigmoid"]),
+    "dscmr": ({"hidden": 6, "dimension": 4}, [6, "ReLU", 4]),
+    "mvdn": ({"hidden": 6, "common": 5, "dimension": 3}, [6, "Tanh", 5, "Tanh", 3]),
+    "mvldan": ({"layers": (6, 5)}, [6, "ReLU", 5, "ReLU", 3]),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    params, expected = LAYERS[name]
+    method, _, _ = built(name, **params)
+    layers = [m for m in method.network.embed["image"].modules() if not list(m.children())]
+    assert [m.out_features if isinstance(m, torch.nn.Linear) else type(m).__name__ for m in layers] == expected
+
+
+def test_mvdn_shares_its_common_network_and_nothing_else():
+    method, _, _ = built("mvdn", hidden=6, common=5, dimension=3)
+    image, text = (method.network.embed[m] for m in ("image", "text"))
+    assert image[-1] is text[-1]
+    assert image[0] is not text[0]
+
+
+def test_mvldan_terms_hold_the_decay_of_the_weights():
+    method, inputs, labels = built("mvldan", layers=(6,), decay=0.03)
+    squares = sum(
+        float(w.detach().square().sum()) for name, w in method.network.named_parameters() if name.endswith("weight")
+    )
+    assert number(method.terms(inputs, labels)["decay"]) == pytest.approx(0.03 * squares, rel=1e-5)
+
+
+def test_mvldan_directions_have_the_length_of_the_within_class_scatter():
+    outputs = [U, V]
+    method = create("mvldan", pairs=0.3, regularisation=0.2)
+    method.labels, method.classes = t(LABELS), 3
+    heads = method.head(outputs)
+    deviations = [out.std(axis=0) for out in outputs]
+    scaled = [t(out / d) for out, d in zip(outputs, deviations, strict=True)]
+    between, within = (numpy_of(m) for m in mvldan.discriminant_matrices(scaled, t(LABELS), 0.3))
+    w = np.vstack([head * d[:, None] for head, d in zip(heads, deviations, strict=True)])
+    assert np.allclose(w.T @ (within + 0.2 * np.eye(2 * K)) @ w, np.eye(2), atol=1e-4)
+    values = scipy.linalg.eigh(between, within + 0.2 * np.eye(2 * K), eigvals_only=True)[::-1][:2]
+    assert np.allclose(np.diag(w.T @ between @ w), values, rtol=1e-3)
 
 
 def test_mvldan_matrices_are_those_of_mvda_and_pairs():

@@ -14,6 +14,7 @@ from cmr.data import View
 from cmr.errors import UserError
 from cmr.methods import kcca
 from cmr.methods.eigen import singular_vectors
+from cmr.methods.scatter import class_sums
 from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -455,3 +456,94 @@ def test_singular_vectors_are_found_where_the_quick_way_gives_up(monkeypatch):
     assert asked == ["gesdd", "gesvd"]
     assert left * values @ right == pytest.approx(matrix)
     assert left.T @ left == pytest.approx(np.eye(4))
+
+
+def test_pls_stops_at_the_rank():
+    flat = {
+        m: View(v.ids, np.outer(v.features[:, 0], np.ones(v.features.shape[1])), v.labels) for m, v in TRAIN.items()
+    }
+    method = fitted("pls", flat, components=5)
+    assert {maps.shape[1] for maps in method.maps.values()} == {1}
+    rows = np.random.default_rng(0).dirichlet(np.ones(8), 40)  # topics, which add up to 1
+    topics = TRAIN | {"text": View(TRAIN["text"].ids, rows.astype(np.float32), TRAIN["text"].labels)}
+    assert fitted("pls", topics, components=8, scale="centre").maps["text"].shape[1] == 7
+
+
+@pytest.mark.parametrize("constant", ["image", "text"])
+def test_gmlda_takes_a_view_without_scatter_within_its_classes(constant):
+    names = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    view = TRAIN[constant]
+    part = TRAIN | {constant: View(view.ids, view.labels.astype(np.float32) @ names, view.labels)}
+    method = fitted("gmlda", part, regularisation=0.5, alpha=2.0, components=2)
+    other = next(m for m in part if m != constant)
+    rows = scaled(method, part)
+    within = {
+        m: sum(np.cov(x[view.labels[:, c] == 1].T, bias=True) * np.mean(view.labels[:, c]) for c in range(3))
+        for m, x in zip(part, rows, strict=True)
+    }
+    assert np.trace(within[constant]) < 1e-10 < np.trace(within[other])
+    blocks = [0 * within[m] if m == constant else within[m] for m in part]
+    own = scipy.linalg.block_diag(*blocks) + 0.5 * np.eye(sum(len(b) for b in blocks))
+    assert np.allclose(stack(method).T @ own @ stack(method), np.eye(2), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["jrl", "jfssl", "lcfs"])
+def test_a_norm_without_weight_is_refused(name):
+    with pytest.raises(ValueError, match="sparsity"):
+        fitted(name, TRAIN, sparsity=0)
+
+
+SEVERAL = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1], [0, 1, 0]] * 8, np.uint8)
+
+
+def test_cmcp_counts_the_query_s_rows_and_takes_any_shared_class_for_alike():
+    rows = {"image": slice(0, 40), "text": slice(0, 25)}  # other numbers of each set of labels
+    part = {m: View(TRAIN[m].ids[rows[m]], TRAIN[m].features[rows[m]], SEVERAL[rows[m]]) for m in TRAIN}
+    method = fitted("cmcp", part, neighbours=4)
+    kinds = {m: np.unique(v.labels, axis=0).astype(int) for m, v in part.items()}
+    for query, gallery in (("image", "text"), ("text", "image")):
+        found = method.correlation[query]
+        assert found.shape == (len(kinds[query]), len(kinds[gallery]))
+        labels = part[query].labels.astype(int)
+        for i, first in enumerate(kinds[query]):
+            for j, second in enumerate(kinds[gallery]):
+                alike = sum(1 for row in labels if row @ second > 0)
+                expected = 1 / alike if first @ second > 0 else -1 / (len(labels) - alike)
+                assert found[i, j] == pytest.approx(expected)
+
+
+def test_an_item_of_several_classes_counts_in_part_for_each():
+    sums, counts = class_sums(np.eye(5), SEVERAL[:5])
+    assert counts.tolist() == [1.5, 2.0, 1.5]
+    assert sums.tolist() == [[0.5, 1, 0, 0, 0], [0.5, 0, 0.5, 0, 1], [0, 0, 0.5, 1, 0]]
+
+
+@pytest.mark.parametrize("name", ["jrl", "cmcp"])
+def test_a_share_of_the_unlabelled_rows_joins_the_graph(name):
+    test = {m: view.without_labels() for m, view in separable(20, seed=9).items()}
+
+    def state(share, unlabelled):
+        return fitted(name, TRAIN, unlabelled_part=unlabelled, unlabelled=share, neighbours=5).state()
+
+    none, without = state(0.0, test), state(1.0, {m: view.rows(np.arange(0)) for m, view in test.items()})
+    half, chosen = (
+        state(0.5, test),
+        state(1.0, {m: view.rows(np.unique(np.linspace(0, 19, 10, dtype=int))) for m, view in test.items()}),
+    )
+    for mine, expected in ((none, without), (half, chosen)):
+        assert all(np.allclose(mine[key], expected[key]) for key in expected)
+    assert any(half[key].shape != none[key].shape or not np.allclose(half[key], none[key]) for key in half)
+
+
+def test_jrl_compares_by_the_cosine_where_it_is_asked_to():
+    method = fitted("jrl", TRAIN, compare="cosine")
+    features = TRAIN["image"].features
+    expected = method.scaling["image"](features) @ method.maps["image"]
+    np.testing.assert_allclose(method.embed("image", features), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_kcca_keeps_as_many_directions_as_its_rank_allows():
+    wide, narrow = (
+        fitted("kcca", TRAIN, rank=rank, components=20).embed("image", TRAIN["image"].features) for rank in (40, 3)
+    )
+    assert narrow.shape[1] <= 3 < wide.shape[1]

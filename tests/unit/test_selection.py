@@ -60,6 +60,35 @@ def selected(tune, chooses=(), **best):
     return select_and_fit(create, tune, chooses, lambda point: data)[2]
 
 
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_a_transductive_method_meets_test_rows_when_nothing_is_left_to_choose(has_validation):
+    def part(*ids):
+        return {"image": View(np.array(ids), np.zeros((len(ids), 1), np.float32), np.ones((len(ids), 1)))}
+
+    given = part("train"), part("train", "held out"), part("held out"), part("test")
+    train, all_rows, held_out, test = given
+    unlabelled = {m: view.without_labels() for m, view in test.items()}
+    data = TrainingData(train if has_validation else all_rows, train, held_out, has_validation, unlabelled=unlabelled)
+    seen = []
+
+    class Watched(Peaked):
+        def fit(self, train, validation=None, unlabelled=None):
+            seen.append([None if p is None else p["image"].ids.tolist() for p in (train, validation, unlabelled)])
+            assert unlabelled["image"].labels is None
+            return History()
+
+    def create(parameters, name):
+        return Watched(Knobs(**parameters), ("image",))
+
+    record = select_and_fit(create, {"weight": [1, 3]}, (), lambda point: data)[2]
+    last = ["train"] if has_validation else ["train", "held out"]
+    assert seen == [[["train"], ["held out"], ["held out"]]] * 2 + [[last, None, ["test"]]]
+    assert record["chosen"] == {"weight": 3}
+    assert record["on"].endswith(
+        "then fitted again with the test rows" if has_validation else "then fitted again on all"
+    )
+
+
 @pytest.mark.parametrize(
     ("tune", "expected"),
     [
