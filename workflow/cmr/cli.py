@@ -161,7 +161,7 @@ def _add_new_items(add: Add) -> None:
     search.add_argument("folder", metavar="run", type=Path, help=RUN)
     search.add_argument("--text", help="the query, a text")
     search.add_argument("--image", type=Path, help="the query, a picture file")
-    search.add_argument("-k", type=at_least(1), default=10, help="number of items; default: 10")
+    search.add_argument("-k", type=int, default=10, help="number of items; default: 10")
     search.add_argument("--html", type=Path, help="write a page with thumbnails too")
     search.add_argument(
         "--index", type=Path, help="look it up in this index, which `index` made, not in the test items"
