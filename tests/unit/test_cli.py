@@ -91,7 +91,6 @@ def test_listing_does_not_import_torch():
     ("arguments", "least"),
     [
         (["compare", "a", "b", "-k", "-3"], 0),
-        (["search", "run", "-k", "0"], 1),
         (["metrics", "a", "b", "--at", "x"], 1),
     ],
 )
