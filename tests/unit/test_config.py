@@ -61,6 +61,7 @@ def test_bare_names_and_defaults():
         (("titel",), "x", "config.yaml: titel: unknown key; did you mean 'title'?"),
         (("device",), "gpu", "config.yaml: device: expected 'auto', 'cpu' or 'cuda', found 'gpu'"),
         (("features", 0, "extractor"), "efficientnet_light0", "config.yaml: features[0].extractor: unknown extractor 'efficientnet_light0'; did you mean 'efficientnet_lite0'?"),
+        (("features", 0, "modality"), "text", "config.yaml: features[0].modality: 'efficientnet_lite0' reads image, found 'text'"),
         (("features", 0, "modalty"), "image", "config.yaml: features[0].modalty: unknown key; did you mean 'modality'?"),
         (("features", 1, "params"), {"vocabulry": 5}, "config.yaml: features[1].params.vocabulry: unknown key; did you mean 'vocabulary'?"),
         (("dictionaries", 0, "params", "atoms"), [8], "config.yaml: dictionaries[0].params.atoms"),
