@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -72,12 +73,12 @@ def test_what_all_features_take_is_told_from_some(monkeypatch):
     class Slow:
         def transform(self, contents):
             clock.append(clock[-1] + 2 * len(contents))  # two seconds an item
-            return np.zeros((len(contents), 250), np.float32)
+            return np.arange(250 * len(contents), dtype=np.float32).reshape(-1, 250)
 
     clock = [0]
     monkeypatch.setattr(check.time, "perf_counter", lambda: clock[-1])
-    told = check._cost(Slow(), ["text"] * 9000)
-    assert told == "250 columns; all 9,000 are about 9.0 MB in memory, and 5.0 h of extraction here"
+    told = list(check._sample(Slow(), ["text"] * 9000))
+    assert told == [("ok", "250 columns; all 9,000 are about 9.0 MB in memory, and 5.0 h of extraction here")]
     assert clock[-1] == 2 * (1 + check.SAMPLE)
 
 
@@ -147,6 +148,29 @@ def test_ready_features_with_rows_in_no_part(folder, capsys):
     assert "ok mine, default: train 18, test 6" in lines
     assert "warning mine, default: 6 of 30 items are in no part" in lines
     assert any("if the numbers start at 1, say index_base: 1" in line for line in lines)
+
+
+def test_features_and_classes_that_tell_nothing_apart(folder, capsys):
+    name = ready()
+    np.save("my/x.npy", np.ones((N, 4)))
+    np.save("my/y.npy", np.full(N, 7))
+    status, lines = checked(capsys, name)
+    assert status == 0
+    assert {line for line in lines if line.startswith("warning")} >= {
+        "warning mine: all items are of one class, '7': each ranking is perfect, and no method has labels to learn",
+        "warning mine, pictures: 24 items, evenly drawn, have the same features: nothing can be told apart by them",
+    }
+    assert not any("mine, texts: 24 items" in line for line in lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_asked_for_and_not_here(folder, capsys):
+    name = ready()
+    Path("my/gpu.yaml").write_text("device: cuda\n")
+    status, lines = checked(capsys, name, "my/gpu.yaml")
+    assert status == 0  # a cluster's nodes may have one
+    assert lines[0].startswith("warning on this machine: device: cuda cannot be used: ")
+    assert not any("this machine" in line for line in checked(capsys, name)[1])
 
 
 def test_what_cannot_be_read_is_an_error_and_what_comes_after_is_left_out(folder, capsys):

@@ -22,6 +22,7 @@ import pandas as pd
 from cmr import create, registry
 from cmr.config import Config, DatasetEntry
 from cmr.data import PARTS, Items, Split
+from cmr.device import resolve
 from cmr.errors import UserError
 from cmr.features.base import Extractor
 from cmr.machine import Machine
@@ -50,9 +51,17 @@ class Finding:
 def check(config: Config, machine: Machine) -> list[Finding]:
     """One finding a line of what there is, of what is odd, and of what would stop a run."""
     base, cache, root = os.path.abspath(machine.base), os.path.abspath(machine.cache), machine.data_root
-    machine = replace(machine, device="cpu", base=base, cache=cache, data_root=root and os.path.abspath(root))
+    here = replace(machine, device="cpu", base=base, cache=cache, data_root=root and os.path.abspath(root))
     with TemporaryDirectory() as folder, chdir(folder), warnings_of():
-        return list(dict.fromkeys(_findings(config, machine)))
+        return list(dict.fromkeys([*_device(machine), *_findings(config, here)]))
+
+
+def _device(machine: Machine) -> Iterator[Finding]:
+    """No error: a cluster's nodes may have what the machine that looks has not."""
+    try:
+        resolve(machine.device)
+    except UserError as error:
+        yield Finding(WARNING, "on this machine", str(error))
 
 
 def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
@@ -106,7 +115,7 @@ def _items(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     items = Items.read(result.files[0])
     having = ", ".join(f"{modality} {items.table[modality].notna().sum():,}" for modality in items.kinds)
     yield OK, f"{len(items.table):,} items: {having}"
-    yield OK, _classes(items)
+    yield _classes(items)
     if "group" in items.table:
         yield OK, f"{len(set(items.groups)):,} groups of items that belong together"
     yield from _bad_rows(result, ERROR if getattr(entry.parameters(), STRICT, True) else WARNING)
@@ -118,12 +127,14 @@ def _items(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     yield from _warnings(result)
 
 
-def _classes(items: Items) -> str:
+def _classes(items: Items) -> tuple[str, str]:
     if not items.has_classes:
-        return "no labels: figures by instance alone"
+        return OK, "no labels: figures by instance alone"
     sizes = Counter(label for labels in items.table["labels"] for label in labels)
     (most, large), (least, small) = sizes.most_common(1)[0], sizes.most_common()[-1]
-    return f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
+    if len(sizes) == 1:
+        return WARNING, f"all items are of one class, {most!r}: each ranking is perfect, and no method has labels to learn"
+    return OK, f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
 
 
 def _bad_rows(result: Result, kind: str) -> Lines:
@@ -163,14 +174,14 @@ def _features(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     extractor.fetch()
     dataset = create.dataset(result.settings["data"], prepared.folder, machine)
     contents = extractor.contents(dataset, Items.read(prepared.files[0]), feature["modality"])
-    yield OK, _cost(extractor, contents)
+    yield from _sample(extractor, contents)
     if feature["modality"] == "text":
         for gap in extractor.gaps(contents).values():
             yield WARNING, str(gap)
 
 
-def _cost(extractor: Extractor[Any], contents: Sequence[Any]) -> str:
-    """Size and time of all features, of those of some items, evenly drawn; without the model's start."""
+def _sample(extractor: Extractor[Any], contents: Sequence[Any]) -> Lines:
+    """Of some items, evenly drawn: size and time of all features, without the model's start, and whether they differ."""
     from cmr.reporting.origins import duration
 
     drawn = np.unique(np.linspace(0, len(contents) - 1, SAMPLE).round().astype(int))
@@ -181,7 +192,9 @@ def _cost(extractor: Extractor[Any], contents: Sequence[Any]) -> str:
     values = features.values if isinstance(features, Sets) else features
     size, n = values.nbytes / len(drawn) * len(contents) / 1e6, len(contents)
     told = f"{columns_in_words(dimensions(features))}; all {n:,} are about {size:,.1f} MB in memory"
-    return f"{told}, and {duration(seconds * n)} of extraction here"
+    yield OK, f"{told}, and {duration(seconds * n)} of extraction here"
+    if len(drawn) > 1 and (values == values[0]).all():
+        yield WARNING, f"{len(drawn)} items, evenly drawn, have the same features: nothing can be told apart by them"
 
 
 LOOKS: dict[str, Callable[[Result, Machine, Any], Lines]] = {"prepare": _items, "split": _split, "extract": _features}
