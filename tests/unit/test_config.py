@@ -1,6 +1,7 @@
 """The configuration: every mistake is one line with the key's path, what was expected and the nearest name."""
 
 import copy
+import math
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_bare_names_and_defaults():
         (("experiments", 0, "methods", 0), "ccaa", "config.yaml: experiments[0].methods[0].method: unknown method 'ccaa'; did you mean 'cca'?"),
         (("experiments", 0, "methods", 1, "tune"), {"margn": [1]}, "config.yaml: experiments[0].methods[1].tune.margn: unknown key; did you mean 'margin'?"),
         (("experiments", 0, "methods", 1, "tune"), {"margin": [-1]}, "config.yaml: experiments[0].methods[1].tune.margin: expected greater than or equal to 0, found -1"),
+        (("experiments", 0, "methods", 1, "tune"), {"margin": [math.inf]}, "config.yaml: experiments[0].methods[1].tune.margin: expected a finite number, found inf"),
         (("experiments", 0, "methods", 1, "params"), {"margin": 1}, "config.yaml: experiments[0].methods[1].tune.margin: stands in params too; keep one"),
         (("experiments", 0, "methods", 1), {"id": "ridge_label", "tune": {"alpha": [1, 10]}, "sweep": {"alpha": [1, 2]}}, "config.yaml: experiments[0].methods[1].sweep.alpha: stands in tune too; keep one"),
         (("experiments", 0, "methods"), [], "config.yaml: experiments[0].methods: expected at least 1 entry, found none"),

@@ -29,7 +29,7 @@ shortened.maxlevel, shortened.maxstring = 2, 60
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Entry(Model):

@@ -37,7 +37,7 @@ def of_dictionary(tuned: Mapping[str, Any]) -> dict[str, Any]:
 class Params(BaseModel):
     """The parameters of one plug-in. Unknown keys are an error; every field has a default and a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def changed(self) -> dict[str, Any]:
         """What differs from the defaults, as plain JSON values: the part that identifies a result."""
