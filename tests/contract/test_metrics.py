@@ -1,11 +1,13 @@
 """What every metric promises, over the registry: a new metric file is tested without more."""
 
 import inspect
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 from cmr import registry
+from cmr.evaluation import ConfiguredMetric
 from cmr.metrics import base
 from cmr.metrics.ranking import TOP, rank
 
@@ -49,6 +51,30 @@ def test_it_is_documented_and_follows_the_contract(name):
     assert (info.gives == "curve") == bool(info.x and info.y)
     assert (info.gives != "gallery") or hasattr(module, "summary")
     assert all(field.description for field in registry.params_model("metrics", name).model_fields.values())
+
+
+SETTINGS = [{}, {"at": 3}, {"at": 3, "normalise": "relevant"}, {"k": 3}, {"ks": [2, 4]}]
+SET = [(n, p) for n in NUMBERS for p in SETTINGS if p.keys() <= registry.params_model("metrics", n).model_fields.keys()]
+
+
+@pytest.mark.parametrize(("name", "params"), SET)
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bounds_are_the_worst_and_the_best_of_all_orders_of_tied_items(name, params, seed):
+    rng = np.random.default_rng(seed)
+    scores, gains = rng.integers(0, 3, (1, 6)).astype(np.float32), rng.integers(0, 3, (1, 6))
+    metric = ConfiguredMetric.from_entry({"id": name, "metric": name, "params": params})
+    pair = rng.permutation(6)[:1]
+
+    def value(ranking: base.Ranking) -> float:
+        return float(metric.module.compute(ranking, metric.params)[0])
+
+    # each order of the gallery, by scores that differ by less than the tied ones do from others
+    orders = [rank(scores + 0.1 * np.array([places]), gains, pair) for places in permutations(range(6))]
+    values = [value(ranking) for ranking in orders]
+    worst, best = (rank(scores, gains, pair, ties=ties) for ties in ("pessimistic", "optimistic"))
+    bounds = [float(bound[0]) for bound in metric.bounds(worst, best)]
+    assert sorted(bounds) == pytest.approx([min(values), max(values)])
+    assert min(values) - 1e-12 <= value(rank(scores, gains, pair)) <= max(values) + 1e-12
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(registry.module("metrics", name), "depth")])
@@ -135,7 +161,11 @@ def test_chance_is_the_mean_over_random_scores(name):
     gains = np.tile(np.random.default_rng(2).integers(0, 3, GALLERY), (4000, 1))
     ranking = rank(np.random.default_rng(3).standard_normal(gains.shape), gains, np.zeros(4000, int))
     found = module.compute(ranking, params)
-    assert module.chance(ranking, params).mean() == pytest.approx(found.mean(), abs=5 * found.std() / np.sqrt(4000))
+    if hasattr(module, "chance_summary"):
+        chance, wanted = module.chance_summary(module.chance(ranking, params), GALLERY), module.summary(found, GALLERY)
+    else:
+        chance, wanted = module.chance(ranking, params).mean(), found.mean()
+    assert chance == pytest.approx(wanted, abs=5 * found.std() / np.sqrt(4000))
 
 
 def test_the_ranking_keeps_as_many_results_as_metrics_need():

@@ -156,8 +156,22 @@ def test_chance_by_instance_is_the_mean_or_median_over_all_places_of_the_pairs(n
     places = [list(ranks) for ranks in combinations(range(1, size + 1), pairs)]
     rows = ranked([[0] * size] * len(places), pair_ranks=places)
     module, options = metric(name, **params)
-    summary = np.median if name == "median_rank" else np.mean
-    assert module.chance(rows, options) == pytest.approx(np.full(len(places), summary(module.compute(rows, options))))
+    values, chance = module.compute(rows, options), module.chance(rows, options)
+    if name == "median_rank":
+        assert module.chance_summary(chance, size) == np.median(values)
+    else:
+        assert chance == pytest.approx(np.full(len(places), np.mean(values)))
+
+
+@pytest.mark.parametrize("pairs", [[1, 3], [1, 1, 5], [2, 4, 4, 1]])
+def test_chance_of_the_median_rank_is_the_median_of_all_queries_together(pairs):
+    """Over all places of the pairs of queries that have different numbers of them, each query as often as another."""
+    size = 8
+    best = [[ranks[0] for ranks in combinations(range(1, size + 1), number)] for number in pairs]
+    orders = np.lcm.reduce([len(ranks) for ranks in best])
+    together = np.concatenate([np.repeat(ranks, orders // len(ranks)) for ranks in best])
+    module, _ = metric("median_rank")
+    assert module.chance_summary(np.array(pairs), size) == np.median(together)
 
 
 def test_what_papers_print_of_five_captions():

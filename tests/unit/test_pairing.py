@@ -9,6 +9,7 @@ from cmr.config import validate
 from cmr.data import Part, View
 from cmr.errors import UserError
 from cmr.pairing import paired_by_class
+from cmr.plan import Plan
 
 
 def view(prefix: str, classes: str, first: int = 0) -> View:
@@ -132,3 +133,16 @@ def test_entries_that_cannot_draw_are_refused(entry, mistake):
     experiment = {"id": "e", "data": ["openmoji"], "inputs": [["efficientnet_lite0", "bert"]], "methods": [entry]}
     with pytest.raises(UserError, match=mistake):
         validate({"experiments": [experiment]})
+
+
+def test_each_seed_draws_other_pairs_so_all_seeds_are_run():
+    methods = ["cca", {"id": "cca_drawn", "method": "cca", "pairing": "class"}]
+    inputs = [["efficientnet_lite0", "bert"]]
+    experiment = {"id": "e", "data": ["openmoji"], "inputs": inputs, "methods": methods, "seeds": 3}
+    runs = Plan(validate({"experiments": [experiment]})).runs
+    assert [(run.method.split("-")[0], run.seed) for run in runs] == [
+        ("cca", 0),
+        ("cca_drawn", 0),
+        ("cca_drawn", 1),
+        ("cca_drawn", 2),
+    ]

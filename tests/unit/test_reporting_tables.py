@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,17 @@ def test_a_method_that_this_version_lacks_counts_as_stochastic(tmp_path: Path) -
     results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
     for file in [*results.rglob("fit.json"), *results.rglob("run.json")]:
         file.write_text(file.read_text().replace('"method": "ridge_label"', '"method": "somebodys"'))
+    _, evidence = of_column(load(results))
+    assert {name: e.mark for name, e in evidence.items()} == {
+        "ridge": significance.BEST,
+        "cca": significance.UNTESTED,
+    }
+
+
+def test_a_method_whose_pairs_are_drawn_counts_as_stochastic(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
+    for file in [*results.rglob("fit.json"), *results.rglob("run.json")]:
+        file.write_text(file.read_text().replace('"id": "cca",', '"id": "cca", "pairing": "class",'))
     _, evidence = of_column(load(results))
     assert {name: e.mark for name, e in evidence.items()} == {
         "ridge": significance.BEST,

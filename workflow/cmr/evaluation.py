@@ -24,9 +24,10 @@ from cmr.errors import UserError
 from cmr.info import MetricInfo
 from cmr.methods.base import cosine_factors
 from cmr.metrics import crossed
+from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.keys import Ties
-from cmr.metrics.ranking import LARGE_GALLERY, Ranked, average_precision_of, own_columns, pairs_of, row_blocks
+from cmr.metrics.ranking import LARGE_GALLERY, Ranked, own_columns, pairs_of, row_blocks
 from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
@@ -63,6 +64,12 @@ class ConfiguredMetric:
     @cached_property
     def module(self) -> ModuleType:
         return registry.module("metrics", self.name)
+
+    def bounds(self, worst: Ranking, best: Ranking) -> tuple[np.ndarray, np.ndarray]:
+        """The worst and the best values (q,) of all orders of tied items, of rankings with these resolved so."""
+        if hasattr(self.module, "bounds"):
+            return self.module.bounds(worst, best, self.params)
+        return self.module.compute(worst, self.params), self.module.compute(best, self.params)
 
 
 @dataclass(frozen=True)
@@ -300,27 +307,30 @@ def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Se
     computed = {m.id: m.module.compute(ranking, m.params) for m in metrics}
     numbers = [m for m in metrics if m.info.gives == "number"]
     values = {m.id: computed[m.id] for m in metrics if m.info.gives != "curve"}
+    pessimistic, optimistic = _bounds(ranked, ranking.tied, values, numbers)
     return _Measured(
         relevant=ranking.relevant,
         top=ranking.top,
         values=values,
         chance={m.id: m.module.chance(ranking, m.params) for m in numbers if hasattr(m.module, "chance")},
-        pessimistic=_bound("pessimistic", ranked, ranking.tied, values, numbers),
-        optimistic=_bound("optimistic", ranked, ranking.tied, values, numbers),
+        pessimistic=pessimistic,
+        optimistic=optimistic,
         curves={m.id: _sums(*computed[m.id]) for m in metrics if m.info.gives == "curve"},
     )
 
 
-def _bound(ties: Ties, ranked: Ranked, tied: np.ndarray, values: Values, numbers: Sequence[ConfiguredMetric]) -> Values:
-    """The values with ties resolved the worst or the best way: only queries that ties leave open are ranked again."""
+def _bounds(
+    ranked: Ranked, tied: np.ndarray, values: Values, numbers: Sequence[ConfiguredMetric]
+) -> tuple[Values, Values]:
+    """The values with ties resolved the worst and the best way: only queries that ties leave open are ranked again."""
+    bounds = tuple({m.id: values[m.id].copy() for m in numbers} for _ in range(2))
     open_ = np.flatnonzero(tied)
-    if not len(open_):
-        return {m.id: values[m.id] for m in numbers}
-    again = ranked.by(ties, open_)
-    bound = {m.id: values[m.id].copy() for m in numbers}
-    for m in numbers:
-        bound[m.id][open_] = m.module.compute(again, m.params)
-    return bound
+    if len(open_):
+        worst, best = ranked.by("pessimistic", open_), ranked.by("optimistic", open_)
+        for m in numbers:
+            for bound, theirs in zip(bounds, m.bounds(worst, best), strict=True):
+                bound[m.id][open_] = theirs
+    return bounds
 
 
 def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -371,14 +381,15 @@ def _number(
     if not known.any():
         return {"note": "no query has a pair in the gallery"}
 
-    def summary(of: np.ndarray) -> np.ndarray:
-        summarise = getattr(metric.module, "summary", None)
+    def summary(of: np.ndarray, by: str = "summary") -> np.ndarray:
+        summarise = getattr(metric.module, by, getattr(metric.module, "summary", None))
         return of.mean(axis=-1) if summarise is None else summarise(of, gallery_size)
 
     entry: dict[str, Any] = {"value": float(summary(values[known]))}
-    for key in ("chance", "pessimistic", "optimistic"):
-        if metric.id in getattr(measured, key):
-            entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
+    if metric.id in measured.chance:
+        entry["chance"] = float(summary(measured.chance[metric.id][known], "chance_summary"))
+    for key in ("pessimistic", "optimistic"):
+        entry[key] = float(summary(getattr(measured, key)[metric.id][known]))
     interval = _interval(metric, values[known], summary if hasattr(metric.module, "summary") else None)
     if interval:
         entry["ci95"] = list(interval)
@@ -452,18 +463,17 @@ def mean_average_precisions(
     Labels as `shared_labels` takes them.
     """
     gains = shared_labels(query_labels, gallery_labels)
+    entries = ({"id": f"map@{at}", "metric": "mean_average_precision", "params": {"at": at}} for at in cuts)
+    metrics = [ConfiguredMetric.from_entry(entry) for entry in entries]
 
     def work(rows: slice, scores: Any) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
         ranked = Ranked(scores, relevance, top=0, depth=_deepest(cuts))
         ranking = ranked.by("fixed")
-        found = np.stack([[average_precision_of(ranking, at) for at in cuts]] * len(ties))
-        open_ = np.flatnonzero(ranking.tied)
-        for way, name in enumerate(ties):
-            if name != "fixed" and len(open_):
-                again = ranked.by(name, open_)
-                found[way][:, open_] = [average_precision_of(again, at) for at in cuts]
-        return found
+        found: dict[Ties, Values] = {"fixed": {m.id: m.module.compute(ranking, m.params) for m in metrics}}
+        if set(ties) != {"fixed"}:
+            found["pessimistic"], found["optimistic"] = _bounds(ranked, ranking.tied, found["fixed"], metrics)
+        return np.stack([[found[name][m.id] for m in metrics] for name in ties])
 
     blocks = over_blocks(score_block, len(query_labels), len(gallery_labels), work, threads)
     means = np.concatenate(blocks, axis=2).mean(axis=2)

@@ -229,8 +229,9 @@ class Plan:
                             yield RunName(data, split, inputs, method, seed)
 
     def is_stochastic(self, entry: MethodEntry) -> bool:
+        """Whether another seed may give another run: of the method, of its dictionary, or of pairs that are drawn."""
         with_dictionary = entry.dictionary and self.config.dictionary(entry.dictionary).info.stochastic
-        return bool(entry.info.stochastic or with_dictionary)
+        return bool(entry.info.stochastic or with_dictionary or entry.pairing != "ids")
 
     def _check_modalities(self, entry: MethodEntry, inputs: tuple[str, ...]) -> None:
         if entry.info.modalities == 2 and len({self.features[name].modality for name in inputs}) < 2:

@@ -7,13 +7,16 @@ A metric is one file in this folder with ``INFO`` (see `cmr.info.MetricInfo`), `
 - ``curve``: ``x`` (points,) or (q, points) and ``y`` (q, points); the curve is their mean over queries;
 - ``gallery``: ``values`` (q, k) from which ``summary`` makes one number of the whole gallery.
 
-Four more functions are optional:
+Six more functions are optional:
 
 - ``depth(params) -> int | None``: how many first results it looks at, 0 where ranks of pairs are enough; None, and
   without the function, all of them. Where no metric looks at all of them, the rest is not sorted;
 - ``summary(values, gallery_size)``: for a number, reduces the last axis, queries, where that is not the mean; for a
   gallery, makes the number;
 - ``chance(ranking, params) -> (q,)``: the expectation of each value under random scores, where it is known;
+- ``chance_summary(values, gallery_size)``: makes the chance of all queries of these, where ``summary`` does not;
+- ``bounds(worst, best, params) -> (q,), (q,)``: the worst and the best value of all orders of tied items, of rankings
+  with the smaller gain first among equals and with the larger, where they are not what these two give;
 - ``note(params, gallery_size) -> str``: what the reader must know, such as a scope cut to the gallery's size.
 
 The docstring gives formula, shapes, range and tie rule. A `Ranking` is made once for a block of queries by

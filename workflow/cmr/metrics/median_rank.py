@@ -3,8 +3,6 @@
 Not defined (NaN) for a query without a pair in the gallery. Tie rule: that of `cmr.metrics.ranking`.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from cmr.info import MetricInfo
@@ -42,16 +40,19 @@ def depth(params: Params) -> int:
 
 
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
-    """The median (q,) of the best of P ranks in a random order of N items: (N+1)/2 where P is 1.
+    """Number of pairs (q,), of which `chance_summary` makes the median."""
+    return ranking.pairs
 
-    The best rank is beyond r with probability C(N-r, P)/C(N, P). Where some r has exactly 1/2, r and r+1 are medians.
+
+def chance_summary(pairs: np.ndarray, gallery_size: int) -> float:
+    """The median of the best ranks of all queries (q,) together, in random orders of N items: (N+1)/2 where each has one
+    pair.
+
+    The best of P ranks is beyond r with probability C(N-r, P)/C(N, P), whose mean over the queries is 1/2 at the median.
+    Where some r has exactly 1/2, r and r+1 are medians.
     """
-    size = ranking.size
-    return np.array([_median(pairs, size) for pairs in ranking.pairs.tolist()], float)
-
-
-@lru_cache(maxsize=64)
-def _median(pairs: int, size: int) -> float:
-    beyond = chance_of_none(np.arange(size + 1), size, pairs)
+    ranks = np.arange(gallery_size + 1)
+    numbers, queries = np.unique(pairs, return_counts=True)
+    beyond = np.average([chance_of_none(ranks, gallery_size, p) for p in numbers], axis=0, weights=queries)
     rank = int(np.argmax(beyond <= 0.5 + ROUNDING))
-    return rank + 0.5 * (abs(beyond[rank] - 0.5) <= ROUNDING)
+    return rank + 0.5 * bool(abs(beyond[rank] - 0.5) <= ROUNDING)

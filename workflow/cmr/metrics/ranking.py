@@ -14,7 +14,8 @@ those are sorted.
 
 Rule for ties: items of equal score stand in a pseudo-random order of the gallery, the same for every query and every
 run, so that a gallery sorted by class neither helps nor hurts (``fixed``). ``pessimistic`` puts the smaller gain
-first among equals, ``optimistic`` the larger: every other order of tied items lies between the two.
+first among equals, ``optimistic`` the larger: every other order of tied items lies between the two, but for the
+average precision that divides by the relevant items inside a cut (`cmr.metrics.mean_average_precision.bounds`).
 """
 
 from collections.abc import Callable, Iterator

@@ -126,7 +126,8 @@ def _stochastic(run: Run) -> bool:
     methods = {fit["method"]["method"] for fit in run.fits}
     dictionaries = {fit["dictionary"]["dictionary"] for fit in run.fits if fit["dictionary"]}
     return (
-        not methods <= set(registry.names("methods"))
+        any(fit["method"].get("pairing", "ids") != "ids" for fit in run.fits)
+        or not methods <= set(registry.names("methods"))
         or not dictionaries <= set(registry.names("dictionaries"))
         or any(registry.info("methods", name).stochastic for name in methods)
         or any(registry.info("dictionaries", name).stochastic for name in dictionaries)
