@@ -15,7 +15,7 @@ import literal
 from cmr import evaluation
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, evaluate_task, scorer, write_curves, write_metrics
+from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, scorer, write_curves, write_metrics
 from cmr.measure import metrics_of_files
 from cmr.metrics import crossed, ranking
 from cmr.metrics.bootstrap import bootstrap_interval
@@ -443,3 +443,27 @@ def test_projected_wikipedia_features_equal_scikit_learn(wikipedia):
         assert found["pessimistic"] - 1e-9 <= np.mean(wanted) <= found["optimistic"] + 1e-9
         ours = ranking.average_precision(scores, labels[:, None] == labels)
         assert ours[clear] == pytest.approx(np.array(wanted)[clear], abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "euclidean", "inner"])
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_equal_gallery_items_have_equal_scores(measure, device):
+    """A product of matrices rounds a column by its place, which would decide what ties leave open."""
+    rng = np.random.default_rng(0)
+    query, distinct = (rng.standard_normal((n, 384)).astype(np.float32) for n in (200, 40))
+    distinct[3] = 0
+    which = rng.integers(0, 40, 322)
+    gallery = distinct[which]
+    gallery[np.flatnonzero(which == 3)[0]] *= -1  # zeros of the other sign
+    scores = np.asarray(scorer(query, gallery, measure, device)(slice(0, 200)))
+    assert scores.shape == (200, 322)
+    assert all(np.ptp(scores[:, which == each], axis=1).max() == 0 for each in np.unique(which))
+    assert scores == pytest.approx(np.asarray(scorer(query, distinct, measure, device)(slice(0, 200)))[:, which], abs=1e-4)
+
+
+def test_a_collapsed_gallery_leaves_everything_open():
+    gallery = np.tile(np.random.default_rng(1).standard_normal(64).astype(np.float32), (100, 1))
+    query, labels = np.random.default_rng(2).standard_normal((100, 64)), np.arange(100) // 5
+    found = mean_average_precisions(scorer(query, gallery), labels, labels, ties=("pessimistic", "fixed", "optimistic"))
+    assert found["optimistic"] == [1]
+    assert found["pessimistic"][0] < found["fixed"][0] < 0.2

@@ -131,18 +131,19 @@ def test_figures_of_folds_are_those_of_the_folds_apart():
     text = view("t", image.features[OWNER] + rng.standard_normal((len(OWNER), 8)), OWNER, labels[OWNER])
     metrics, per_fold = [BY_CLASS, *BY_INSTANCE], PICTURES // 4
     curve = ConfiguredMetric.from_entry({"id": "pr", "metric": "precision_recall", "params": {}})
+    hubs = ConfiguredMetric.from_entry({"id": "hubs", "metric": "hubness", "params": {"k": 3}})
     rows = [slice(n * per_fold, (n + 1) * per_fold) for n in range(4)]
     captions = [slice(CAPTIONS * fold.start, CAPTIONS * fold.stop) for fold in rows]
     for query, gallery, folds in (
         (image, text, list(zip(rows, captions, strict=True))), (text, image, list(zip(captions, rows, strict=True))),
     ):  # fmt: skip
         score = scorer(query.features, gallery.features)
-        found = evaluate_task(score, query, gallery, [*metrics, curve], list("abcd"), folds=folds)
+        found = evaluate_task(score, query, gallery, [*metrics, curve, hubs], list("abcd"), folds=folds)
         apart = []
         for q, g in folds:
             one, other = query.rows(q), gallery.rows(g)
             score = scorer(one.features, other.features)
-            apart.append(evaluate_task(score, one, other, [*metrics, curve], list("abcd")))
+            apart.append(evaluate_task(score, one, other, [*metrics, curve, hubs], list("abcd")))
         assert (found.task["queries"], found.task["gallery_size"]) == (len(query), len(gallery) // 4)
         assert found.task["folds"] == 4
         for metric in metrics:
@@ -154,6 +155,9 @@ def test_figures_of_folds_are_those_of_the_folds_apart():
                     mean = np.mean([entry[key] for entry in entries])
                     assert found.task["metrics"][metric.id][key] == pytest.approx(mean, abs=1e-12)
         assert np.allclose(found.curves["pr"][1], np.mean([fold.curves["pr"][1] for fold in apart], axis=0))
+        of_folds = [fold.task["metrics"]["hubs"]["value"] for fold in apart]
+        assert len(set(of_folds)) > 1
+        assert found.task["metrics"]["hubs"]["value"] == pytest.approx(np.mean(of_folds))
         tops = np.concatenate([fold.top + g.start for fold, (_, g) in zip(apart, folds, strict=True)])
         assert np.array_equal(found.top, tops)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from plotly.graph_objects import Figure as PlotlyFigure
 
+from cmr.metrics import precision_recall
+from cmr.metrics.ranking import rank
 from cmr.reporting import drawing, figures, space
 from cmr.reporting.collect import Collection, Index, UnitedIndices, load
 from cmr.reporting.figures import Figure, Series
@@ -267,6 +269,18 @@ def test_both_directions_of_a_curve_have_the_same_axis_and_the_share_of_relevant
         assert figure.chance == pytest.approx(0.25)
         drawn = drawing.plotly(figure)["layout"]
         assert (drawn["shapes"][0]["y0"], drawn["yaxis"]["range"]) == (figure.chance, list(figure.limits))
+
+
+def test_precision_at_a_recall_has_no_line_of_chance(protocol: Protocol) -> None:
+    """Random scores lie above the share of relevant items there, interpolated or not."""
+    recalls = [f for f in figures.curves(protocol) if f.name.startswith("precision_recall")]
+    assert [f.chance for f in recalls] == [None, None]
+    relevance = np.zeros((400, 100), bool)
+    relevance[:, :5] = True
+    ranking = rank(np.random.default_rng(0).random(relevance.shape), relevance)
+    _, precision = precision_recall.compute(ranking, precision_recall.Params())
+    assert precision.mean(axis=0)[0] > 3 * relevance.mean()
+    assert precision.mean(axis=0).min() > relevance.mean()
 
 
 def test_validation_scores_of_different_steps_are_different_figures(tmp_path: Path) -> None:

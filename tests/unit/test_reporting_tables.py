@@ -133,6 +133,14 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
     assert line_of(blocks_of(collection)[0], "cca").cells["image→text"].bounds is None
 
 
+def test_tied_ranks_show_their_bounds_the_less_first(collection: Collection) -> None:
+    """Of a rank the pessimistic one is the greater."""
+    rows = [row | {"pessimistic": 9.0, "optimistic": 2.0, "mean": 3.0} for row in collection.united_rows()]
+    block = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))[0]
+    assert line_of(block, "cca").cells["image→text"].bounds == (2, 9)
+    assert "ties move it by up to 7.000" in line_of(block, "cca").badges
+
+
 def test_sampled_queries_are_said_in_words(collection: Collection) -> None:
     rows = [row | {"metric": "map@all, 10 queries", "sample": "10 queries"} for row in collection.united_rows()]
     found = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))

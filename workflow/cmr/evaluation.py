@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cmr import registry
@@ -141,7 +142,7 @@ def evaluate_task(
         "queries": len(query),
         "gallery_size": gallery_size,
         "queries_without_relevant": int(np.count_nonzero(measured.relevant == 0)) if classes else 0,
-        "metrics": {m.id: _entry(m, measured, labels, gallery_size, classes) for m in metrics},
+        "metrics": {m.id: _entry(m, measured, labels, gallery_size, classes, folds) for m in metrics},
     }
     if folds:
         task["folds"] = len(folds)
@@ -246,15 +247,20 @@ def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], n
 
 @dataclass(frozen=True)
 class Product:
-    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one."""
+    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one. Where gallery items are
+    equal, columns and offset are of the distinct ones, and ``which`` (n,) is the one of each item.
+    """
 
     query: Any
     columns: Any
     offset: Any = None
+    which: Any = None
 
     def __call__(self, rows: slice) -> Any:
         scores = self.query[rows] @ self.columns
-        return scores if self.offset is None else scores - self.offset
+        if self.offset is not None:
+            scores = scores - self.offset
+        return scores if self.which is None else scores[:, self.which]
 
 
 def scorer(
@@ -267,10 +273,12 @@ def scorer(
 
     ``cosine`` (rows of zeros score 0), ``inner`` product, or ``euclidean``: q·g - |g|²/2, which ranks as the negative
     distance does, after both are centred for accuracy. ``device``: a torch device to compute on; without one,
-    numpy does.
+    numpy does. Equal gallery items have equal scores: a product rounds a column by its place, so each of them is
+    taken once.
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
+    gallery, which = _distinct(gallery)
     columns, offset = gallery.T, None
     if measure == "cosine":
         query, columns = cosine_factors(query, gallery)
@@ -282,11 +290,21 @@ def scorer(
     if device is None:
         if len(gallery) > LARGE_GALLERY:  # read by rows, a product of few queries is twice as fast
             columns = np.ascontiguousarray(columns)
-        return Product(query, columns, offset)
+        return Product(query, columns, offset, which)
     import torch
 
-    parts = (query, columns, offset)
+    parts = (query, columns, offset, which)
     return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The distinct rows (k, d) in the order they come in, and which of them (n,) each row is; None where all differ."""
+    numbers = np.fromiter((hash((row + 0).tobytes()) for row in rows), np.int64, len(rows))  # -0.0 + 0 is 0.0
+    which, found = pd.factorize(numbers)
+    if len(found) == len(rows):
+        return rows, None
+    _, first = np.unique(which, return_index=True)
+    return rows[first], which
 
 
 def depth_of(metrics: Sequence[ConfiguredMetric]) -> int | None:
@@ -360,14 +378,24 @@ def _mean_curve(sums: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> 
 
 
 def _entry(
-    metric: ConfiguredMetric, measured: _Measured, labels: np.ndarray, gallery_size: int, classes: Sequence[str]
+    metric: ConfiguredMetric,
+    measured: _Measured,
+    labels: np.ndarray,
+    gallery_size: int,
+    classes: Sequence[str],
+    folds: Sequence[tuple[slice, slice]],
 ) -> dict[str, Any]:
-    """A metric's entry in ``metrics.json``; a key is left out where it does not apply to the metric."""
+    """A metric's entry in ``metrics.json``; a key is left out where it does not apply to the metric.
+
+    A number of the gallery is the mean over the galleries of the folds.
+    """
     entry: dict[str, Any] = {"metric": metric.name, "params": metric.params.model_dump(mode="json")}
     if metric.info.gives == "number":
         entry |= _number(metric, measured, labels, gallery_size, classes)
     elif metric.info.gives == "gallery":
-        entry["value"] = metric.module.summary(measured.values[metric.id], gallery_size)
+        values = measured.values[metric.id]
+        parts = [queries for queries, _ in folds] or [slice(None)]
+        entry["value"] = float(np.mean([metric.module.summary(values[rows], gallery_size) for rows in parts]))
     note = getattr(metric.module, "note", lambda params, size: "")(metric.params, gallery_size)
     return entry | {"note": note} if note else entry
 

@@ -134,7 +134,8 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
         }
         highest = max((max(one.y) for of_direction in series.values() for one in of_direction), default=1.0)
         for direction, of_direction in series.items():
-            relevant = relevant_share(protocol, direction) if y == "precision" else None
+            # at each recall random scores have a higher precision than this share, the more the fewer are relevant
+            relevant = relevant_share(protocol, direction) if (x, y) == ("scope", "precision") else None
             yield Figure(
                 name=name_of(metric, protocol, "-to-".join(direction)),
                 section="curves",
@@ -151,10 +152,12 @@ def curves(protocol: Protocol) -> Iterator[Figure]:
 
 
 def relevant_share(protocol: Protocol, direction: Direction) -> float | None:
-    """Of all pairs of a query and a gallery item, the share that has a class in common; None without classes."""
-    if not protocol.items.has_classes:
-        return None
+    """Of all pairs of a query and a gallery item, the share that has a class in common; None without classes, and where
+    queries meet a part of the gallery each.
+    """
     run = protocol.shown[0].shown
+    if not protocol.items.has_classes or run.metrics["tasks"][0].get("folds"):
+        return None
     queries = protocol.items.labels(run.tasks[direction].ids).astype(bool)
     gallery = protocol.items.labels(run.embeddings(direction)[direction[1]].ids).astype(bool)
     return float(f"{(queries.astype(np.float32) @ gallery.T.astype(np.float32) > 0).mean():.5g}")

@@ -170,8 +170,12 @@ def _tied(cells: Iterable[Cell]) -> list[str]:
 
 
 def _bounds(row: Row) -> tuple[float, float] | None:
-    low, high = row["pessimistic"], row["optimistic"]
-    return (low, high) if None not in (low, high) and high - low > TIES_SHOWN_FROM else None
+    """Of the figure over all orders of ties, the less first: of a rank that is the optimistic one."""
+    found = row["pessimistic"], row["optimistic"]
+    if None in found:
+        return None
+    low, high = sorted(found)
+    return (low, high) if high - low > TIES_SHOWN_FROM else None
 
 
 def badges(group: Group) -> tuple[str, ...]:
