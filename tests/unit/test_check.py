@@ -157,7 +157,7 @@ def test_features_and_classes_that_tell_nothing_apart(folder, capsys):
     status, lines = checked(capsys, name)
     assert status == 0
     assert {line for line in lines if line.startswith("warning")} >= {
-        "warning mine: all items are of one class, '7': each ranking is perfect, and no method has labels to learn",
+        "warning mine: all items are of one class, '7': each ranking is perfect, and labels teach nothing",
         "warning mine, pictures: 24 items, evenly drawn, have the same features: nothing can be told apart by them",
     }
     assert not any("mine, texts: 24 items" in line for line in lines)

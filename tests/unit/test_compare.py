@@ -10,6 +10,7 @@ import pytest
 from cmr import cli, compare
 from cmr.data import Items
 from cmr.errors import UserError
+from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS
 from reporting_tree import write_experiment, write_items, write_run
 
 
@@ -17,7 +18,10 @@ from reporting_tree import write_experiment, write_items, write_run
 def tree(tmp_path):
     results = tmp_path / "results"
     items = write_items(results, "shapes", 48)
-    runs = [write_run(results, items, "shapes", "lite0+bert", m, s) for m, s in (("cca", 0), ("dla", 0), ("dla", 1))]
+    runs = [
+        write_run(results, items, "shapes", "lite0+bert", m, s)
+        for m, s in (("cca", 0), *(("dla", s) for s in range(3)))
+    ]
     write_experiment(results, "main-aaaaaa", runs)
     return results
 
@@ -35,10 +39,10 @@ def test_differences_are_those_of_a_loop_over_the_queries(tree):
     for one in found:
         direction = f"{one.query}→{one.gallery}"
         ids, first = values(a, direction, "map@all")
-        second = [values(b / seed, direction, "map@all")[1] for seed in ("0", "1")]
+        second = [values(b / seed, direction, "map@all")[1] for seed in ("0", "1", "2")]
         gaps, of_class = {}, {}
         for row, item in enumerate(ids):
-            gaps[item] = first[row] - (second[0][row] + second[1][row]) / 2
+            gaps[item] = first[row] - sum(of_seed[row] for of_seed in second) / 3
             for name in labels[item]:
                 of_class.setdefault(name, []).append(gaps[item])
         assert one.difference.value == pytest.approx(np.mean(list(gaps.values())))
@@ -56,12 +60,30 @@ def test_a_method_with_itself_differs_nowhere(tree):
         assert (one.difference.value, one.difference.p_value, one.queries) == (0, 1, [])
 
 
+def test_seeds_that_are_covered_of_one_method_alone_are_not_tested(tree):
+    """With one seed each a test is over queries; three against one would call equal methods different too often."""
+    a, b = (tree / "runs/shapes/default/lite0+bert" / name for name in ("cca", "dla"))
+    cca, dla = compare.seeds(a), compare.seeds(b)
+    assert {one.difference.covers for one in compare.compare(cca, dla[:1])} == {QUERIES}
+    assert {one.difference.covers for one in compare.compare(dla[:1], dla[1:2])} == {QUERIES}
+    assert {one.difference.covers for one in compare.compare(cca, dla)} == {QUERIES_AND_SEEDS}
+    for few in (compare.compare(dla, dla[:1]), compare.compare(cca, dla[:2])):
+        assert {one.difference for one in few} == {None}
+
+
+def test_seeds_of_other_code_are_not_in_the_mean(tree, caplog):
+    record = tree / "runs/shapes/default/lite0+bert/dla/2/run.json"
+    record.write_text(record.read_text().replace('"code": "', '"code": "9'))
+    assert [run.seed for run in compare.seeds(record.parents[1])] == [0, 1]
+    assert "left out, made with other code" in caplog.text
+
+
 def test_the_command_prints_lines_and_json(tree, capsys):
     folders = [str(tree / "runs/shapes/default/lite0+bert" / name) for name in ("cca/0", "dla")]
     cli.main(["compare", *folders, "--metric", "map@all", "-k", "2"])
     text = capsys.readouterr().out
     assert "A  shapes/default/lite0+bert/cca, seed 0" in text
-    assert "B  shapes/default/lite0+bert/dla, 2 seeds" in text
+    assert "B  shapes/default/lite0+bert/dla, 3 seeds" in text
     assert "image→text: queries whose map@all differs most" in text
     cli.main(["compare", *folders, "--metric", "map@all", "--json"])
     assert {one["metric"] for one in json.loads(capsys.readouterr().out)} == {"map@all"}

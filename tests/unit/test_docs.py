@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from cmr.config import validate
+from cmr.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,3 +120,17 @@ def test_a_table_by_parameters_has_a_cell_for_every_value():
     assert line == "| standardise | 0.328 | 0.262 | 0.295 |"
     with pytest.raises(AssertionError, match="two figures of alpha 0"):
         generate().measured_table("smcr.csv", [*wanted, "by=alpha"])
+
+
+def test_runs_that_pages_name_are_runs_of_the_default():
+    """A grid or a default that changes gives a run another name."""
+    default = Plan(validate(yaml.safe_load((ROOT / "config.yaml").read_text())))
+    runs = {"/".join((run.data, run.split, "+".join(run.inputs), run.method)) for run in default.runs}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"runs/(emoji/default/lite0\+bert/[a-z_]+-[0-9a-f]{6})", page.read_text())
+    }
+    assert named
+    assert named <= runs

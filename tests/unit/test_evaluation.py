@@ -458,7 +458,9 @@ def test_equal_gallery_items_have_equal_scores(measure, device):
     scores = np.asarray(scorer(query, gallery, measure, device)(slice(0, 200)))
     assert scores.shape == (200, 322)
     assert all(np.ptp(scores[:, which == each], axis=1).max() == 0 for each in np.unique(which))
-    assert scores == pytest.approx(np.asarray(scorer(query, distinct, measure, device)(slice(0, 200)))[:, which], abs=1e-4)
+    assert scores == pytest.approx(
+        np.asarray(scorer(query, distinct, measure, device)(slice(0, 200)))[:, which], abs=1e-4
+    )
 
 
 def test_a_collapsed_gallery_leaves_everything_open():

@@ -133,7 +133,7 @@ def _classes(items: Items) -> tuple[str, str]:
     sizes = Counter(label for labels in items.table["labels"] for label in labels)
     (most, large), (least, small) = sizes.most_common(1)[0], sizes.most_common()[-1]
     if len(sizes) == 1:
-        return WARNING, f"all items are of one class, {most!r}: each ranking is perfect, and no method has labels to learn"
+        return WARNING, f"all items are of one class, {most!r}: each ranking is perfect, and labels teach nothing"
     return OK, f"{len(sizes):,} classes of {small:,} ({least!r}) to {large:,} items ({most!r})"
 
 
@@ -181,7 +181,7 @@ def _features(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
 
 
 def _sample(extractor: Extractor[Any], contents: Sequence[Any]) -> Lines:
-    """Of some items, evenly drawn: size and time of all features, without the model's start, and whether they differ."""
+    """Of some items, evenly drawn: what all features take, without the model's start, and whether they differ."""
     from cmr.reporting.origins import duration
 
     drawn = np.unique(np.linspace(0, len(contents) - 1, SAMPLE).round().astype(int))

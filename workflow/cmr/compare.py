@@ -1,5 +1,6 @@
 """Two runs against each other on the same queries: differences with interval and p, by class and by query."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,11 @@ from cmr.data import Items
 from cmr.errors import UserError, nearest
 from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, difference
 from cmr.paths import DATA, ITEMS
+from cmr.reporting.agreement import agreeing
 from cmr.reporting.runs import Run
+from cmr.reporting.significance import can_be_tested
+
+log = logging.getLogger(__name__)
 
 ROUNDING = 1e-6
 DATA_RECORDS = DATA.partition("{")[0]
@@ -32,7 +37,7 @@ class Query:
 @dataclass(frozen=True)
 class Comparison:
     """One metric in one direction. ``a``, ``b``: means over queries and seeds; ``difference``: of a - b, None where
-    equal values say nothing of its error.
+    equal values say nothing of its error, and where seeds of one alone would be covered (`can_be_tested`).
 
     ``per_class``: class → mean difference over its queries. ``queries``: those that differ most, greatest first.
     """
@@ -48,14 +53,19 @@ class Comparison:
 
 
 def seeds(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
-    """The run in a folder; or, of a method's folder, its runs of all seeds. Raises `UserError` where there is none."""
+    """The run in a folder; or, of a method's folder, its runs of all seeds that may stand in one mean, with a warning
+    of others. Raises `UserError` where there is none.
+    """
     place = folder.absolute()
     if place.name.isdigit() and "runs" in place.parts[-6:-5]:
         return [search.find(folder, folders)]
     inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
     if not inside:
         raise UserError(f"{folder}: neither a run nor a method with runs; expected {search.FORM}, or without SEED")
-    return [search.find(file, folders) for file in inside]
+    kept, notes = agreeing([search.find(file, folders) for file in inside])
+    for note in notes:
+        log.warning("%s", note)
+    return kept
 
 
 def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int = 5) -> list[Comparison]:
@@ -66,9 +76,9 @@ def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int =
     """
     _check_data(a, b)
     items = Items.read(a[0].place(ITEMS.format(data=a[0].data)))
-    known = _common(a, b)
+    known, tested = _common(a, b), can_be_tested(a, b)
     found = [
-        _compared(metric, direction, *values, items, worst, bounds_of(plugin))
+        _compared(metric, direction, *values, items, worst, bounds_of(plugin), tested)
         for metric, plugin in known.items()
         if fnmatchcase(metric, metrics)
         for direction, values in _paired(metric, a, b)
@@ -129,6 +139,7 @@ def _compared(
     items: Items,
     worst: int,
     bounds: Bounds,
+    tested: bool,
 ) -> Comparison:
     of_a, of_b = a.mean(axis=0), b.mean(axis=0)
     known = ~np.isnan(of_a - of_b)
@@ -156,7 +167,7 @@ def _compared(
         *direction,
         float(np.nanmean(of_a)),
         float(np.nanmean(of_b)),
-        difference(Sample(a[:, known], bounds), Sample(b[:, known], bounds)),
+        difference(Sample(a[:, known], bounds), Sample(b[:, known], bounds)) if tested else None,
         per_class,
         queries,
     )

@@ -247,8 +247,8 @@ def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], n
 
 @dataclass(frozen=True)
 class Product:
-    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one. Where gallery items are
-    equal, columns and offset are of the distinct ones, and ``which`` (n,) is the one of each item.
+    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one. Where gallery items
+    are equal, columns and offset are of the distinct ones, and ``which`` (n,) is the one of each item.
     """
 
     query: Any
@@ -341,14 +341,13 @@ def _bounds(
     ranked: Ranked, tied: np.ndarray, values: Values, numbers: Sequence[ConfiguredMetric]
 ) -> tuple[Values, Values]:
     """The values with ties resolved the worst and the best way: only queries that ties leave open are ranked again."""
-    bounds = tuple({m.id: values[m.id].copy() for m in numbers} for _ in range(2))
+    least, most = ({m.id: values[m.id].copy() for m in numbers} for _ in range(2))
     open_ = np.flatnonzero(tied)
     if len(open_):
         worst, best = ranked.by("pessimistic", open_), ranked.by("optimistic", open_)
         for m in numbers:
-            for bound, theirs in zip(bounds, m.bounds(worst, best), strict=True):
-                bound[m.id][open_] = theirs
-    return bounds
+            least[m.id][open_], most[m.id][open_] = m.bounds(worst, best)
+    return least, most
 
 
 def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -107,7 +107,7 @@ def class_ranks(strata: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def sized(strata: Sequence[str], sizes: dict[str, int], seed: int) -> np.ndarray:
-    """Parts (n,) of exactly the given sizes, each stratum within one row of its share in every part but the last.
+    """Parts (n,) of exactly the given sizes, each stratum within two rows of its share in every part but the last.
 
     Rows are sorted by their relative rank in their stratum, and the sorted list is cut. Raises `UserError` where
     the sizes do not sum to n.

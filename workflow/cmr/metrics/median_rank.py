@@ -45,11 +45,10 @@ def chance(ranking: Ranking, params: Params) -> np.ndarray:
 
 
 def chance_summary(pairs: np.ndarray, gallery_size: int) -> float:
-    """The median of the best ranks of all queries (q,) together, in random orders of N items: (N+1)/2 where each has one
-    pair.
+    """The median of the best ranks of all queries (q,) together, in random orders of N items.
 
-    The best of P ranks is beyond r with probability C(N-r, P)/C(N, P), whose mean over the queries is 1/2 at the median.
-    Where some r has exactly 1/2, r and r+1 are medians.
+    The best of P ranks is beyond r with probability C(N-r, P)/C(N, P), whose mean over the queries is 1/2 at the
+    median: at (N+1)/2 where each has one pair. Where some r has exactly 1/2, r and r+1 are medians.
     """
     ranks = np.arange(gallery_size + 1)
     numbers, queries = np.unique(pairs, return_counts=True)

@@ -4,6 +4,7 @@ Where a tree holds others too, after an edit or a merge, the runs of what is her
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from cmr import code, paths, provenance, records
@@ -26,12 +27,21 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The runs that may be shown together, and a line for each group of those that are left out."""
     notes: list[str] = []
     kept: set[Run] = set()
-    for members in _grouped(runs, lambda run: (run.protocol, run.digest)).values():
-        here = _of_one_source(members, notes)
-        comparable = _chosen(here, _ground, _ground_here, notes)
-        for seeds in _grouped(comparable, lambda run: run.group).values():
+    for members in _grouped(runs, lambda run: run.protocol).values():
+        measured_alike = _grouped(members, lambda run: run.digest).values()
+        sets = [_chosen(_of_one_source(own, notes), _ground, _ground_here, notes) for own in measured_alike]
+        for seeds in _grouped(chain(*_of_code_here(sets, notes)), lambda run: run.group).values():
             kept.update(_chosen(seeds, _making, _making_here, notes))
     return [run for run in runs if run in kept], notes
+
+
+def _of_code_here(sets: Sequence[Sequence[Run]], notes: list[str]) -> Sequence[Sequence[Run]]:
+    """Of runs that agree within each set of metrics, the sets of the code that is here; all where none is."""
+    here = [runs for runs in sets if runs and _ground(runs[0]) == _ground_here(runs[0])]
+    for runs in sets if here else ():
+        if runs and runs not in here:
+            notes.append(_note(runs, _differing(_ground_here(runs[0]), _ground(runs[0]))))
+    return here or sets
 
 
 def warning_notes(runs: Iterable[Run]) -> list[str]:
@@ -103,9 +113,14 @@ def _chosen(
     key = present[0] if present else max(groups, key=lambda k: len(groups[k]))
     for other, members in groups.items():
         if other != key:
-            differing = [name for (name, mine), (_, theirs) in zip(key, other, strict=True) if mine != theirs]
-            notes.append(_note(members, " and ".join(f"other {name}" for name in differing)))
+            notes.append(_note(members, _differing(key, other)))
     return groups[key]
+
+
+def _differing(some: Aspects, others: Aspects) -> str:
+    """``other code and other versions``"""
+    differing = [name for (name, mine), (_, theirs) in zip(some, others, strict=True) if mine != theirs]
+    return " and ".join(f"other {name}" for name in differing)
 
 
 def _note(runs: Sequence[Run], why: str) -> str:

@@ -114,10 +114,9 @@ def by_class(answer: Answer) -> str:
     """
     block = answer.block
     (group,) = (group for group in block.protocol.groups if group.name == answer.best.name)
-    key = block.metric.removesuffix(f", {block.sample}")
     values: dict[str, list[float]] = {}
-    for task in (task for run in group.runs for task in run.metrics["tasks"]):
-        for name, value in task["metrics"][key].get("per_class", {}).items():
+    for task in (task for run in group.measuring(block.measure) for task in run.metrics["tasks"]):
+        for name, value in task["metrics"][block.key].get("per_class", {}).items():
             values.setdefault(name, []).append(value)
     if len(values) < 2:
         return ""

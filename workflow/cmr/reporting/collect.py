@@ -241,6 +241,13 @@ def sample_of(task: Mapping[str, Any]) -> str:
     return f"{task['sample']:,} queries" if "sample" in task else ""
 
 
+def measures(run: Run, row: Mapping[str, Any]) -> bool:
+    """Whether the run was evaluated with the metric of a row, with its very options and on as many queries."""
+    task = run.metrics["tasks"][0]
+    entry = task["metrics"].get(row["key"])
+    return entry is not None and entry["params"] == row["params"] and sample_of(task) == row["sample"]
+
+
 def _mean_or_none(values: Iterable[float | None]) -> float | None:
     found = list(values)
     known = [value for value in found if value is not None]

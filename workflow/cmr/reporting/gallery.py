@@ -17,6 +17,7 @@ from cmr.errors import BadContent, UserError
 from cmr.evaluation import scorer
 from cmr.metrics.ranking import own_columns, rank
 from cmr.pictures import read_rgb
+from cmr.reporting.collect import higher_is_better
 from cmr.reporting.protocols import Group, Protocol
 from cmr.reporting.runs import Direction
 
@@ -129,19 +130,22 @@ def of_protocol(protocol: Protocol, catalogue: Catalogue) -> dict[str, Any]:
 
 def _by_instance(protocol: Protocol) -> bool:
     """Whether the headline metric is about a query's pairs, so that these are what counts as found."""
-    plugin = protocol.headline_entry["metric"]
+    plugin = protocol.headline["plugin"]
     return plugin in registry.names("metrics") and registry.info("metrics", plugin).paired
 
 
 def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -> dict[str, Any]:
-    """Queries from worst to best by their mean score over methods; evenly thinned where there are many."""
+    """Queries from worst to best by their mean score over methods, those without one last; evenly thinned where there
+    are many.
+    """
     query, gallery = direction
     metric = protocol.headline_metric
     ids = protocol.with_headline[0].shown.tasks[direction].ids
     tasks = [_aligned(group, direction, ids) for group in protocol.with_headline]
     scores = np.array([group.shown.tasks[direction].per_query[metric][rows] for group, rows, _ in tasks])
     groups = protocol.items.groups_of
-    order = np.argsort(np.nan_to_num(scores).mean(axis=0), kind="stable")
+    sign = 1 if higher_is_better(protocol.headline) else -1
+    order = np.argsort(sign * scores.mean(axis=0), kind="stable")
     most = min(len(order), MAX_QUERIES, max(1, MAX_RESULTS // sum(top.shape[1] for _, _, top in tasks)))
     shown = order[np.unique(np.linspace(0, len(order) - 1, most).round().astype(int))]
     return {
@@ -150,7 +154,7 @@ def _direction(protocol: Protocol, direction: Direction, catalogue: Catalogue) -
         "queries": [catalogue.number(ids[row]) for row in shown],
         "of": len(ids),
         "size": len(tasks[0][0].shown.embeddings(direction)[gallery].ids),
-        "scores": [[round(float(v), 3) for v in np.nan_to_num(row[shown])] for row in scores],
+        "scores": [[None if np.isnan(v) else round(float(v), 3) for v in row[shown]] for row in scores],
         "top": [[_numbers(catalogue, top[row]) for row in shown] for _, _, top in tasks],
         "pair": [_pair_ranks(group, direction, rows[shown], groups) for group, rows, _ in tasks],
     }

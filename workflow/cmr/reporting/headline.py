@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cmr import registry
 from cmr.reporting.collect import AVERAGE, Row, higher_is_better
@@ -67,7 +68,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """One protocol and metric; ``sample``: how many queries were asked, in words, where not all were."""
+    """One protocol and metric, ``key`` in the runs' files; ``sample``: how many queries were asked, in words, where not
+    all were.
+    """
 
     protocol: Protocol
     metric: str
@@ -77,6 +80,12 @@ class Block:
     lines: tuple[Line, ...] = field(default=())
     higher_is_better: bool = True
     sample: str = ""
+    key: str = ""
+
+    @property
+    def measure(self) -> dict[str, Any]:
+        """What of a run's metrics this is, for `Group.measuring`."""
+        return {"key": self.key, "params": self.options, "sample": self.sample}
 
     @property
     def slug(self) -> str:
@@ -120,6 +129,7 @@ def _block(
         tuple(lines),
         higher_is_better(rows[0]),
         rows[0]["sample"],
+        rows[0]["key"],
     )
 
 
@@ -149,7 +159,7 @@ def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str
         direction(row): Cell(row["mean"], row["std"], evidence[column_of(row), row["group"]], _bounds(row))
         for row in rows
     }
-    values = [run.metrics["average"].get(rows[0]["key"]) for run in group.runs]
+    values = [run.metrics["average"].get(rows[0]["key"]) for run in group.measuring(rows[0])]
     return Line(
         group.name,
         MEASURED,

@@ -12,7 +12,7 @@ from cmr.data import Items
 from cmr.errors import UserError
 from cmr.params import canonical
 from cmr.paths import ITEMS
-from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, measures, sample_of
 from cmr.reporting.runs import Direction, Run, identity
 
 SEPARATOR = " · "
@@ -25,12 +25,20 @@ FIELDS = {"methods": "method", "dictionaries": "dictionary", "extractors": "extr
 
 @dataclass(frozen=True)
 class Group:
-    """One method with one set of parameters. ``style`` is the same in all figures; ``runs`` has one a seed."""
+    """One method with one set of parameters. ``style`` is the same in all figures; ``runs`` has one a seed, all
+    evaluated alike, ``every`` all there are.
+    """
 
     key: str
     name: str
     style: int
     runs: tuple[Run, ...]
+    every: tuple[Run, ...] = ()
+
+    def measuring(self, row: Mapping[str, Any]) -> list[Run]:
+        """One run a seed that was evaluated as the row says."""
+        of_seed = {run.seed: run for run in (*self.every, *self.runs) if measures(run, row)}
+        return [of_seed[seed] for seed in sorted(of_seed)]
 
     @property
     def shown(self) -> Run:
@@ -56,11 +64,10 @@ class Protocol:
 
     def _rank(self, group: Group) -> tuple[bool, float]:
         """Sorts by value, best first, and what has none last."""
-        found = [run.metrics["average"].get(self.headline_metric) for run in group.runs]
-        if None in found:
+        if not measures(group.shown, self.headline):
             return True, 0.0
-        entry = group.shown.metrics["tasks"][0]["metrics"][self.headline_metric]
-        return False, -mean(found) if higher_is_better({"plugin": entry["metric"]}) else mean(found)
+        value = mean(run.metrics["average"][self.headline_metric] for run in group.runs)
+        return False, -value if higher_is_better(self.headline) else value
 
     @property
     def shown(self) -> tuple[Group, ...]:
@@ -68,35 +75,32 @@ class Protocol:
         return self.ranked[:MOST]
 
     @cached_property
+    def headline(self) -> dict[str, Any]:
+        """What bars, costs, grids and the gallery show: the first metric that gives a number a query, with the options
+        and the sample of queries of most groups. As a row's ``key``, ``plugin``, ``params`` and ``sample``.
+        """
+        found = [one for group in self.groups for one in numbers(group.shown)]
+        if not found:
+            raise UserError(
+                f"{self.first.path}: no metric gives a number a query; configure one, mean_average_precision say"
+            )
+        alike = [canonical(one) for one in found if one["key"] == found[0]["key"]]
+        return next(one for one in found if canonical(one) == max(alike, key=alike.count))
+
+    @property
     def headline_metric(self) -> str:
-        """The first metric that gives a number a query: what bars, costs, grids and the gallery show."""
-        for group in self.groups:
-            for name, entry in group.shown.metrics["tasks"][0]["metrics"].items():
-                if "per_class" in entry:
-                    return name
-        raise UserError(
-            f"{self.first.path}: no metric gives a number a query; configure one, mean_average_precision say"
-        )
+        name: str = self.headline["key"]
+        return name
 
     @property
     def with_headline(self) -> tuple[Group, ...]:
-        """Of the groups that are shown, those that the headline metric was computed for."""
-        return tuple(g for g in self.shown if self.headline_metric in g.shown.metrics["tasks"][0]["metrics"])
-
-    @property
-    def headline_entry(self) -> dict[str, Any]:
-        """What the first group shown says of the headline metric: the plug-in under ``metric``, and ``params``."""
-        entry: dict[str, Any] = self.with_headline[0].shown.metrics["tasks"][0]["metrics"][self.headline_metric]
-        return entry
+        """Of the groups that are shown, those that the headline was measured for, so that they can be compared."""
+        return tuple(group for group in self.shown if measures(group.shown, self.headline))
 
     def averages(self, rows: Iterable[Row], direction: Direction = (AVERAGE, AVERAGE)) -> dict[str, Row]:
-        """Group → its row of the headline metric's mean over directions, or of one direction, with the options of the
-        first group shown.
-        """
-        wanted = (self.headline_metric, self.headline_entry["params"], direction)
-        return {
-            row["group"]: row for row in rows if (row["key"], row["params"], (row["query"], row["gallery"])) == wanted
-        }
+        """Group → its row of the headline's mean over directions, or of one direction."""
+        wanted = self.headline | {"query": direction[0], "gallery": direction[1]}
+        return {row["group"]: row for row in rows if all(row[key] == value for key, value in wanted.items())}
 
     @property
     def families(self) -> dict[str, list[Group]]:
@@ -129,6 +133,16 @@ class Protocol:
         return Items.read(self.first.place(ITEMS.format(data=self.first.data)))
 
 
+def numbers(run: Run) -> list[dict[str, Any]]:
+    """The metrics of a run that give a number a query: ``key``, ``plugin``, ``params`` and ``sample``."""
+    task = run.metrics["tasks"][0]
+    return [
+        {"key": name, "plugin": entry["metric"], "params": entry["params"], "sample": sample_of(task)}
+        for name, entry in task["metrics"].items()
+        if "per_class" in entry
+    ]
+
+
 def in_file_name(text: str) -> str:
     """Somebody's words as part of a file's name: letters, digits, '_', '@', '.', '+' and hyphens for all else."""
     return re.sub(r"[^\w@.+-]+", "-", text).strip("-")
@@ -147,7 +161,7 @@ def protocols(collection: Collection) -> list[Protocol]:
             key,
             labels[key],
             tuple(
-                Group(f"{key}/{variant}", names[variant], styles[names[variant]], _by_seed(runs))
+                Group(f"{key}/{variant}", names[variant], styles[names[variant]], _by_seed(runs), tuple(runs))
                 for variant, runs in variants.items()
             ),
         )

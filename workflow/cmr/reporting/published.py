@@ -293,11 +293,12 @@ def _agrees(run: Run, quote: Quote, telling: Iterable[str]) -> bool:
 
 
 def _same_number(row: Row, quote: Quote) -> bool:
-    """The printed metrics are mAP at a cut, divided by the relevant items inside the cut."""
+    """The printed metrics are mAP at a cut, divided by the relevant items inside the cut, of all test queries."""
     cut = quote["metric"].removeprefix("map@")
     options = {"at": None if cut == "all" else int(cut), "normalise": "retrieved"}
     same_direction = (row["query"], row["gallery"]) == (quote["query"], quote["gallery"])
-    return same_direction and (row["plugin"], row["params"]) == ("mean_average_precision", options)
+    same_metric = (row["plugin"], row["params"]) == ("mean_average_precision", options)
+    return same_direction and same_metric and not row["sample"]
 
 
 def inputs_of(run: Run) -> str:

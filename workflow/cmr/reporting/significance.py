@@ -9,7 +9,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, difference, holm, mean
-from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, sample_of
+from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, measures
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
@@ -109,7 +109,7 @@ def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple
 
 def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
     """The values behind a row; None where the files do not hold them."""
-    of_seed = {run.seed: (run, _of_run(run, row)) for run in runs if _measures(run, row)}
+    of_seed = {run.seed: (run, _of_run(run, row)) for run in runs if measures(run, row)}
     found = [values for _, values in of_seed.values() if values is not None]
     if not found or len(found) < len(of_seed) or any(not np.array_equal(ids, found[0][0]) for ids, _ in found):
         return None
@@ -119,6 +119,14 @@ def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
         return None
     sample = Sample(values[:, known], bounds_of(row["plugin"]))
     return Measured(found[0][0][known], sample, any(_stochastic(run) for run, _ in of_seed.values()))
+
+
+def can_be_tested(a: Sequence[Run], b: Sequence[Run]) -> bool:
+    """Whether a test of two methods covers the same of both: each whose seeds matter has three or more, or has one, and
+    then no seeds are covered.
+    """
+    seeds = {len(runs) for runs in (a, b) if any(map(_stochastic, runs))}
+    return seeds <= {1} or min(seeds) >= SEEDS_NEEDED
 
 
 def _stochastic(run: Run) -> bool:
@@ -132,13 +140,6 @@ def _stochastic(run: Run) -> bool:
         or any(registry.info("methods", name).stochastic for name in methods)
         or any(registry.info("dictionaries", name).stochastic for name in dictionaries)
     )
-
-
-def _measures(run: Run, row: Row) -> bool:
-    """Whether the run was evaluated with the row's metric and its very options."""
-    task = run.metrics["tasks"][0]
-    entry = task["metrics"].get(row["key"])
-    return entry is not None and entry["params"] == row["params"] and sample_of(task) == row["sample"]
 
 
 def _of_run(run: Run, row: Row) -> tuple[np.ndarray, np.ndarray] | None:

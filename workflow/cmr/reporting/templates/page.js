@@ -407,7 +407,7 @@ const compare = {
   table(found, a, b, metric) {
     const {methods} = now.versus;
     const {difference, ci95, p, better} = this.pair(found, a, b);
-    const queries = now.gallery.directions[byId("compare").querySelector("select.direction").selectedIndex].of;
+    const queries = found.known;
     const told = {
       [`A: ${methods[a]}`]: found.means[a].toFixed(3),
       [`B: ${methods[b]}`]: found.means[b].toFixed(3),
@@ -463,7 +463,7 @@ const compare = {
 
   extremes(found, a, b) {
     const {queries, query} = now.gallery.directions[byId("compare").querySelector("select.direction").selectedIndex];
-    const gaps = queries.map((number, row) => [found.values[a][row] - found.values[b][row], row]).filter(([gap]) => !Number.isNaN(gap));
+    const gaps = queries.map((number, row) => [now.versus.sign * (found.values[a][row] - found.values[b][row]), row]).filter(([gap]) => !Number.isNaN(gap));
     gaps.sort(([first], [second]) => second - first);
     const button = ([, row]) => element("button", {type: "button", onclick: () => this.open(queries[row])},
       element("span", {textContent: found.values[a][row].toFixed(3)}), element("span", {textContent: found.values[b][row].toFixed(3)}), content(queries[row], query));
@@ -520,9 +520,10 @@ const browse = {
     const {queries, query} = this.direction;
     byId("queries").replaceChildren(...this.rows.slice(start, start + this.PAGE).map((row) => {
       const number = queries[row];
+      const known = this.direction.scores.every((scores) => scores[row] !== null);
       const mean = this.direction.scores.reduce((sum, scores) => sum + scores[row], 0) / this.gallery.methods.length;
       const button = element("button", {type: "button", ariaPressed: String(row === this.shown), onclick: () => this.pick(row)},
-        content(number, query), element("span", {className: "score", textContent: `${classesOf(number)} · ${mean.toFixed(2)}`}));
+        content(number, query), element("span", {className: "score", textContent: `${classesOf(number)} · ${known ? mean.toFixed(2) : "–"}`}));
       button.dataset.row = row;
       return element("li", {}, button);
     }));
@@ -567,7 +568,7 @@ const browse = {
     const found = top[method][row];
     const own = pair[method][row] === null ? "" : ` · own pair at rank ${pair[method][row]} of ${size}`;
     const title = element("h3", {textContent: `${name} `},
-      element("span", {textContent: `${found.filter(isHit).length} of ${found.length} hits · ${this.gallery.metric} ${scores[method][row].toFixed(3)}${own}`}));
+      element("span", {textContent: `${found.filter(isHit).length} of ${found.length} hits · ${this.gallery.metric} ${scores[method][row] === null ? "–" : scores[method][row].toFixed(3)}${own}`}));
     const cards = found.map((number, rank) => {
       const hit = isHit(number);
       const isText = Boolean(now.items.texts[gallery]?.[number]);
