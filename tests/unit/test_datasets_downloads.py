@@ -9,12 +9,14 @@ import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import requests
 
 from cmr.datasets import downloads
 from cmr.datasets.downloads import Source, extract_member, fetch, git_blob, unpack
+from cmr.datasets.pascal_sentence import PICTURE
 from cmr.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000
@@ -281,3 +283,21 @@ def test_all_that_is_missing_is_told_at_once(server, known, tmp_path):
     told = str(caught.value)
     assert all(name in told for name in ("gone", "inside", "a.zip", "own"))
     assert (tmp_path / "raw/good").read_bytes() == CONTENT
+
+
+def test_a_replaced_archive_is_unpacked_again(tmp_path):
+    data = SimpleNamespace(raw=tmp_path, existing=lambda file: tmp_path / file)
+    for text in ("old", "new"):
+        with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+            archive.writestr(f"{text}.txt", text)
+        for _ in range(2):
+            folder = downloads.Downloaded.unpacked(data, "raw.zip")
+            assert [file.name for file in folder.iterdir()] == [f"{text}.txt"]
+    (tmp_path / "raw.zip").unlink()
+    assert downloads.Downloaded.unpacked(data, "raw.zip") == folder
+
+
+@pytest.mark.parametrize("name", ["../../evil/x.jpg", "/etc/x.jpg", "a/b/c.jpg", "x.jpg", "a/.."])
+def test_the_page_of_pascal_sentence_says_not_where_files_are_written(name):
+    assert not PICTURE.fullmatch(name)
+    assert PICTURE.fullmatch("aeroplane/2008_000716.jpg")

@@ -8,6 +8,7 @@ DSCMR's files (MATLAB; keys are the files' names, from its public loader): train
 same of test, from a VGG-19 and a sentence CNN fine-tuned on the labels: even a CCA on them has seen labels.
 """
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,7 @@ INFO = DatasetInfo(
 SEED = 0
 SHARES = {"800_100_100": {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}, "600_400": {TRAIN: 0.6, TEST: 0.4}}
 PAGE = "pascal-sentences.html"
+PICTURE = re.compile(r"[\w-]+/[\w.-]*\w")
 NAMES = {"image": "vgg19_finetuned", "text": "sentence_cnn"}
 
 
@@ -107,6 +109,11 @@ class PascalSentence(Downloaded):
         page.feed(self.existing(PAGE).read_text("utf-8", errors="replace"))
         if not page.sentences:
             raise UserError(f"{self.raw / PAGE}: no pictures in it; it is not the page of the data set")
+        for picture in page.sentences:  # which are written where the page says
+            if not PICTURE.fullmatch(picture):
+                raise UserError(
+                    f"{self.raw / PAGE}: {picture!r} is no class/name.jpg; it is not the page of the data set"
+                )
         return page.sentences
 
     def _blocks(self) -> list[Block]:

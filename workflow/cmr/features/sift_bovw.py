@@ -66,9 +66,9 @@ class SiftBagOfVisualWords(Extractor[Path]):
             descriptors = np.concatenate(list(pool.map(sample, contents, seeds)))[: p.sample]
         if len(descriptors) < p.words:
             raise UserError(f"the training pictures have {len(descriptors)} keypoints, too few for {p.words} words")
-        self.codebook = (
-            KMeans(p.words, n_init=1, max_iter=p.iterations, random_state=p.seed).fit(descriptors).cluster_centers_
-        )
+        clusters = KMeans(p.words, n_init=1, max_iter=p.iterations, random_state=p.seed)
+        with threadpool_limits(1):  # threads add up their shares of a centre in the order in which they end
+            self.codebook = clusters.fit(descriptors).cluster_centers_
 
     def histogram(self, path: Path) -> np.ndarray:
         found = self.descriptors(path)

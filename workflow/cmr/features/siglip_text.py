@@ -38,4 +38,5 @@ class SigLIPText(TextTower):
     padding = "max_length"
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
-        return super().tokens(texts, return_attention_mask=False, **options)
+        lower = [text.lower() for text in texts]  # as in training; not all of the models' tokenizers do it
+        return super().tokens(lower, return_attention_mask=False, **options)

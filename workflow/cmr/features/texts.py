@@ -56,19 +56,21 @@ OUR_WORDS: dict[str, Any] = {"tokenizer": words, "token_pattern": None, "lowerca
 
 
 def fitted_vocabulary(texts: Sequence[str], size: int, stop_words: str, binary: bool = False) -> np.ndarray:
-    """The ``size`` most frequent words of ``texts`` (``binary``: those of most texts) in alphabetical order.
+    """The ``size`` most frequent words of ``texts`` (``binary``: those of most texts) in alphabetical order; of equally
+    frequent ones the first.
 
     ``stop_words``: none, or english for scikit-learn's list of words to leave out.
     """
     from sklearn.feature_extraction.text import CountVectorizer  # a second, which a query need not spend
 
     left_out = None if stop_words == "none" else stop_words
-    counter = CountVectorizer(**OUR_WORDS, max_features=size, stop_words=left_out, binary=binary)
+    counter = CountVectorizer(**OUR_WORDS, stop_words=left_out, binary=binary)  # whose own cut depends on the processor
     try:
-        counter.fit(texts)
+        counts = np.asarray(counter.fit_transform(texts).sum(axis=0)).ravel()
     except ValueError as error:
         raise UserError(f"the {len(texts)} training texts hold no words to learn a vocabulary from") from error
-    return counter.get_feature_names_out().astype(str)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:size])
+    return counter.get_feature_names_out()[kept].astype(str)
 
 
 def counted(texts: Sequence[str], vocabulary: np.ndarray) -> csr_matrix:

@@ -86,7 +86,10 @@ class TimmBackbone(ImageNetwork):
     def preprocessing(self) -> Preprocessing:
         says = resolve_data_config(model=self.network)
         crop = says["input_size"][1]
-        resize = (crop, crop) if says["crop_mode"] == "squash" else math.floor(crop / says["crop_pct"])
+        side = math.floor(crop / says["crop_pct"])
+        if says["crop_mode"] not in ("center", "squash"):
+            raise UserError(f"params.model: crop mode {says['crop_mode']!r} is not known; choose another model")
+        resize = (side, side) if says["crop_mode"] == "squash" else side
         interpolation = Image.Resampling[says["interpolation"].upper()]
         return Preprocessing(resize, crop, interpolation, tuple(says["mean"]), tuple(says["std"]))
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from cmr.errors import UserError
 from cmr.features.grids import ImageGrid
 from cmr.features.timm_backbone import TimmBackbone
 from cmr.info import ExtractorInfo
@@ -57,5 +58,7 @@ class Unpooled(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features, network = self.network.forward_features(images), self.network
         if features.ndim == 3:
+            if not hasattr(network, "num_prefix_tokens"):
+                raise UserError("params.model: which of this network's tokens are patches is not known; choose another")
             return features[:, network.num_prefix_tokens :].transpose(1, 2).unsqueeze(3)
         return features if getattr(network, "output_fmt", "NCHW") == "NCHW" else features.permute(0, 3, 1, 2)

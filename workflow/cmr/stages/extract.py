@@ -136,6 +136,8 @@ class Contents:
     def task(self, extractor: Extractor, fitted_on: pd.Series | None) -> Task:
         training = None if fitted_on is None else among(self.ids, fitted_on)
         labels = self.all_items.labels(self.ids[training]) if self.labelled and training is not None else None
+        if labels is not None and not labels.shape[1]:
+            raise UserError("this extractor learns from labels, and the data have none; choose another")
         return Task(extractor, self.contents, self.ids, training, labels, self.hashes)
 
 
