@@ -70,21 +70,17 @@ def test_too_few_seeds_are_not_tested_and_one_is_said_to_be_alone(tmp_path: Path
     assert ("over queries alone, one seed:" in cell.details) == (seeds == 1)
 
 
-def test_a_method_that_this_version_lacks_counts_as_stochastic(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ('"method": "ridge_label"', '"method": "somebodys"'),  # a method that this version lacks
+        ('"id": "cca",', '"id": "cca", "pairing": "class",'),  # pairs that are drawn
+    ],
+)
+def test_what_may_depend_on_the_seed_counts_as_stochastic(tmp_path: Path, said: str, instead: str) -> None:
     results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
     for file in [*results.rglob("fit.json"), *results.rglob("run.json")]:
-        file.write_text(file.read_text().replace('"method": "ridge_label"', '"method": "somebodys"'))
-    _, evidence = of_column(load(results))
-    assert {name: e.mark for name, e in evidence.items()} == {
-        "ridge": significance.BEST,
-        "cca": significance.UNTESTED,
-    }
-
-
-def test_a_method_whose_pairs_are_drawn_counts_as_stochastic(tmp_path: Path) -> None:
-    results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
-    for file in [*results.rglob("fit.json"), *results.rglob("run.json")]:
-        file.write_text(file.read_text().replace('"id": "cca",', '"id": "cca", "pairing": "class",'))
+        file.write_text(file.read_text().replace(said, instead))
     _, evidence = of_column(load(results))
     assert {name: e.mark for name, e in evidence.items()} == {
         "ridge": significance.BEST,
