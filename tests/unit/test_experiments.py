@@ -38,7 +38,8 @@ TABLES = [  # file, experiment; the other experiments compare settings of one me
     ("wikipedia", "wikipedia_slow"),
     ("wikipedia", "wikipedia_462"),
 ]
-CANDIDATES = 6
+SMALL = {"regions_words"}
+"""Files of half the budget, as a fit of theirs takes an hour: three steps, and no choice of the scaling."""
 WITHOUT_CHOICE = {"random"}
 
 
@@ -61,15 +62,16 @@ def entries(file, table):
 @pytest.mark.parametrize(("file", "table"), TABLES)
 def test_all_methods_of_a_table_choose_among_as_many_candidates(file, table):
     candidates = {name: prod(map(len, entry.tune.values())) for name, entry in entries(file, table).items()}
-    assert candidates == dict.fromkeys(candidates, CANDIDATES)
+    assert candidates == dict.fromkeys(candidates, 3 if file in SMALL else 6)
 
 
 @pytest.mark.parametrize(("file", "table"), TABLES)
-def test_all_networks_of_a_table_wait_as_long_and_choose_the_scaling(file, table):
+def test_all_networks_of_a_table_wait_as_long_and_choose_the_scaling_alike(file, table):
     found = [e for e in entries(file, table).values() if "epochs" in registry.info("methods", e.method).chooses]
     assert found
     assert len({(entry.params["patience"], entry.params["epochs"]) for entry in found}) == 1
-    assert [entry.tune.get("scale") for entry in found] == [["standardise", "none"]] * len(found)
+    scalings = None if file in SMALL else ["standardise", "none"]
+    assert [entry.tune.get("scale") for entry in found] == [scalings] * len(found)
 
 
 @pytest.mark.parametrize(("file", "table"), TABLES)
