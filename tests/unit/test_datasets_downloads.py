@@ -150,6 +150,19 @@ def test_no_internet_names_address_size_and_folder(known, tmp_path, monkeypatch)
         fetch("d", ["f"], tmp_path / "raw")
 
 
+def test_an_archive_that_cannot_be_reached_is_told_once_in_plain_words(known, tmp_path, monkeypatch):
+    members = [(name, "archive", "a.zip", SHA256) for name in ("m", "n")]
+    known(*members, ("a.zip", "open", "http://127.0.0.1:9/a.zip", ""))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    with pytest.raises(UserError) as caught:
+        fetch("d", ["m", "n"], tmp_path / "raw")
+    told = str(caught.value)
+    assert told.count("m cannot be had") == told.count("n cannot be had") == told.count("http://127.0.0.1:9/a.zip") == 1
+    assert told.count("Connection refused") == 1
+    assert "Pool" not in told
+    assert "object at 0x" not in told
+
+
 def test_files_by_hand_are_asked_for_all_at_once_and_then_taken(known, tmp_path):
     known(("a", "by hand", "http://form", ""), ("b", "by hand", "http://gone", SHA256))
     with pytest.raises(UserError, match=r"(?s)d cannot be downloaded; place in .*raw.*a \(.*http://form.*b \(.*gone"):

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -155,7 +156,8 @@ def fetch(dataset: str, files: Iterable[str], folder: Path) -> dict[str, str]:
         wanted = "".join(f"\n  {source.described}" for source in by_hand)
         problems.append(f"{dataset} cannot be downloaded; place in {folder.absolute()} and run again:{wanted}")
     if problems:
-        raise UserError("\n".join(problems))
+        lines = "\n".join(problems).splitlines()
+        raise UserError("\n".join(dict.fromkeys(lines)))  # files of one archive miss it alike
     return found
 
 
@@ -196,8 +198,10 @@ def _download(path: Path, mirrors: list[Source]) -> str:
         try:
             _resume(on_mirror(source.address), part)
             return _checked(part, path, source)
-        except (requests.RequestException, UserError) as error:
+        except UserError as error:
             problems.append(str(error))
+        except requests.RequestException as error:
+            problems.append(_reason(error))
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 size = f", {source.file} takes {int(source.bytes):,} bytes" if source.bytes else ""
@@ -205,6 +209,12 @@ def _download(path: Path, mirrors: list[Source]) -> str:
             raise
     wanted = "".join(f"\n  {source.described}" for source in mirrors)
     raise UserError(f"{'; '.join(problems)}. Run again to resume, or place in {path.parent.absolute()}:{wanted}")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, of a failed connection without the objects that it went wrong in."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    return re.sub(r"^\w+\(host=.*?\): ", "", str(inner or error))
 
 
 def _resume(address: str, part: Path) -> None:
