@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cmr import registry
-from cmr.content import read_list
+from cmr.content import Hashes, read_list
 from cmr.data import Split
 from cmr.datasets.folder import Folder
 from cmr.errors import UserError
@@ -69,6 +69,29 @@ def test_lines_and_lists_are_captions_and_folders_are_classes(tmp_path):
     ]
     assert [path.read_bytes() for path in made.contents(items, "image")] == [picture(n) for n in (1, 2, 3)]
     items.check("here")
+
+
+def test_a_caption_may_have_a_separator_of_lines_inside(tmp_path):
+    write(tmp_path / "p", {"a.jfif": picture(1), "a.txt": "One\u2028two\rThree"})
+    assert [row[2] for row in rows(dataset(tmp_path).prepare())] == ["One\u2028two", "Three"]
+
+
+def test_linked_folders_are_entered_and_counted(tmp_path):
+    write(tmp_path / "elsewhere", {"a.png": picture(1), "a.txt": "One."})
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/cat").symlink_to(tmp_path / "elsewhere")
+    assert [row[0] for row in rows(dataset(tmp_path).prepare())] == ["cat/a"]
+    before = Hashes(tmp_path / "cache").of(tmp_path / "p")
+    write(tmp_path / "elsewhere", {"a.txt": "Another."})
+    assert Hashes(tmp_path / "cache").of(tmp_path / "p") != before
+
+
+def test_a_link_to_a_folder_above_is_refused(tmp_path):
+    write(tmp_path / "p", {"cat/a.png": picture(1), "cat/a.txt": "One."})
+    (tmp_path / "p/cat/up").symlink_to("..")
+    Hashes(tmp_path / "cache").of(tmp_path / "p")
+    with pytest.raises(UserError, match=r"cat/up: a link to a folder that it lies in"):
+        dataset(tmp_path).prepare()
 
 
 def many(count: int, place: str = "{label}/{n}") -> dict[str, str | bytes]:

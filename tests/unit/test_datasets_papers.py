@@ -508,6 +508,12 @@ def test_stamps_of_a_debian_package(unchecked, monkeypatch):
         with Image.open(path) as opened:
             assert (opened.mode, opened.size) == ("RGB", (32, 32))
             assert opened.getpixel((0, 0)) == (255, 255, 255)
+    other = package.with_name("tuxpaint-stamps-default_0_all.deb")
+    shutil.copyfile(package, other)
+    assert list(made.download()) == [package.name]
+    monkeypatch.setattr(tuxpaint_stamps, "VERIFIED", other.name)
+    assert other.name in str(made.unpacked())
+    other.unlink()
     package.write_bytes(package.read_bytes()[:400])
     shutil.rmtree(package.with_name(f"{package.name}.unpacked"))
     with pytest.raises(UserError, match="dpkg-deb cannot unpack it"):

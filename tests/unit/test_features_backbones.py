@@ -64,6 +64,23 @@ def test_torchvision_backbone_gives_the_classifiers_input(name, last, pictures, 
     np.testing.assert_allclose(features, seen[0].numpy(), rtol=1e-3, atol=1e-4 * float(seen[0].abs().max()))
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_own_weights_are_of_the_network_that_torchvision_builds_with_its_own(name, tmp_path, monkeypatch):
+    state = seeded(lambda: torchvision.models.get_model(name, weights=None, init_weights=False)).state_dict()
+    torch.save(state, tmp_path / "own.pt")
+    weights = torchvision.models.get_model_weights(name)
+    monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: state)
+    theirs = torchvision_backbone.without_classifier(torchvision.models.get_model(name, weights=weights.DEFAULT)).eval()
+    ours = extractor("torchvision_backbone", tmp_path, model=name, weights=str(tmp_path / "own.pt")).build().eval()
+    picture = torch.rand(1, 3, 299, 299)
+    with torch.inference_mode():
+        assert torch.equal(ours(picture), theirs(picture))
+
+
+def test_own_weights_of_a_transformer_are_for_pictures_as_large_as_torchvisions(tmp_path):
+    assert extractor("torchvision_backbone", tmp_path, model="vit_h_14").options() == {"image_size": 518}
+
+
 def test_an_unknown_torchvision_network_has_a_nearest_name(tmp_path):
     with pytest.raises(UserError, match=r"did you mean 'resnet18'"):
         extractor("torchvision_backbone", tmp_path, model="resnet_18").fetch()

@@ -1,5 +1,7 @@
 """Extractors that learn: visual words, the sentence CNN, the fine-tuned network; and sounds."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 
 from cmr import registry
 from cmr.errors import BadContent, UserError
-from cmr.features import classic_networks, vgg19_finetuned
+from cmr.features import classic_networks, sift_bovw, vgg19_finetuned
 from cmr.features.word2vec_cnn import SentenceCNN
 
 
@@ -42,6 +44,18 @@ def test_visual_words_are_counted(pictures):
         for descriptor in descriptors:
             counts[np.argmin([((descriptor - word) ** 2).sum() for word in codebook])] += 1
         np.testing.assert_allclose(row, counts / len(descriptors), rtol=1e-6)
+
+
+def test_the_sample_leaves_no_picture_out_for_being_the_last(pictures, monkeypatch):
+    """Two descriptors of each of eight pictures are six too many."""
+    ours = extractor("sift_bovw", words=2, sample=10)
+    monkeypatch.setattr(ours, "descriptors", lambda path: np.full((9, 2), pictures.index(path), np.float32))
+    seen = []
+    fitted = SimpleNamespace(cluster_centers_=np.zeros((2, 2)))
+    monkeypatch.setattr(sift_bovw.KMeans, "fit", lambda self, rows: seen.append(rows) or fitted)
+    ours.fit(pictures)
+    assert seen[0].shape == (10, 2)
+    assert {5, 6, 7} <= set(seen[0][:, 0])
 
 
 def test_a_picture_without_keypoints_has_zeros(pictures, tmp_path):

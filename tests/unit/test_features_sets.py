@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.models import VGG19_Weights, vgg19
 
 from cmr import code, registry
-from cmr.errors import UserError
+from cmr.errors import BadContent, UserError
 from cmr.features import image_patches, states, torchvision_backbone
 from cmr.features.image_patches import NETWORKS, boxes
 from cmr.features.sentence_bow import sentences
@@ -180,6 +180,10 @@ def test_patches_cover_each_pixel_once_and_a_picture_of_too_few_is_named(tmp_pat
     Image.new("RGB", (40, 2)).save(tmp_path / "small.png")
     with pytest.raises(UserError, match=r"small\.png: 40 × 2 pixels: too few for 3 × 3 patches"):
         extractor("image_patches", tmp_path).transform([tmp_path / "small.png"])
+    Image.new("RGB", (5, 450)).save(tmp_path / "long.png")
+    with pytest.raises(BadContent, match=r"long\.png: 5 × 450 pixels: its patches' sides are too unlike") as raised:
+        extractor("image_patches", tmp_path).transform([tmp_path / "long.png"])
+    assert raised.value.content == tmp_path / "long.png"
 
 
 def test_the_code_of_every_network_counts_as_that_of_the_patches():

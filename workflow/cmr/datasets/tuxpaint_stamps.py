@@ -65,19 +65,19 @@ class TuxpaintStamps(Downloaded):
 
         Another version than the verified one is taken, as each Debian release has its own; its sha256 is recorded.
         """
-        if not self._packages() and shutil.which("apt-get"):
+        if self._package() is None and shutil.which("apt-get"):
             self.raw.mkdir(parents=True, exist_ok=True)
             done = subprocess.run(["apt-get", "download", PACKAGE], cwd=self.raw, capture_output=True, text=True)
             if done.returncode:
                 log.warning("apt-get download %s: %s", PACKAGE, done.stderr.strip())
-        others = [path for path in self._packages() if path.name != VERIFIED]
-        if others:
-            log.warning("%s is not the version that was looked at, %s", others[-1].name, VERIFIED)
-            return {others[-1].name: file_hash(others[-1])}
+        package = self._package()
+        if package and package.name != VERIFIED:
+            log.warning("%s is not the version that was looked at, %s", package.name, VERIFIED)
+            return {package.name: file_hash(package)}
         return fetch(self.raw.name, [VERIFIED], self.raw)
 
     def prepare(self) -> Items:
-        """Renders drawings and puts every picture on white; idempotent, resumable."""
+        """Renders drawings and puts every picture on white, all anew, as the package or the code may be another."""
         stamps = self._stamps()
         sizes = pd.Series([path.parts[0] for path in stamps]).value_counts()
         kept = {path: text for path, text in stamps.items() if sizes[path.parts[0]] >= SMALLEST_CLASS}
@@ -97,22 +97,24 @@ class TuxpaintStamps(Downloaded):
         strata = [labels[0] for labels in items.table["labels"]]
         return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
 
-    def _packages(self) -> list[Path]:
-        return sorted(self.raw.glob(f"{PACKAGE}_*.deb"))
+    def _package(self) -> Path | None:
+        """The verified package, or of others the last by name."""
+        packages = sorted(self.raw.glob(f"{PACKAGE}_*.deb"), key=lambda path: (path.name == VERIFIED, path.name))
+        return packages[-1] if packages else None
 
     def unpacked(self, archive: str = "") -> Path:
         """The stamps' folder; the package is unpacked, not installed."""
-        packages = self._packages()
-        if not packages:
+        package = self._package()
+        if package is None:
             raise UserError(f"{self.raw}: no {PACKAGE}_*.deb; delete {self.folder / 'raw.json'} and run again")
-        folder = self.raw / f"{packages[-1].name}.unpacked"
+        folder = self.raw / f"{package.name}.unpacked"
         if not folder.exists():
             if shutil.which("dpkg-deb") is None:
-                raise UserError(f"{packages[-1]}: a package of Debian, which takes dpkg-deb to unpack; install dpkg")
+                raise UserError(f"{package}: a package of Debian, which takes dpkg-deb to unpack; install dpkg")
             with atomic_folder(folder) as temporary:
-                done = subprocess.run(["dpkg-deb", "-x", packages[-1], temporary], capture_output=True, text=True)
+                done = subprocess.run(["dpkg-deb", "-x", package, temporary], capture_output=True, text=True)
                 if done.returncode:
-                    raise UserError(f"{packages[-1]}: dpkg-deb cannot unpack it: {done.stderr.strip()}; delete it")
+                    raise UserError(f"{package}: dpkg-deb cannot unpack it: {done.stderr.strip()}; delete it")
         return folder / STAMPS
 
     def _stamps(self) -> dict[Path, str]:
@@ -128,9 +130,8 @@ class TuxpaintStamps(Downloaded):
 
     def _render(self, path: Path) -> str:
         target = f"images/{path.with_suffix('.png')}"
-        if not (self.folder / target).exists():
-            with atomic(self.folder / target) as temporary:
-                on_white(self.unpacked() / path, self.params.size).save(temporary, "PNG")
+        with atomic(self.folder / target) as temporary:
+            on_white(self.unpacked() / path, self.params.size).save(temporary, "PNG")
         return target
 
     def _sound(self, path: Path) -> str | None:
@@ -138,9 +139,8 @@ class TuxpaintStamps(Downloaded):
         for suffix in (".ogg", ".wav"):
             source, target = self.unpacked() / path.with_suffix(suffix), f"audio/{path.with_suffix(suffix)}"
             if source.exists():
-                if not (self.folder / target).exists():
-                    with atomic(self.folder / target) as temporary:
-                        shutil.copyfile(source, temporary)
+                with atomic(self.folder / target) as temporary:
+                    shutil.copyfile(source, temporary)
                 return target
         return None
 

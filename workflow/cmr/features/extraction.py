@@ -256,5 +256,8 @@ def _fingerprint(contents: Sequence[object], hashes: Mapping[Path, str]) -> byte
     for content in contents:
         if isinstance(content, Path):
             content = hashes.get(content, str(content))
-        digest.update(content.tobytes() if isinstance(content, np.ndarray) else f"{content}\0".encode())
+        if isinstance(content, np.ndarray):
+            digest.update(f"{content.shape}\0".encode() + content.tobytes())
+        else:
+            digest.update(f"{content}\0".encode())
     return digest.hexdigest().encode()

@@ -63,7 +63,8 @@ class SiftBagOfVisualWords(Extractor[Path]):
             return np.random.default_rng(seed).permutation(found)[:most]
 
         with self.threads_for_pictures() as pool:
-            descriptors = np.concatenate(list(pool.map(sample, contents, seeds)))[: p.sample]
+            found = np.concatenate(list(pool.map(sample, contents, seeds)))
+        descriptors = np.random.default_rng(p.seed).permutation(found)[: p.sample]
         if len(descriptors) < p.words:
             raise UserError(f"the training pictures have {len(descriptors)} keypoints, too few for {p.words} words")
         clusters = KMeans(p.words, n_init=1, max_iter=p.iterations, random_state=p.seed)

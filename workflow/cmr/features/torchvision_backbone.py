@@ -78,9 +78,17 @@ class TorchvisionBackbone(ImageNetwork):
         )
 
     def with_own_weights(self) -> nn.Module:
-        network = torchvision.models.get_model(self.params.model, weights=None)
+        network = torchvision.models.get_model(self.params.model, weights=None, **self.options())
         load_state(network, self.file(), left_out=[classifier(network)])
         return without_classifier(network)
+
+    def options(self) -> dict[str, Any]:
+        """What torchvision builds with its own weights, where that is not what it builds without."""
+        if self.params.model in ("googlenet", "inception_v3"):
+            return {"transform_input": True}
+        if self.params.model.startswith("vit_"):
+            return {"image_size": self.pretrained.meta["min_size"][0]}
+        return {}
 
     def resolved(self) -> dict[str, Any]:
         return {**super().resolved(), "layer": "input of the classifier"}
