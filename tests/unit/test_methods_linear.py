@@ -4,6 +4,7 @@ Eigenproblems: residual below 1e-6, and no perturbation that keeps the constrain
 perturbation lowers it.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,7 @@ from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
 THREE = separable(40, ("image", "text", "audio"), seed=3)
+UNEQUAL = {"image": TRAIN["image"].rows(np.flatnonzero(TRAIN["image"].labels[:, 0] == 0)[:20]), "text": TRAIN["text"]}
 WIDE = {m: View(v.ids[:9], v.features[:9], v.labels[:9]) for m, v in TRAIN.items()}  # fewer rows than image features
 
 
@@ -190,25 +192,27 @@ def test_gmlda(part):
     check_eigenproblem(a, b, stack(method), method.eigenvalues)
 
 
-def mvda_matrices(x, y):
+def mvda_matrices(x, labels):
     """S and D as sums over items: projections of all views share one mean a class."""
-    at, n = blocks([v.shape[1] for v in x]), len(y) * len(x)
-    items = [(np.zeros(at[-1].stop), c) for _ in x for c in y.argmax(axis=1)]
-    for (row, _), (i, k) in zip(items, [(i, k) for i in range(len(x)) for k in range(len(y))], strict=True):
-        row[at[i]] = x[i][k]
+    at, n = blocks([v.shape[1] for v in x]), sum(map(len, x))
+    items = []
+    for place, rows, y in zip(at, x, labels, strict=True):
+        for own, c in zip(rows, y.argmax(axis=1), strict=True):
+            items.append((np.zeros(at[-1].stop), c))
+            items[-1][0][place] = own
     mean = np.mean([row for row, _ in items], axis=0)
     between, within = (np.zeros((at[-1].stop, at[-1].stop)) for _ in range(2))
-    for c in range(y.shape[1]):
+    for c in range(labels[0].shape[1]):
         rows = np.array([row for row, label in items if label == c])
         between += len(rows) * np.outer(rows.mean(axis=0) - mean, rows.mean(axis=0) - mean)
         within += (rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0))
     return between / n, within / n
 
 
-@pytest.mark.parametrize("part", [TRAIN, THREE, WIDE], ids=["two", "three", "wide"])
+@pytest.mark.parametrize("part", [TRAIN, THREE, WIDE, UNEQUAL], ids=["two", "three", "wide", "unequal"])
 def test_mvda(part):
     method = fitted("mvda", part, regularisation=0.2)
-    between, within = mvda_matrices(scaled(method, part), part["image"].labels)
+    between, within = mvda_matrices(scaled(method, part), [v.labels for v in part.values()])
     check_eigenproblem(between, within + 0.2 * np.eye(len(within)), stack(method), method.eigenvalues)
     assert method.maps["image"].shape[1] == 2
 
@@ -217,7 +221,7 @@ def test_mvda(part):
 def test_mvda_vc(part):
     method = fitted("mvda_vc", part, consistency=0.7, regularisation=0.2)
     x = scaled(method, part)
-    between, within = mvda_matrices(x, part["image"].labels)
+    between, within = mvda_matrices(x, [v.labels for v in part.values()])
     combine = []
     for v in x:
         gram = v @ v.T
@@ -317,8 +321,14 @@ def test_jrl_compares_by_class_shares_of_the_nearest_training_items():
     assert np.allclose(method.embed("text", row)[0], expected, atol=1e-4)
 
 
-def test_jfssl():
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+def test_jfssl(several):
     image, text = TRAIN["image"].rows(np.arange(30)), TRAIN["text"]
+    if several:  # any label that two items share makes them alike, once
+        image, text = (
+            replace(v, labels=np.maximum(v.labels, np.arange(len(v.ids))[:, None] % 3 == [0, 0, 1]))
+            for v in (image, text)
+        )
     part = {"image": image, "text": text}  # modalities need not have the same rows
     method = fitted("jfssl", part, sparsity=1.5, graph=4.0, across=0.5, neighbours=3, iterations=500)
     x, labels = scaled(method, part), [v.labels for v in part.values()]
