@@ -1,5 +1,6 @@
 """One new query in a finished run: scores as the stored embeddings', whatever the method, and one line for a mistake."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -366,3 +367,13 @@ def test_the_kinds_of_modalities_are_read_without_the_items(here, tmp_path):
     (tmp_path / "items.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="not a readable items table"):
         Items.read_kinds(tmp_path / "items.parquet")
+
+
+def test_of_several_measurements_of_a_run_the_newest_is_taken(tmp_path, caplog):
+    folder = tmp_path / "results/runs/d/default/a+b/cca/0"
+    folder.mkdir(parents=True)
+    for age, name in enumerate(["run-bbbbbb.json", "run-ffffff.json", "run.json"]):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (0, 100 - age))
+    assert find(folder).digest == "bbbbbb"
+    assert "measured 3 times; the newest is taken, run-bbbbbb.json" in caplog.text

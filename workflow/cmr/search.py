@@ -54,15 +54,20 @@ class Answer:
 
 
 def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
-    """The finished run in a folder. Raises `UserError` where there is none. ``folders``: see `Run`."""
+    """The finished run in a folder, as it was measured last, which a warning says where it was several times.
+
+    Raises `UserError` where there is none. ``folders``: see `Run`.
+    """
     place = Path(os.path.abspath(folder))
     if len(place.parts) < 7 or place.parents[4].name != "runs" or not place.name.isdigit():
         raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
     if not place.is_dir():
         raise UserError(f"{folder}: no such run{_why_never(identity(place.parent.name))}")
-    records = sorted(place.glob("run*.json"))
+    records = sorted(place.glob("run*.json"), key=lambda record: record.stat().st_mtime_ns)
     if not records:
         raise UserError(f"{folder}: the run is not finished, it has no run.json; run `snakemake metrics` first")
+    if len(records) > 1:
+        log.warning("%s: measured %d times; the newest is taken, %s", folder, len(records), records[-1].name)
     digest = records[-1].stem.partition("-")[2]
     return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest, folders)
 
