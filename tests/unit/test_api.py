@@ -417,3 +417,25 @@ def test_what_the_package_shows_is_there():
     assert all(getattr(cmr, name) is not None for name in cmr.__all__)
     with pytest.raises(AttributeError, match="module 'cmr' has no attribute 'fitt'"):
         _ = cmr.fitt
+
+
+def test_other_labels_and_other_held_out_rows_are_another_fit():
+    rows = np.arange(24, dtype=np.float32).reshape(12, 2) % 7
+    views = {"image": rows, "text": rows[::-1].copy()}
+    labels = ["a", "b"] * 6
+
+    def identity(views=views, labels=labels, **options):
+        return (
+            cmr.fit("ridge_label", {"image": views["image"]}, labels=labels, device="cpu", **options)
+            .fits[0]
+            .record["identity"]
+        )
+
+    others = [
+        identity(labels=["a", "a", "b", "b"] * 3),
+        identity(validation=({"image": rows[:4]}, labels[:4])),
+        identity(validation=({"image": rows[4:8]}, labels[4:8])),
+        identity(views={"image": rows + 1}),
+    ]
+    assert len({identity(), *others}) == 5
+    assert identity() == identity()

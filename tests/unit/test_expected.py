@@ -11,6 +11,7 @@ from PIL import Image
 
 from cmr import code
 from cmr.expected import Expected, described
+from cmr.features.efficientnet_lite0 import EfficientNetLite0
 from toy_plan import Project, experiment
 
 TABLE = {"file": "my.csv", "id": "key", "image": "picture", "text": "caption", "label": "class"}
@@ -119,3 +120,21 @@ def test_what_is_not_there_is_not_stale(project):
     replaced("my.csv", b"a text of a 0", b"a word of a 0")
     found, _ = stale(project)
     assert {stage for stage, *_ in found} == {"prepare", "split", "extract", "collect"}
+
+
+def test_other_weights_under_the_same_parameters_are_other_weights(tmp_path, monkeypatch):
+    """A model of a hub at `main` may be another one tomorrow; where a file came from is nothing."""
+    monkeypatch.chdir(tmp_path)
+    config = CONFIG | {
+        "features": [{"id": "lite0", "extractor": "efficientnet_lite0"}],
+        **experiment(["lite0"], "random"),
+    }
+    made = Project(tmp_path, config)
+    identities = []
+    for sha256, source in (("a" * 64, "a hub"), ("b" * 64, "a hub"), ("b" * 64, "a mirror")):
+        found = {"name": "w.pt", "sha256": sha256, "source": source}
+        monkeypatch.setattr(EfficientNetLite0, "fetch", lambda self, found=found: found)
+        result = made.make(made.only("weights"), again=True)
+        assert Expected(made.machine).of(result).identity == made.record(result)["identity"]
+        identities.append(made.record(result)["identity"])
+    assert identities[0] != identities[1] == identities[2]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from cmr import provenance
 from cmr.errors import UserError
 from cmr.methods import training
 from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, reverse_gradient, train
@@ -122,6 +123,20 @@ def test_a_fit_killed_at_any_epoch_ends_like_an_uninterrupted_one(tmp_path, monk
     resumed, resumed_history = run(validating=validating, checkpoint=tmp_path / "c.pt")
     assert torch.equal(weights(whole), weights(resumed))
     assert resumed_history == history
+
+
+def test_the_seconds_of_a_resumed_fit_are_those_of_all_processes(tmp_path, monkeypatch):
+    with provenance.used():
+        run(checkpoint=tmp_path / "c.pt")
+    saved = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert saved["seconds"] > 0
+    torch.save(saved | {"seconds": 100.0}, tmp_path / "c.pt")
+    with provenance.used() as usage:
+        run(checkpoint=tmp_path / "c.pt")
+    assert 100 < usage["seconds"] < 200
+    with provenance.used() as usage:
+        pass
+    assert usage["seconds"] < 100
 
 
 def test_a_finished_checkpoint_is_not_trained_again(tmp_path):

@@ -112,6 +112,20 @@ def test_one_id_for_two_plugins_is_refused():
         plan(clash)
 
 
+def test_two_points_of_one_digest_are_refused():
+    assert digest({"regularisation": 0.1582}) == digest({"regularisation": 0.2276})
+    methods = [{"id": "cca", "sweep": {"regularisation": [0.1582, 0.2276]}}]
+    with pytest.raises(UserError, match="'cca-d060d9' would be the name of two entries of other parameters"):
+        plan(changed("experiments", 0, "methods", value=methods))
+
+
+def test_an_experiment_on_other_parameters_of_an_input_has_another_name():
+    """Else its index would replace the other's, and its page too."""
+    other = plan(changed("features", 1, "params", value={"vocabulary": 3000}))
+    assert set(other.runs_of).isdisjoint(plan().runs_of)
+    assert other.identity != plan().identity
+
+
 def test_a_method_of_two_modalities_needs_two_inputs():
     with pytest.raises(UserError, match="'cca' needs two modalities, the inputs lite0 have one"):
         plan(changed("experiments", 0, "inputs", value=[["lite0"]]))

@@ -60,6 +60,27 @@ def selected(tune, chooses=(), **best):
     return select_and_fit(create, tune, chooses, lambda point: data)[2]
 
 
+def test_the_order_of_the_keys_in_a_file_breaks_no_tie():
+    tune = {"weight": [2.0, 4.0], "exact": [True, False]}
+    assert selected(tune)["candidates"] == selected(dict(reversed(tune.items())))["candidates"]
+
+
+@pytest.mark.parametrize("items", [2, 10, 60, 300])
+def test_a_choice_without_labels_is_made_by_a_recall_that_not_all_have(items):
+    """Among ten items each is one of the first ten, whatever the method."""
+    method, rng = Peaked(Knobs(), ("image", "text")), np.random.default_rng(0)
+    ids = np.arange(items).astype(str)
+    view = View(ids, np.zeros((items, 1), np.float32), None)
+    embedded = {m: rng.normal(size=(items, 8)).astype(np.float32) for m in method.modalities}
+    scores = []
+    for q, g in (("image", "text"), ("text", "image")):
+        own = method.similarity(q, embedded[q], g, embedded[g])
+        ranks = 1 + (own > np.diag(own)[:, None]).sum(axis=1)
+        scores.append(np.mean(ranks <= min(10, max(1, items // 10))))
+    assert method.score_of(dict.fromkeys(method.modalities, view), embedded) == pytest.approx(np.mean(scores))
+    assert np.mean(scores) < 1
+
+
 @pytest.mark.parametrize("has_validation", [True, False])
 def test_a_transductive_method_meets_test_rows_when_nothing_is_left_to_choose(has_validation):
     def part(*ids):
@@ -200,7 +221,7 @@ def test_a_choice_of_the_dictionary_is_made_on_its_own_coefficients():
     )
     assert record["chosen"] == {"weight": 1, "dictionary.lambda1": 2}
     assert record["at_edge"] == {"weight": "highest"}
-    assert seen == [(w, x, False) for w in (0, 1) for x in (1, 2, 3)] + [(1, 2, True)]
+    assert seen == [(w, x, False) for x in (1, 2, 3) for w in (0, 1)] + [(1, 2, True)]
 
 
 def test_the_course_of_the_fit_that_was_chosen_by_stands_beside_the_final_one():

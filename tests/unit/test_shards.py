@@ -11,11 +11,12 @@ from PIL import Image
 from test_features_extraction import Gapped, Lengths
 from test_sets import Letters
 
-from cmr import expected, store
+from cmr import expected, job, store
 from cmr.errors import UserError
 from cmr.features import joining
 from cmr.features.base import Gap
 from cmr.features.extraction import CHUNK, Task, extract, extract_shard, learn, publish
+from cmr.machine import Machine
 from cmr.plan import shards_of
 from cmr.reporting.unfinished import with_unfinished
 from cmr.shards import ROWS_PER_JOB, count, cut, in_whole_chunks
@@ -307,6 +308,27 @@ def test_prune_keeps_shards_as_long_as_they_are_not_joined(begun):
     folder.mkdir()
     (folder / "0-256.h5").write_bytes(b"left by a kill")
     assert [found.path for found in prune("results", []).found] == [folder]
+
+
+def test_prune_keeps_what_an_interrupted_run_of_another_configuration_has_made(begun):
+    """Before its first fit too: features may have taken hours."""
+    job.write(begun.plan.config, Machine(), "results/report")
+    features = begun.only("extract")
+    begun.make(features)
+    lda = [feature for feature in CONFIG["features"] if feature != "sift_bovw" and feature["id"] == "lda"]
+    other = CONFIG | {
+        "features": lda,
+        **experiment(["lda"], "random"),
+        "datasets": [{**CONFIG["datasets"][0], "id": "x"}],
+    }
+    other["experiments"][0]["data"] = ["x"]
+    Path("config.yaml").write_text(yaml.safe_dump(other))
+    (file,) = Path(job.FOLDER).glob("*.json")
+    pruned = prune("results", [])
+    assert pruned.found == []
+    assert any(str(file) in line for line in pruned.kept_for)
+    file.unlink()
+    assert any(Path(features.files[0]).is_relative_to(found.path) for found in prune("results", []).found)
 
 
 def test_a_summary_names_the_shard_that_failed(begun):

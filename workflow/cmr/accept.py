@@ -188,10 +188,15 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _embeddings_agree(then: Run, now: Run) -> bool:
-    files = sorted(then.file("embeddings").rglob("*.h5"))
-    pairs = [(file, now.file("embeddings") / file.relative_to(then.file("embeddings"))) for file in files]
-    return all(
-        np.array_equal(read_matrix(a, "embeddings").values, read_matrix(b, "embeddings").values) for a, b in pairs
+    names, again = (
+        sorted(file.relative_to(run.file("embeddings")) for file in run.file("embeddings").rglob("*.h5"))
+        for run in (then, now)
+    )
+    pairs = [[read_matrix(run.file("embeddings") / name, "embeddings") for run in (then, now)] for name in names]
+    return (
+        bool(names)
+        and names == again
+        and all(np.array_equal(a.ids, b.ids) and np.array_equal(a.values, b.values) for a, b in pairs)
     )
 
 

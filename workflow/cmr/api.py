@@ -171,11 +171,13 @@ def fit(
     _check_given(entry, given, test)
     held_out = None if validation is None else _validation(validation, entry.info.labels)
     data = arrays.training_data(given, held_out, entry.info.labels)
-    data = replace(data, unlabelled=None if test is None else _test(test, given).part(None))
+    unlabelled = None if test is None else _test(test, given)
+    data = replace(data, unlabelled=unlabelled and unlabelled.part(None))
+    read = {"": given, "validation ": held_out, "test ": unlabelled}
     settings = {"method": entry.model_dump(mode="json"), "seed": seed, "dictionary": None}
     return Model(
         tuple(
-            _fit(entry, settings, given, _only(data, modalities), device)
+            _fit(entry, settings, given, _hashes(read, modalities), _only(data, modalities), device)
             for modalities in _taken(tuple(given.matrices), entry)
         )
     )
@@ -197,6 +199,7 @@ def _fit(
     entry: MethodEntry,
     settings: Mapping[str, Any],
     given: Given,
+    hashes: Mapping[str, str],
     data: TrainingData,
     device: str,
 ) -> Fit:
@@ -204,8 +207,14 @@ def _fit(
     make = create.methods(settings, modalities, Machine(device=device), None)
     with provenance.used() as usage:
         method, history, selection = select_and_fit(make, entry.tune, entry.info.chooses, lambda point: data)
-    record = _record(settings, given, modalities, usage) | {"selection": selection}
+    record = _record(settings, given, hashes, modalities, usage) | {"selection": selection}
     return Fit(method, record, tuple(history.rows))
+
+
+def _hashes(read: Mapping[str, Given | None], modalities: Sequence[str]) -> dict[str, str]:
+    """Of all that a fit is made from, by what it is."""
+    found = [given.hashes(modalities, prefix) for prefix, given in read.items() if given is not None]
+    return {name: value for hashes in found for name, value in hashes.items()}
 
 
 def _only(data: TrainingData, modalities: Sequence[str]) -> TrainingData:
@@ -288,13 +297,16 @@ def _taken(given: tuple[str, ...], entry: MethodEntry) -> list[tuple[str, ...]]:
 
 
 def _record(
-    settings: Mapping[str, Any], given: Given, modalities: tuple[str, ...], usage: Mapping[str, float]
+    settings: Mapping[str, Any],
+    given: Given,
+    hashes: Mapping[str, str],
+    modalities: tuple[str, ...],
+    usage: Mapping[str, float],
 ) -> dict[str, Any]:
     """As a fit of the workflow is recorded, but for the names of data set, split and features, which there are not."""
     name = settings["method"]["method"]
     own_code = code.of_stage("fit", (("methods", name),))
-    contents = {m: arrays.contents(given.matrices[m]) for m in modalities}
-    origin = records.Origin("fit", own_code, dict(settings), {}, contents)
+    origin = records.Origin("fit", own_code, dict(settings), {}, hashes)
     record = records.Record(
         schema_version=records.SCHEMA_VERSION,
         stage="fit",
@@ -304,7 +316,7 @@ def _record(
         made_from={},
         own_files={},
         contents="",
-        input_hashes=contents,
+        input_hashes=dict(hashes),
         output_hashes={},
         project=provenance.project(),
         versions=provenance.versions(),

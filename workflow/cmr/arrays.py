@@ -1,6 +1,6 @@
 """Arrays and labels as they are given from Python, checked and made into what the stages work with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import combinations
@@ -15,6 +15,7 @@ from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import cells_of
 from cmr.datasets.splitting import same_content, vector_keys, with_held_out
 from cmr.errors import UserError
+from cmr.params import canonical
 from cmr.sets import Features, Sets, VectorsAndSets, by_form, columns_in_words, dimensions
 from cmr.store import Rows, check_finite
 
@@ -46,6 +47,13 @@ class Given:
         n = next(iter(sizes.values()))
         names = None if labels is None else class_names(labels, n)
         return cls(np.array([f"row-{row}" for row in range(n)]), matrices, names)
+
+    def hashes(self, modalities: Sequence[str], prefix: str = "") -> dict[str, str]:
+        """Of the features of some modalities, and of the labels."""
+        found = {f"{prefix}{m}": contents(self.matrices[m]) for m in modalities}
+        if self.names is not None:
+            found[f"{prefix}labels"] = sha256(canonical(self.names).encode()).hexdigest()
+        return found
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -79,12 +87,13 @@ def _finite_sets(name: str, sets: Sets) -> Sets:
 
 
 def contents(found: Features) -> str:
-    """sha256 of the values, and of where sets begin."""
+    """sha256 of the values, their form, and of where sets begin."""
     if isinstance(found, VectorsAndSets):
         return sha256(" ".join(map(contents, by_form(found).values())).encode()).hexdigest()
     if not isinstance(found, Sets):
-        return sha256(np.asarray(found).tobytes()).hexdigest()
-    digest = sha256(found.offsets.tobytes())
+        rows = np.asarray(found)
+        return sha256(f"{rows.dtype} {rows.shape} ".encode() + rows.tobytes()).hexdigest()
+    digest = sha256(f"{found.dimension} ".encode() + found.offsets.tobytes())
     for block in found.blocks():
         digest.update(block.elements().tobytes())
     return digest.hexdigest()

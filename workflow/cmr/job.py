@@ -21,7 +21,6 @@ from cmr.machine import Machine
 from cmr.params import canonical, canonical_hash
 from cmr.plan import Plan
 from cmr.publish import read_json, write_json
-from cmr.records import Project
 
 FOLDER = ".snakemake/cmr"
 LINE = "%(asctime)s %(name)s: %(message)s"
@@ -47,7 +46,7 @@ def write(config: Config, machine: Machine, report: str) -> str:
     """The file that jobs read the plan from, named by what it holds; one of that name that holds something else, which
     may have come along with somebody's results, is replaced.
     """
-    value = {"config": config.model_dump(mode="json"), "machine": described(machine), "report": report}
+    value = {"config": config.model_dump(mode="json"), "machine": vars(machine), "report": report}
     path = f"{FOLDER}/{canonical_hash(value)[:12]}.json"
     if not _holds(path, value):
         write_json(path, value)
@@ -61,10 +60,6 @@ def _holds(path: str, value: Any) -> bool:
         return False
 
 
-def described(machine: Machine) -> dict[str, Any]:
-    return {**vars(machine), "project": machine.project.model_dump(mode="json")}
-
-
 def plugin_folder(path: str) -> str | None:
     """The folder of plug-ins that the user's configuration named when the plan was written."""
     return _parsed(path)["machine"].get("plugins")
@@ -73,8 +68,7 @@ def plugin_folder(path: str) -> str | None:
 def read(path: str, threads: int) -> tuple[Plan, Machine]:
     """The plan and the machine of a file. Executes no plug-in: the file may be a stranger's (see `cmr.sharing`)."""
     value = _parsed(path)
-    project = Project.model_validate(value["machine"].pop("project"))
-    machine = Machine(**value["machine"] | {"threads": threads}, project=project)
+    machine = Machine(**value["machine"] | {"threads": threads})
     return Plan(Config.model_validate(value["config"]), value["report"]), machine
 
 

@@ -1,17 +1,15 @@
 """What differs between machines and changes no result."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-from cmr.records import Project
 
 
 @dataclass(frozen=True)
 class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
     against. ``data_root``: the one folder that absolute ones may lie in. ``plugins``: that of the user's own plug-ins.
-    ``project``: the code that runs. ``trusted``: the entries whose files the user trusts, by
+    ``trusted``: the entries whose files the user trusts, by
     `cmr.boundary.trusted_by`. ``named``: the files that the user's entries name. ``configured``: whether a
     configuration of the user's says all this.
     """
@@ -25,7 +23,6 @@ class Machine:
     trusted: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     configured: bool = True
-    project: Project = field(default=Project(version=""))
 
     def located(self, own_file: str) -> str:
         """Where a file lies that the configuration names."""

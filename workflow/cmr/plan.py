@@ -1,6 +1,6 @@
 """From a configuration to runs: which fits a run consists of, what each job needs, and where all of it lies."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import combinations
@@ -160,9 +160,12 @@ class Plan:
         self.dictionaries: dict[str, DictionaryEntry] = {}
         self.methods: dict[str, MethodEntry] = {}
         self.built: dict[tuple, Any] = {}
-        self.runs_of: dict[str, list[RunName]] = {
-            self.experiment_component(experiment): self._runs(experiment) for experiment in config.experiments
-        }
+        self.runs_of: dict[str, list[RunName]] = {}
+        self.experiments: dict[str, Experiment] = {}
+        for experiment in config.experiments:
+            runs = self._runs(experiment)
+            name = self._experiment_component(experiment, runs)
+            self.runs_of[name], self.experiments[name] = runs, experiment
 
     # Components ------------------------------------------------------------------------------------------------
 
@@ -170,6 +173,8 @@ class Plan:
         known = table.setdefault(name, entry)
         if known.plugin != entry.plugin:
             raise UserError(f"the id {name!r} stands for both {known.plugin!r} and {entry.plugin!r}; rename one")
+        if known.identifying() != entry.identifying():  # six digits: among a thousand points once in thirty plans
+            raise UserError(f"{name!r} would be the name of two entries of other parameters; give one another id")
         return name
 
     def _dataset(self, entry: DatasetEntry) -> str:
@@ -197,8 +202,10 @@ class Plan:
                 self._dictionary(point)
         return self._register(self.methods, component(entry.id, changed), entry)
 
-    def experiment_component(self, experiment: Experiment) -> str:
-        return f"{experiment.id}-{digest([experiment.identifying(), self.metrics_digest])}"
+    def _experiment_component(self, experiment: Experiment, runs: Sequence[RunName]) -> str:
+        """Of other runs another name, also where ids stand for other parameters now."""
+        folders = [run.folder for run in runs]
+        return f"{experiment.id}-{digest([experiment.identifying(), self.metrics_digest, folders])}"
 
     @cached_property
     def metrics_digest(self) -> str:
@@ -416,8 +423,7 @@ class Plan:
     @memoized
     def index(self, name: str) -> Result:
         """The index of an experiment: ``name`` is its path component."""
-        experiment = next(e for e in self.config.experiments if self.experiment_component(e) == name)
-        described = experiment.identifying()
+        described = self.experiments[name].identifying()
         runs = tuple(self.run(run) for run in self.runs_of[name])
         return Result("collect", paths.EXPERIMENT.format(experiment=name), (), described, described, (), runs)
 

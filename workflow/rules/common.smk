@@ -25,7 +25,6 @@ from cmr import (
     job,
     missing,
     paths,
-    provenance,
     registry,
     snakemake_internals,
 )
@@ -59,9 +58,7 @@ try:
     registry.use(PLUGINS)
     located = configuration.with_located_features(config, CONFIG_FILES)
     CONFIG = configuration.validate(located, ", ".join(map(str, CONFIG_FILES)) or "configuration")
-    MACHINE = Machine(
-        CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS, project=provenance.project()
-    )
+    MACHINE = Machine(CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS)
     WHOLE = Plan(CONFIG)
     CONFIG, LEFT_OUT = missing.without_missing(CONFIG, MACHINE)
     PLAN = Plan(CONFIG)

@@ -9,6 +9,7 @@ Of a large data set several jobs extract a shard each, and one more joins what t
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from cmr import store
 from cmr.errors import BadContent, UserError
 from cmr.features.base import Content, Extractor, Gap
 from cmr.params import canonical
+from cmr.provenance import went_on_after
 from cmr.sets import Sets, joined
 from cmr.shards import CHUNK
 
@@ -182,6 +184,8 @@ def _transform(
     contents, ids = task.contents, task.ids
     starts = range(0, len(ids), chunk)
     done = file.require_dataset("done", (len(starts),), "S64")
+    before, began = float(file.attrs.get("seconds", 0)), time.monotonic()
+    went_on_after(before)
     with tqdm(total=len(ids), desc=Path(path).stem, unit=" items") as bar:
         for number, start in enumerate(starts):
             rows = slice(start, min(start + chunk, len(ids)))
@@ -194,6 +198,7 @@ def _transform(
                 _keep(file, values, rows, len(ids))
                 file.file.flush()
                 done[number] = fingerprint
+                file.attrs["seconds"] = before + time.monotonic() - began
                 file.file.flush()
             bar.update(rows.stop - rows.start)
 

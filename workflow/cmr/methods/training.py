@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from cmr.errors import UserError
 from cmr.methods.base import History
+from cmr.provenance import went_on_after
 from cmr.publish import atomic
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,9 @@ class _Progress:
     best_score: float = -np.inf
     saved_at: float = 0.0
     told_at: float = -np.inf
+    seconds: float = 0.0
+    """Of training before this process."""
+    began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def resume(cls, checkpoint: Path | None, network: nn.Module, updates: list[Update], device: str) -> "_Progress":
@@ -182,6 +186,7 @@ class _Progress:
         network.load_state_dict(saved.pop("network"))
         for update, state in zip(updates, saved.pop("optimizers"), strict=True):
             update.optimizer.load_state_dict(state)
+        went_on_after(saved["seconds"])
         return cls(**saved, saved_at=time.monotonic())
 
     def record(self, row: dict[str, Any], network: nn.Module) -> None:
@@ -213,6 +218,7 @@ class _Progress:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "best_score": self.best_score,
+            "seconds": self.seconds + time.monotonic() - self.began,
         }
         with atomic(checkpoint) as temporary:
             torch.save(state, temporary)

@@ -63,18 +63,19 @@ def _join(result: Result, shards: Sequence[Result], made: Recording, attributes:
     items = Items.read(result.source("prepare").files[0], contents=False)
     ids = items.ids[items.has(result.settings["feature"]["modality"])]
     gaps = joining.gaps([{name: Gap(**gap) for name, gap in r["gaps"].items()} for r in records], len(ids))
-    made.facts |= {"resolved": resolved | told(gaps), **joint_usage(records)}
+    learned = [read_json(source.record) for source in shards[0].sources("learn")]
+    made.facts |= {"resolved": resolved | told(gaps), **joint_usage([*records, *learned]), "shards": len(records)}
     states = learned_states(shards[0])
     values = {group: joining.features(files, group) for group in states}
     publish(output, ids, values, attributes, made.facts["resolved"], states["/"])
 
 
 def joint_usage(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For the record: seconds of all shards, the most memory of one, the hardware of the first, and their number."""
+    """For the record: seconds of all jobs together, the most memory of one, and the hardware of the first."""
     usages = [record["usage"] for record in records]
     most = {key: max(usage.get(key, 0) for usage in usages) for key in usages[0]}
     seconds = sum(usage["seconds"] for usage in usages)
-    return {"usage": most | {"seconds": seconds}, "hardware": records[0]["hardware"], "shards": len(records)}
+    return {"usage": most | {"seconds": seconds}, "hardware": records[0]["hardware"]}
 
 
 def learned_states(shard: Result) -> dict[str, dict[str, np.ndarray]]:
