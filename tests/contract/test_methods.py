@@ -300,6 +300,7 @@ def test_networks_train_in_bfloat16_where_it_is_asked_for_and_stay_float32(name)
 
 
 BY_THE_BLOCK = [name for name in NAMES if registry.info("methods", name).memory == "block of rows"]
+LEARN_NOTHING = {"random", "zero_shot"}
 AT_ONCE = 16  # rows of a block or a batch in the next test
 
 
@@ -342,7 +343,7 @@ def test_rows_that_stay_in_their_file_are_read_by_the_block_and_give_the_same(na
         (tmp_path / folder).mkdir()
     stayed = fit(name, on_disk(training(name), tmp_path / "train"), **batch)
     assert max(read) <= AT_ONCE
-    assert sum(read) > 2 * len(training(name)["image"])
+    assert sum(read) > 2 * len(training(name)["image"]) or name in LEARN_NOTHING
     for modality, method in stayed.items():
         for key, value in method.state().items():
             assert np.array_equal(value, in_memory[modality].state()[key]), key

@@ -439,3 +439,42 @@ def test_other_labels_and_other_held_out_rows_are_another_fit():
     ]
     assert len({identity(), *others}) == 5
     assert identity() == identity()
+
+
+@pytest.mark.parametrize(
+    "method", ["infonce", "dscmr", "cdpae", "drsl", "cm_gans", "smcr", "gpldan", "mvldan", "dla_cmr"]
+)
+def test_a_modality_may_have_a_name_that_torch_has_too(method, tmp_path):
+    rng = np.random.default_rng(0)
+    views = {name: rng.normal(size=(40, 6)).astype(np.float32) for name in ("image.v2", "type")}
+    model = cmr.fit(method, views, labels=["a", "b"] * 20, device="cpu", epochs=1)
+    model.save(tmp_path / "model")
+    for name in views:
+        assert np.array_equal(cmr.load(tmp_path / "model").embed(name, views[name]), model.embed(name, views[name]))
+
+
+def test_rows_that_are_no_seed_are_refused():
+    with pytest.raises(cmr.UserError, match="seed: expected 0 or more, found -1"):
+        cmr.fit("random", {"image": np.ones((20, 2))}, labels=["a", "b"] * 10, seed=-1)
+
+
+@pytest.mark.parametrize("method", ["acmr", "dla_cmr"])
+def test_networks_that_end_in_other_spaces_are_refused_before_a_fit(method):
+    for layers in ([20], []):
+        with pytest.raises(cmr.UserError, match="first_layers"):
+            cmr.fit(method, {"image": np.ones((20, 2)), "text": np.ones((20, 2))}, ["a", "b"] * 10, first_layers=layers)
+
+
+def test_a_matrix_that_cannot_be_inverted_is_told_with_its_remedy():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(40, 3)).astype(np.float32)
+    views = {"image": np.hstack([image, image]), "text": image}
+    with pytest.raises(cmr.UserError, match="raise the method's regularisation"):
+        cmr.fit("cca", views, regularisation=1e-20, device="cpu")
+
+
+def test_embeddings_without_a_dimension_are_warned_of(caplog):
+    rng = np.random.default_rng(0)
+    views = {"image": rng.normal(size=(40, 3)), "text": rng.normal(size=(40, 3))}
+    cmr.fit("cca", views, regularisation=1e12, device="cpu")
+    assert "no direction has anything in common" in caplog.text

@@ -12,11 +12,12 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score
 
 import literal
-from cmr import evaluation
+from cmr import directions, evaluation
 from cmr.data import View
 from cmr.errors import UserError
 from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, scorer, write_curves, write_metrics
 from cmr.measure import metrics_of_files
+from cmr.methods.base import Method
 from cmr.metrics import crossed, ranking
 from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.publish import read_json
@@ -469,3 +470,23 @@ def test_a_collapsed_gallery_leaves_everything_open():
     found = mean_average_precisions(scorer(query, gallery), labels, labels, ties=("pessimistic", "fixed", "optimistic"))
     assert found["optimistic"] == [1]
     assert found["pessimistic"][0] < found["fixed"][0] < 0.2
+
+
+def test_equal_gallery_items_have_equal_scores_by_any_method():
+    """Whatever a method's own scores round by the place of an item in the gallery."""
+
+    class Rounding(Method):
+        fit = embed = state = load_state = None
+
+        def similarity(self, query_modality, query, gallery_modality, gallery):
+            return query @ gallery.T + 1e-6 * np.arange(len(gallery))
+
+    rng = np.random.default_rng(0)
+    query, distinct = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    gallery = distinct[[0, 1, 0, 2, 3, 1, 1]]
+    views = [View(np.arange(len(rows)).astype(str), rows, None) for rows in (query, gallery)]
+    scores = directions._scores(Rounding(None, ("a", "b")), "a", views[0], "b", views[1])(slice(1, 4))
+    assert scores.shape == (3, 7)
+    assert np.array_equal(scores[:, 0], scores[:, 2])
+    assert np.array_equal(scores[:, 1], scores[:, 5])
+    assert np.allclose(scores, query[1:4] @ gallery.T, atol=1e-5)

@@ -193,3 +193,10 @@ def test_coupled_projections_are_the_dictionaries_last_update():
     literal = [[(cosine(v, p1 @ t) + cosine(p2 @ v, t)) / 2 for t in a_t.T] for v in a_v.T]
     image, text = (method.embed(m, part[m].features) for m in part)
     assert np.allclose(method.similarity("image", image, "text", text), literal, atol=1e-5)
+
+
+def test_a_feature_that_is_constant_in_training_is_0_in_new_rows_too():
+    """Nothing tells how large a deviation of it would be: in raw units it could outweigh all others."""
+    train = np.array([[1, 0], [2, 0], [4, 0]], np.float32)
+    assert np.allclose(Scaling.fit(train)(np.array([[1, 50.0]]), np.float32), [[(1 - 7 / 3) / train[:, 0].std(), 0]])
+    assert np.isfinite(list(Scaling.fit(train).state("x").values())[1].astype(np.float32)).all()

@@ -237,3 +237,8 @@ def test_hubness_is_the_skewness_of_the_k_occurrence():
 
 def test_literal_loop_of_the_tests_on_a_hand_computed_ranking():
     assert literal.average_precision([True, False, True]) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_sum_of_recalls_is_of_numbers_from_1():
+    with pytest.raises(ValidationError, match="greater than 0"):
+        registry.params_model("metrics", "recall_sum")(ks=[0, 1])

@@ -172,7 +172,7 @@ def fit(
     held_out = None if validation is None else _validation(validation, entry.info.labels)
     data = arrays.training_data(given, held_out, entry.info.labels)
     unlabelled = None if test is None else _test(test, given)
-    data = replace(data, unlabelled=unlabelled and unlabelled.part(None))
+    data = replace(data, unlabelled=None if unlabelled is None else unlabelled.part(None))
     read = {"": given, "validation ": held_out, "test ": unlabelled}
     settings = {"method": entry.model_dump(mode="json"), "seed": seed, "dictionary": None}
     return Model(
@@ -234,6 +234,8 @@ def _part(part: Part, modalities: Sequence[str]) -> Part:
 def _check_settings(seed: Any, device: Any) -> None:
     if not isinstance(seed, int | np.integer):
         raise UserError(f"seed: expected an integer, found {seed!r}")
+    if seed < 0:
+        raise UserError(f"seed: expected 0 or more, found {seed}")
     if device not in DEVICES:
         raise UserError(f"device: expected {', '.join(DEVICES)}, found {device!r}")
 

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from cmr.data import Part, View
-from cmr.evaluation import ScoreBlock, scorer
+from cmr.evaluation import ScoreBlock, distinct, scorer
 from cmr.methods.base import Method
 
 
@@ -83,4 +83,10 @@ def scores_by_cosine(method: type[Method]) -> bool:
 def _scores(method: Method, query: str, queries: View, gallery: str, answers: View) -> ScoreBlock:
     if scores_by_cosine(type(method)):  # whose rows are brought to unit length once
         return scorer(queries.features, answers.features)
-    return lambda block: method.similarity(query, queries.features[block], gallery, answers.features)
+    rows, which = distinct(answers.features)  # so that equal items have equal scores, whatever a product rounds
+
+    def scores(block: slice) -> np.ndarray:
+        found = method.similarity(query, queries.features[block], gallery, rows)
+        return found if which is None else found[:, which]
+
+    return scores

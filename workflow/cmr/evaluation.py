@@ -278,7 +278,7 @@ def scorer(
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
-    gallery, which = _distinct(gallery)
+    gallery, which = distinct(gallery)
     columns, offset = gallery.T, None
     if measure == "cosine":
         query, columns = cosine_factors(query, gallery)
@@ -297,7 +297,7 @@ def scorer(
     return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """The distinct rows (k, d) in the order they come in, and which of them (n,) each row is; None where all differ."""
     numbers = np.fromiter((hash((row + 0).tobytes()) for row in rows), np.int64, len(rows))  # -0.0 + 0 is 0.0
     which, found = pd.factorize(numbers)

@@ -50,7 +50,7 @@ def select_and_fit(
     points = candidates(tune)
     if len(points) == 1 and not chooses:
         method, data = create(points[0], "final"), data_for(points[0])
-        return method, method.fit(data.train, None, data.unlabelled), {"chosen": points[0], "candidates": []}
+        return method, _fitted(method, data.train, None, data.unlabelled), {"chosen": points[0], "candidates": []}
 
     tried = []
     params: list[Params] = []
@@ -58,7 +58,7 @@ def select_and_fit(
     for number, point in enumerate(points):
         method, data = create(point, f"candidate{number}"), data_for(point)
         _check_held_out(data)
-        history = method.fit(data.selection_train, data.held_out, _in_place_of_test_rows(data))
+        history = _fitted(method, data.selection_train, data.held_out, _in_place_of_test_rows(data))
         score = method.validation_score(data.held_out)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)
         params.append(method.params)
@@ -79,8 +79,21 @@ def select_and_fit(
     }
     if not data.has_validation or data.unlabelled is not None:
         method, data = create(chosen, "final"), data_for(chosen)
-        history = together(method.fit(data.train, None, data.unlabelled), history)
+        history = together(_fitted(method, data.train, None, data.unlabelled), history)
     return method, history, record
+
+
+def _fitted(method: Method, train: Part, held_out: Part | None, unlabelled: Part | None) -> History:
+    """`Method.fit`; raises `UserError` where a matrix that it has to invert cannot be, of numpy, scipy or torch."""
+    try:
+        return method.fit(train, held_out, unlabelled)
+    except Exception as error:
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        raise UserError(
+            f"a matrix cannot be inverted ({error}); raise the method's regularisation "
+            "or penalty, lower its learning rate, or take larger batches"
+        ) from error
 
 
 def _in_place_of_test_rows(data: TrainingData) -> Part | None:

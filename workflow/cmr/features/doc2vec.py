@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec as Model
 from gensim.models.doc2vec import TaggedDocument, pseudorandom_weak_vector, train_document_dbow
+from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 from pydantic import Field
 
 from cmr.errors import UserError
 from cmr.features import weights
+from cmr.features.base import Gap
 from cmr.features.texts import WordExtractor, words
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
@@ -110,6 +112,12 @@ class Doc2Vec(WordExtractor):
         for rate in np.linspace(model.alpha, model.min_alpha, self.params.epochs):
             train_document_dbow(model, text, [0], rate, work, doctag_vectors=vector, doctags_lockf=free, **FROZEN)
         return vector[0]
+
+    def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
+        known = self.known
+        cut = sum(sum(word in known for word in words(text)) > MAX_WORDS_IN_BATCH for text in contents)
+        told = Gap(cut, len(contents), f"texts are cut after some {MAX_WORDS_IN_BATCH:,} words, as gensim cuts them")
+        return super().gaps(contents) | ({"cut": told} if cut else {})
 
     @property
     def known(self) -> Container[str]:

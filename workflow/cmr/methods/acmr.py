@@ -32,12 +32,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
-from cmr.methods.common_params import DeepParams
+from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, total
 
@@ -62,9 +62,13 @@ INFO = MethodInfo(
 )
 
 
-class Params(DeepParams):
-    first_layers: tuple[int, ...] = Field((512, 100, 40), description="layers of the first modality (image)")
-    second_layers: tuple[int, ...] = Field((40, 100, 40), description="layers of the second modality (text)")
+class Params(TwoNetworksParams):
+    first_layers: tuple[PositiveInt, ...] = Field(
+        (512, 100, 40), min_length=1, description="layers of the first modality (image)"
+    )
+    second_layers: tuple[PositiveInt, ...] = Field(
+        (40, 100, 40), min_length=1, description="layers of the second modality (text)"
+    )
     label_weight: float = Field(100.0, ge=0, description="weight of the label loss")
     triplet_weight: float = Field(1.0, ge=0, description="weight of the sum of the triplets")
     triplet: Literal["paper", "code"] = Field("paper", description="form of the triplets")

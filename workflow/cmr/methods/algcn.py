@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -61,7 +61,7 @@ INFO = MethodInfo(
 class Params(DeepParams):
     dimension: int = Field(1024, ge=1, description="width of each modality's ReLU layer, which is the common space")
     label_dimension: int = Field(300, ge=1, description="numbers of a class that the graph network takes")
-    graph_layers: tuple[int, ...] = Field((512, 512), description="inner layers of the graph network")
+    graph_layers: tuple[PositiveInt, ...] = Field((512, 512), description="inner layers of the graph network")
     threshold: float = Field(0.4, gt=0, le=1, description="t: share of common items from which classes are related")
     adaptation: float = Field(0.5, ge=0, description="γ: weight of the learned relations B")
     adaptation_rate: float = Field(100.0, gt=0, description="Adam's step for B, in steps of the others")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,9 +51,9 @@ INFO = MethodInfo(
 class Params(DeepParams):
     pooling: Literal["attention", "mean"] = Field("attention", description="how a set becomes one vector")
     attention: int = Field(128, ge=1, description="rows of V")
-    layers: tuple[int, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
+    layers: tuple[PositiveInt, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
     dimension: int = Field(512, ge=1, description="dimensions of the embedding")
-    temperature: float = Field(0.07, gt=0, description="1/s at the start; s is learned")
+    temperature: float = Field(0.07, ge=0.01, description="1/s at the start; s, at most 100, is learned")
     batch_size: int = Field(256, ge=2, description="rows a step, which are each other's negatives")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
 

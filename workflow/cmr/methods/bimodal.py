@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import Adam, Terms, Update, feed_forward, total
+from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, total
 
 
 class Level(nn.Module):
@@ -18,8 +18,8 @@ class Level(nn.Module):
 
     def __init__(self, modalities: Sequence[str], size: int, hidden: int, classes: int):
         super().__init__()
-        self.encode = nn.ModuleDict({m: nn.Linear(size, hidden) for m in modalities})
-        self.decode = nn.ModuleDict({m: nn.Linear(hidden, size) for m in modalities})
+        self.encode = ByModality({m: nn.Linear(size, hidden) for m in modalities})
+        self.decode = ByModality({m: nn.Linear(hidden, size) for m in modalities})
         self.label = nn.Linear(hidden, classes)
         self.bias = nn.Parameter(torch.zeros(hidden))
         for encoder in self.encode.values():
@@ -48,12 +48,12 @@ class Network(nn.Module):
 
     def __init__(self, dimensions: Mapping[str, int], classes: int, p: Any):
         super().__init__()
-        self.mlp = nn.ModuleDict({m: feed_forward((d, *p.layers), nn.ReLU, nn.ReLU) for m, d in dimensions.items()})
-        self.label = nn.ModuleDict({m: nn.Linear(p.layers[-1], classes) for m in dimensions})
+        self.mlp = ByModality({m: feed_forward((d, *p.layers), nn.ReLU, nn.ReLU) for m, d in dimensions.items()})
+        self.label = ByModality({m: nn.Linear(p.layers[-1], classes) for m in dimensions})
         sizes = pairwise((p.layers[-1], *p.levels))
         self.levels = [Level(tuple(dimensions), size, hidden, classes) for size, hidden in sizes]
         self.level = nn.ModuleList(self.levels)
-        self.embed = nn.ModuleDict({m: nn.Sequential(self.mlp[m], *self._above(m)) for m in dimensions})
+        self.embed = ByModality({m: nn.Sequential(self.mlp[m], *self._above(m)) for m in dimensions})
 
     def _above(self, modality: str) -> list[nn.Module]:
         return [layer for level in self.levels for layer in (level.encode[modality], nn.Sigmoid())]

@@ -47,7 +47,7 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.scaling import of_sets
 from cmr.methods.sequences import Convolution, Recurrent
-from cmr.methods.training import SGD, Terms, Update, apply, feed_forward
+from cmr.methods.training import SGD, ByModality, Terms, Update, apply, feed_forward
 from cmr.sets import VectorsAndSets
 
 INFO = MethodInfo(
@@ -125,12 +125,12 @@ class Network(nn.Module):
         convolution = Convolution(words, p.word_units, WIDTH, POOLED, stride=1, normalised=False)
         layers = [convolution, Recurrent(p.word_units, p.word_units, p.dropout)]
         read_regions = Read([Recurrent(regions, p.region_units, p.dropout)], p.region_units)
-        self.read = nn.ModuleDict({first: read_regions, second: Read(layers, p.word_units)})
+        self.read = ByModality({first: read_regions, second: Read(layers, p.word_units)})
         image, text = dimensions[first] + p.region_units, dimensions[second] + p.word_units
         shared = nn.Linear(p.shared, p.shared)
         images = Translator((image, p.first_layer, p.shared), shared, (p.second_layer, text))
         texts = Translator((text, p.second_layer, p.shared), shared, (p.first_layer, image))
-        self.translate = nn.ModuleDict({first: images, second: texts})
+        self.translate = ByModality({first: images, second: texts})
         self.label = nn.Linear(p.shared, classes)
 
     def posteriors(self, modality: str, given: tuple[Tensor, SetBatch]) -> Tensor:

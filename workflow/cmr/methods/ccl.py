@@ -38,7 +38,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,10 +51,11 @@ from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import DeepParams
 from cmr.methods.contrastive import LastLayers
 from cmr.methods.penalties import decay
-from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
+from cmr.methods.rbm import RBM, Units, stacked
 from cmr.methods.scaling import NONE, STANDARDISE, Scaling, fit_each, of_sets
 from cmr.methods.training import (
     Adam,
+    ByModality,
     Terms,
     Update,
     apply,
@@ -92,8 +93,12 @@ WHOLE, PARTS = "whole", "parts"
 
 
 class Params(DeepParams):
-    first_layers: tuple[int, int] = Field((2048, 1024), description="units of the first modality's machines (image)")
-    second_layers: tuple[int, int] = Field((1024, 1024), description="units of the second modality's machines (text)")
+    first_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (2048, 1024), description="units of the first modality's machines (image)"
+    )
+    second_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (1024, 1024), description="units of the second modality's machines (text)"
+    )
     first_units: Literal["gaussian", "counts"] = Field("gaussian", description="what the first modality's features are")
     second_units: Literal["gaussian", "counts"] = Field(
         "gaussian", description="the second modality's; counts of words, as the paper's texts and sentences have"
@@ -102,7 +107,9 @@ class Params(DeepParams):
     code: int = Field(1024, ge=1, description="units of the correspondence autoencoders' codes")
     correspondence: float = Field(0.7, gt=0, lt=1, description="weight of the codes' distance against 1 − it")
     joint_units: int = Field(2048, ge=1, description="units of the machines above both grains")
-    layers: tuple[int, ...] = Field((1024, 1024, 1024), min_length=1, description="layers of the classifiers, ReLU")
+    layers: tuple[PositiveInt, ...] = Field(
+        (1024, 1024, 1024), min_length=1, description="layers of the classifiers, ReLU"
+    )
     hidden: int = Field(1024, ge=1, description="units of the layer before u and v")
     dimension: int = Field(1024, ge=1, description="units of u and v")
     margin: float = Field(1.0, gt=0, description="m")
@@ -130,7 +137,7 @@ class Grain(nn.Module):
     def seen(self, rows: Tensor, by: int) -> Tensor:
         """What the machine number ``by`` sees of rows (n, d), vectors or parts."""
         if self.draws:
-            rows = self.draws * rows / rows.sum(1, keepdim=True).clamp(min=SMALLEST)
+            rows = self.draws * rows / rows.sum(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
         for machine in self.machines[:by]:
             rows = machine(rows)
         return rows
@@ -151,8 +158,8 @@ class Correspondence(nn.Module):
 
     def __init__(self, sizes: Mapping[str, int], p: Params):
         super().__init__()
-        self.encode = nn.ModuleDict({m: nn.Linear(size, p.code) for m, size in sizes.items()})
-        self.decode = nn.ModuleDict({m: nn.Linear(p.code, size) for m, size in sizes.items()})
+        self.encode = ByModality({m: nn.Linear(size, p.code) for m, size in sizes.items()})
+        self.decode = ByModality({m: nn.Linear(p.code, size) for m, size in sizes.items()})
         self.correspondence = p.correspondence
 
     def forward(self, modality: str, rows: Tensor) -> Tensor:
@@ -203,14 +210,14 @@ class Lower(nn.Module):
             for m, side in sides.items()
             for grain in (WHOLE, PARTS)
         }
-        self.grain = nn.ModuleDict({f"{m}_{grain}": made for (m, grain), made in self.grains.items()})
+        self.grain = ByModality({f"{m}_{grain}": made for (m, grain), made in self.grains.items()})
         tops = {m: layers[1] for m, (layers, _) in sides.items()}
         self.correspondences = {grain: Correspondence(tops, p) for grain in (WHOLE, PARTS)}
-        self.correspondence = nn.ModuleDict(self.correspondences)
+        self.correspondence = ByModality(self.correspondences)
         self.joints = {m: RBM(2 * p.code, p.joint_units, decay=JOINT_DECAY) for m in self.modalities}
-        self.joint = nn.ModuleDict(self.joints)
+        self.joint = ByModality(self.joints)
         self.classifiers = {m: Classifier(p.joint_units, classes, p) for m in self.modalities}
-        self.classifier = nn.ModuleDict(self.classifiers)
+        self.classifier = ByModality(self.classifiers)
 
     def of_grain(self, modality: str, grain: str, given: tuple[Tensor, SetBatch]) -> Tensor:
         """What the machines of 1 make of items (b, t): of their vectors, or the mean of their parts."""
@@ -259,6 +266,9 @@ class CCL(Method):
         return self.upper.learn(kept, held_out)
 
     def embed(self, modality: str, features: VectorsAndSets) -> np.ndarray:
+        units = dict(zip(self.modalities, self._units(), strict=True))
+        if units[modality] == "counts":
+            check_counts(modality, features)
         return self.upper.embed(modality, self.kept(modality, features))
 
     def kept(self, modality: str, features: VectorsAndSets) -> np.ndarray:

@@ -35,9 +35,10 @@ from torch.nn.functional import cosine_similarity
 
 from cmr.info import MethodInfo
 from cmr.methods.base import unit_rows
+from cmr.methods.batches import ScaledVectors
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, apply, feed_forward, total
+from cmr.methods.training import ByModality, Terms, apply, feed_forward, total
 
 INFO = MethodInfo(
     title="CDPAE",
@@ -82,7 +83,7 @@ class CDPAE(DeepMethod):
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         width = self.params.hidden
         encoders = {m: feed_forward((d, width), nn.Tanh, nn.Tanh) for m, d in dimensions.items()}
-        return Networks(encoders, decode=nn.ModuleDict({m: nn.Linear(width, d) for m, d in dimensions.items()}))
+        return Networks(encoders, decode=ByModality({m: nn.Linear(width, d) for m, d in dimensions.items()}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p = self.params
@@ -99,7 +100,8 @@ class CDPAE(DeepMethod):
         if self.params.compare == "cosine":
             return
         inputs = zip(self.modalities, self.inputs, strict=True)
-        codes = [apply(self.network.embed[m], x.cpu().numpy(), self.device) for m, x in inputs]
+        rows = [(m, x if isinstance(x, ScaledVectors) else x.cpu().numpy()) for m, x in inputs]
+        codes = [apply(self.network.embed[m], x, self.device) for m, x in rows]
         self.training = unit_rows(np.vstack(codes))
 
     def similarity(

@@ -42,7 +42,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import ScaledCodesMethod
-from cmr.methods.training import Adam, Terms, Update, total
+from cmr.methods.training import Adam, ByModality, Terms, Update, total
 
 INFO = MethodInfo(
     title="CM-GANs",
@@ -93,9 +93,9 @@ class Generator(nn.Module):
         def decoder(d: int) -> nn.Module:
             return nn.Sequential(*layer(p.dimension, p.hidden), nn.Linear(p.hidden, d))
 
-        self.embed = nn.ModuleDict({m: encoder(d) for m, d in dimensions.items()})
-        self.decode = nn.ModuleDict({m: decoder(d) for m, d in dimensions.items()})
-        self.label = nn.ModuleDict({m: nn.Linear(p.dimension, classes) for m in dimensions})
+        self.embed = ByModality({m: encoder(d) for m, d in dimensions.items()})
+        self.decode = ByModality({m: decoder(d) for m, d in dimensions.items()})
+        self.label = ByModality({m: nn.Linear(p.dimension, classes) for m in dimensions})
 
 
 class Discriminator(nn.Module):
@@ -108,8 +108,8 @@ class Discriminator(nn.Module):
         def across(d: int) -> nn.Module:
             return nn.Sequential(*layer(p.dimension + d, width), nn.Linear(width, 1))
 
-        self.within = nn.ModuleDict({m: nn.Linear(d, 1) for m, d in dimensions.items()})
-        self.across = nn.ModuleDict({m: across(d) for m, d in dimensions.items()})
+        self.within = ByModality({m: nn.Linear(d, 1) for m, d in dimensions.items()})
+        self.across = ByModality({m: across(d) for m, d in dimensions.items()})
 
 
 class Network(nn.Module):
@@ -121,7 +121,7 @@ class Network(nn.Module):
         self.discriminator = Discriminator(dimensions, p)
 
     @property
-    def embed(self) -> nn.ModuleDict:
+    def embed(self) -> ByModality:
         return self.generator.embed
 
 

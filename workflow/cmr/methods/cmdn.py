@@ -39,7 +39,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from cmr.data import Part
@@ -52,7 +52,18 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.penalties import norm
 from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
 from cmr.methods.scaling import STANDARDISE, Scaling, fit_each
-from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, total, train
+from cmr.methods.training import (
+    Adam,
+    ByModality,
+    Terms,
+    Update,
+    apply,
+    load_network,
+    network_state,
+    tensor,
+    total,
+    train,
+)
 
 INFO = MethodInfo(
     title="CMDN",
@@ -76,9 +87,15 @@ JOINT_DECAY = 0.0001
 
 
 class Params(DeepParams):
-    autoencoder_layers: tuple[int, int] = Field((1024, 512), description="units of the stacked autoencoders")
-    first_layers: tuple[int, int] = Field((2048, 1024), description="units of the first modality's machines (image)")
-    second_layers: tuple[int, int] = Field((1024, 1024), description="units of the second modality's machines (text)")
+    autoencoder_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (1024, 512), description="units of the stacked autoencoders"
+    )
+    first_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (2048, 1024), description="units of the first modality's machines (image)"
+    )
+    second_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (1024, 1024), description="units of the second modality's machines (text)"
+    )
     first_units: Literal["gaussian", "counts"] = Field("gaussian", description="what the first modality's features are")
     second_units: Literal["gaussian", "counts"] = Field(
         "gaussian", description="the second modality's; counts of words or topics, as the paper's texts have"
@@ -86,8 +103,12 @@ class Params(DeepParams):
     draws: int = Field(100, ge=1, description="what counts are scaled to add up to")
     joint_units: int = Field(2048, ge=1, description="units of the machine above both modalities")
     fused_units: int = Field(1024, ge=1, description="units of the machine that puts two representations together")
-    layers: tuple[int, ...] = Field((1024, 1024, 1024), min_length=1, description="layers of the classifiers, ReLU")
-    levels: tuple[int, ...] = Field((512, 256, 128, 64), min_length=1, description="units of the bimodal autoencoders")
+    layers: tuple[PositiveInt, ...] = Field(
+        (1024, 1024, 1024), min_length=1, description="layers of the classifiers, ReLU"
+    )
+    levels: tuple[PositiveInt, ...] = Field(
+        (512, 256, 128, 64), min_length=1, description="units of the bimodal autoencoders"
+    )
     sparsity_cost: float = Field(0.01, ge=0, description="of the mean activities of a modality's machines")
     weight_decay: float = Field(1e-4, ge=0, description="of the classifiers and the bimodal autoencoders")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step of the classifiers and bimodal autoencoders")
@@ -158,7 +179,7 @@ class Lower(nn.Module):
         super().__init__()
         sides = zip(dimensions.items(), (p.first_layers, p.second_layers), (p.first_units, p.second_units), strict=True)
         self.towers = {m: Tower(d, layers, units, p) for (m, d), layers, units in sides}
-        self.tower = nn.ModuleDict(self.towers)
+        self.tower = ByModality(self.towers)
         self.widths = p.first_layers[1], p.second_layers[1]
         self.joint = RBM(sum(self.widths), p.joint_units, decay=JOINT_DECAY)
 

@@ -1,8 +1,8 @@
 """Parameters that methods share. A method declares one again where its default is another."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from cmr.params import Params
 
@@ -28,10 +28,23 @@ class DeepParams(Params):
     )
 
 
+class TwoNetworksParams(DeepParams):
+    """Layers of a network for each of two modalities, which embed them in one space."""
+
+    first_layers: tuple[PositiveInt, ...]
+    second_layers: tuple[PositiveInt, ...]
+
+    @model_validator(mode="after")
+    def _one_space(self) -> Self:
+        if self.first_layers[-1] != self.second_layers[-1]:
+            raise ValueError("first_layers and second_layers must end in the same number: their outputs are compared")
+        return self
+
+
 class CorrelationParams(DeepParams):
     """Of networks that maximise the correlation of their outputs over a batch, which is therefore large."""
 
-    layers: tuple[int, ...] = Field((1024,), description="hidden layers of each network, tanh")
+    layers: tuple[PositiveInt, ...] = Field((1024,), description="hidden layers of each network, tanh")
     components: int = Field(10, ge=1, description="outputs of each network, and of the embedding")
     regularisation: float = Field(0.1, gt=0, description="ridge r on the outputs' covariances")
     batch_size: int = Field(800, ge=2, description="rows a step; many more than components")

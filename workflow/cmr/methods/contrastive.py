@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cmr.methods.deep import Networks, ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.training import ByModality, Terms, feed_forward, total
 
 
 class LastLayers(ScaledCodesMethod):
@@ -21,7 +21,7 @@ class LastLayers(ScaledCodesMethod):
         p = self.params
         sizes = {m: (d, p.hidden, p.dimension) for m, d in dimensions.items()}
         layers = {m: feed_forward(size, nn.Sigmoid, nn.Sigmoid) for m, size in sizes.items()}
-        return Networks(layers, label=nn.ModuleDict({m: nn.Linear(p.dimension, classes) for m in sizes}))
+        return Networks(layers, label=ByModality({m: nn.Linear(p.dimension, classes) for m in sizes}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         share, same = labels / labels.sum(1, keepdim=True), labels @ labels.T > 0

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import Networks, ScaledCodesMethod
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.training import ByModality, Terms, feed_forward, total
 
 INFO = MethodInfo(
     title="Corr-AE",
@@ -61,7 +61,7 @@ class CorrAE(ScaledCodesMethod):
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         width = self.params.hidden
         encoders = {m: feed_forward((d, width), nn.Sigmoid, nn.Sigmoid) for m, d in dimensions.items()}
-        return Networks(encoders, decode=nn.ModuleDict({m: nn.Linear(width, d) for m, d in dimensions.items()}))
+        return Networks(encoders, decode=ByModality({m: nn.Linear(width, d) for m, d in dimensions.items()}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         codes, alpha = self.embed_all(inputs), self.params.correspondence

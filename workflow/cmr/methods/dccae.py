@@ -17,7 +17,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import CorrelationParams
 from cmr.methods.dcca import DCCA, total_correlation
 from cmr.methods.deep import Networks
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.training import ByModality, Terms, feed_forward, total
 
 INFO = MethodInfo(
     title="DCCAE",
@@ -50,7 +50,7 @@ class DCCAE(DCCA):
         p = self.params
         sizes = {m: (d, *p.layers, p.components) for m, d in dimensions.items()}
         encoders = {m: feed_forward(s, nn.Tanh) for m, s in sizes.items()}
-        return Networks(encoders, decode=nn.ModuleDict({m: feed_forward(s[::-1], nn.Tanh) for m, s in sizes.items()}))
+        return Networks(encoders, decode=ByModality({m: feed_forward(s[::-1], nn.Tanh) for m, s in sizes.items()}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         outputs = self.embed_all(inputs)

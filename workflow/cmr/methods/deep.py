@@ -14,7 +14,7 @@ from cmr.methods.base import History, Method
 from cmr.methods.batches import ScaledVectors, scaled
 from cmr.methods.checks import training_views
 from cmr.methods.scaling import Scaling, fit_each, of_sets
-from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, train
+from cmr.methods.training import Adam, ByModality, Terms, Update, apply, load_network, network_state, tensor, train
 
 
 class DeepMethod(Method):
@@ -205,13 +205,13 @@ class ScaledCodesMethod(DeepMethod):
 class Networks(nn.Module):
     """``embed``: a network a modality; and those of the others that a method needs."""
 
-    embed: nn.ModuleDict
-    decode: nn.ModuleDict
+    embed: ByModality
+    decode: ByModality
     label: nn.Linear
     modality: nn.Module
 
     def __init__(self, embed: Mapping[str, nn.Module], **others: nn.Module):
         super().__init__()
-        self.embed = nn.ModuleDict(embed)
+        self.embed = ByModality(embed)
         for name, module in others.items():
             self.add_module(name, module)

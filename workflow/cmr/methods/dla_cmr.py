@@ -32,15 +32,15 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
-from cmr.methods.common_params import DeepParams
+from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.penalties import norm
-from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient
+from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, reverse_gradient
 
 INFO = MethodInfo(
     title="DLA-CMR",
@@ -63,7 +63,7 @@ INFO = MethodInfo(
 )
 
 
-class Params(DeepParams):
+class Params(TwoNetworksParams):
     label_weight: float = Field(100.0, ge=0, description="weight of the label classifier's loss; 100 or 200 in §3.4")
     triplet_weight: float = Field(0.02, ge=0, description="weight of the triplet sums; 0.02 or 0.002 in §3.4")
     triplets: Literal["drawn", "all"] = Field("drawn", description="one drawn for each anchor, or all of a batch")
@@ -73,8 +73,12 @@ class Params(DeepParams):
     reversal_scales: Literal["embeddings", "classifier"] = Field(
         "embeddings", description="what λ multiplies: the networks' reversed gradient, or the classifier's step"
     )
-    first_layers: tuple[int, ...] = Field((2000, 512, 200, 100), description="layers of the first modality (image)")
-    second_layers: tuple[int, ...] = Field((512, 200, 100), description="layers of the second modality (text)")
+    first_layers: tuple[PositiveInt, ...] = Field(
+        (2000, 512, 200, 100), min_length=1, description="layers of the first modality (image)"
+    )
+    second_layers: tuple[PositiveInt, ...] = Field(
+        (512, 200, 100), min_length=1, description="layers of the second modality (text)"
+    )
     batch_size: int = Field(64, ge=2, description="64, and 128 for INRIA-Websearch")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step, not given in the paper")
     patience: int = Field(10, ge=0, description="stop after so many epochs without a better one; 0: never")
@@ -86,7 +90,7 @@ class Network(nn.Module):
     def __init__(self, dimensions: Mapping[str, int], layers: Mapping[str, tuple[int, ...]], classes: int):
         super().__init__()
         common = next(iter(layers.values()))[-1]
-        self.embed = nn.ModuleDict({m: feed_forward((dimensions[m], *layers[m]), nn.Tanh, nn.Tanh) for m in dimensions})
+        self.embed = ByModality({m: feed_forward((dimensions[m], *layers[m]), nn.Tanh, nn.Tanh) for m in dimensions})
         self.label = nn.Linear(common, classes)
         self.modality = feed_forward((common, 50, 2), nn.Tanh)
 

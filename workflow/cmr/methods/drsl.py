@@ -39,7 +39,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.relation import Relation, hidden_layers
-from cmr.methods.training import Adam, Terms, Update, tensor
+from cmr.methods.training import Adam, ByModality, Terms, Update, tensor
 
 INFO = MethodInfo(
     title="DRSL",
@@ -104,7 +104,7 @@ class Network(nn.Module):
         norm = layers.batch_normalisation
         hidden = zip(dimensions.items(), (layers.first, layers.second), strict=True)
         sizes = {m: (d, *(params.hidden,) * count, params.representation) for (m, d), count in hidden}
-        self.embed = nn.ModuleDict({m: nn.Sequential(*hidden_layers(s, norm)) for m, s in sizes.items()})
+        self.embed = ByModality({m: nn.Sequential(*hidden_layers(s, norm)) for m, s in sizes.items()})
         self.relation = Relation(params.fusion, params.representation, params.hidden, layers.relation, norm)
 
 

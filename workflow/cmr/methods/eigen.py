@@ -1,5 +1,6 @@
 """The solver behind every method that is an eigenproblem: canonical pairs of two views, and stacked views."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from cmr.methods.linear import Beside, LinearMethod, Rows, back, products, row_s
 
 RANK_TOLERANCE = 1e-8
 
+log = logging.getLogger(__name__)
+
 
 def top_eigenpairs(a: np.ndarray, b: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``k`` largest λ of A w = λ B w and their w (d, k), with wᵀBw = 1; A symmetric, B positive definite.
@@ -21,6 +24,7 @@ def top_eigenpairs(a: np.ndarray, b: np.ndarray, k: int) -> tuple[np.ndarray, np
     d = len(a)
     values, vectors = scipy.linalg.eigh(a, b, subset_by_index=[max(d - k, 0), d - 1], check_finite=False)
     useful = values > RANK_TOLERANCE * max(values[-1], 1)
+    warn_of_nothing(int(useful.sum()))
     return values[useful][::-1], vectors[:, useful][:, ::-1]
 
 
@@ -36,9 +40,15 @@ def canonical_pairs(
     whitened = scipy.linalg.solve_triangular(y_factor, whitened.T, lower=True).T
     left, correlations, right = singular_vectors(whitened)
     k = min(k, int((correlations > RANK_TOLERANCE).sum()))
+    warn_of_nothing(k)
     x_map = scipy.linalg.solve_triangular(x_factor, left[:, :k], lower=True, trans="T")
     y_map = scipy.linalg.solve_triangular(y_factor, right[:k].T, lower=True, trans="T")
     return x_map, y_map, correlations[:k]
+
+
+def warn_of_nothing(directions: int) -> None:
+    if not directions:
+        log.warning("no direction has anything in common: all scores will be equal; lower the regularisation")
 
 
 def singular_vectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

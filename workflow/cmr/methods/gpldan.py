@@ -42,7 +42,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Adam, RMSprop, Terms, Update, apply, feed_forward, tensor, total
+from cmr.methods.training import Adam, ByModality, RMSprop, Terms, Update, apply, feed_forward, tensor, total
 
 INFO = MethodInfo(
     title="GPLDAN",
@@ -91,7 +91,7 @@ class Projector(nn.Module):
         super().__init__()
         self.mask, self.k = params.mask, params.representations
         width, half = params.dimension, params.dimension // 2
-        self.own = nn.ModuleDict({m: nn.Linear(d, params.hidden) for m, d in dimensions.items()})
+        self.own = ByModality({m: nn.Linear(d, params.hidden) for m, d in dimensions.items()})
         self.shared = nn.Linear(params.hidden, self.k * width)
         self.attention = nn.Sequential(nn.Linear(width, half, bias=False), nn.Tanh(), nn.Linear(half, 1, bias=False))
 

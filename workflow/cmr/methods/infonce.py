@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,9 +47,9 @@ LARGEST_SCALE = 100.0
 
 
 class Params(DeepParams):
-    layers: tuple[int, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
+    layers: tuple[PositiveInt, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
     dimension: int = Field(512, ge=1, description="dimensions of the embedding, 512 in CLIP's ViT-B/32")
-    temperature: float = Field(0.07, gt=0, description="1/s at the start; s is learned")
+    temperature: float = Field(0.07, ge=0.01, description="1/s at the start; s, at most 100, is learned")
     batch_size: int = Field(256, ge=2, description="rows a step, which are each other's negatives")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
 

@@ -97,7 +97,7 @@ class JFSSL(LinearMethod):
             rows.T @ (rows * degree[:, None]) - rows.T @ (graph @ rows)
             for rows, degree, graph in zip(features, degrees, near, strict=True)
         ]
-        matrix = np.block([[own[0], cross], [cross.T, own[1]]]) / np.concatenate(degrees).mean()
+        matrix = np.block([[own[0], cross], [cross.T, own[1]]]) / (np.concatenate(degrees).mean() or 1)
         return (matrix + matrix.T) / 2
 
     def near(self, rows: np.ndarray) -> scipy.sparse.csr_array:

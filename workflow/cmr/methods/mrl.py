@@ -24,7 +24,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,7 +55,7 @@ SMALLEST = 1e-12
 
 
 class Params(DeepParams):
-    layers: tuple[int, ...] = Field((4096, 4096), description="hidden layers of each network, ReLU")
+    layers: tuple[PositiveInt, ...] = Field((4096, 4096), description="hidden layers of each network, ReLU")
     dimension: int = Field(512, ge=1, description="dimensions of the representations")
     clustering: float = Field(0.7, ge=0, le=1, description="β: weight of the clustering against the contrast")
     label_temperature: float = Field(1.0, gt=0, description="τ₁ of the classes' probabilities")

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from cmr.info import MethodInfo
@@ -55,7 +55,7 @@ THRESHOLD = 1.0
 
 
 class Params(DeepParams):
-    layers: tuple[int, ...] = Field((2048,), description="hidden layers of each network, ReLU")
+    layers: tuple[PositiveInt, ...] = Field((2048,), description="hidden layers of each network, ReLU")
     pairs: float = Field(1e-3, ge=0, description="c: weight of the products of paired outputs")
     regularisation: float = Field(1e-3, gt=0, description="ridge r on D of a batch")
     decay: float = Field(1e-5, ge=0, description="weight of the squared weights, in the loss")

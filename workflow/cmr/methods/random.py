@@ -23,6 +23,7 @@ INFO = MethodInfo(
     labels=False,
     pairs=False,
     stochastic=True,
+    memory="block of rows",
 )
 
 

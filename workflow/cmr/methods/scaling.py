@@ -30,7 +30,8 @@ class Scaling:
 
         ``standardise``: every feature to mean 0 and variance 1. ``centre``: to mean 0, and all features divided by
         one number that makes their mean variance 1, so that a penalty weighs the same on any feature. ``none``:
-        features as they are. Features that are constant on the training rows become 0 under the first two.
+        features as they are. Features that are constant on the training rows become 0 under the first two; of new rows
+        too under ``standardise``, as nothing tells how large a deviation would be.
         """
         d = columns(features)
         if mode == NONE:
@@ -38,8 +39,9 @@ class Scaling:
         mean, deviation = _moments(features)
         deviation[deviation < 1e-6 * np.abs(mean)] = 0  # float32 rounding of a constant is no variance
         if mode == CENTRE:
-            deviation = np.full(d, np.sqrt(np.mean(deviation**2)))
-        return cls(mean, np.where(deviation > 0, deviation, 1))
+            common = np.sqrt(np.mean(deviation**2))
+            return cls(mean, np.full(d, common or 1))
+        return cls(mean, np.where(deviation > 0, deviation, np.finfo(np.float32).max))
 
     def __call__(self, features: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         scaled = features - self.mean

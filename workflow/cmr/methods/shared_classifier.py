@@ -12,7 +12,7 @@ no paper of its own; what such a method gains, it gains over this.
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +34,7 @@ INFO = MethodInfo(
 
 
 class Params(DeepParams):
-    layers: tuple[int, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
+    layers: tuple[PositiveInt, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
     dimension: int = Field(1024, ge=1, description="dimensions of the heads' outputs")
 
 

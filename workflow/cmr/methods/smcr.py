@@ -34,7 +34,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,7 +42,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
-from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, total
+from cmr.methods.training import Adam, ByModality, Terms, Update, apply, feed_forward, total
 
 INFO = MethodInfo(
     title="SMCR",
@@ -74,7 +74,9 @@ class Params(DeepParams):
     retrieved: Literal["base", "refined"] = Field("base", description="outputs that retrieval compares")
     hidden: int = Field(512, ge=1, description="width inside the mapping networks, not given in the paper")
     dimension: int = Field(128, ge=1, description="of S and S′, not given in the paper")
-    discriminator_layers: tuple[int, int] = Field((64, 32), description="inner layers, not given in the paper")
+    discriminator_layers: tuple[PositiveInt, PositiveInt] = Field(
+        (64, 32), description="inner layers, not given in the paper"
+    )
     discriminator_rate: float = Field(1.0, ge=0, description="λ: the discriminator's step over the networks'")
     mapping_steps: int = Field(1, ge=1, description="k: steps of the mapping networks for one of the discriminator")
     batch_size: int = Field(64, ge=2, description="not given in the paper")
@@ -91,9 +93,9 @@ class Network(nn.Module):
     def __init__(self, dimensions: Mapping[str, int], classes: int, p: Params):
         super().__init__()
         inner = (p.hidden, p.dimension)
-        self.base = nn.ModuleDict({m: feed_forward((d, *inner), nn.Tanh, nn.Tanh) for m, d in dimensions.items()})
-        self.refine = nn.ModuleDict({m: feed_forward((inner[1], *inner), nn.Tanh, nn.Tanh) for m in dimensions})
-        self.label = nn.ModuleDict({space: nn.Linear(p.dimension, classes) for space in spaces_of(p.labelled)})
+        self.base = ByModality({m: feed_forward((d, *inner), nn.Tanh, nn.Tanh) for m, d in dimensions.items()})
+        self.refine = ByModality({m: feed_forward((inner[1], *inner), nn.Tanh, nn.Tanh) for m in dimensions})
+        self.label = ByModality({space: nn.Linear(p.dimension, classes) for space in spaces_of(p.labelled)})
         self.discriminator = feed_forward((p.dimension, *p.discriminator_layers, 1), nn.Tanh)
 
     def mapping_parameters(self) -> list[nn.Parameter]:

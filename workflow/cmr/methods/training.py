@@ -225,6 +225,25 @@ class _Progress:
         self.saved_at = time.monotonic()
 
 
+class ByModality(nn.ModuleDict):
+    """Modules by the names of modalities, also such as torch takes none for: ``image.v2``, or ``type``, its own."""
+
+    def __setitem__(self, name: str, module: nn.Module) -> None:
+        super().__setitem__(_key(name), module)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return super().__getitem__(_key(name))
+
+    def __contains__(self, name: str) -> bool:
+        return super().__contains__(_key(name))
+
+
+def _key(name: str) -> str:
+    """No modality's name has a colon."""
+    key = name.replace(".", ":")
+    return f"{key}:" if hasattr(nn.ModuleDict, key) or key == "training" else key
+
+
 def total(terms: Iterable[Tensor]) -> Tensor:
     """The sum of one or more terms: `sum` would begin with the number 0."""
     return reduce(torch.add, terms)

@@ -16,7 +16,7 @@ held-out pairs, there that of the sum of recall@1, 5 and 10.
 import math
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
@@ -46,7 +46,7 @@ INFO = MethodInfo(
 
 
 class Params(DeepParams):
-    layers: tuple[int, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
+    layers: tuple[PositiveInt, ...] = Field((), description="hidden layers of each head, ReLU; none: a linear map")
     dimension: int = Field(1024, ge=1, description="dimensions of the embedding, 1024 in the paper")
     margin: float = Field(0.2, gt=0, description="α, 0.2 in the paper")
     batch_size: int = Field(128, ge=2, description="rows a step, which are each other's negatives; 128 in the paper")

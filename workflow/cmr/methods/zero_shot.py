@@ -33,6 +33,7 @@ INFO = MethodInfo(
     labels=False,
     pairs=False,
     stochastic=False,
+    memory="block of rows",
 )
 
 

@@ -5,7 +5,7 @@ the sum over both directions, which is twice the average over them. Tie rule: th
 """
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from cmr.info import MetricInfo
 from cmr.metrics import recall_at_k
@@ -22,7 +22,7 @@ INFO = MetricInfo(
 
 
 class Params(Base):
-    ks: list[int] = Field([1, 5, 10], min_length=1, description="The numbers of results, each from 1.")
+    ks: list[PositiveInt] = Field([1, 5, 10], min_length=1, description="The numbers of results, each from 1.")
 
 
 def compute(ranking: Ranking, params: Params) -> np.ndarray:
