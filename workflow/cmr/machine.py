@@ -9,9 +9,8 @@ from pathlib import Path
 class Machine:
     """``cache``: folder of downloads and weights. ``base``: the folder that relative paths of the user's files resolve
     against. ``data_root``: the one folder that absolute ones may lie in. ``plugins``: that of the user's own plug-ins.
-    ``trusted``: the entries whose files the user trusts, by
-    `cmr.boundary.trusted_by`. ``named``: the files that the user's entries name. ``configured``: whether a
-    configuration of the user's says all this.
+    ``trusted``: the entries whose files the user trusts, by `cmr.boundary.trusted_by`. ``named``: the files that the
+    user's entries name. ``configured``: whether a configuration of the user's says all this.
     """
 
     cache: str = ".cache"
