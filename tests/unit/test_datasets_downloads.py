@@ -7,7 +7,9 @@ import io
 import subprocess
 import tarfile
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -27,7 +29,7 @@ class Server:
     """Serves CONTENT; ``cuts`` are the lengths after which the next answers break off."""
 
     def __init__(self):
-        self.cuts, self.ranges, self.honours_ranges = [], [], True
+        self.cuts, self.ranges, self.honours_ranges, self.delay = [], [], True, 0.0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,7 @@ class Server:
             request.send_error(416)
             return
         rest = CONTENT[start:]
+        time.sleep(self.delay)
         request.send_response(206 if start else 200)
         request.send_header("Content-Length", str(len(rest)))
         request.end_headers()
@@ -314,3 +317,56 @@ def test_a_replaced_archive_is_unpacked_again(tmp_path):
 def test_the_page_of_pascal_sentence_says_not_where_files_are_written(name):
     assert not PICTURE.fullmatch(name)
     assert PICTURE.fullmatch("aeroplane/2008_000716.jpg")
+
+
+# Two at once, one cache ---------------------------------------------------------------------------------------------
+
+
+def two_at_once(work):
+    """Calls ``work`` twice at the same time, of which both must end well; a lock sees two files, as of two processes."""
+    ready = threading.Barrier(2)
+    with ThreadPoolExecutor() as pool:
+        for call in [pool.submit(lambda: (ready.wait(), work())) for _ in range(2)]:
+            call.result(60)
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_two_bring_a_file_once(server, known, tmp_path, sha256):
+    known(("f", "open", server.address + "good", sha256))
+    server.delay = 0.2
+    two_at_once(lambda: fetch("d", ["f"], tmp_path / "raw"))
+    assert (tmp_path / "raw/f").read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["f"]
+
+
+def test_two_unpack_an_archive_once(tmp_path, monkeypatch):
+    archive, unpacked = tmp_path / "a.zip", tmp_path / "unpacked.txt"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("x.txt", "x")
+    slowly = downloads.unpack
+
+    def unpack(*arguments):
+        with unpacked.open("a") as told:
+            told.write("once\n")
+        time.sleep(0.2)
+        slowly(*arguments)
+
+    monkeypatch.setattr(downloads, "unpack", unpack)
+
+    def work():
+        downloads._unpack_once(archive, tmp_path / "folder")
+        assert (tmp_path / "folder/x.txt").read_text() == "x"
+        downloads._unpack_again(archive, tmp_path / "other", tmp_path / "mark", "hash")
+        assert (tmp_path / "other/x.txt").read_text() == "x"
+
+    two_at_once(work)
+    assert unpacked.read_text() == "once\nonce\n"
+
+
+def test_a_lock_that_a_killed_process_left_holds_nobody_up(server, known, tmp_path):
+    known(("f", "open", server.address + "good", SHA256))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/.f.lock").touch()
+    assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["f"]

@@ -39,7 +39,7 @@ def _parameters(kind: str, name: str) -> dict[str, Any]:
 
 def _is_here(raw: str, cache: Path) -> bool:
     """Whether the cache has raw files of a data set; they are checked when they are used."""
-    files = (cache / "datasets" / raw).glob("*")
+    files = (cache / "datasets" / raw).glob("[!.]*")
     return not raw or any(file.suffix != ".part" for file in files)
 
 

@@ -6,9 +6,11 @@ reader sees either nothing or a whole file, and two writers of the same result c
 
 import csv
 import errno
+import fcntl
 import glob
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,6 +23,8 @@ from typing import Any
 
 from cmr.boundary import finite, plain
 from cmr.errors import UserError
+
+log = logging.getLogger(__name__)
 
 MAKE_ROOM = "make room and run again"
 ASK = "it needs an owner who lets you, or take another folder with --directory"
@@ -125,6 +129,39 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """One process at a time, of all that share the file system, makes ``path``; the others wait, and look again.
+
+    For what is gone on with where it was cut, or is read as soon as it is there, so that the last of two writers may
+    not simply win. A file system without locks lets all of them in at once.
+    """
+    lock = Path(path).with_name(f".{Path(path).name}.lock")
+    with write_errors_told(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        while not _is_at(held := os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), lock, path):
+            os.close(held)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _is_at(held: int, lock: Path, path: str | Path) -> bool:
+    """Locks the open file ``held``; whether it still lies at ``lock``, from where who had it before has removed it."""
+    with suppress(OSError):
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process makes it; waiting", path)
+            fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(held), os.stat(lock))
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -34,7 +34,7 @@ from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
-from cmr.publish import CANNOT_WRITE, atomic, atomic_folder
+from cmr.publish import CANNOT_WRITE, alone, atomic, atomic_folder
 
 SOURCES = project.path("resources/sources.csv")
 OPEN, ARCHIVE, BY_HAND = "open", "archive", "by hand"
@@ -99,14 +99,12 @@ class Downloaded(Dataset):
         known = any(source.sha256 or source.git_blob for source in sources(self.raw.name, archive))
         if known or not file.exists():
             if not folder.exists():
-                unpack(self.existing(archive), folder)
+                _unpack_once(self.existing(archive), folder)
             return folder
         found = file.stat()
         content, mark = _hash_of(file, found.st_size, found.st_mtime_ns), self.raw / f"{archive}.unpacked.sha256"
         if not folder.exists() or not mark.exists() or mark.read_text() != content:
-            shutil.rmtree(folder, ignore_errors=True)
-            unpack(file, folder)
-            mark.write_text(content)
+            _unpack_again(file, folder, mark, content)
         return folder
 
     def existing(self, file: str) -> Path:
@@ -114,6 +112,22 @@ class Downloaded(Dataset):
         if not (self.raw / file).exists():
             raise UserError(f"{self.raw / file} is gone; delete {self.folder / 'raw.json'} and run again")
         return self.raw / file
+
+
+def _unpack_once(archive: Path, folder: Path) -> None:
+    with alone(folder):
+        if not folder.exists():
+            unpack(archive, folder)
+
+
+def _unpack_again(archive: Path, folder: Path, mark: Path, content: str) -> None:
+    """Unless another process has done so meanwhile; ``mark`` holds the hash of the archive that is unpacked."""
+    with alone(folder):
+        if folder.exists() and mark.exists() and mark.read_text() == content:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        unpack(archive, folder)
+        mark.write_text(content)
 
 
 def holding(folder: Path, name: str) -> Path:
@@ -165,9 +179,11 @@ def _brought(path: Path, rows: list[Source]) -> str:
     """The sha256 of a file, once it is there; '' for a folder that the user placed."""
     if path.is_dir():
         return ""
-    if path.exists():
-        return _checked(path, path, rows[0])
-    return _download(path, rows) if rows[0].access == OPEN else _take_out(path, rows)
+    if not path.exists():
+        with alone(path):
+            if not path.exists():
+                return _download(path, rows) if rows[0].access == OPEN else _take_out(path, rows)
+    return _checked(path, path, rows[0])
 
 
 def _take_out(path: Path, archives: list[Source]) -> str:
@@ -186,12 +202,11 @@ def _take_out(path: Path, archives: list[Source]) -> str:
 
 def bring(address: str, path: Path) -> None:
     """Downloads one file that has no row of its own, such as a picture that a page names."""
-    _download(path, [Source("", path.name, OPEN, address, "", "", "", "", "")])
+    _brought(path, [Source("", path.name, OPEN, address, "", "", "", "", "")])
 
 
 def _download(path: Path, mirrors: list[Source]) -> str:
     """The sha256 of the file, once it is there; raises `UserError` where no mirror gives it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     problems = []
     for source in mirrors:

@@ -9,6 +9,7 @@ import pooch
 from cmr.errors import UserError
 from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
+from cmr.publish import alone, atomic
 
 
 def download(url: str, sha256: str, cache: Path) -> Path:
@@ -19,7 +20,8 @@ def download(url: str, sha256: str, cache: Path) -> Path:
     """
     file = cache / url.rsplit("/", 1)[-1]
     if not file.exists():
-        _bring(url, file)
+        with alone(file):
+            _bring(url, file)
     found = file_hash(file)
     if not found.startswith(sha256):
         aside = file.with_name(f"{file.name}.wrong-{found[:8]}")
@@ -32,19 +34,21 @@ def download(url: str, sha256: str, cache: Path) -> Path:
 
 
 def _bring(url: str, file: Path) -> None:
-    temporary = f".{file.name}.{os.getpid()}.tmp"
+    """Unless another process has brought it while this one waited."""
+    if file.exists():
+        return
     try:
         if os.environ.get("HF_HUB_OFFLINE") == "1":  # the switch that transformers obeys too
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        pooch.retrieve(on_mirror(url), known_hash=None, fname=temporary, path=file.parent, progressbar=True)
-        os.replace(file.parent / temporary, file)
+        with atomic(file) as temporary:
+            pooch.retrieve(
+                on_mirror(url), known_hash=None, fname=temporary.name, path=temporary.parent, progressbar=True
+            )
     except (OSError, ValueError) as error:
         raise UserError(
             f"{url} cannot be downloaded ({type(error).__name__}); download it on a machine with internet access and "
             f"place it as {file}"
         ) from error
-    finally:
-        (file.parent / temporary).unlink(missing_ok=True)
 
 
 def local(path: str, key: str = "weights") -> Path:
