@@ -329,7 +329,7 @@ def test_new_items_are_added_to_an_index_and_found_without_a_fit(here, capsys, t
     page = tmp_path / "found.html"
     run(capsys, folder, "--image", "0.png", "--index", tmp_path / "index", "--html", page)
     assert "items of the index" in page.read_text()
-    with pytest.raises(UserError, match="item 'line-1' is in the index already"):
+    with pytest.raises(UserError, match="item 'line-1' would be in the index twice"):
         search_index.add(find(folder), tmp_path / "index", [tmp_path / "new.h5"], 1)
     index_command(capsys, folder, "--embeddings", tmp_path / "new.h5", "--out", tmp_path / "alone")
     (answer,) = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "alone")

@@ -52,9 +52,9 @@ def run(tmp_path):
     return ToyRun(tmp_path)
 
 
-def made(run, kind, items, before=None, name="index"):
+def made(run, kind, *parts, before=None, name="index"):
     folder = run.folder / name
-    search_index._write(folder, run, kind, Path("image"), items, before, 1)
+    search_index._write(folder, run, kind, Path("image"), parts, before, 1)
     return Index.open(folder, run)
 
 
@@ -117,15 +117,43 @@ def test_what_is_added_is_found_beside_what_was_there(run, kind):
         pytest.importorskip("faiss")
     first, second = entries(0, 10_000), entries(10_000, 30)
     before = made(run, kind, first)
-    grown = made(run, kind, second, before, name="grown")
+    grown = made(run, kind, second, before=before, name="grown")
     assert (len(before), len(grown)) == (10_000, 10_030)
     rows, scores = grown.nearest(second.vectors, 1)
     assert rows[:, 0].tolist() == list(range(10_000, 10_030))
     assert scores == pytest.approx(1, abs=1e-5)
     assert (grown.vectors[:10_000] == before.vectors).all()
     assert grown.entries(np.array([10_029, 3])).ids.tolist() == ["item10029", "item3"]
-    with pytest.raises(UserError, match="item 'item10000' is in the index already"):
-        made(run, kind, second, grown, name="twice")
+    with pytest.raises(UserError, match="item 'item10000' would be in the index twice"):
+        made(run, kind, second, before=grown, name="twice")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_stand_one_after_the_other_as_if_they_were_one(run, kind):
+    if kind != EXACT:
+        pytest.importorskip("faiss")
+    index, parts = made(run, kind, entries(0, 10_000)), (entries(0, 10_000), entries(10_000, 500), entries(10_500, 7))
+    several = made(run, kind, *parts, name="several")
+    assert len(several) == 10_507
+    assert several.entries(np.array([0, 10_000, 10_506])).ids.tolist() == ["item0", "item10000", "item10506"]
+    assert (several.vectors[:10_000] == index.vectors).all()
+    assert several.nearest(parts[2].vectors, 1)[0][:, 0].tolist() == list(range(10_500, 10_507))
+    with pytest.raises(UserError, match="item 'item3' would be in the index twice"):
+        made(run, kind, entries(0, 10_000), entries(3, 1), name="twice")
+
+
+def test_files_of_one_modality_are_one_index(run, monkeypatch):
+    run.record["identity"], run.spaces = "one", [run.folder / "embeddings"]
+    files = [run.folder / name for name in ("a.h5", "b.h5", "c.h5")]
+    for file, start, modality in zip(files, (0, 5, 0), ("image", "image", "text"), strict=True):
+        items = entries(start, 5)
+        told = {"run_identity": "one", "modality": modality}
+        store.write_matrix(file, "embeddings", items.ids, items.vectors, told)
+    found = search_index._sources(run, files)
+    assert {place.name: [part.ids.tolist() for part in parts] for place, parts in found.items()} == {
+        "image": [[f"item{row}" for row in range(5)], [f"item{row}" for row in range(5, 10)]],
+        "text": [[f"item{row}" for row in range(5)]],
+    }
 
 
 def test_too_few_items_for_codes_are_told(run):

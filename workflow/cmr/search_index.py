@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +186,8 @@ def make(run: Run, out: Path, kind: str, files: Sequence[Path], threads: int) ->
     if kind != EXACT:
         _faiss()
     with atomic_folder(out) as temporary:
-        for place, entries in _sources(run, files):
-            _write(temporary / place, run, kind, place, entries, None, threads)
+        for place, parts in _sources(run, files).items():
+            _write(temporary / place, run, kind, place, parts, None, threads)
     return [Index.open(record.parent, run) for record in sorted(out.rglob(RECORD))]
 
 
@@ -197,10 +197,10 @@ def add(run: Run, folder: Path, files: Sequence[Path], threads: int) -> list[Ind
     Raises `UserError` as `make` does, and for an item that the index has already.
     """
     grown = []
-    for place, entries in _sources(run, files):
+    for place, parts in _sources(run, files).items():
         before = Index.open(folder / place, run)
         with atomic_folder(folder / place) as temporary:
-            _write(temporary, run, before.record["kind"], place, entries, before, threads)
+            _write(temporary, run, before.record["kind"], place, parts, before, threads)
         grown.append(Index.open(folder / place, run))
     return grown
 
@@ -219,11 +219,16 @@ def _check_cosine(run: Run) -> None:
             raise UserError(f"{run.path}: {name} scores pairs otherwise than by the cosine, by which an index ranks")
 
 
-def _sources(run: Run, files: Sequence[Path]) -> Iterator[tuple[Path, Entries]]:
-    """Place below the index's folder → what it holds."""
-    if files:
-        yield from (_new(run, file) for file in files)
-        return
+def _sources(run: Run, files: Sequence[Path]) -> dict[Path, list[Entries]]:
+    """Place below the index's folder → what it holds, of several files of new items one after the other."""
+    found: dict[Path, list[Entries]] = {}
+    for place, entries in map(partial(_new, run), files) if files else _tested(run):
+        found.setdefault(place, []).append(entries)
+    return found
+
+
+def _tested(run: Run) -> Iterator[tuple[Path, Entries]]:
+    """The run's test items."""
     items = Items.read(run.place(paths.ITEMS.format(data=run.data)))
     for space in run.spaces:
         for modality, file in run.files_of(space).items():
@@ -252,11 +257,11 @@ def _modality(file: Path, rows: Rows) -> str:
 
 
 def _write(
-    folder: Path, run: Run, kind: str, place: Path, entries: Entries, before: Index | None, threads: int
+    folder: Path, run: Run, kind: str, place: Path, parts: Sequence[Entries], before: Index | None, threads: int
 ) -> None:
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    _write_items(folder / ITEMS, entries, before)
+    _write_items(folder / ITEMS, parts, before)
     known = 0 if before is None else len(before)
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -264,8 +269,8 @@ def _write(
         "modality": place.name,
         "run": run.path,
         "run_identity": run.record["identity"],
-        "items": known + len(entries),
-        "dimensions": entries.vectors.shape[1],
+        "items": known + sum(map(len, parts)),
+        "dimensions": parts[0].vectors.shape[1],
     }
     index = Index(folder, record)
     if kind != EXACT:
@@ -274,15 +279,18 @@ def _write(
     write_json(folder / RECORD, record | {"recall": measured, "seconds": round(time.monotonic() - started, 3)})
 
 
-def _write_items(file: Path, entries: Entries, before: Index | None) -> None:
-    """The items of an index before, where there is one, and then those of ``entries``."""
-    d = entries.vectors.shape[1]
+def _write_items(file: Path, parts: Sequence[Entries], before: Index | None) -> None:
+    """The items of an index before, where there is one, and then those of each part."""
+    d = parts[0].vectors.shape[1]
     old = None if before is None else before.entries(np.arange(len(before)))
-    if old is not None and old.vectors.shape[1] != d:
-        raise UserError(f"{file.parent}: embeddings of {d} columns, the index has {old.vectors.shape[1]}")
-    if old is not None and (twice := set(old.ids.tolist()).intersection(entries.ids.tolist())):
-        raise UserError(f"{file.parent}: item {min(twice)!r} is in the index already; give new ones other names")
-    parts = [entries] if old is None else [old, entries]
+    if before is not None and before.record["dimensions"] != d:
+        raise UserError(f"{before.folder}: embeddings of {d} columns, the index has {before.record['dimensions']}")
+    known = set() if old is None else set(old.ids.tolist())
+    for item in (item for part in parts for item in part.ids.tolist()):
+        if item in known:
+            raise UserError(f"item {item!r} would be in the index twice; name each file once, and each item otherwise")
+        known.add(item)
+    parts = parts if old is None else [old, *parts]
     with new_hdf5(file) as opened:
         vectors = opened.create_dataset(VECTORS, (sum(map(len, parts)), d), np.float32)
         start = 0
