@@ -29,6 +29,12 @@ localrules:
     features,
 
 
+def files_of(stage):
+    """All of them, so that one that was deleted is made again."""
+    results = [result for result in PLAN.results() if result.stage == stage]
+    return [file for result in results for file in (result.record, *result.files)]
+
+
 # The first target is what `snakemake` alone makes.
 rule report:
     input:
@@ -42,14 +48,14 @@ rule metrics:
 
 rule fits:
     input:
-        [result.record for result in PLAN.results() if result.stage == "fit"],
+        files_of("fit"),
 
 
 rule codes:
     input:
-        [result.record for result in PLAN.results() if result.stage == "encode"],
+        files_of("encode"),
 
 
 rule features:
     input:
-        [result.record for result in PLAN.results() if result.stage == "extract"],
+        files_of("extract"),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,12 +115,25 @@ def test_a_record_of_another_identity_or_form(project, change, cause):
     assert f"1 fits ({cause})" in line
 
 
+@pytest.mark.parametrize("file", ["record", "metrics", "curves", "embeddings"])
+def test_a_run_that_has_lost_a_file_is_told_and_features_and_models_may_be_deleted(project, file):
+    run, fit = project.results("evaluate")[0], project.results("fit")[0]
+    lost = dict(zip(("record", "metrics", "curves", "embeddings"), (run.record, *run.files), strict=True))[file]
+    shutil.rmtree(lost) if Path(lost).is_dir() else Path(lost).unlink()
+    for freed in (*fit.files, *project.results("extract")[0].files):
+        Path(freed).unlink()
+    assert stale(project) == (
+        [("evaluate", "gone")],
+        "without all of their files, and made again where asked for: 1 runs",
+    )
+
+
 def test_what_is_not_there_is_not_stale(project):
-    for result in [*project.results("fit"), *project.results("evaluate")]:
+    for result in [*project.results("fit"), *project.results("evaluate"), *project.results("collect")]:
         Path(result.record).unlink()
     replaced("my.csv", b"a text of a 0", b"a word of a 0")
     found, _ = stale(project)
-    assert {stage for stage, *_ in found} == {"prepare", "split", "extract", "collect"}
+    assert {stage for stage, *_ in found} == {"prepare", "split", "extract"}
 
 
 def test_other_weights_under_the_same_parameters_are_other_weights(tmp_path, monkeypatch):

@@ -131,6 +131,14 @@ def test_a_method_of_two_modalities_needs_two_inputs():
         plan(changed("experiments", 0, "inputs", value=[["lite0"]]))
 
 
+def test_inputs_of_one_modality_have_nothing_to_retrieve():
+    plan().check_directions()
+    alone = changed("experiments", 0, "inputs", value=[["lite0", "bow"], ["bow"]])
+    alone["experiments"][0]["methods"] = ["ridge_label"]
+    with pytest.raises(UserError, match=r"^inputs: 'bow': of one modality; name features of two or more$"):
+        plan(alone).check_directions()
+
+
 def test_hundreds_of_runs_are_planned_in_no_time():
     many = changed("experiments", 0, "seeds", value=500)
     assert len(plan(many).runs) == 501

@@ -35,6 +35,29 @@ def test_a_forced_stage_takes_what_depends_on_it(finished, stage, expected):
     assert finished.planned("metrics", "--forcerun", stage) == expected
 
 
+@pytest.mark.parametrize("lost", ["metrics*.json", "*"])
+def test_a_run_that_lost_files_is_made_again(finished, lost):
+    (run,) = finished.root.glob("results/runs/*/*/*/cca*/0")
+    before = {file.name for file in run.iterdir()}
+    for file in list(run.glob(lost)):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    assert finished.planned("metrics") == {"evaluate": 1, "collect": 1}
+    assert "without all of their files, and made again where asked for: 1 runs" in finished.snakemake("metrics")
+    assert {file.name for file in run.iterdir()} == before
+    assert finished.planned("metrics") == {}
+
+
+@pytest.mark.parametrize(("target", "stage"), [("fits", "fit"), ("features", "extract")])
+def test_a_deleted_result_is_made_again_by_its_name_and_needs_not_be_there_for_what_was_made_of_it(
+    finished, target, stage
+):
+    folder = {"fit": "fits/*/*/*/cca*/0/model.safetensors", "extract": "features/*/*/*.h5"}[stage]
+    deleted = sorted(finished.root.glob(f"results/{folder}"))[0]
+    deleted.unlink()
+    assert finished.planned("metrics") == {}
+    assert finished.planned(target) == {stage: 1}
+
+
 def test_editing_a_method_reruns_its_runs_and_editing_a_comment_nothing(finished):
     finished.edit("workflow/cmr/methods/cca.py", "class CCA", "# A remark.\nclass CCA")
     finished.edit("workflow/cmr/methods/cca.py", '"""Canonical', '"""Well known: canonical')

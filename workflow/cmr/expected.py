@@ -33,10 +33,13 @@ NOUNS = {
 }
 
 
+GONE = "gone"
+
+
 @dataclass(frozen=True)
 class Stale:
     """A result that is there, but is not what would be made now. ``causes``: what differs in it itself, none where
-    only that which it is made from differs.
+    only that which it is made from differs; `GONE` where it is not there, though an experiment's index lists it.
     """
 
     result: Result
@@ -50,7 +53,6 @@ class Expected:
         self.machine = machine
         self.hashes = Hashes(machine.cache)
         self.origins: dict[str, records.Origin] = {}
-        self.absent: dict[str, int] = {}
 
     def of(self, result: Result) -> records.Origin:
         if result.record not in self.origins:
@@ -93,16 +95,25 @@ class Expected:
         if not pairs:
             return ""
         now = self.hashes.of_all([f"{folder}/{name}" for name, _ in pairs])
-        self.absent[result.record] = now.count(content.ABSENT)
         return content.joint_hash((name, new or old) for (name, old), new in zip(pairs, now, strict=True))
 
     def stale(self, results: Iterable[Result]) -> Iterator[Stale]:
-        """Of the results that are there, those that would be another one now."""
+        """Of the results that are there, those that would be another one now; and runs of a finished experiment that
+        have lost a file. What an experiment's index lists was made, so Snakemake would not look for it.
+
+        Features, codes and models may be deleted to save room: they are made again where something needs them.
+        """
         for result in results:
             identity = records.recorded_identity(result.record)
             origin = self.of(result)
             if identity != origin.identity and Path(result.record).exists():
                 yield Stale(result, tuple(_causes(result.record, origin)))
+            if result.stage == "collect" and identity:
+                yield from (Stale(run, (GONE,)) for run in result.sources("evaluate") if not _is_whole(run))
+
+
+def _is_whole(result: Result) -> bool:
+    return all(Path(file).exists() for file in (result.record, *result.files))
 
 
 def begun(plan: Plan) -> Iterator[Result]:
@@ -142,7 +153,7 @@ def _upstream(then: records.Record, now: records.Origin) -> Iterator[str]:
 
 
 def described(found: Iterable[Stale]) -> str:
-    """One line: what is made again where it is asked for, and why: the first cause, not what follows from it."""
+    """A line or two: what is made again where it is asked for, and why: the first cause, not what follows from it."""
     counts: dict[tuple[str, str], int] = {}
     following = 0
     for stale in found:
@@ -151,7 +162,11 @@ def described(found: Iterable[Stale]) -> str:
         for cause in stale.causes:
             key = NOUNS[stale.result.stage], cause
             counts[key] = counts.get(key, 0) + 1
-    parts = [f"{number} {noun} ({cause})" for (noun, cause), number in counts.items()]
+    gone = [f"{number} {noun}" for (noun, cause), number in counts.items() if cause == GONE]
+    parts = [f"{number} {noun} ({cause})" for (noun, cause), number in counts.items() if cause != GONE]
     parts += [f"{following} made from them"] if following and parts else []
-    told = "made by other code, data or parameters, and made again where asked for"
-    return f"{told}: {', '.join(parts)}" if parts else ""
+    told = {
+        "made by other code, data or parameters, and made again where asked for": parts,
+        "without all of their files, and made again where asked for": gone,
+    }
+    return "\n".join(f"{line}: {', '.join(found)}" for line, found in told.items() if found)

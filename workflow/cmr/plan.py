@@ -244,6 +244,13 @@ class Plan:
         if entry.info.modalities == 2 and len({self.features[name].modality for name in inputs}) < 2:
             raise UserError(f"method {entry.id!r} needs two modalities, the inputs {'+'.join(inputs)} have one")
 
+    def check_directions(self) -> None:
+        """Raises `UserError` where a run has nothing to retrieve, as its inputs are of one modality."""
+        for run in self.runs:
+            if len({self.features[name].modality for name in run.inputs}) < 2:
+                names = ", ".join(repr(self.features[name].id) for name in run.inputs)
+                raise UserError(f"inputs: {names}: of one modality; name features of two or more")
+
     @property
     def runs(self) -> list[RunName]:
         """All runs of all experiments, each once."""

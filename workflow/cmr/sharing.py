@@ -35,7 +35,7 @@ class Finding:
 def verify(results: str | Path, machine: Machine) -> tuple[int, list[Finding]]:
     """The number of runs in the tree, and what is wrong with them and with what they are made from; each finding once.
 
-    Every record is checked: its schema, the hashes of the files that the result consists of and was made from, the
+    The runs that an experiment lists must be there. Every record is checked: its schema, the hashes of the files that the result consists of and was made from, the
     identities of the results that it was made from, code and versions, and whether its own identity follows from all
     that. Where the user's own files and the pictures are on this machine, they are compared too. Raises `UserError`
     where there is no run.
@@ -43,9 +43,12 @@ def verify(results: str | Path, machine: Machine) -> tuple[int, list[Finding]]:
     checker = _Checker(Path(results), machine)
     runs = sorted((checker.results / "runs").rglob("run*.json"))
     unfinished = [folder for folder in _run_folders(checker.results) if not list(folder.glob("run*.json"))]
-    if not runs and not unfinished:
+    indices = sorted((checker.results / "experiments").glob("*.json"))
+    if not runs and not unfinished and not indices:
         raise UserError(f"{results}: no runs in it; name a results folder")
     found = [Finding("missing", str(folder), "it has no run.json; `snakemake metrics`") for folder in unfinished]
+    for index in indices:
+        found += checker.told(index, lambda index=index: checker.index(index))
     for file in runs:
         found += checker.told(file, lambda file=file: checker.run(file))
     return len(runs) + len(unfinished), list(dict.fromkeys(found))
@@ -77,7 +80,14 @@ class _Checker:
         except FileNotFoundError as error:
             return [Finding("missing", str(error.filename), f"needed by {file}")]
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            return [Finding("damaged", str(file), f"not a run's record: {error!r}")]
+            return [Finding("damaged", str(file), f"not a record: {error!r}")]
+
+    def index(self, file: Path) -> Iterator[Finding]:
+        """The runs that an experiment lists are there."""
+        index = read_json(boundary.within(self.results, file, self.machine.folders))
+        for run in (self.place(f"{run}/{index['run']}") for run in index["runs"]):
+            if not run.exists():
+                yield Finding("missing", str(run), f"listed by {file}")
 
     def run(self, file: Path) -> Iterator[Finding]:
         """A run, and all that its configuration says it is made from."""

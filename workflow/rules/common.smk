@@ -65,6 +65,7 @@ try:
     if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != WHOLE.identity:
         # Other results than those of config.yaml alone: a page of their own, the same however many data are here.
         PLAN = Plan(CONFIG, paths.suffixed(paths.REPORT, WHOLE.identity))
+    PLAN.check_directions()
     for entry in PLAN.datasets.values():
         configuration.check_own_files(entry, BASE)
     SITE = cluster.load(SITE_FILE)

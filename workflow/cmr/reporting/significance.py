@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from cmr import registry
-from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, difference, holm, mean
+from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, difference, holm, mean, p_value
 from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, measures
 from cmr.reporting.runs import Run
 
@@ -99,12 +99,13 @@ def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evid
 def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple[Difference, float]]:
     """Group → its mean less that of ``best``, and the p-value corrected for all pairs that can be tested."""
     pairs = {
-        (a, b): tested
+        (a, b): p
         for a, b in combinations(sorted(found, key=lambda group: group == best), 2)  # the best is second in its pairs
-        if found[a].compares_with(found[b]) and (tested := difference(found[a].sample, found[b].sample))
+        if found[a].compares_with(found[b]) and (p := p_value(found[a].sample, found[b].sample)) is not None
     }
-    corrected = holm([tested.p_value for tested in pairs.values()])
-    return {a: (tested, p) for ((a, b), tested), p in zip(pairs.items(), corrected, strict=True) if b == best}
+    corrected = dict(zip(pairs, holm(list(pairs.values())), strict=True))
+    with_best = {a: difference(found[a].sample, found[best].sample) for a, b in pairs if b == best}
+    return {a: (tested, corrected[a, best]) for a, tested in with_best.items() if tested}
 
 
 def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
