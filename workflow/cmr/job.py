@@ -91,7 +91,7 @@ def job(log: str | Path) -> Iterator[None]:
     logging.raiseExceptions = False  # on a full disk the log would say so line by line
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        logging.basicConfig(filename=path, filemode="w", level=logging.INFO)
+        logging.basicConfig(filename=path, filemode="w", level=logging.INFO, encoding="utf-8")
         for handler in logging.root.handlers:
             handler.setFormatter(Printable(LINE))  # Snakemake shows the log on the terminal
     except OSError as error:
