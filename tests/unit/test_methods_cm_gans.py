@@ -197,7 +197,7 @@ def test_the_step_is_halved():
     for epoch in range(1, 6):
         method.each_epoch(epoch)
         rates.append([group["lr"] for optimizer in method.optimizers for group in optimizer.param_groups])
-    assert rates == [[0.01] * 2, [0.005] * 2, [0.005] * 2, [0.0025] * 2, [0.0025] * 2]
+    assert rates == [[0.01] * 2, [0.01] * 2, [0.005] * 2, [0.005] * 2, [0.0025] * 2]
 
 
 def test_codes_are_standardised_by_the_training_rows(monkeypatch):

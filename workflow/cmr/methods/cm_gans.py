@@ -145,7 +145,7 @@ class CMGANs(ScaledCodesMethod):
 
     def each_epoch(self, epoch: int) -> None:
         for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = self.params.learning_rate * 0.5 ** (epoch // self.params.halving)
+            optimizer.param_groups[0]["lr"] = self.params.learning_rate * 0.5 ** ((epoch - 1) // self.params.halving)
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         """What the autoencoders minimise; the discriminators get no gradients, as they take no step."""
