@@ -3,10 +3,12 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cmr import cli, registry, templates
 from cmr.errors import UserError
+from cmr.metrics.base import Ranking
 from own_plugins import forget
 
 every = pytest.mark.parametrize("template", list(templates.KINDS))
@@ -72,3 +74,12 @@ def test_the_folder_is_the_configurations_unless_another_is_named(tmp_path, monk
     cli.main(["new", "metric", "mine", "--config", "my/my.yaml"])
     cli.main(["new", "metric", "mine", "--to", "other"])
     assert capsys.readouterr().out == "my/metrics/mine.py\nother/metrics/mine.py\n"
+
+
+def test_the_metrics_chance_is_that_of_the_whole_gallery(tmp_path):
+    """Rankings end at the greatest depth of the metrics, once a copy says how deep it looks."""
+    templates.new("metric", "mine", tmp_path)
+    registry.use(tmp_path)
+    metric = registry.module("metrics", "mine")
+    ranking = Ranking(np.ones((2, 5), np.uint8), np.zeros(2, bool), np.zeros((2, 1), int), None, np.array([10, 20]), 40)
+    assert list(metric.chance(ranking, metric.Params())) == [0.25, 0.5]

@@ -38,7 +38,7 @@ def compute(ranking: Ranking, params: Params) -> np.ndarray:
 
 def chance(ranking: Ranking, params: Params) -> np.ndarray:
     """E[P@k] = R/N (q,) under random scores: each rank holds a relevant item with that probability."""
-    return ranking.relevant / ranking.gains.shape[1]
+    return ranking.relevant / ranking.size
 
 
 def note(params: Params, gallery_size: int) -> str:
