@@ -14,7 +14,6 @@ import scipy.spatial
 
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.methods import kcca
 from cmr.methods.eigen import singular_vectors
 from cmr.methods.scatter import class_sums
 from synthetic import fitted, separable
@@ -400,8 +399,8 @@ def test_kcca_solves_the_problem_in_dual_variables():
 
 
 def test_kcca_refuses_more_rows_than_memory_holds(monkeypatch):
-    monkeypatch.setattr(kcca.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
-    with pytest.raises(UserError, match=r"KCCA on 40 training rows.*GiB needed"):
+    monkeypatch.setattr("cmr.methods.checks.memory_here", lambda: 24 * 40**2 - 1)
+    with pytest.raises(UserError, match=r"KCCA: holds pairs of rows: of 40 rows"):
         fitted("kcca", TRAIN)
 
 

@@ -166,7 +166,14 @@ def test_rows_that_are_all_the_same_are_told_though_each_block_is_constant(tmp_p
 
 @pytest.mark.parametrize(
     ("method", "rows", "gigabytes"),
-    [("cca", 10**7, None), ("kcca", 10**5, "80"), ("kcca", 10**4, None), ("mvda", 10**6, "20"), ("mvda", 10**5, None)],
+    [
+        ("cca", 10**7, None),
+        ("kcca", 10**5, "240"),
+        ("kcca", 21000, "11"),
+        ("kcca", 20000, None),
+        ("mvda", 10**6, "20"),
+        ("mvda", 10**5, None),
+    ],
 )
 def test_what_a_method_holds_is_refused_with_its_size(monkeypatch, method, rows, gigabytes):
     monkeypatch.setattr("cmr.methods.checks.memory_here", lambda: 10 * 10**9)

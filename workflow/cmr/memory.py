@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import ceil
 from typing import NamedTuple
 
-from cmr.vectors import BLOCK_BYTES
+from cmr.vectors import BLOCK_BYTES, PAIR_BYTES
 
 PROCESS = 500
 """MB of Python and its libraries, to which the items come, whatever the stage."""
@@ -20,8 +20,6 @@ ITEM_BYTES, TEXT_COPIES = 1000, 2
 first is twice what a fit of a million items held, whose ids are short and whose labels are few
 (``tests/benchmarks/millions.py --pairs 1000000 --stages ids``).
 """
-PAIR_BYTES = 8 * 3
-"""Of two rows: a float64 of the matrix, of what it is computed from, and of the copy that is solved."""
 
 LONGEST = 24 * 60
 """Minutes that a job asks for at most. SLURM never starts a job that asks for more than its partition allows, which is

@@ -19,6 +19,8 @@ from cmr.errors import UserError
 
 BLOCK_BYTES = 2**28
 """Of rows that are computed with at once. Of less than these the sums are those of all rows together."""
+PAIR_BYTES = 8 * 3
+"""Of two rows: a float64 of the matrix, of what it is computed from, and of the copy that is solved."""
 
 
 def rows_at_once(row_bytes: int) -> int:

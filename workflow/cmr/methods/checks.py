@@ -10,7 +10,7 @@ from cmr.errors import UserError
 from cmr.info import IN_WORDS, MethodInfo
 from cmr.methods.scaling import named
 from cmr.sets import Features, Sets, VectorsAndSets, form
-from cmr.vectors import Vectors, read_blocks
+from cmr.vectors import PAIR_BYTES, Vectors, read_blocks
 
 COLUMNS_AT_ONCE = 256  # features vary, most often, within the first ones
 
@@ -42,7 +42,7 @@ def labels_of(view: View) -> np.ndarray:
 def check_memory(info: MethodInfo, views: Iterable[View]) -> None:
     """Raises `UserError` where what the method holds of the training rows, at the least, takes more than there is.
 
-    Of all rows that is float32 as they are read and float64 as they are scaled; of pairs of rows a number float64 each.
+    Of all rows that is float32 as they are read and float64 as they are scaled; of pairs of rows what a job asks for.
     """
     if info.memory == "block of rows":
         return
@@ -50,7 +50,7 @@ def check_memory(info: MethodInfo, views: Iterable[View]) -> None:
     rows = max(map(len, found), default=0)
     needed = sum(len(view) * view.features.shape[1] * 12 for view in found)
     if info.memory == "pairs of rows":
-        needed = max(needed, 8 * rows**2)
+        needed = max(needed, PAIR_BYTES * rows**2)
     if needed > (memory := memory_here()):
         raise UserError(
             f"{info.title}: holds {info.memory}: of {rows:,} rows {needed / 1e9:,.0f} GB at the least, and a job here "

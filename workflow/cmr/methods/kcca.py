@@ -15,13 +15,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import psutil
 import scipy.linalg
 from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from cmr.data import Part
-from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import training_views
@@ -66,7 +64,6 @@ class KCCA(Method):
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         views = training_views(INFO, self.modalities, train)
         n = len(views[0])
-        require_memory(f"KCCA on {n} training rows (four {n} × {n} matrices)", 4 * 8 * n * n)
         self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
         self.rows = {m: self.scaling[m](v.features) for m, v in zip(self.modalities, views, strict=True)}
         self.spread = {m: float((rows**2).sum(axis=1).mean()) for m, rows in self.rows.items()}
@@ -127,13 +124,3 @@ class KCCA(Method):
             for name in ("rows", "coefficients", "offset")
         )
         self.spread = {m: float(state[f"{m}.spread"][0]) for m in self.modalities}
-
-
-def require_memory(what: str, needed: int) -> None:
-    """Raises `UserError` where ``needed`` bytes are not free; ``what`` names the method and the matrices."""
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise UserError(
-            f"{what}: {needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free; "
-            "use fewer training rows or a machine with more memory"
-        )
