@@ -6,7 +6,7 @@ import pytest
 from test_config import GOOD, changed
 
 from cmr import config
-from cmr.config import FeatureEntry, MethodEntry
+from cmr.config import DEFAULT_METRICS, FeatureEntry, MethodEntry, MetricEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
 from cmr.plan import FitName, Plan, RunName
@@ -98,6 +98,20 @@ def test_other_metrics_have_other_file_names():
     names = [path.rsplit("/", 1)[1] for path in other.run_files(other.runs[0]).values()]
     mark = other.metrics_digest
     assert names == [f"metrics-{mark}.json", f"curves-{mark}.h5", f"run-{mark}.json", f"embeddings-{mark}"]
+
+
+def test_a_default_that_is_written_out_makes_no_other_files():
+    def mark(*metrics):
+        return plan(GOOD | {"metrics": metrics}).metrics_digest
+
+    default = [{"id": "map@all", "metric": "mean_average_precision"}, {"id": "map@50", "metric": "mean_average_precision", "params": {"at": 50}}]  # fmt: skip
+    assert mark(default[0] | {"params": {"at": None}}, default[1]) == mark(*default)
+    assert mark(default[0] | {"params": {"at": 7}}, default[1]) != mark(*default)
+    written_out = [entry.model_dump() for entry in map(MetricEntry.model_validate, DEFAULT_METRICS)]
+    for entry in written_out:
+        entry["params"] = MetricEntry.model_validate(entry).parameters().model_dump(mode="json")
+    assert written_out != [MetricEntry.model_validate(entry).model_dump() for entry in DEFAULT_METRICS]
+    assert mark(*written_out) == ""
 
 
 def test_one_id_for_two_plugins_is_refused():

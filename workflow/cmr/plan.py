@@ -1,6 +1,6 @@
 """From a configuration to runs: which fits a run consists of, what each job needs, and where all of it lies."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import combinations
@@ -210,8 +210,8 @@ class Plan:
     @cached_property
     def metrics_digest(self) -> str:
         """Empty for the default metrics of all queries, else six hex digits that mark the files of an evaluation."""
-        chosen, queries = [m.model_dump() for m in self.config.metrics], self.config.queries
-        default = [MetricEntry.model_validate(m).model_dump() for m in DEFAULT_METRICS]
+        chosen, queries = _without_defaults(self.config.metrics), self.config.queries
+        default = _without_defaults(map(MetricEntry.model_validate, DEFAULT_METRICS))
         if queries is not None:
             return digest([chosen, queries])
         return "" if chosen == default else digest(chosen)
@@ -505,3 +505,8 @@ class Plan:
     def identity(self) -> str:
         """Six hex digits that tell this configuration's results from another's."""
         return digest([sorted(self.runs_of), self.metrics_digest])
+
+
+def _without_defaults(metrics: Iterable[MetricEntry]) -> list[dict[str, Any]]:
+    """The entries, with those parameters alone that differ from the defaults: equal for equal metrics."""
+    return [{**metric.model_dump(), "params": metric.parameters().changed()} for metric in metrics]
