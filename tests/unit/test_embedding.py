@@ -13,7 +13,7 @@ import pytest
 import yaml
 from test_search import CONFIG, MACHINE, folder_of, write_data
 
-from cmr import cli, embedding, new_items, paths
+from cmr import cli, embedding, export, new_items, paths
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features import extraction
@@ -247,6 +247,13 @@ def test_embeddings_in_other_forms(here, form, tmp_path, capsys):
         assert [[classes[c] for c in np.flatnonzero(row)] for row in found[f"labels_{modality}"]] == list(
             map(list, labels)
         )
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_no_form_is_exported_under_the_name_of_another(here, form, tmp_path):
+    with pytest.raises(UserError, match=rf"e\.csv: --to {form} does not write \.csv; name it e"):
+        export.export(find(folder_of(here, "cca")), form, tmp_path / "e.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_pair_is_exported_apart(here, tmp_path):

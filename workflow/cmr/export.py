@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cmr.data import Items
-from cmr.errors import inert
+from cmr.errors import UserError, inert
 from cmr.paths import ITEMS
 from cmr.publish import atomic, atomic_folder, check_free
 from cmr.reporting.runs import Run
@@ -25,8 +25,10 @@ def export(run: Run, form: str, out: Path) -> list[Path]:
     that a spreadsheet would take for a formula starts with an apostrophe.
 
     Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``. Raises
-    `UserError` where a folder would take the place of something.
+    `UserError` where a folder would take the place of something, and where ``out`` is named as another form.
     """
+    if out.suffix.lstrip(".") in FORMS.keys() - {form}:
+        raise UserError(f"{out}: --to {form} does not write {out.suffix}; name it {out.stem}{FORMS[form].ending}")
     items = Items.read(run.place(ITEMS.format(data=run.data)))
     written = []
     spaces = run.spaces
