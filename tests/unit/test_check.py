@@ -121,6 +121,16 @@ def test_all_faults_of_a_table_at_once(folder, capsys, strict):
     assert status == strict
 
 
+def test_a_row_tells_the_path_that_its_cell_holds(folder, capsys):
+    made = rows()
+    made.loc[0, "picture"] = f"{folder}/my/0.png"
+    made.to_csv("my/my.csv", index=False)
+    status, lines = checked(capsys, configure("table", TABLE, "sift_bovw", "bert"))
+    remedy = "is absolute and not in data_root; set data_root to a folder above the files"
+    assert status == 1
+    assert f"error mine: row 2: {folder}/my/0.png {remedy}" in lines
+
+
 def test_many_bad_rows_are_counted(folder, capsys):
     rows().assign(caption=lambda made: ["" if row % 2 else text for row, text in enumerate(made["caption"])]).to_csv(
         "my/my.csv", index=False

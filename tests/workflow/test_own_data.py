@@ -39,7 +39,7 @@ def items(clone):
 
 @pytest.mark.slow
 def test_absolute_paths_are_taken_under_data_root_and_nowhere_else(own, tmp_path):
-    refused = f"error: own/my.csv: row 2: {tmp_path}/disk/0.png is absolute and not in data_root (11 more rows"
+    refused = f"error: own/my.csv: row 2: {tmp_path}/disk/0.png is absolute and not in data_root; set data_root to a folder above the files (11 more rows"
     assert refused in prepare(own, check=False)
     configure(own, data_root=str(tmp_path / "elsewhere"))
     assert refused in prepare(own, check=False)

@@ -81,7 +81,7 @@ def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
         what = _name(result)
         try:
             for kind, text in look(result, machine, own[result.settings["data"]["id"]]):
-                yield Finding(kind, what, without_folders(text, machine))
+                yield Finding(kind, what, text)
         except UserError as error:
             failed.add(result.record)
             yield Finding(ERROR, what, without_folders(str(error), machine))

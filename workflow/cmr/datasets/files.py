@@ -87,7 +87,7 @@ def _inside(path: str, folder: Path, data_root: Path | None) -> tuple[str, str]:
         return (
             (os.path.relpath(path, folder), "")
             if _within(path, data_root)
-            else ("", f"{path} is absolute and not in data_root")
+            else ("", f"{path} is absolute and not in data_root; set data_root to a folder above the files")
         )
     relative = os.path.normpath(path)
     return ("", f"{path} {LEAVES}") if relative == ".." or relative.startswith("../") else (relative, "")

@@ -325,7 +325,7 @@ def undecodable(picture: Path) -> str:
     try:
         read_rgb(picture)
     except BadContent as error:
-        return f"{picture.name} does not decode: {error.reason}"
+        return f"{picture.name} does not decode: {error.reason.replace(str(picture), picture.name)}"
     return ""
 
 
