@@ -137,6 +137,18 @@ def test_modalities_without_pairs_are_paired_by_class_where_the_entry_says_so(tm
         assert task["metrics"]["map@all"]["value"] > 0.75 > task["metrics"]["map@all"]["chance"]
 
 
+def test_a_test_part_without_a_modality_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    project = unpaired_project(tmp_path, {"id": "cmpm_cmpc", "params": {"epochs": 1}, "pairing": "class"})
+    with project.by_hand(project.only("split")) as work:
+        items = Items.read(project.only("prepare").files[0])
+        parts = np.where(items.has("audio"), "train", np.where(np.arange(len(items.ids)) % 4, "train", "test"))
+        held_out = (np.arange(len(items.ids)) % 5 == 1) & (parts == "train")
+        Split(pd.DataFrame({"id": items.ids, "part": parts, "held_out": held_out})).write(work.result.files[0])
+    with pytest.raises(UserError, match="no item of the test part has audio; choose another split, or leave audio out"):
+        project.make(project.only("evaluate"))
+
+
 def test_dla_on_codes_is_tuned_on_validation_rows_and_repeatable(project):
     project = project(DLA_ENTRY)
     fit, run = project.only("fit"), project.make(project.only("evaluate"))

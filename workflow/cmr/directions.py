@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from cmr.data import Part, View
+from cmr.errors import UserError
 from cmr.evaluation import ScoreBlock, distinct, scorer
 from cmr.methods.base import Method
 
@@ -22,7 +23,10 @@ class Embedded:
 
 
 def embed(method: Method, names: Sequence[str], rows: Part) -> Embedded:
-    """``names``: the path components of the fit's inputs."""
+    """``names``: the path components of the fit's inputs. Raises `UserError` where a modality has no test rows."""
+    for modality, view in rows.items():
+        if not len(view):
+            raise UserError(f"no item of the test part has {modality}; choose another split, or leave {modality} out")
     views = {
         modality: view.embedded(np.asarray(method.embedded(modality, view.features), np.float32))
         for modality, view in rows.items()
