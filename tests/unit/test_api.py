@@ -352,6 +352,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@"]), "metric 'map@': expected map@ and a number of results, or map@all"),
         (lambda: cmr.extract("bert", []), "extractor 'bert': no contents"),
         (lambda: cmr.extract("bert", ["a", None]), "extractor 'bert': content 1: expected a text, found NoneType"),
+        (lambda: cmr.extract("bert", ["a", " "]), "extractor 'bert': content 1: empty text"),
         (lambda: cmr.extract("efficientnet_lite0", [WRONG]), "content 0: expected the path of a file, found ndarray"),
         (lambda: cmr.extract("torchvision_backbone", ["a.png"], weights="no.pt"), "parameter weights: no.pt: no such file; the path is relative to the working directory"),
         (lambda: cmr.load("nowhere"), "nowhere: no model; expected fit.json"),

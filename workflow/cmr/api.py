@@ -538,6 +538,8 @@ def contents_of(modality: str, contents: Any, source: str) -> list[Any]:
         if not isinstance(item, wanted):
             what = "a text" if modality == "text" else "the path of a file"
             raise UserError(f"{source}: content {row}: expected {what}, found {type(item).__name__}")
+        if modality == "text" and not item.strip():
+            raise UserError(f"{source}: content {row}: empty text")
     return items if modality == "text" else [Path(file) for file in items]
 
 
