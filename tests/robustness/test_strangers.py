@@ -44,7 +44,7 @@ from cmr.reporting.gallery import Catalogue, thumbnail
 from cmr.reporting.page import build
 from cmr.sets import Sets
 from cmr.sharing import prune, verify
-from cmr.store import open_hdf5, read_matrix, read_rows, write_matrix
+from cmr.store import Rows, open_hdf5, read_matrix, read_rows, write_groups, write_matrix
 from reporting_tree import write_tree
 from toy_clones import ROOT
 from toy_plan import Project, experiment
@@ -296,7 +296,8 @@ def test_arrays_lie_whole_in_their_own_file(make, tmp_path, monkeypatch):
 def test_what_is_written_here_is_read_again(tmp_path):
     for n in (0, 1, 5000):
         ids = np.array([f"i{row}" for row in range(n)])
-        write_matrix(tmp_path / "x.h5", "features", ids, np.zeros((n, 3), np.float32), {}, {"s": np.array(["a"])})
+        rows = Rows(ids, np.zeros((n, 3), np.float32))
+        write_groups(tmp_path / "x.h5", "features", {"/": rows}, {}, {"s": np.array(["a"])})
         assert read_matrix(tmp_path / "x.h5", "features").values.shape == (n, 3)
 
 

@@ -27,9 +27,6 @@ from cmr.reporting.runs import Run
 from cmr.rerun import rerun
 from cmr.store import read_matrix
 
-MADE_BY_SNAKEMAKE = ("collect", "report")
-"""Stages that are made again at once, so that nothing is gained by accepting them."""
-
 Kind = tuple[str, tuple[tuple[str, str], ...], str]
 """Stage, plug-ins and the code that made it."""
 

@@ -24,7 +24,7 @@ from cmr.features.extraction import transformed
 from cmr.info import VECTOR
 from cmr.machine import Machine
 from cmr.methods.base import Method
-from cmr.publish import write_table
+from cmr.publish import write_json, write_table
 from cmr.selection import select_and_fit
 from cmr.sets import Sets, columns_in_words, dimensions, form
 from cmr.store import write_arrays
@@ -126,7 +126,7 @@ class Model:
             write_table(place / "history.csv", one.history)
             files = ("model.safetensors", "history.csv")
             hashes = {name: provenance.file_hash(place / name) for name in files}
-            records.write(place / "fit.json", one.record | {"output_hashes": hashes, "number": number})
+            write_json(place / "fit.json", one.record | {"output_hashes": hashes, "number": number})
 
 
 def _check_free(folder: Path, names: Sequence[str]) -> None:

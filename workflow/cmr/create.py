@@ -82,7 +82,7 @@ def fitted_method(folder: str | Path, machine: Machine) -> tuple[Any, dict[str, 
     from cmr.store import read_arrays
 
     record = records.as_it_stands(Path(folder) / "fit.json", records.ModelRecord)
-    create = methods(record, tuple(record["modalities"]), machine, Path(folder))
+    create = methods(record, tuple(record["modalities"]), machine, None)
     method = create(record["selection"]["chosen"], "final")
     model = Path(folder) / "model.safetensors"
     state = read_arrays(model)

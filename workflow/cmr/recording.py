@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cmr.content import Hashes
 from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
-from cmr.publish import ASK
+from cmr.publish import ASK, write_json
 from cmr.warned import warnings_of
 
 REMEMBERED_FROM = 2**20
@@ -127,7 +127,7 @@ def without_folders(line: str, machine: Machine) -> str:
 
 
 def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
-    result, origin = made.result, records.with_contents(made.origin, made.contents)
+    result, origin = made.result, replace(made.origin, contents=made.contents)
     record = records.Record(
         schema_version=records.SCHEMA_VERSION,
         stage=result.stage,
@@ -145,4 +145,4 @@ def _write(made: Recording, usage: dict[str, float], warned: list[str]) -> None:
         usage=records.Usage.model_validate(usage),
         warnings=warned,
     )
-    records.write(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})
+    write_json(result.record, {**record.model_dump(mode="json"), **result.settings, **made.facts})

@@ -5,7 +5,7 @@ and of the inputs that were read. Planning compares it with what the present cod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from cmr.boundary import check_name
 from cmr.errors import UserError
 from cmr.params import canonical_hash
-from cmr.publish import read_json, write_json
+from cmr.publish import read_json
 
 SCHEMA_VERSION = 2
 R = TypeVar("R", bound=BaseModel)
@@ -230,14 +230,6 @@ class Origin:
         return canonical_hash(parts)[:16]
 
 
-def with_contents(origin: Origin, contents: str) -> Origin:
-    return replace(origin, contents=contents)
-
-
 def joint_key(identity: str, hashes: Mapping[str, str]) -> str:
     """Names unfinished work by all that it depends on."""
     return canonical_hash([identity, dict(hashes)])[:16]
-
-
-def write(path: str | Path, record: Mapping[str, Any]) -> None:
-    write_json(path, record)

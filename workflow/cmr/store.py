@@ -42,14 +42,13 @@ def write_matrix(
     ids: np.ndarray,
     values: np.ndarray | h5py.Dataset,
     attributes: Mapping[str, Any],
-    state: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes ``/features`` or ``/embeddings`` (``name``), ``/ids`` and the fitted ``/state`` to one HDF5 file.
+    """Writes ``/features`` or ``/embeddings`` (``name``) and ``/ids`` to one HDF5 file.
 
     Refuses NaN and infinite values: what is shared can be trusted by its readers. ``values`` may be a dataset of
     another file: it is copied in blocks of rows, so memory does not grow with n.
     """
-    write_groups(path, name, {"/": Rows(ids, values)}, attributes, state)
+    write_groups(path, name, {"/": Rows(ids, values)}, attributes)
 
 
 def write_groups(
@@ -59,7 +58,9 @@ def write_groups(
     attributes: Mapping[str, Any],
     state: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """As `write_matrix`, with several matrices: ``/{group}/{name}`` and ``/{group}/ids`` for each group."""
+    """As `write_matrix`, with several matrices, ``/{group}/{name}`` and ``/{group}/ids`` for each group, and the fitted
+    ``/state``.
+    """
     for rows in groups.values():
         check_finite(path, rows.ids, rows.values)
     with new_hdf5(path) as file:
