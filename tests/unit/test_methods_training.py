@@ -125,6 +125,34 @@ def test_a_fit_killed_at_any_epoch_ends_like_an_uninterrupted_one(tmp_path, monk
     assert resumed_history == history
 
 
+def test_a_resumed_fit_knows_the_best_score_of_before(tmp_path, monkeypatch):
+    """Scores fall after the fifth epoch, and the fit is killed after the seventh."""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+
+    def fitted(killed_at=None, **options):
+        network, updates, _ = regression()
+        epochs = [0]
+
+        def begin(epoch):
+            if epoch == killed_at:
+                raise KeyboardInterrupt
+            epochs.append(epoch)
+
+        def score():
+            return -abs(epochs[-1] - 5.0)
+
+        history = train(network, updates, 30, 12, 8, 3, "cpu", validate=score, each_epoch=begin, **options)
+        return weights(network), history
+
+    whole, history = fitted()
+    with pytest.raises(KeyboardInterrupt):
+        fitted(killed_at=8, checkpoint=tmp_path / "c.pt")
+    resumed, resumed_history = fitted(checkpoint=tmp_path / "c.pt")
+    assert resumed_history == history
+    assert history.chosen == {"epochs": 5}
+    assert torch.equal(whole, resumed)
+
+
 def test_the_seconds_of_a_resumed_fit_are_those_of_all_processes(tmp_path, monkeypatch):
     with provenance.used():
         run(checkpoint=tmp_path / "c.pt")

@@ -42,6 +42,18 @@ def test_average_is_the_mean_over_directions_and_one_seed_has_no_deviation(tmp_p
     assert row["std"] is None
 
 
+def test_a_chance_that_one_direction_lacks_has_no_average(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca"], seeds=1)
+    file = results / "runs/shapes/default/lite0+bert/cca/0/metrics.json"
+    metrics = json.loads(file.read_text())
+    known = [task["metrics"]["map@all"]["chance"] for task in metrics["tasks"]]
+    average = {"id": "cca", "metric": "map@all", "query": "average"}
+    assert row_of(collect.load(results).rows(), **average)["chance"] == pytest.approx(sum(known) / 2, abs=1e-12)
+    metrics["tasks"][0]["metrics"]["map@all"]["chance"] = None
+    file.write_text(json.dumps(metrics))
+    assert row_of(collect.load(results).rows(), **average)["chance"] is None
+
+
 def test_indices_of_one_id_are_united_and_no_run_counts_twice(tmp_path: Path) -> None:
     results = write_tree(tmp_path / "results", methods=["dla"], seeds=2)
     items = write_items(results, "shapes", 48)
