@@ -129,6 +129,9 @@ def test_a_row_tells_the_path_that_its_cell_holds(folder, capsys):
     remedy = "is absolute and not in data_root; set data_root to a folder above the files"
     assert status == 1
     assert f"error mine: row 2: {folder}/my/0.png {remedy}" in lines
+    rows().assign(picture=lambda made: f"{folder}/my/" + made["picture"]).to_csv("my/my.csv", index=False)
+    _, lines = checked(capsys, "my/my.yaml")
+    assert f"error mine: my.csv: no usable row; the first: {folder}/my/0.png {remedy}" in lines
 
 
 def test_many_bad_rows_are_counted(folder, capsys):

@@ -84,11 +84,17 @@ def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
                 yield Finding(kind, what, text)
         except UserError as error:
             failed.add(result.record)
-            yield Finding(ERROR, what, without_folders(str(error), machine))
+            yield Finding(ERROR, what, _without_folders(str(error), machine))
         except Exception as error:  # of a file that no reader foresaw; what is after it is still looked at
             failed.add(result.record)
             told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             yield Finding(ERROR, what, f"of a form that is not foreseen, or a mistake of the program: {told}")
+
+
+def _without_folders(error: str, machine: Machine) -> str:
+    """The file that it begins with is named as the configuration does; a cell's path stays as it stands in the file."""
+    file, colon, rest = error.partition(": ")
+    return without_folders(file, machine) + colon + rest
 
 
 def _lenient(entry: DatasetEntry) -> DatasetEntry:
