@@ -299,7 +299,7 @@ def summarise(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(rows)
     elif options.csv:
-        _print(measured.as_csv(rows, found.runs), end="")
+        _print(measured.as_csv(rows, found), end="")
     else:
         shown = rows if options.metric else summary.headline(rows)
         _print(choice.as_latex(shown) if options.latex else summary.table(shown))

@@ -12,7 +12,7 @@ from typing import Any
 
 from cmr.errors import UserError, inert
 from cmr.params import canonical
-from cmr.reporting.collect import Row
+from cmr.reporting.collect import Collection, Row
 from cmr.reporting.runs import Run
 
 COLUMNS = (
@@ -24,21 +24,22 @@ NUMBERS = ("mean", "std", "chance", "seconds", "peak_memory_mb")
 DIGITS = 6
 
 
-def as_csv(rows: Sequence[Row], runs: Iterable[Run]) -> str:
-    """A line a row of `cmr.reporting.collect.Collection.rows`, with what its ``runs`` say of how it was made.
+def as_csv(rows: Sequence[Row], collection: Collection) -> str:
+    """A line a row of `cmr.reporting.collect.Collection.rows`, with what its experiment's runs say of how it was made.
 
     Fractions have six decimals. The interval is that of `cmr.reporting.significance`. A commit with edits that were not
     committed ends in ``+``; where seeds differ in what made them, all of it stands there.
     """
-    members: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        members[run.group].append(run)
+    members: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for experiment in collection.experiments:
+        for run in experiment.runs:
+            members[experiment.id, run.group].append(run)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        _rounded(row | _interval(row, members[row["group"]]) | _made(members[row["group"]])) for row in rows
-    )
+    for row in rows:
+        runs = members[row["experiment"], row["group"]]
+        writer.writerow(_rounded(row | _interval(row, runs) | _made(runs)))
     return text.getvalue()
 
 
