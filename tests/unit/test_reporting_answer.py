@@ -52,7 +52,13 @@ def block_of(*lines: headline.Line) -> headline.Block:
 
 def line(name: str, mean: float, mark: str, difference: tuple | None = None, p_holm: float | None = None, seeds=3):
     tested = difference and Difference(difference[0], difference[1:3], "queries", difference[3])
-    evidence = significance.Evidence(mark, Estimate(mean, (mean - 0.02, mean + 0.02), "queries"), tested, p_holm)
+    evidence = significance.Evidence(
+        mark,
+        Estimate(mean, (mean - 0.02, mean + 0.02), "queries"),
+        tested,
+        p_holm,
+        reason=significance.FEW_SEEDS if mark == significance.UNTESTED else "",
+    )
     return headline.Line(name, "measured", {"average": headline.Cell(mean, None, evidence)}, seeds)
 
 
@@ -69,7 +75,7 @@ def line(name: str, mean: float, mark: str, difference: tuple | None = None, p_h
         ),
         (
             line("b", 0.581, significance.UNTESTED, seeds=2),
-            "0.010 above b; not tested: too few seeds, or no value a query.",
+            "0.010 above b; not tested: too few seeds.",
         ),
     ],
 )

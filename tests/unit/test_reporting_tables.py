@@ -1,5 +1,7 @@
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +115,58 @@ def test_a_value_that_is_no_mean_over_queries_is_not_tested(collection: Collecti
     runs = [run for run in collection.runs if run.group == row["group"]]
     assert significance.measured(row, runs) is not None
     assert significance.measured(row | {"mean": row["mean"] + 0.01}, runs) is None
+
+
+def change_curves(results: Path, method: str, change: Callable[[h5py.Group], None]) -> None:
+    """Changes what a method's runs hold of text→image."""
+    for file in results.glob(f"runs/*/*/*/{method}*/*/curves.h5"):
+        with h5py.File(file, "r+") as curves:
+            change(curves["text→image"])
+
+
+def rename_queries(group: h5py.Group) -> None:
+    group["ids"][...] = [f"{name}#1" for name in group["ids"].asstr()]
+
+
+def forget_values(group: h5py.Group) -> None:
+    del group["map@all/per_query"]
+
+
+def forget_a_value(group: h5py.Group) -> None:
+    group["map@all/per_query"][0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("methods", "change", "reason"),
+    [
+        (("cca", "ridge"), rename_queries, significance.DIRECTIONS),
+        (("cca", "ridge"), forget_a_value, significance.DIRECTIONS),
+        (("cca", "ridge"), forget_values, significance.NO_VALUES),
+        (("dla", "ridge"), lambda group: None, significance.FEW_SEEDS),
+    ],
+)
+def test_what_is_not_tested_has_its_reason(
+    tmp_path: Path, methods: Sequence[str], change: Callable, reason: str
+) -> None:
+    results = write_tree(tmp_path / "results", methods=methods)
+    for method in methods:
+        change_curves(results, method, change)
+    cells = line_of(blocks_of(load(results))[0], methods[0]).cells
+    assert (cells["average"].evidence.mark, cells["average"].evidence.reason) == (significance.UNTESTED, reason)
+    assert f"not tested against the best: {reason}" in cells["average"].details
+    if reason == significance.DIRECTIONS:
+        assert cells["average"].evidence.mean is None
+        assert cells["image→text"].evidence.difference
+
+
+def test_methods_that_differ_by_the_same_on_all_queries_are_not_tested(tmp_path: Path) -> None:
+    collection = load(write_tree(tmp_path / "results", methods=("cca", "ridge")))
+    (best, other), _ = of_column(collection)
+    a, b = (run for row in (best, other) for run in collection.runs if run.group == row["group"])
+    b.tasks["image", "text"].per_query["map@all"] = a.tasks["image", "text"].per_query["map@all"] - 0.125
+    rows = [best, other | {"mean": best["mean"] - 0.125}]
+    evidence = significance.weigh(collection, rows)[significance.column_of(other), other["group"]]
+    assert (evidence.mark, evidence.reason) == (significance.UNTESTED, significance.ALIKE)
 
 
 def test_chance_stands_beside(collection: Collection) -> None:

@@ -62,7 +62,7 @@ def _difference(block: Block, best: Line, other: Line) -> str:
     evidence = other.cells[AVERAGE].evidence
     value = best.cells[AVERAGE].mean - other.cells[AVERAGE].mean
     if evidence.difference is None or evidence.p_holm is None:
-        return f"{abs(value):.3f} {where(value)} {other.name}; not tested: too few seeds, or no value a query."
+        return f"{abs(value):.3f} {where(value)} {other.name}; not tested: {evidence.reason}."
     low, high = evidence.difference.ci95
     ends = (low, high) if value < 0 else (-high, -low)  # of other less best
     verdict = "the two cannot be told apart" if evidence.mark == NOT_WORSE else "a significant difference"

@@ -42,6 +42,8 @@ class Cell:
             low, high = self.evidence.difference.ci95
             difference = f"{self.evidence.difference.value:+.3f} ({low:+.3f} to {high:+.3f})"
             parts.append(f"difference to the best: {difference}, corrected p {self.evidence.p_holm:.3g}")
+        if self.evidence.reason:
+            parts.append(f"not tested against the best: {self.evidence.reason}")
         if self.bounds:
             parts.append("ties: between {:.3f} and {:.3f}".format(*self.bounds))
         return "; ".join(parts)

@@ -19,6 +19,10 @@ SEEDS_NEEDED = 3
 
 BEST, NOT_WORSE, WORSE = "best", "not significantly worse than the best", "significantly worse than the best"
 UNTESTED = "not tested against the best"
+FEW_SEEDS, NO_VALUES = "too few seeds", "no value a query"
+DIRECTIONS = "its directions have other queries"
+OTHER_QUERIES = "the two have values of other queries"
+ALIKE = "all queries differ by the same"
 Column = tuple[str, str, str, str]
 """Protocol, metric, query, gallery: what is compared."""
 
@@ -27,9 +31,10 @@ Column = tuple[str, str, str, str]
 class Evidence:
     """How sure a row's mean is, and how it stands to the best of its column.
 
-    ``mark``: `BEST`, `NOT_WORSE`, `WORSE` or `UNTESTED`. ``mean``: None where the values a query are not known or all
-    equal. ``difference``: the row's mean less that of the best, where tested; ``p_holm``: its p-value, corrected.
-    ``one_seed``: the method is stochastic and its interval is of one seed alone.
+    ``mark``: `BEST`, `NOT_WORSE`, `WORSE` or `UNTESTED`; ``reason``: why it is not tested, in words. ``mean``: None
+    where the values a query are not known or all equal, or directions have other queries. ``difference``: the row's
+    mean less that of the best, where tested; ``p_holm``: its p-value, corrected. ``one_seed``: the method is stochastic
+    and its interval is of one seed alone.
     """
 
     mark: str = ""
@@ -37,6 +42,7 @@ class Evidence:
     difference: Difference | None = None
     p_holm: float | None = None
     one_seed: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,11 @@ class Measured:
     sample: Sample
     stochastic: bool
 
-    def compares_with(self, other: "Measured") -> bool:
-        enough = all(not m.stochastic or m.sample.seeds >= SEEDS_NEEDED for m in (self, other))
-        return enough and np.array_equal(self.ids, other.ids)
+    def obstacle(self, other: "Measured") -> str:
+        """Why the two cannot be tested against each other; empty where they can."""
+        if any(m.stochastic and m.sample.seeds < SEEDS_NEEDED for m in (self, other)):
+            return FEW_SEEDS
+        return "" if np.array_equal(self.ids, other.ids) else OTHER_QUERIES
 
 
 def column_of(row: Row) -> Column:
@@ -63,8 +71,8 @@ def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str
     seeds (`cmr.metrics.crossed`) has p ≥ 0.05, corrected by Holm's method for all pairs of the column: the best is
     chosen by the same figures, so its differences are extremes of all pairs. An average over directions takes an
     item's mean over directions. There is no interval and no test where the runs do not hold a value a query whose
-    mean is the row's (a median, say), and no test where queries differ or a stochastic method has fewer than three
-    seeds.
+    mean is the row's (a median, say, or an average over directions with other queries), and no test where queries
+    differ, all differences are equal and not 0, or a stochastic method has fewer than three seeds.
     """
     runs = defaultdict(list)
     for run in collection.runs:
@@ -84,16 +92,26 @@ def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evid
     found = {row["group"]: measured(row, runs[row["group"]]) for row in rows}
     to_best = _differences_to(best, {group: own for group, own in found.items() if own})
     evidence = {}
-    for group, own in found.items():
+    for row in rows:
+        group, own = row["group"], found[row["group"]]
         against, p_holm = to_best.get(group, (None, None))
+        mark = BEST if group == best else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE
         evidence[group] = Evidence(
-            mark=BEST if group == best else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE,
+            mark=mark,
             mean=mean(own.sample) if own else None,
             difference=against,
             p_holm=p_holm,
             one_seed=own is not None and own.stochastic and own.sample.seeds == 1,
+            reason=_why_untested(row, runs[group], own, found[best]) if mark == UNTESTED else "",
         )
     return evidence
+
+
+def _why_untested(row: Row, runs: Sequence[Run], own: Measured | None, best: Measured | None) -> str:
+    if own and best:
+        return own.obstacle(best) or ALIKE
+    differing = row["query"] == AVERAGE and any(_directions_differ(run, row["key"]) for run in runs)
+    return DIRECTIONS if differing else NO_VALUES
 
 
 def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple[Difference, float]]:
@@ -101,7 +119,7 @@ def _differences_to(best: str, found: Mapping[str, Measured]) -> dict[str, tuple
     pairs = {
         (a, b): p
         for a, b in combinations(sorted(found, key=lambda group: group == best), 2)  # the best is second in its pairs
-        if found[a].compares_with(found[b]) and (p := p_value(found[a].sample, found[b].sample)) is not None
+        if not found[a].obstacle(found[b]) and (p := p_value(found[a].sample, found[b].sample)) is not None
     }
     corrected = dict(zip(pairs, holm(list(pairs.values())), strict=True))
     with_best = {a: difference(found[a].sample, found[best].sample) for a, b in pairs if b == best}
@@ -141,6 +159,12 @@ def _stochastic(run: Run) -> bool:
         or any(registry.info("methods", name).stochastic for name in methods)
         or any(registry.info("dictionaries", name).stochastic for name in dictionaries)
     )
+
+
+def _directions_differ(run: Run, key: str) -> bool:
+    """Whether other queries have a value in one direction than in another."""
+    valued = [t.ids[~np.isnan(t.per_query[key])] for t in run.tasks.values() if key in t.per_query]
+    return any(not np.array_equal(valued[0], others) for others in valued)
 
 
 def _of_run(run: Run, row: Row) -> tuple[np.ndarray, np.ndarray] | None:
