@@ -49,6 +49,11 @@ def test_the_lowest_is_best_where_the_metric_says_so():
     assert "2.000*" in text
 
 
+def test_chances_that_differ_stand_from_the_least_to_the_greatest():
+    assert summary._chance([{"chance": chance} for chance in (10.5, 9.5, 9.5001, None)]) == "9.500 to 10.500"
+    assert summary._chance([{"chance": None}]) == "–"
+
+
 @pytest.mark.parametrize(
     ("patterns", "expected"),
     [

@@ -118,5 +118,5 @@ def _best(rows: list[Row]) -> Row:
 
 
 def _chance(rows: Iterable[Row]) -> str:
-    known = {f"{row['chance']:.3f}" for row in rows if row["chance"] is not None}
-    return " to ".join(sorted(known)) or "–"
+    known = sorted(row["chance"] for row in rows if row["chance"] is not None)
+    return " to ".join(dict.fromkeys(f"{chance:.3f}" for chance in known)) or "–"
