@@ -84,6 +84,21 @@ def test_the_difference_is_said_with_its_interval_and_both_p(other: headline.Lin
     assert found.sentences == ("map 0.591 [0.571, 0.611], 3 seeds.", told)
 
 
+@pytest.mark.parametrize(
+    ("p", "form", "told"),
+    [
+        (0.1349, ".2g", "0.13"),
+        (0.0009, ".2g", "< 0.001"),
+        (0.0496, ".2g", "< 0.05"),
+        (0.0496, ".3f", "< 0.05"),
+        (0.0494, ".3f", "0.049"),
+        (0.05, ".3f", "0.050"),
+    ],
+)
+def test_a_p_below_the_level_never_shows_as_the_level(p: float, form: str, told: str) -> None:
+    assert significance.p_in_words(p, form) == told
+
+
 def test_where_less_is_better_the_best_lies_below() -> None:
     other = line("b", 9.0, significance.WORSE, (4.0, 3.0, 5.0, 0.002), 0.002)
     (found,) = answer.answers([block_of(line("a", 5.0, significance.BEST), other)])

@@ -8,9 +8,8 @@ from cmr.reporting.collect import AVERAGE
 from cmr.reporting.figures import Figure, Series, name_of, short
 from cmr.reporting.headline import CHANCE, MEASURED, Block, Line
 from cmr.reporting.protocols import MOST
-from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, WORSE
+from cmr.reporting.significance import BEST, NOT_WORSE, UNTESTED, WORSE, p_in_words
 
-SMALL_P = 0.001
 SHADES = {BEST: 0, NOT_WORSE: 5, UNTESTED: 4, WORSE: 6}
 """Mark → its place among the colours of methods."""
 
@@ -68,7 +67,7 @@ def _difference(block: Block, best: Line, other: Line) -> str:
     verdict = "the two cannot be told apart" if evidence.mark == NOT_WORSE else "a significant difference"
     return (
         f"{abs(value):.3f} {brackets(ends)} {where(value)} {other.name}, "
-        f"p {equals(in_words(evidence.difference.p_value))}, corrected {in_words(evidence.p_holm)}, "
+        f"p {equals(p_in_words(evidence.difference.p_value))}, corrected {p_in_words(evidence.p_holm)}, "
         f"{_seeds(other)}: {verdict}."
     )
 
@@ -79,11 +78,6 @@ def where(value: float) -> str:
 
 def brackets(ends: Sequence[float]) -> str:
     return "[" + ", ".join(f"{end:.3f}".replace("-", "−") for end in ends) + "]"
-
-
-def in_words(p: float) -> str:
-    """``0.13``, or ``< 0.001``."""
-    return f"< {SMALL_P}" if p < SMALL_P else f"{p:.2g}"
 
 
 def equals(p: str) -> str:

@@ -9,7 +9,7 @@ from cmr.reporting.collect import AVERAGE, Row, higher_is_better
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol, in_file_name
 from cmr.reporting.runs import choices_at_edge
-from cmr.reporting.significance import NOT_WORSE, UNTESTED, Column, Evidence, column_of
+from cmr.reporting.significance import NOT_WORSE, UNTESTED, Column, Evidence, column_of, p_in_words
 
 TIES_SHOWN_FROM = 1e-4
 SIGNS = {NOT_WORSE: "†", UNTESTED: "§"}
@@ -38,10 +38,10 @@ class Cell:
         if self.evidence.mean:
             covers = "queries alone, one seed" if self.evidence.one_seed else self.evidence.mean.covers
             parts.append("95 % interval over {}: {:.3f} to {:.3f}".format(covers, *self.evidence.mean.ci95))
-        if self.evidence.difference:
+        if self.evidence.difference and self.evidence.p_holm is not None:
             low, high = self.evidence.difference.ci95
             difference = f"{self.evidence.difference.value:+.3f} ({low:+.3f} to {high:+.3f})"
-            parts.append(f"difference to the best: {difference}, corrected p {self.evidence.p_holm:.3g}")
+            parts.append(f"difference to the best: {difference}, corrected p {p_in_words(self.evidence.p_holm, '.3g')}")
         if self.evidence.reason:
             parts.append(f"not tested against the best: {self.evidence.reason}")
         if self.bounds:

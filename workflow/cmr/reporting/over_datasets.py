@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test, rankdata
 
-from cmr.reporting.answer import equals, in_words
+from cmr.reporting.answer import equals
 from cmr.reporting.figures import Figure, Series, short
 from cmr.reporting.pivot import Pivot
 from cmr.reporting.protocols import MOST
-from cmr.reporting.significance import LEVEL
+from cmr.reporting.significance import LEVEL, p_in_words
 
 PERMUTATIONS = 9_999
 SAME_RANK = 1e-9
@@ -46,7 +46,7 @@ class Ranked:
         n, k = len(self.datasets), len(self.methods)
         told = [
             f"mean rank {self.ranks[0]:.2f} among {k} methods over {n} data sets, the best.",
-            f"Friedman's p {equals(in_words(self.p))}.",
+            f"Friedman's p {equals(p_in_words(self.p))}.",
         ]
         if n < datasets_needed(k):
             few = f"With {n} data sets no two of {k} methods can be told apart, however they rank: that takes"

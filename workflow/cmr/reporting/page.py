@@ -226,6 +226,7 @@ def environment() -> Environment:
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made
 
+    made.filters["p_in_words"] = significance.p_in_words
 
 def asset(package: str, path: str) -> str:
     """The text of a file that an installed package brings."""

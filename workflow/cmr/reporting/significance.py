@@ -14,6 +14,7 @@ from cmr.reporting.runs import Run
 
 LEVEL = 0.05
 ROUNDING = 1e-6
+SMALL_P = 0.001
 SEEDS_NEEDED = 3
 """Of a stochastic method, for a test: with two, errors reach twice the level (``tests/benchmarks/coverage.py``)."""
 
@@ -138,6 +139,14 @@ def measured(row: Row, runs: Iterable[Run]) -> Measured | None:
         return None
     sample = Sample(values[:, known], bounds_of(row["plugin"]))
     return Measured(found[0][0][known], sample, any(_stochastic(run) for run, _ in of_seed.values()))
+
+
+def p_in_words(p: float, form: str = ".2g") -> str:
+    """``0.13``, ``< 0.001``, or ``< 0.05`` where rounding would hide that it is less."""
+    if p < SMALL_P:
+        return f"< {SMALL_P}"
+    shown = f"{p:{form}}"
+    return f"< {LEVEL}" if p < LEVEL <= float(shown) else shown
 
 
 def can_be_tested(a: Sequence[Run], b: Sequence[Run]) -> bool:

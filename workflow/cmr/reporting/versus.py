@@ -113,6 +113,6 @@ def _pair(a: Sample, b: Sample, sign: int, tested: bool) -> dict[str, Any]:
     return {
         "difference": round(float(per_query.mean()), DIGITS),
         "ci95": [round(end, DIGITS) for end in found.ci95] if found else None,
-        "p": float(f"{found.p_value:.3g}") if found else None,
+        "p": float(f"{found.p_value:.6g}") if found else None,
         "better": [int((sign * per_query > TIE).sum()), int((sign * per_query < -TIE).sum())],
     }

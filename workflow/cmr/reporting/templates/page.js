@@ -377,6 +377,12 @@ function unfold(entry, button) {
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 const MOST_DIFFERENT = 5;
 
+/** Less than 0.05 never shows as 0.050. */
+function pInWords(p) {
+  if (p < 0.001) return "< 0.001";
+  return p < 0.05 && Number(p.toPrecision(2)) >= 0.05 ? "< 0.05" : p.toPrecision(2);
+}
+
 const compare = {
   show() {
     const {methods, metric, directions} = now.versus;
@@ -413,7 +419,7 @@ const compare = {
       [`B: ${methods[b]}`]: found.means[b].toFixed(3),
       "A − B": signed(difference),
       "95 % interval": ci95 ? `${signed(ci95[0])} to ${signed(ci95[1])}` : "–",
-      "p, of these two alone": p === null ? "–" : p < 0.001 ? "< 0.001" : p.toPrecision(2),
+      "p, of these two alone": p === null ? "–" : pInWords(p),
       "A better, equal, B better": `${better[0]}, ${queries - better[0] - better[1]}, ${better[1]} of ${queries} queries`,
     };
     const table = element("table", {className: "plain"}, element("caption", {textContent: metric}), element("tbody", {},
