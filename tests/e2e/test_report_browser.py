@@ -133,6 +133,21 @@ def test_sorting_by_click_and_by_key(visit: Visit) -> None:
     assert visit.errors == []
 
 
+@pytest.mark.parametrize("column", ["95 % interval", "Δ to best", "Seeds", "Fit, s"])
+def test_columns_sort_as_numbers_and_what_is_empty_comes_last(visit: Visit, column: str) -> None:
+    visit.choose(SHAPES)
+    visit.page.select_option("#filter-metric", "map@all")
+    names = [name.strip() for name in visit.page.locator("#headline thead th").all_inner_texts()]
+    cells = visit.page.locator(f"#headline tbody tr > :nth-child({names.index(column) + 1})")
+    header = visit.page.locator("#headline thead th", has_text=column)
+    for direction in ("descending", "ascending"):
+        header.click()
+        visit.page.wait_for_selector(f"#headline th[aria-sort={direction}]")
+        *orders, last = cells.evaluate_all("cells => cells.map(cell => cell.dataset.order)")
+        assert last == "", "chance has none"
+        assert list(map(float, orders)) == sorted(map(float, orders), reverse=direction == "descending")
+
+
 def test_filters_and_search_narrow_the_table(visit: Visit) -> None:
     rows = visit.page.locator("#headline tbody tr")
     visit.choose(SHAPES)

@@ -90,6 +90,19 @@ def test_page_is_small_and_refers_to_nothing_outside(text: str) -> None:
     assert "default-src 'none'" in html.unescape(own)
 
 
+def test_cells_of_the_headline_sort_as_the_number_that_they_show(text: str) -> None:
+    table = re.search(r'<table id="headline".*?</table>', text, re.DOTALL)[0]
+    cells = re.findall(r'<td class="number"([^>]*)>(.*?)</td>', table)
+    assert len(cells) > 50
+    for attributes, content in cells:
+        order = re.search(r'data-order="([^"]*)"', attributes)[1]
+        shown = re.search(r"[+-]?[\d.]+", re.sub(r"<[^>]*>", "", content))
+        if shown:
+            assert float(order) == pytest.approx(float(shown[0]), abs=0.51 if "." not in shown[0] else 0.051)
+        else:
+            assert order == ("0" if content == "best" else "")
+
+
 def test_every_link_to_a_file_leads_to_one(text: str, report: Path) -> None:
     linked = {html.unescape(link) for link in re.findall(r'href="((?:figures|tables)/[^"]*)"', text)}
     there = {str(path.relative_to(report.parent)) for path in report.parent.glob("*/*")}

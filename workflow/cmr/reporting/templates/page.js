@@ -314,9 +314,11 @@ async function sortable() {
   const rows = all("#headline tbody tr");
   const columns = all("#headline thead th").map((cell) => cell.textContent.trim());
   const numbers = columns.map((name, index) => (Object.values(CONSTANT).includes(name) || name === "Method" ? -1 : index)).filter((index) => index >= 0);
+  const figures = (sign) => (a, b) => (a === "") - (b === "") || sign * (a - b); // what there is none of comes last
+  DataTable.type("figure", {className: "dt-type-numeric", order: {asc: figures(1), desc: figures(-1)}});
   const table = new DataTable("#headline", {
     paging: false, info: false, order: [], autoWidth: false, language: {search: "Search"},
-    columnDefs: [{targets: numbers, orderSequence: ["desc", "asc"]}],
+    columnDefs: [{targets: numbers, type: "figure", orderSequence: ["desc", "asc"]}],
   });
   const everywhere = byId("all-protocols");
   everywhere.checked = state.all === "yes";
