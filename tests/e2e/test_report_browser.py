@@ -346,6 +346,15 @@ def test_two_methods_are_compared_with_the_figures_of_the_command(visit: Visit, 
     assert visit.errors == []
 
 
+def test_where_less_is_better_a_is_the_better_above_the_line(visit: Visit) -> None:
+    visit.choose(SHAPES)
+    caption = visit.page.locator("#compare figcaption")
+    assert "Above the line B is better." in caption.inner_text()
+    visit.page.evaluate("now.versus.sign = -1; compare.show()")
+    assert "Above the line A is better." in caption.inner_text()
+    visit.page.evaluate("now.versus.sign = 1; compare.show()")
+
+
 def test_hits_are_results_that_share_the_querys_class(visit: Visit) -> None:
     page = visit.page
     visit.choose(SHAPES)

@@ -448,7 +448,8 @@ const compare = {
   async scatter(found, a, b) {
     const {queries} = now.gallery.directions[byId("compare").querySelector("select.direction").selectedIndex];
     const canvas = byId("scatter");
-    const {methods} = now.versus;
+    const {methods, sign} = now.versus;
+    byId("above").textContent = sign > 0 ? "B" : "A";
     const highest = Math.max(1, ...found.values[a], ...found.values[b]);
     const axis = {range: [-0.03 * highest, 1.03 * highest], constrain: "domain"};
     const plot = {
