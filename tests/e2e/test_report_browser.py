@@ -371,6 +371,15 @@ def test_hits_are_results_that_share_the_querys_class(visit: Visit) -> None:
             assert f"{len(hits)} of 10 hits" in method.locator("h3").inner_text()
 
 
+def test_hits_of_pairs_are_said_to_belong_to_the_query(visit: Visit) -> None:
+    visit.choose(SHAPES)
+    legend = visit.page.locator("#gallery > .note")
+    assert "✓ hit shares a class with the query" in legend.inner_text()
+    visit.page.evaluate("now.gallery.by = 'instance'; browse.list()")
+    assert "✓ hit belongs to the query" in legend.inner_text()
+    visit.page.evaluate("now.gallery.by = 'class'; browse.list()")
+
+
 def test_the_rank_of_the_querys_own_pair_is_told(visit: Visit) -> None:
     page = visit.page
     visit.choose(SHAPES)

@@ -506,6 +506,7 @@ const browse = {
   list() {
     const wanted = byId("class").value;
     this.gallery = now.gallery;
+    byId("relation").textContent = this.gallery.by === "instance" ? "belongs to" : "shares a class with";
     this.direction = this.gallery.directions[byId("direction").selectedIndex];
     this.rows = this.direction.queries.map((number, row) => row)
       .filter((row) => wanted === "" || now.items.labels[this.direction.queries[row]].includes(Number(wanted)));
