@@ -206,7 +206,8 @@ def _fit_record(data: str, inputs: str, method: str, seed: int, params: dict) ->
     extractors = {f: EXTRACTOR.get(f, f.partition("-")[0]) for f in modalities}
     features = [{"id": f, "extractor": extractors[f], "modality": m, "params": {}} for f, m in modalities.items()]
     plugin = PLUGIN.get(method, "cca")
-    origin = _origin("fit", ("methods", plugin), {"results/features/shapes/all/lite0.h5": "0" * 64}, data)
+    own = f"{data}/{inputs}/{component(method, params)}/{seed}"
+    origin = _origin("fit", ("methods", plugin), {"results/features/shapes/all/lite0.h5": "0" * 64}, own)
     return origin | {
         "data": {"id": data, "dataset": "openmoji", "params": {}},
         "split": "default",

@@ -225,6 +225,20 @@ def test_licences_citations_and_origins_are_named(text: str) -> None:
     assert "Nothing was chosen on them" in text
 
 
+def test_a_fit_that_several_runs_share_counts_once(results: Path) -> None:
+    runs = load(results).runs
+    fits = sum(fit["usage"]["seconds"] for run in runs for fit in run.fits)
+    assert origins.usage(runs)["time"] == origins.duration(fits + sum(run.record["usage"]["seconds"] for run in runs))
+    shared = []
+    for number in range(4):
+        run = Run(results, f"runs/shapes/default/lite0+bert/shared/{number}", "")
+        run.__dict__["record"] = runs[0].record
+        shared.append(run)
+    first = runs[0].record
+    once = first["fits"][0]["usage"]["seconds"] + 4 * first["usage"]["seconds"]
+    assert origins.usage(shared)["time"] == origins.duration(once)
+
+
 def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) -> None:
     printed = html.unescape(re.search(r"Configuration of main-aaaaaa.*?<code>(.*?)</code>", text, re.DOTALL)[1])
     again = Plan(config.validate(yaml.safe_load(printed)))

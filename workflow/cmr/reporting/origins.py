@@ -114,13 +114,12 @@ def hardware(runs: Iterable[Run]) -> dict[str, list[str]]:
 
 
 def _records(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
-    """Of every evaluation, and of every fit once, however often it was evaluated."""
-    fits = {}
+    """Of every evaluation, and of every fit once, however many runs and evaluations it is part of."""
+    fits: dict[str, dict[str, Any]] = {}
     for run in runs:
         yield run.record
-        fits[run.path] = run.fits
-    for records in fits.values():
-        yield from records
+        fits |= {fit["identity"]: fit for fit in run.fits}
+    yield from fits.values()
 
 
 def _values(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
