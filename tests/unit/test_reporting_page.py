@@ -14,7 +14,7 @@ import yaml
 from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan
-from cmr.reporting import gallery, headline, origins, page
+from cmr.reporting import figures, gallery, headline, origins, page
 from cmr.reporting import protocols as protocol_module
 from cmr.reporting.collect import load
 from cmr.reporting.figures import Figure
@@ -310,15 +310,17 @@ def test_what_a_page_of_many_methods_leaves_out_is_said(
     monkeypatch.setattr(page, "MOST", 1)
     monkeypatch.setattr(page, "DRAWN", 0)
     monkeypatch.setattr(page, "MAX_THUMBNAILS", 3000)
+    for module in (page, figures):
+        monkeypatch.setattr(module, "MAX_CLASSES", 3)
     built = build(results, tmp_path / "out", None, TITLE)
     found = built.read_text("utf-8")
     shown = part(found, PROTOCOL)
     assert "Plots and the gallery show the 1 best of up to 2 methods" in found
     assert shown["gallery"]["methods"] == ["dla"]
     assert "are files for the 0 best methods alone" in found
-    assert not [
-        name for name in shown["plots"] if f"figures/{name}.pdf" in found and name.startswith(("map", "confusion"))
-    ]
+    assert not [name for name in shown["plots"] if f"figures/{name}.pdf" in found and name.startswith("map")]
+    assert "shapes has 4 classes: confusion is shown of 3 classes at most" in found
+    assert not [name for name in shown["plots"] if name.startswith("confusion")]
     thumbnails = part(found, "shapes")["thumbnails"]["image"]
     missing = thumbnails.count(None)
     assert 0 < missing < len(thumbnails)

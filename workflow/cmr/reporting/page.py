@@ -20,7 +20,7 @@ from cmr.errors import UserError
 from cmr.publish import atomic
 from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
 from cmr.reporting.collect import AVERAGE, Collection, load
-from cmr.reporting.figures import Figure, of_protocol
+from cmr.reporting.figures import MAX_CLASSES, Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.parts import JSON, Part, parts
 from cmr.reporting.pivot import pivot
@@ -151,6 +151,9 @@ def left_out(compared: Sequence[Protocol], catalogues: Mapping[str, Catalogue], 
         found.append(f"Plots and the gallery show the {MOST} best of up to {most} methods. The table has all.")
     if max(len(protocol.shown) for protocol in compared) > DRAWN:
         found.append(f"Confusion, map and fits are files for the {DRAWN} best methods alone.")
+    many = {p.first.data: len(p.items.classes) for p in compared if len(p.items.classes) > MAX_CLASSES}
+    for name, classes in many.items():
+        found.append(f"{name} has {classes} classes: confusion is shown of {MAX_CLASSES} classes at most.")
     for name, catalogue in catalogues.items():
         if catalogue.left_out:
             found.append(f"{catalogue.left_out} of {len(catalogue.numbers)} pictures of {name} are left out.")
@@ -223,10 +226,10 @@ def environment() -> Environment:
     )
     made.policies["json.dumps_kwargs"] = JSON
     made.filters["duration"] = origins.duration
+    made.filters["p_in_words"] = significance.p_in_words
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made
 
-    made.filters["p_in_words"] = significance.p_in_words
 
 def asset(package: str, path: str) -> str:
     """The text of a file that an installed package brings."""
