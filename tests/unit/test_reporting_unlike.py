@@ -150,3 +150,36 @@ def test_an_evaluation_by_other_code_does_not_replace_one_by_the_code_that_is_he
     assert averages[0] > 0.3
     (note,) = collection.notes
     assert "other code of the evaluation" in note
+
+
+@pytest.mark.parametrize(
+    ("edited", "told_here", "why"),
+    [
+        ("measured_by", "_ground", "other code of the evaluation"),
+        ("code", "_making", "other code"),
+    ],
+)
+def test_a_seed_of_the_code_that_is_here_is_shown_though_most_are_of_other_code(
+    results: Path, edited: str, told_here: str, why: str, monkeypatch
+) -> None:
+    items = write_items(results, "shapes", 48)
+    *most, here = [write_run(results, items, "shapes", "lite0+bert", "dla", seed) for seed in range(3)]
+    for run in most:
+        record = results / run / "run.json"
+        write_json(record, read_json(record) | {edited: "9" * 12})
+    write_experiment(results, "a-aaaaaa", [*most, here])
+    of_here = getattr(agreement, told_here)(Run(results, here, ""))
+    monkeypatch.setattr(agreement, f"{told_here}_here", lambda run: of_here)
+    collection = load(results)
+    assert [run.path for run in collection.runs] == [here]
+    (note,) = collection.notes
+    assert note.startswith(f"left out, made with {why} (")
+
+
+def test_where_no_seed_is_of_the_code_that_is_here_most_decide(results: Path) -> None:
+    items = write_items(results, "shapes", 48)
+    first, *most = [write_run(results, items, "shapes", "lite0+bert", "dla", seed) for seed in range(3)]
+    record = results / first / "run.json"
+    write_json(record, read_json(record) | {"code": "9" * 12})
+    write_experiment(results, "a-aaaaaa", [first, *most])
+    assert [run.path for run in load(results).runs] == most
