@@ -35,10 +35,10 @@ class Finding:
 def verify(results: str | Path, machine: Machine) -> tuple[int, list[Finding]]:
     """The number of runs in the tree, and what is wrong with them and with what they are made from; each finding once.
 
-    The runs that an experiment lists must be there. Every record is checked: its schema, the hashes of the files that the result consists of and was made from, the
-    identities of the results that it was made from, code and versions, and whether its own identity follows from all
-    that. Where the user's own files and the pictures are on this machine, they are compared too. Raises `UserError`
-    where there is no run.
+    The runs that an experiment lists must be there. Every record is checked: its schema, the hashes of the files that
+    the result consists of and was made from, the identities of the results that it was made from, code and versions,
+    and whether its own identity follows from all that. Where the user's own files and the pictures are on this machine,
+    they are compared too. Raises `UserError` where there is no run.
     """
     checker = _Checker(Path(results), machine)
     runs = sorted((checker.results / "runs").rglob("run*.json"))
