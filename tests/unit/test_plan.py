@@ -10,6 +10,7 @@ from cmr.config import DEFAULT_METRICS, FeatureEntry, MethodEntry, MetricEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
 from cmr.plan import FitName, Plan, RunName
+from cmr.recorded import plan_of
 
 
 def plan(configuration=GOOD) -> Plan:
@@ -143,6 +144,20 @@ def test_an_experiment_on_other_parameters_of_an_input_has_another_name():
 def test_a_method_of_two_modalities_needs_two_inputs():
     with pytest.raises(UserError, match="'cca' needs two modalities, the inputs lite0 have one"):
         plan(changed("experiments", 0, "inputs", value=[["lite0"]]))
+
+
+def test_a_record_leads_to_the_folder_of_its_run_in_whatever_order_inputs_are_named():
+    asked = changed("experiments", 0, "inputs", value=[["lite0", "bow", "grid", "words"]])
+    asked["experiments"][0]["methods"] = ["attention_pool"]
+    asked["features"] += [
+        {"id": "grid", "modality": "image", "extractor": "efficientnet_lite0_grid"},
+        {"id": "words", "modality": "text", "extractor": "bert_tokens"},
+    ]
+    there = plan(asked)
+    run = there.runs[0]
+    assert run.inputs == ("lite0", "grid", "bow", "words")
+    record = {"fits": [there.fit_configuration(fit) for fit in there.fits(run)], "metrics": [{"id": "mean_rank"}]}
+    assert plan_of(record, "run.json")[1].folder == run.folder
 
 
 def test_inputs_of_one_modality_have_nothing_to_retrieve():

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cmr.errors import UserError
+from cmr.provenance import file_hash
 from cmr.reporting import collect, summary
+from cmr.reporting.collect import load
 from reporting_tree import HEADLINE, write_experiment, write_items, write_run, write_tree
 
 
@@ -104,6 +106,20 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (results / "runs/shapes/default/lite0+bert/cca/0/metrics.json").unlink()
     with pytest.raises(UserError, match=r"cca/0/metrics\.json"):
         collect.load(results).rows()
+
+
+def test_figures_that_were_edited_are_not_shown(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "results", methods=["cca"], n=16)
+    for run in load(tree).runs:
+        record = json.loads(run.file("run.json").read_text())
+        record["output_hashes"] = {f"results/{run.path}/metrics.json": file_hash(run.file("metrics.json"))}
+        run.file("run.json").write_text(json.dumps(record))
+    before = load(tree).rows()
+    file = load(tree).runs[0].file("metrics.json")
+    file.write_text(file.read_text().replace("0.", "0.9", 1))
+    with pytest.raises(UserError, match=r"metrics\.json: other bytes than were written; delete it and run again"):
+        load(tree).rows()
+    assert before
 
 
 def test_summary_shows_every_method_and_direction_with_chance(tmp_path: Path) -> None:

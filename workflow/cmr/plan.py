@@ -226,7 +226,7 @@ class Plan:
             entry, split = self.config.data(name)
             data = self._dataset(entry)
             for names in experiment.inputs:
-                inputs = tuple(self._feature(self.config.feature(feature)) for feature in names)
+                inputs = self._by_modality([self._feature(self.config.feature(feature)) for feature in names])
                 for configured in experiment.methods:
                     for method_entry in configured.points():
                         method = self._method(method_entry)
@@ -234,6 +234,11 @@ class Plan:
                         seeds = experiment.seeds if self.is_stochastic(method_entry) else 1
                         for seed in range(seeds):
                             yield RunName(data, split, inputs, method, seed)
+
+    def _by_modality(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Those of one modality side by side, so that the fits of a run tell the order of its inputs."""
+        modalities = list(dict.fromkeys(self.features[name].modality for name in features))
+        return tuple(sorted(features, key=lambda name: modalities.index(self.features[name].modality)))
 
     def is_stochastic(self, entry: MethodEntry) -> bool:
         """Whether another seed may give another run: of the method, of its dictionary, or of pairs that are drawn."""

@@ -13,6 +13,7 @@ import numpy as np
 from cmr import boundary
 from cmr.errors import UserError
 from cmr.paths import CODES, FEATURES, FIT, RESULTS, inside, suffixed
+from cmr.provenance import file_hash
 from cmr.publish import read_json
 from cmr.records import read_run
 from cmr.store import Rows, open_hdf5, read_matrix
@@ -123,8 +124,18 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """``metrics.json``."""
-        return self._read("metrics.json")
+        """``metrics.json``; raises `UserError` where it was edited."""
+        found = self._read("metrics.json")
+        if not self.is_as_written:
+            raise UserError(f"{self.file('metrics.json')}: other bytes than were written; delete it and run again")
+        return found
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether the metrics have the hash that the run's record gives."""
+        file = self.file("metrics.json")
+        told = {Path(name).name: value for name, value in self.record["output_hashes"].items()}
+        return told.get(file.name) in (None, file_hash(file))
 
     @cached_property
     def record(self) -> dict[str, Any]:
