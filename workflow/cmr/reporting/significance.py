@@ -16,7 +16,7 @@ LEVEL = 0.05
 ROUNDING = 1e-6
 SMALL_P = 0.001
 SEEDS_NEEDED = 3
-"""Of a stochastic method, for a test: with two, errors reach twice the level (``tests/benchmarks/coverage.py``)."""
+"""Of a stochastic method, for a test: with two, hardly any difference is seen (``tests/benchmarks/coverage.py``)."""
 
 BEST, NOT_WORSE, WORSE = "best", "not significantly worse than the best", "significantly worse than the best"
 UNTESTED = "not tested against the best"
