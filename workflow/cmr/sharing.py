@@ -42,16 +42,17 @@ def verify(results: str | Path, machine: Machine) -> tuple[int, list[Finding]]:
     """
     checker = _Checker(Path(results), machine)
     runs = sorted((checker.results / "runs").rglob("run*.json"))
-    unfinished = [folder for folder in _run_folders(checker.results) if not list(folder.glob("run*.json"))]
     indices = sorted((checker.results / "experiments").glob("*.json"))
-    if not runs and not unfinished and not indices:
+    if not runs and not checker.unfinished and not indices:
         raise UserError(f"{results}: no runs in it; name a results folder")
-    found = [Finding("missing", str(folder), "it has no run.json; `snakemake metrics`") for folder in unfinished]
+    found = [
+        Finding("missing", str(folder), "it has no run.json; `snakemake metrics`") for folder in checker.unfinished
+    ]
     for index in indices:
         found += checker.told(index, lambda index=index: checker.index(index))
     for file in runs:
         found += checker.told(file, lambda file=file: checker.run(file))
-    return len(runs) + len(unfinished), list(dict.fromkeys(found))
+    return len(runs) + len(checker.unfinished), list(dict.fromkeys(found))
 
 
 def _run_folders(results: Path) -> list[Path]:
@@ -67,6 +68,7 @@ class _Checker:
         self.hash_of = lru_cache(CACHED_HASHES)(provenance.file_hash)
         self.remembered = Hashes(machine.cache)
         self.seen: set[str] = set()
+        self.unfinished = [folder for folder in _run_folders(results) if not list(folder.glob("run*.json"))]
 
     def told(self, file: Path, check: Any) -> list[Finding]:
         """The findings of a check, in which a mistake of a record is a finding too."""
@@ -83,10 +85,10 @@ class _Checker:
             return [Finding("damaged", str(file), f"not a record: {error!r}")]
 
     def index(self, file: Path) -> Iterator[Finding]:
-        """The runs that an experiment lists are there."""
+        """The runs that an experiment lists are there; those without a record alone are told already."""
         index = read_json(boundary.within(self.results, file, self.machine.folders))
         for run in (self.place(f"{run}/{index['run']}") for run in index["runs"]):
-            if not run.exists():
+            if not run.exists() and run.parent not in self.unfinished:
                 yield Finding("missing", str(run), f"listed by {file}")
 
     def run(self, file: Path) -> Iterator[Finding]:
