@@ -29,12 +29,6 @@ localrules:
     features,
 
 
-def files_of(stage):
-    """All of them, so that one that was deleted is made again."""
-    results = [result for result in PLAN.results() if result.stage == stage]
-    return [file for result in results for file in (result.record, *result.files)]
-
-
 # The first target is what `snakemake` alone makes.
 rule report:
     input:

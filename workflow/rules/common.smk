@@ -183,6 +183,12 @@ wildcard_constraints:
     rows=r"\d+-\d+",
 
 
+def files_of(stage):
+    """All of them, so that one that was deleted is made again."""
+    results = [result for result in PLAN.results() if result.stage == stage]
+    return [file for result in results for file in (result.record, *result.files)]
+
+
 def inputs_of(stage):
     """The input of a rule: all files that its job may read of other results."""
     return lambda wildcards: PLAN.result(stage, wildcards).input_files
