@@ -103,7 +103,7 @@ class Downloaded(Dataset):
             return folder
         found = file.stat()
         content, mark = _hash_of(file, found.st_size, found.st_mtime_ns), self.raw / f"{archive}.unpacked.sha256"
-        if not folder.exists() or not mark.exists() or mark.read_text() != content:
+        if not _is_of(content, folder, mark):
             _unpack_again(file, folder, mark, content)
         return folder
 
@@ -121,13 +121,17 @@ def _unpack_once(archive: Path, folder: Path) -> None:
 
 
 def _unpack_again(archive: Path, folder: Path, mark: Path, content: str) -> None:
-    """Unless another process has done so meanwhile; ``mark`` holds the hash of the archive that is unpacked."""
+    """Unless another process has done so meanwhile."""
     with alone(folder):
-        if folder.exists() and mark.exists() and mark.read_text() == content:
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        unpack(archive, folder)
-        mark.write_text(content)
+        if not _is_of(content, folder, mark):
+            shutil.rmtree(folder, ignore_errors=True)
+            unpack(archive, folder)
+            mark.write_text(content)
+
+
+def _is_of(content: str, folder: Path, mark: Path) -> bool:
+    """Whether the folder is unpacked from an archive of that hash, which ``mark`` holds."""
+    return folder.exists() and mark.exists() and mark.read_text() == content
 
 
 def holding(folder: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ degrees of freedom, f after Satterthwaite (1946) from the S - 1 of each method. 
 that is Student's and Welch's t. An interval holds all means that have no p below its level. It holds the mean a little
 more often than it says, and p-values as small as a correction for many methods asks for come no more often than they
 say. ``tests/benchmarks/coverage.py`` measures both.
+
 Where a metric has bounds, an interval ends there at the latest. No true mean lies beyond, so it holds as many as it
 would if it went further, which Newcombe (1998) counts as a fault of intervals of this form, an overshoot.
 
@@ -167,15 +168,16 @@ def difference(a: Sample, b: Sample) -> Difference | None:
 
     Raises ValueError where the numbers of queries differ.
     """
-    value, found, covers = *_difference(a, b), _covers([a, b])
-    if found is None:
-        return None if (a.over_seeds - b.over_seeds).any() else Difference(0.0, (0.0, 0.0), covers, 1.0)
+    p = p_value(a, b)
+    if p is None:
+        return None
+    value, found = _difference(a, b)
     bounds = a.bounds[0] - b.bounds[1], a.bounds[1] - b.bounds[0]
-    return Difference(value, found.interval(value, bounds), covers, found.p_value(value))
+    return Difference(value, found.interval(value, bounds) if found else (0.0, 0.0), _covers([a, b]), p)
 
 
 def p_value(a: Sample, b: Sample) -> float | None:
-    """That of `difference`, without its interval, which takes ten times as long."""
+    """That of `difference`, without its interval, which takes longer than the p-value."""
     value, found = _difference(a, b)
     if found is None:
         return None if (a.over_seeds - b.over_seeds).any() else 1.0
