@@ -119,7 +119,8 @@ def test_weights_that_cannot_be_had_are_explained(name, tmp_path, offline):
     except UserError as error:
         assert "place it as" in str(error) or "hf download" in str(error)  # noqa: PT017
         return
-    assert set(described) in (set(), {"name", "sha256", "source"})
+    told = {"name", "sha256", "source"}
+    assert set(described) in (set(), told, told | {"configuration"})
     assert not any(value.startswith("/") for value in described.values())
 
 

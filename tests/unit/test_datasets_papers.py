@@ -1,11 +1,14 @@
 """The papers' data sets, on tiny files in the layout of the originals (the docstrings of the data sets give it)."""
 
+import builtins
+import io
 import json
 import os
 import shutil
 import subprocess
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -47,6 +50,23 @@ def raw(folder: Path, name: str) -> Path:
     path = folder / "cache/datasets" / name
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def files_read(folder: Path, do: Callable[[], object]) -> set[str]:
+    """The files of a folder that ``do`` opens, by their paths in it."""
+    opened = []
+
+    def note(path, *args, **kwargs):
+        opened.append(path)
+        return really(path, *args, **kwargs)
+
+    really = io.open
+    with pytest.MonkeyPatch.context() as patch:
+        for place in (io, builtins):
+            patch.setattr(place, "open", note)
+        do()
+    paths = [Path(path) for path in opened if isinstance(path, str | Path)]
+    return {str(path.relative_to(folder)) for path in paths if path.is_relative_to(folder)}
 
 
 def picture(path: Path) -> None:
@@ -320,6 +340,9 @@ def test_web_queries_keeps_relevant_pairs_of_the_largest_classes(unchecked, monk
         "labels": ["thing 1 (1)"],
     }  # fmt: skip
     assert all(path.is_file() for path in made.contents(items, "image"))
+    read = files_read(made.root(), made.prepare)
+    assert set(made.also_read(items)) == read, "an edit of any of them is noticed"
+    assert {"labels.txt", "queries_en_trans.txt", "metadata/query_2_document_3_textmeta.xml"} < read
     assert Counter(made.parts(items, "10332_4366")) == {"train": 16, "test": 4}
     with pytest.raises(UserError, match="of Wei's file"):
         made.parts(items, "9000_1332_4366")

@@ -125,6 +125,8 @@ def test_raw_pictures_and_texts_come_from_the_archive(unchecked):
     assert items.kinds == {"image": "image", "text": "text"}
     assert list(items.table["text"])[:2] == ["The a-1 & more", "The b-2.1 & more"]
     assert all(path.is_file() for path in made.contents(items, "image"))
+    assert made.also_read(items) == [f"texts/{name}.xml" for name in ("a-1", "b-2.1", "c-3", "d-4")]
+    assert all((made.root() / name).is_file() for name in made.also_read(items))
     assert items.table["image"][1] == "images/biology/p2.jpg"
     assert list(made.parts(items, "as_distributed")) == ["train"] * 3 + ["test"]
     assert Ready(ReadyParams(name="sift"), Path()).contents(made, items, "image").tolist() == np.eye(4).tolist()

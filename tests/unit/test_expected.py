@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cmr import code
+from cmr.errors import UserError
 from cmr.expected import Expected, described
 from cmr.features.efficientnet_lite0 import EfficientNetLite0
 from toy_plan import Project, experiment
@@ -152,3 +153,17 @@ def test_other_weights_under_the_same_parameters_are_other_weights(tmp_path, mon
         assert Expected(made.machine).of(result).identity == made.record(result)["identity"]
         identities.append(made.record(result)["identity"])
     assert identities[0] != identities[1] == identities[2]
+
+
+def test_weights_that_were_replaced_since_they_were_recorded_make_no_features(project, monkeypatch):
+    """The weights' record is not looked at anew: they lie in a cache, where another program may have changed them."""
+    features = [{"id": "lite0", "extractor": "efficientnet_lite0"}]
+    made = Project(project.root, CONFIG | {"features": features, **experiment(["lite0"], "random")})
+    for sha256 in ("a" * 64, "b" * 64):
+        found = {"name": "w.pt", "sha256": sha256, "source": "a hub"}
+        monkeypatch.setattr(EfficientNetLite0, "fetch", lambda self, found=found: found)
+        if sha256.startswith("a"):
+            made.make(made.only("weights"))
+    with pytest.raises(UserError, match=r"lite0\S*: made with weights of sha256 a+, here are others: b+; delete"):
+        made.make(made.only("extract"))
+    assert not Path(made.only("extract").record).exists()

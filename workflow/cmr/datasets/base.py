@@ -62,6 +62,13 @@ class Dataset(ABC):
         """The folder that the paths of the items table are relative to."""
         return self.folder
 
+    def also_read(self, items: Items) -> list[str]:
+        """Files that texts and labels of the table come from, though it does not name them; relative to `root`.
+
+        Those of the configuration and the raw files that are no folder need not be told.
+        """
+        return []
+
     def contents(self, items: Items, modality: str) -> list[Any]:
         """What an extractor takes: the text or the file of each item that has ``modality``, in the items' order."""
         column = list(items.having(modality)[modality])

@@ -85,6 +85,12 @@ class InriaWebsearch(Downloaded):
     def root(self) -> Path:
         return holding(self.existing("webqueries"), "labels.txt")
 
+    def also_read(self, items: Items) -> list[str]:
+        if self.params.content == "wei":
+            return []
+        stems = (name.split("_") for name in items.table["id"])
+        return ["labels.txt", "queries_en_trans.txt", *(metadata(int(q), int(d)) for q, d in stems)]
+
     def features(self, modality: str, name: str) -> Rows:
         if self.params.content == "raw":
             return super().features(modality, name)
@@ -125,13 +131,17 @@ class InriaWebsearch(Downloaded):
         ]
 
 
+def metadata(query: int, document: int) -> str:
+    """The file with the words around a search result."""
+    return f"metadata/query_{query}_document_{document}_textmeta.xml"
+
+
 def content(folder: Path, query: int, document: int) -> dict[str, str | None]:
     """Picture and text of one search result."""
-    stem = f"query_{query}_document_{document}"
-    image, metadata = f"images/{stem}_imagethumb.jpg", f"metadata/{stem}_textmeta.xml"
-    for file in (image, metadata):
+    image, words_around = f"images/query_{query}_document_{document}_imagethumb.jpg", metadata(query, document)
+    for file in (image, words_around):
         if not (folder / file).exists():
             raise UserError(f"{folder / file}: no such file")
-    xml = (folder / metadata).read_text("utf-8", errors="replace")
+    xml = (folder / words_around).read_text("utf-8", errors="replace")
     words = [html.unescape(w) for e in ELEMENTS for w in re.findall(rf"<{e}>(.*?)</{e}>", xml, re.DOTALL)]
     return {"image": image, "text": " ".join(" ".join(words).split()) or None}

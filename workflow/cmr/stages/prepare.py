@@ -1,4 +1,4 @@
-"""The items table, from the raw files, and the list of the pictures and sounds that it names."""
+"""The items table, from the raw files, and the list of the files that it names and of those that it is read from."""
 
 from cmr import content, create
 from cmr.data import Items
@@ -18,7 +18,7 @@ def make(result: Result, machine: Machine) -> None:
         with texts_told(table):
             items = dataset.prepare()
             items.write(table)
-        names = _files(items)
+        names = sorted({*_files(items), *dataset.also_read(items)})
         root = dataset.root()
         pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
         content.write_list(contents, pairs)
@@ -26,7 +26,7 @@ def make(result: Result, machine: Machine) -> None:
         made.facts = {"root": machine.anchored(root) if pairs else ""}
 
 
-def _files(items: Items) -> list[str]:
-    """The files of the table, each once, as the table names them."""
+def _files(items: Items) -> set[str]:
+    """The files of the table, as the table names them."""
     columns = [items.table[modality].dropna() for modality, kind in items.kinds.items() if kind not in INLINE]
-    return sorted({str(name) for column in columns for name in column})
+    return {str(name) for column in columns for name in column}
