@@ -18,7 +18,7 @@ FUSIONS = {
     "addition": lambda u, v: [x + y for x, y in zip(u, v, strict=True)],
     "subtraction": lambda u, v: [x - y for x, y in zip(u, v, strict=True)],
 }
-NETWORKS = ("wikipedia", "pascal_sentence", "public_code")
+NETWORKS = ("wikipedia", "pascal_sentence", "xmedianet", "public_code")
 
 
 @pytest.fixture(autouse=True)
@@ -172,16 +172,16 @@ def test_both_directions_are_the_same_scores():
 
 
 @pytest.mark.parametrize(
-    ("network", "first", "second", "hidden"),
+    ("network", "first", "second", "hidden", "normalised", "normalised_relation"),
     [
-        ("wikipedia", [1024, 300], [1024, 300], [1024]),
-        ("pascal_sentence", [300], [1024, 300], [1024]),
-        ("public_code", [1024, 1024, 300], [1024, 1024, 300], [1024, 1024]),
+        ("wikipedia", [1024, 300], [1024, 300], [1024], False, False),
+        ("pascal_sentence", [300], [1024, 300], [1024], False, False),
+        ("xmedianet", [1024, 1024, 300], [1024, 1024, 300], [1024], True, False),
+        ("public_code", [1024, 1024, 300], [1024, 1024, 300], [1024, 1024], True, True),
     ],
 )
-def test_the_networks_are_the_papers(network, first, second, hidden):
+def test_the_networks_are_the_papers(network, first, second, hidden, normalised, normalised_relation):
     model = Network({"image": 4096, "text": 300}, Params(network=network))
-    normalised = network == "public_code"
     for modality, sizes in (("image", first), ("text", second)):
         branch = list(model.embed[modality])
         assert [m.out_features for m in branch if isinstance(m, nn.Linear)] == sizes
@@ -191,7 +191,7 @@ def test_the_networks_are_the_papers(network, first, second, hidden):
     assert [m.out_features for m in linear] == [*hidden, 1]
     assert linear[0].in_features == 600
     norms = [m for m in model.relation.modules() if isinstance(m, nn.BatchNorm1d)]
-    assert len(norms) == len(hidden) * normalised
+    assert len(norms) == len(hidden) * normalised_relation
 
 
 @pytest.mark.parametrize("fusion", ["multiplication", "addition", "subtraction"])

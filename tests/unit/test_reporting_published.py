@@ -80,9 +80,9 @@ VGG, DOC = feature("image", "vgg19_fc7"), feature("text", "doc2vec")
         (with_features(feature("image", "ready", "sift"), feature("text", "ready", "lda")), "sift+lda", True),
         (with_features(feature("image", "ready", "sift"), feature("text", "lda")), "sift+lda", False),
         (with_features(feature("image", "ready", name="cnn"), feature("text", "ready", name="lda")), "cnn+lda_1000", True),
-        (with_features(feature("image", "ready", name="vgg"), feature("text", "ready", name="bow")), "vgg_fc7+bow_5000", True),
-        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_fc7+bow_5000", True),
-        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_fc7+bow_6500", False),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "ready", name="bow")), "vgg_4096+bow_5000", True),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_4096+bow_5000", True),
+        (with_features(feature("image", "ready", name="vgg"), feature("text", "bow")), "vgg_4096+bow_6500", False),
         (
             with_features(
                 feature("text", "ready", name="bow"),

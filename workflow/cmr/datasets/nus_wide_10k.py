@@ -21,7 +21,7 @@ INFO = DatasetInfo(
     paper="Feng et al., Cross-modal retrieval with correspondence autoencoder, ACM MM 2014",
     modalities=("image", "text"),
     splits={
-        "8000_1000_1000": "800/100/100 of each class, seeded (DRSL, GPLDAN); equal pictures and tags in one part, "
+        "8000_1000_1000": "800/100/100 of each class, seeded (DRSL); equal pictures and tags in one part, "
         "so a class may be off by a few"
     },
     items="10,000 pairs, drawn here with a fixed seed",

@@ -33,7 +33,7 @@ INFO = DatasetInfo(
     paper="Rashtchian et al., Collecting image annotations using Amazon's Mechanical Turk, NAACL workshop 2010",
     modalities=("image", "text"),
     splits={
-        "800_100_100": "40/5/5 of each class, seeded, equal pictures and texts in one part (DRSL, GPLDAN)",
+        "800_100_100": "40/5/5 of each class, seeded, equal pictures and texts in one part (DRSL)",
         "600_400": "60/40 % of each class, seeded, equal pictures and texts in one part (DLA-CMR)",
         "as_distributed": "training and test rows of DSCMR's files",
     },

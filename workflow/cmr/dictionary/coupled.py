@@ -17,10 +17,12 @@ Rows that were not trained on get (eqs. 7 and 8) A = (DᵀD + λ₁I)⁻¹DᵀX:
 that learns on the training rows' coefficients meets others at test time. ``training_codes: transformed`` takes eqs. 7
 and 8 for all rows, to measure what that costs (`resources/experiments/dictionary_mismatch.yaml`).
 
-Exact savings, so that thousands of atoms stay cheap. The start is a random D, A from eqs. 7 and 8, and P from A, so by
-induction the rows of A lie in the row space of [X; Y]. With an orthonormal basis R (r × n) of it, r at most n and at
-most d_v + d_t, the problem in XRᵀ, YRᵀ and ARᵀ is the same problem with r columns. P is kept in factors of rank r, and
-A is solved for in the span of [Dᵀ, A] (d + r dimensions) where that is smaller than the number of atoms.
+A departure: Algorithm 1 starts from random D, A and P, here D alone is random, A is from eqs. 7 and 8, and P from A. By
+induction the rows of A then lie in the row space of [X; Y], so the codes' rank is at most d_v + d_t (138 of SIFT and
+LDA), where a random start has up to n. That allows exact savings, so that thousands of atoms stay cheap: with an
+orthonormal basis R (r × n) of that space, the problem in XRᵀ, YRᵀ and ARᵀ is the same problem with r columns. P is kept
+in factors of rank r, and A is solved for in the span of [Dᵀ, A] (d + r dimensions) where that is smaller than the
+number of atoms.
 
 The paper takes λ₁ to λ₃ from an earlier one and does not give c; the defaults here are this project's. ``scale:
 standardise``, of which it says nothing, gives rows a mean squared norm of 1, and so λ₁ its weight. It repeats 'until

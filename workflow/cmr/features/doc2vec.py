@@ -7,8 +7,8 @@ start that depends on its words alone. So a row is a function of its text, whate
 Deterministic by default: one core, and random numbers that do not depend on Python's hash seed. With
 ``deterministic: false`` training uses all cores of the job, whose unsynchronised updates make every run different.
 
-300 dimensions are SDML's and DRSL's; epochs and the smallest count are those of gensim's tutorial. A pretrained
-gensim model (the papers take one) is a pickle, which can execute code when it is read: it needs ``trust: true`` and
+300 dimensions are SDML's; epochs and the smallest count are those of gensim's tutorial. A pretrained gensim model
+(SDML takes one) is a pickle, which can execute code when it is read: it needs ``trust: true`` and
 the sha256 of a file that you have reason to trust. What a word is in Chinese, Thai and other scripts:
 `cmr.features.texts`.
 """

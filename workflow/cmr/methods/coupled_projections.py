@@ -1,6 +1,6 @@
 """DLA-CMR without its second stage: the dictionaries' coefficients compared through the projections P₁ and P₂.
 
-Shang, Zhang, Zhu, Sun, Neurocomputing 2019, §3.2; one reading of 'without adversarial learning' in Tables 4 and 5, the
+Shang, Zhang, Zhu, Sun, Neurocomputing 2019, §3.2; one reading of 'without adversarial learning' in Table 4, the
 other being `dla_cmr` with ``reversal: 0``. With the coefficients A_V, A_T of the training rows, the last update of the
 dictionary stage is
 

@@ -14,18 +14,20 @@ common space of 100 dimensions (§3.4); they minimise
 - L_adv (eq. 9): cross-entropy of a modality classifier 100 → 50 → 2, which minimises it, while a gradient reversal
   layer with λ = 0.01 makes the networks maximise it.
 
-Readings. Eq. 14 writes α for the triplets and β for the labels, §3.4 says the opposite: label weights of 100 and 200
-with triplet weights of 0.02 and 0.002 are taken. Eqs. 11 and 12 sum over i, j and k without saying how triplets are
-formed (``triplets``): one positive and one negative drawn for each anchor, or all of a batch, some 27,000 of 64 pairs
-of Wikipedia. Drawn is the default, as it is ahead on held-out rows. The weighted gradient of all of them outweighs that
-of the labels, that of the drawn ones does not. λ stands in Algorithm 1 alone, which multiplies the modality
+Readings. Eq. 14 writes α for the triplets and β for the labels, and so does the grid of §3.4; its definition and final
+values, which are not on that grid, are the opposite: label weights of 100 and 200 with triplet weights of 0.02 and
+0.002 are taken. Eqs. 11 and 12 sum over i, j and k without saying how triplets are formed (``triplets``): one positive
+and one negative drawn for each anchor, or all of a batch, some 27,000 of 64 pairs of Wikipedia. Drawn is the default,
+as it is ahead on held-out rows. The weighted gradient of all of them outweighs that of the labels, that of the drawn
+ones does not. λ is 0.01 in §3.4, on Wikipedia-CNN; here it is on all data sets. Algorithm 1 multiplies the modality
 classifier's step by it and lets the networks ascend L_adv itself; a gradient reversal layer, by which §3.3.4 trains,
-multiplies the networks' gradient (``reversal_scales``). Eq. 9 has v_i where t_i belongs in its second term. Inputs are
-standardised (``scale``), which the paper does not say; of codes this gives rare atoms the weight of frequent ones.
-Retrieval compares by the cosine, not eq. 10's distance. The networks take one step for each of the classifier (k in
-Algorithm 1). §3.3.4 trains by stochastic gradient descent; Adam is used, and its step is chosen here (Algorithm 1
-writes μ for it, the margin's letter). Not given either: the number of epochs (by validation), the activation inside the
-modality classifier (tanh).
+multiplies the networks' gradient (``reversal_scales``). Its 1/b_s over the whole objective, beside means and sums, is
+left out: to Adam it is next to nothing. Eq. 9 has v_i where t_i belongs in its second term. Inputs are standardised
+(``scale``), which the paper does not say; of codes this gives rare atoms the weight of frequent ones. Retrieval
+compares by the cosine, not eq. 10's distance. The networks take one step for each of the classifier (k in Algorithm 1).
+§3.3.4 trains by stochastic gradient descent; Adam is used, and its step is chosen here (Algorithm 1 writes μ for it,
+the margin's letter). Not given either: the number of epochs (by validation), the activation inside the modality
+classifier (tanh).
 """
 
 from collections.abc import Mapping

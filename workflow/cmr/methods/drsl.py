@@ -11,14 +11,16 @@ Networks (§3.4), ReLU after every layer but the last of the relation, which is 
 
     wikipedia         image d-1024-300, text d-1024-300, relation 600-1024-1; NUS-WIDE-10K too
     pascal_sentence   image d-300, text d-1024-300, relation 600-1024-1
+    xmedianet         d-1024-1024-300 for both, batch normalisation before their ReLUs, relation 600-1024-1
     public_code       d-1024-1024-300 for both, relation 600-1024-1024-1, batch normalisation before every ReLU
 
-The last is the net of the authors' code (github.com/wangxu-scu/DRSL), written for XMediaNet, whose sizes the paper does
-not print; it says that this data set has batch normalisation. Layers before one have no bias here, which it would take
-away again. 600 is for concatenation, the paper's choice; the other fusions of Tables 5 and 6 give 300. From that code,
-not the paper: batches of 200, β = (0.5, 0.99), the weight decay, the decay of the step, the loss divided by B
-(`divide_by_batch`; with Adam this changes what the weight decay weighs, no more).
-The paper gives the step of 1e-4 and, in §4.5, convergence after 100 epochs (Wikipedia) to 150 (XMediaNet).
+The last is the net of the authors' code (github.com/wangxu-scu/DRSL), written for XMediaNet. For that data set the
+paper prints the relation (of all data sets) and batch normalisation of the modalities' networks, but not their sizes,
+which are the code's here. Layers before a normalisation have no bias, which it would take away again. 600 is for
+concatenation, the paper's choice; the other fusions of Tables 5 and 6 give 300. From that code, not the paper: batches
+of 200, β = (0.5, 0.99), the weight decay, the decay of the step, the loss divided by B (`divide_by_batch`; with Adam
+this changes what the weight decay weighs, no more). The paper gives the step of 1e-4 and, in §4.5, convergence after
+100 epochs (Wikipedia) to 150 (XMediaNet).
 
 Readings. A row is in a batch with its pair, as in the public code, although eq. 10 needs no pairs (§3.5). The image
 network starts from features: the VGG-19 and the sentence CNN of the paper are feature extractors here. Inputs are
@@ -62,7 +64,7 @@ INFO = MethodInfo(
 
 
 class Params(DeepParams):
-    network: Literal["wikipedia", "pascal_sentence", "public_code"] = Field(
+    network: Literal["wikipedia", "pascal_sentence", "xmedianet", "public_code"] = Field(
         "wikipedia", description="the layers: the paper's for a data set, or the public code's"
     )
     fusion: Literal["concatenation", "multiplication", "addition", "subtraction"] = Field(
@@ -80,18 +82,22 @@ class Params(DeepParams):
 
 @dataclass(frozen=True)
 class Layers:
-    """Numbers of hidden layers of the two modalities' networks and of the relation network."""
+    """Numbers of hidden layers of the two modalities' networks and of the relation network, and whether they normalise
+    batches.
+    """
 
     first: int
     second: int
     relation: int
-    batch_normalisation: bool = False
+    normalised: bool = False
+    normalised_relation: bool = False
 
 
 LAYERS = {
     "wikipedia": Layers(1, 1, 1),
     "pascal_sentence": Layers(0, 1, 1),
-    "public_code": Layers(2, 2, 2, batch_normalisation=True),
+    "xmedianet": Layers(2, 2, 1, normalised=True),
+    "public_code": Layers(2, 2, 2, normalised=True, normalised_relation=True),
 }
 
 
@@ -101,11 +107,12 @@ class Network(nn.Module):
     def __init__(self, dimensions: Mapping[str, int], params: Params):
         super().__init__()
         layers = LAYERS[params.network]
-        norm = layers.batch_normalisation
         hidden = zip(dimensions.items(), (layers.first, layers.second), strict=True)
         sizes = {m: (d, *(params.hidden,) * count, params.representation) for (m, d), count in hidden}
-        self.embed = ByModality({m: nn.Sequential(*hidden_layers(s, norm)) for m, s in sizes.items()})
-        self.relation = Relation(params.fusion, params.representation, params.hidden, layers.relation, norm)
+        self.embed = ByModality({m: nn.Sequential(*hidden_layers(s, layers.normalised)) for m, s in sizes.items()})
+        self.relation = Relation(
+            params.fusion, params.representation, params.hidden, layers.relation, layers.normalised_relation
+        )
 
 
 class DRSL(DeepMethod):

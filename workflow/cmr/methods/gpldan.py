@@ -22,8 +22,9 @@ Readings. Eq. 5's first form is a misprint: 1 minus the cosine is meant. Eq. 6 i
 is a constant it would only shrink all distances, so |l_p − d| is the default of ``unpaired``. Inputs are standardised
 (``scale``), which the paper does not say: it changes the distances d too. Eq. 8 has no sum over j: eq. 6's is taken.
 d_mean is that of the batch's unequal pairs, and d_ori of the inputs before elements are set to zero, 'the original
-media spaces'. 4096 image and 1024 text numbers cannot share their first layer. Eq. 10's l_cel is the binary one: the
-classifier has one output. How Table 3 compares instances without diversified attention is not said: ``fusion`` whole
+media spaces', though §2.1 calls the denoised ones u and c. 4096 image and 1024 text numbers cannot share their first
+layer. Eq. 10's l_cel is the binary one and the classifier has one output; with two, as 'a one-hot vector' may say, the
+term would be twice as large. How Table 3 compares instances without diversified attention is not said: ``fusion`` whole
 compares all L numbers, mean the mean of the k representations. Not given in the paper, hence chosen on held-out pairs
 without labels: L, the layers and their activation, the classifier's layers, the share of elements set to zero, batch,
 epochs, α and β (nor their grids).

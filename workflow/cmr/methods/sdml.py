@@ -6,9 +6,9 @@ learns to map its rows there, knowing nothing of the other modalities (eq. 1, me
 
     λ ‖x̂_j − x_j‖₂ + (1 − λ) ‖Pᵀ h_j − y_j‖₂,   h = f(x), x̂ = g(h), y the multi-hot labels, λ = 0.5.
 
-Encoder d-1024-1024-512, decoder 512-1024-1024-d (§3.3). So every modality is a fit of its own, and a new one leaves
-the others as they are. P is drawn from the run's seed, the dimensions and the number of classes alone: all
-modalities of a run have the same, and no fit has anything to pass on.
+Encoder d-1024-1024-512, decoder 512-1024-1024-d (§3.3, whose seven layers are taken to count the input). So every
+modality is a fit of its own, and a new one leaves the others as they are. P is drawn from the run's seed, the
+dimensions and the number of classes alone: all modalities of a run have the same, and no fit has anything to pass on.
 
 Readings. From the authors' code (github.com/penghu-cs/SDML), where the paper is silent or says otherwise: no ReLU
 after the last layer of the decoder (§3.3 has one on every layer but the middle one; Doc2Vec features have negative

@@ -21,7 +21,8 @@ size of the batch. Open in the paper, hence options, their defaults chosen on he
 - Where the softmax layer 'at the end of each feature map network' stands (``labelled``), what the discriminator sees
   (``discriminated``) and what retrieval compares (``retrieved``): S of the Base-Nets or S′ of the Refine-Nets. Where
   both are labelled there are two L_imd, so α and β weigh half as much against it.
-- α and β: §6.3 prints −1 for both as the best, where 1 or 0.1 may be meant. The defaults are 1.
+- α and β: §6.3 prints −1 for both as the best on average, for Wikipedia, where 1 or 0.1 may be meant. The defaults
+  are 1, for SciTechDaily too, of which it prints nothing.
 
 Items are compared by the cosine; the paper names no measure. A classifier is shared by the media, as eq. 1's θ_imd and
 ACMR's, which eq. 1 is from. Algorithm 1 descends plain gradients; Adam is used, on standardised inputs (``scale``), of

@@ -57,10 +57,11 @@ FEATURES: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
     "lda": ("lda", {"topics": (10,)}),
     "lda_100": ("lda", {"topics": (100,)}),
     "lda_1000": ("lda", {"topics": (1000,)}),
-    "vgg_fc7": ("vgg", {}),
+    "vgg_4096": ("vgg", {}),
 }
-"""Printed features that a plug-in's name does not say all of → the extractor, or the ready features' name, and what an
-extractor's parameters may be. SMCR does not say which VGG its fc7 is of, so no extractor is the same."""
+"""Printed features that a plug-in's name does not say all of → the extractor, or the ready features' name, and what
+an extractor's parameters may be. SMCR says neither which VGG its 4,096 numbers are of nor which layer, so no extractor
+is the same."""
 
 Quote = dict[str, str]
 
