@@ -15,7 +15,7 @@ from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, differenc
 from cmr.paths import DATA, ITEMS
 from cmr.reporting.agreement import agreeing
 from cmr.reporting.runs import Run
-from cmr.reporting.significance import can_be_tested
+from cmr.reporting.significance import can_be_tested, p_in_words
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _tested(one: Comparison) -> tuple[str, str, str, str]:
     if found is None:
         return f"{one.a - one.b:+.3f}", "–", "–", "–"
     low, high = found.ci95
-    return f"{found.value:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{found.p_value:.2g}", found.covers
+    return f"{found.value:+.3f}", f"{low:+.3f} to {high:+.3f}", p_in_words(found.p_value), found.covers
 
 
 def _named(runs: Sequence[Run]) -> str:
