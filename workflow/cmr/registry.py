@@ -42,6 +42,14 @@ FOLDERS = {
     "methods": "methods",
     "metrics": "metrics",
 }
+KEYS = {
+    "datasets": "dataset",
+    "extractors": "extractor",
+    "dictionaries": "dictionary",
+    "methods": "method",
+    "metrics": "metric",
+}
+"""Kind → the key under which an entry of a configuration or of a record names its plug-in."""
 SCHEMAS: dict[str, type[Info]] = {
     "datasets": DatasetInfo,
     "extractors": ExtractorInfo,
@@ -150,7 +158,7 @@ def check(kind: str, name: str) -> None:
 
 
 def _singular(kind: str) -> str:
-    return {"datasets": "data set", "dictionaries": "dictionary"}.get(kind, kind.removesuffix("s"))
+    return "data set" if kind == "datasets" else KEYS[kind]
 
 
 @overload

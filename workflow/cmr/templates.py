@@ -6,8 +6,6 @@ from cmr import project, registry
 from cmr.errors import UserError
 from cmr.publish import atomic
 
-KINDS = {"method": "methods", "extractor": "extractors", "dataset": "datasets", "metric": "metrics"}
-"""Template → the registry's kind, whose folder the copy goes into."""
 EXAMPLES = {
     "method": ("class_means", "ClassMeans", "Class means"),
     "extractor": ("colour_layout", "ColourLayout", "Colour layout"),
@@ -15,6 +13,8 @@ EXAMPLES = {
     "metric": ("precision_at_k", "PrecisionAtK", "Precision at k"),
 }
 """How a template names its example: file, class, title."""
+KINDS = {key: kind for kind, key in registry.KEYS.items() if key in EXAMPLES}
+"""Template → the registry's kind, whose folder the copy goes into."""
 
 
 def new(template: str, name: str, folder: Path) -> Path:

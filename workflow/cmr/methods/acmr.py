@@ -39,7 +39,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, total
+from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, shares_of, total
 
 INFO = MethodInfo(
     title="ACMR",
@@ -106,7 +106,7 @@ class ACMR(DeepMethod):
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p, embedded = self.params, self.embed_all(inputs)
         u, v = embedded
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         triplets = self.triplets(u, v, inputs[0], labels) + self.triplets(v, u, inputs[1], labels)
         modality = torch.arange(2, device=u.device).repeat_interleave(len(u))
         logits = self.network.modality(reverse_gradient(torch.cat(embedded), self.reversal))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, total
+from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, shares_of, total
 
 
 class Level(nn.Module):
@@ -72,7 +72,7 @@ class BimodalAutoencoders(ScaledCodesMethod):
         return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         with self.mixed_precision():
             below = {m: self.network.mlp[m](x) for m, x in zip(self.modalities, inputs, strict=True)}
             label = total(functional.cross_entropy(self.network.label[m](x).float(), share) for m, x in below.items())

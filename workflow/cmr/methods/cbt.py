@@ -47,7 +47,7 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.scaling import of_sets
 from cmr.methods.sequences import Convolution, Recurrent
-from cmr.methods.training import SGD, ByModality, Terms, Update, apply, feed_forward
+from cmr.methods.training import SGD, ByModality, Terms, Update, apply, feed_forward, shares_of
 from cmr.sets import VectorsAndSets
 
 INFO = MethodInfo(
@@ -162,7 +162,7 @@ class CBT(DeepMethod):
         """Of the step in which items of ``modality`` are translated."""
         p, net = self.params, self.network
         (other,) = set(self.modalities) - {modality}
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         with self.mixed_precision():
             read = {m: net.read[m](given) for m, given in zip(self.modalities, inputs, strict=True)}
             meaning, translated = net.translate[modality](read[modality])

@@ -62,6 +62,7 @@ from cmr.methods.training import (
     feed_forward,
     load_network,
     network_state,
+    shares_of,
     tensor,
     total,
     train,
@@ -312,7 +313,7 @@ class CCL(Method):
         for grain, learned in lower.correspondences.items():
             of_grain = {m: self._all(partial(lower.of_grain, m, grain), x) for m, x in rows.items()}
             self._learn(grain, learned, partial(learned.terms, of_grain), n)
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         for m, x in rows.items():
             joint, classifier = lower.joints[m], lower.classifiers[m]
             codes = self._all(partial(lower.codes, m), x)

@@ -42,7 +42,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import ScaledCodesMethod
-from cmr.methods.training import Adam, ByModality, Terms, Update, total
+from cmr.methods.training import Adam, ByModality, Terms, Update, shares_of, total
 
 INFO = MethodInfo(
     title="CM-GANs",
@@ -150,7 +150,7 @@ class CMGANs(ScaledCodesMethod):
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         """What the autoencoders minimise; the discriminators get no gradients, as they take no step."""
         generator, discriminator = self.network.generator, self.network.discriminator.requires_grad_(False)
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         codes = self.embed_all(inputs)
         within, across, label = [], [], []
         with self.mixed_precision():

@@ -24,7 +24,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward
+from cmr.methods.training import Terms, feed_forward, shares_of
 
 INFO = MethodInfo(
     title="CMPM+CMPC",
@@ -88,5 +88,5 @@ def projection_classification(x: Tensor, z: Tensor, classes: Tensor, labels: Ten
     """CMPC of one direction; ``classes`` (c, k)."""
     onto = functional.normalize(z)
     projected = (x * onto).sum(1, keepdim=True) * onto
-    share = labels / labels.sum(1, keepdim=True)
+    share = shares_of(labels)
     return functional.cross_entropy(projected @ functional.normalize(classes).T, share)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cmr.methods.deep import Networks, ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import ByModality, Terms, feed_forward, total
+from cmr.methods.training import ByModality, Terms, feed_forward, shares_of, total
 
 
 class LastLayers(ScaledCodesMethod):
@@ -24,7 +24,7 @@ class LastLayers(ScaledCodesMethod):
         return Networks(layers, label=ByModality({m: nn.Linear(p.dimension, classes) for m in sizes}))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        share, same = labels / labels.sum(1, keepdim=True), labels @ labels.T > 0
+        share, same = shares_of(labels), labels @ labels.T > 0
         codes, losses = [], []
         with self.mixed_precision():
             for m, x in zip(self.modalities, inputs, strict=True):

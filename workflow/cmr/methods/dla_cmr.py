@@ -42,7 +42,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.penalties import norm
-from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, reverse_gradient
+from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, reverse_gradient, shares_of
 
 INFO = MethodInfo(
     title="DLA-CMR",
@@ -168,7 +168,7 @@ def drawn_triplets(relevant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Eq. 15 for one modality: cross-entropy with the label distribution (labels of one row share its mass)."""
-    return functional.cross_entropy(logits, labels / labels.sum(1, keepdim=True))
+    return functional.cross_entropy(logits, shares_of(labels))
 
 
 def weight_norms(networks: nn.Module) -> Tensor:

@@ -36,7 +36,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, apply, total
+from cmr.methods.training import Terms, apply, shares_of, total
 
 INFO = MethodInfo(
     title="FGCrossNet's losses on features",
@@ -78,7 +78,7 @@ class FGCrossNet(DeepMethod):
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p, scores = self.params, self.embed_all(inputs)
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         rows, all_labels = torch.cat(scores), labels.repeat(len(inputs), 1)
         return {
             "label": total(functional.cross_entropy(each, share) for each in scores),

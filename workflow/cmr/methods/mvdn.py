@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward
+from cmr.methods.training import Terms, feed_forward, shares_of
 
 INFO = MethodInfo(
     title="MvDN",
@@ -77,7 +77,7 @@ class MvDN(DeepMethod):
 
 def scatters(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """S_W and S_B (k, k) of rows (b, k), both divided by the number of rows."""
-    shares = labels / labels.sum(1, keepdim=True)
+    shares = shares_of(labels)
     centred = outputs - outputs.mean(0)
     sums, counts = shares.T @ centred, shares.sum(0).clamp(min=1e-6)
     between = (sums / counts[:, None]).T @ sums / len(outputs)

@@ -29,7 +29,7 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
 from cmr.methods.penalties import decay
-from cmr.methods.training import Terms, feed_forward
+from cmr.methods.training import Terms, feed_forward, shares_of
 
 INFO = MethodInfo(
     title="MvLDAN",
@@ -95,7 +95,7 @@ class MvLDAN(HeadedMethod):
 
 def discriminant_matrices(outputs: list[Tensor], labels: Tensor, pairs: float) -> tuple[Tensor, Tensor]:
     """S with the paired products and D, over stacked views of rows (b, o)."""
-    shares = (labels / labels.sum(1, keepdim=True)).to(outputs[0].dtype)
+    shares = shares_of(labels).to(outputs[0].dtype)
     sums = torch.cat([shares.T @ out for out in outputs], dim=1)
     counts = len(outputs) * shares.sum(0)
     class_part = (sums / counts.clamp(min=1e-6)[:, None]).T @ sums

@@ -19,7 +19,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.training import Terms, feed_forward, shares_of, total
 
 INFO = MethodInfo(
     title="Shared classifier",
@@ -48,6 +48,6 @@ class SharedClassifier(DeepMethod):
         return Networks(heads, label=nn.Linear(p.dimension, classes))
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        share = labels / labels.sum(1, keepdim=True)
+        share = shares_of(labels)
         logits = map(self.network.label, self.embed_all(inputs))
         return {"label": total(functional.cross_entropy(each, share) for each in logits)}

@@ -244,6 +244,11 @@ def _key(name: str) -> str:
     return f"{key}:" if hasattr(nn.ModuleDict, key) or key == "training" else key
 
 
+def shares_of(labels: Tensor) -> Tensor:
+    """Labels (n, c), divided so that those of a row add up to 1: in a cross-entropy all rows then weigh the same."""
+    return labels / labels.sum(1, keepdim=True)
+
+
 def total(terms: Iterable[Tensor]) -> Tensor:
     """The sum of one or more terms: `sum` would begin with the number 0."""
     return reduce(torch.add, terms)

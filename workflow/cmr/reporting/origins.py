@@ -191,18 +191,16 @@ def _told(run: Run) -> list[str]:
 
 # Credit ------------------------------------------------------------------------------------------------------------
 
-PLUGIN_KEYS = {"datasets": "dataset", "extractors": "extractor", "dictionaries": "dictionary", "methods": "method"}
-
 
 def plugins(collection: Collection) -> dict[str, list[str]]:
     """Kind → names of the plug-ins that took part, in the order of the runs."""
-    found: dict[str, dict[str, None]] = {kind: {} for kind in (*PLUGIN_KEYS, "metrics")}
+    found: dict[str, dict[str, None]] = {kind: {} for kind in registry.KEYS}
     for run in collection.runs:
         for fit in run.fits:
             entries = {"datasets": [fit["data"]], "extractors": fit["features"], "methods": [fit["method"]]}
             entries["dictionaries"] = [fit["dictionary"]] if fit["dictionary"] else []
             for kind, members in entries.items():
-                found[kind] |= {entry[PLUGIN_KEYS[kind]]: None for entry in members}
+                found[kind] |= {entry[registry.KEYS[kind]]: None for entry in members}
         found["metrics"] |= {entry["metric"]: None for entry in run.record["metrics"]}
     return {kind: list(names) for kind, names in found.items()}
 

@@ -20,8 +20,6 @@ FEW = 3
 MOST = 30
 """Methods that plots and the gallery show: more fit neither a legend nor a page."""
 
-FIELDS = {"methods": "method", "dictionaries": "dictionary", "extractors": "extractor"}
-
 
 @dataclass(frozen=True)
 class Group:
@@ -221,7 +219,7 @@ def _value(value: Any) -> str:
 
 def parameters(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters of an entry, with the defaults where this version has the plug-in."""
-    plugin = entry[FIELDS[kind]]
+    plugin = entry[registry.KEYS[kind]]
     if plugin not in registry.names(kind):
         return dict(entry["params"])
     return registry.params_model(kind, plugin)(**entry["params"]).model_dump(mode="json")
