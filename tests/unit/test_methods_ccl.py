@@ -207,7 +207,7 @@ def test_the_lower_parts_stand_one_upon_the_other():
     for m, view in train.items():
         vectors, sets = scaled(m, view.features, method.scaling, "cpu")[torch.arange(30)]
         assert torch.allclose(vectors, torch.as_tensor(view.features.vectors)) == (m == "text")  # counts stay counts
-        kept = method.kept(m, view.features)
+        kept = method.represented(m, view.features)
         for row in (0, 11, 29):
             parts = method.lower.grains[m, "parts"](sets.elements[row, sets.mask[row]])
             grains = {
@@ -223,8 +223,8 @@ def test_the_lower_parts_stand_one_upon_the_other():
 
 def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
     method, learned = create("ccl", **SMALL), []
-    learn = ccl.CCL._learn
-    monkeypatch.setattr(ccl.CCL, "_learn", lambda self, name, *a: (learned.append(name), learn(self, name, *a)))
+    learn = ccl.CCL.learn_part
+    monkeypatch.setattr(ccl.CCL, "learn_part", lambda self, name, *a: (learned.append(name), learn(self, name, *a)))
     method.fit(TRAIN)
     machines = [f"{m}.{grain}{number}" for m in TRAIN for grain in ("whole", "parts") for number in (0, 1)]
     tops = [f"{m}.{part}" for m in TRAIN for part in ("joint", "classifier")]
@@ -234,7 +234,7 @@ def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
 def test_each_part_learns_on_all_rows_below_it(monkeypatch):
     """Of the joint machine and the classifier, whose losses take rows that are computed before."""
     method, seen = create("ccl", **SMALL), {}
-    learn = ccl.CCL._learn
+    learn = ccl.CCL.learn_part
 
     def spy(self, name, learned, terms, n):
         if name.endswith(("joint", "classifier")):
@@ -252,7 +252,7 @@ def test_each_part_learns_on_all_rows_below_it(monkeypatch):
             assert {key: value.item() for key, value in expected.items()} == pytest.approx(seen[name][1], rel=1e-4)
         learn(self, name, learned, terms, n)
 
-    monkeypatch.setattr(ccl.CCL, "_learn", spy)
+    monkeypatch.setattr(ccl.CCL, "learn_part", spy)
     method.fit(TRAIN)
     assert {name: n for name, (n, _) in seen.items()} == dict.fromkeys(
         ["image.joint", "image.classifier", "text.joint", "text.classifier"], 30
@@ -268,6 +268,22 @@ def test_negative_numbers_are_no_counts(of):
     train["text"] = replace(train["text"], features=bad)
     with pytest.raises(UserError, match=r"text features of row 2 are below 0.*gaussian"):
         create("ccl", **SMALL | {"second_units": "counts"}).fit(train)
+
+
+@pytest.mark.parametrize(("changed", "shared"), [({"learning_rate": 0.02}, True), ({"pretraining_rate": 0.02}, False)])
+def test_candidates_that_differ_in_the_last_layers_alone_share_the_others(monkeypatch, changed, shared):
+    """To the bit as alone."""
+    first, second, alone = create("ccl", **SMALL), create("ccl", **SMALL | changed), create("ccl", **SMALL | changed)
+    first.fit(TRAIN, HELD_OUT)
+    history = alone.fit(TRAIN, HELD_OUT)
+    pretrained = []
+    pretrain = ccl.CCL.pretrain
+    monkeypatch.setattr(ccl.CCL, "pretrain", lambda self, *a: (pretrained.append(self), pretrain(self, *a)))
+    second.take_over(first)
+    assert second.fit(TRAIN, HELD_OUT).rows == history.rows
+    assert bool(pretrained) != shared
+    for key, values in alone.state().items():
+        assert np.array_equal(second.state()[key], values), key
 
 
 def test_a_fit_that_is_resumed_repeats_what_it_learned(tmp_path):
@@ -290,8 +306,8 @@ def test_an_item_is_embedded_alike_whatever_is_beside_it_and_vectors_alone_are_r
     method = create("ccl", **SMALL)
     assert method.fit(TRAIN, HELD_OUT).chosen["epochs"] in (1, 2, 3)
     for modality, view in HELD_OUT.items():
-        whole = method.kept(modality, view.features)
+        whole = method.represented(modality, view.features)
         for row in (0, 7, int(np.argmax(view.features.sets.lengths))):
-            assert np.allclose(method.kept(modality, view.features[row : row + 1])[0], whole[row], atol=1e-6)
+            assert np.allclose(method.represented(modality, view.features[row : row + 1])[0], whole[row], atol=1e-6)
     with pytest.raises(UserError, match="CCL: takes a vector and a set of each modality, given a vector of image"):
         create("ccl", **SMALL).fit(separable(30))

@@ -60,6 +60,26 @@ def selected(tune, chooses=(), **best):
     return select_and_fit(create, tune, chooses, lambda point: data)[2]
 
 
+@pytest.mark.parametrize("same_rows", [True, False])
+def test_a_candidate_takes_over_from_the_one_before_it_where_both_have_the_same_rows(monkeypatch, same_rows):
+    """Rows differ where a parameter of a dictionary is tuned."""
+    taken = []
+    monkeypatch.setattr(
+        Peaked, "take_over", lambda self, other: taken.append((other.params.weight, self.params.weight))
+    )
+    view = View(np.array(["a", "b"]), np.zeros((2, 1), np.float32), np.ones((2, 1)))
+
+    def data(point):
+        return TrainingData({"image": view}, {"image": view}, {"image": view}, has_validation=False)
+
+    def unfitted(parameters, name):
+        return Peaked(Knobs(**parameters), ("image",))
+
+    always = data({})
+    select_and_fit(unfitted, {"weight": [1.0, 2.0, 5.0]}, (), (lambda point: always) if same_rows else data)
+    assert taken == ([(1.0, 2.0), (2.0, 5.0)] if same_rows else [])
+
+
 def test_the_order_of_the_keys_in_a_file_breaks_no_tie():
     tune = {"weight": [2.0, 4.0], "exact": [True, False]}
     assert selected(tune)["candidates"] == selected(dict(reversed(tune.items())))["candidates"]

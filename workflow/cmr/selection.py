@@ -55,9 +55,13 @@ def select_and_fit(
     tried = []
     params: list[Params] = []
     best: tuple[float, Method, History, dict[str, Any]] | None = None
+    earlier: tuple[TrainingData, Method] | None = None
     for number, point in enumerate(points):
         method, data = create(point, f"candidate{number}"), data_for(point)
         _check_held_out(data)
+        if earlier and earlier[0] is data:
+            method.take_over(earlier[1])
+        earlier = data, method
         history = _fitted(method, data.selection_train, data.held_out, _in_place_of_test_rows(data))
         score = method.validation_score(data.held_out)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)

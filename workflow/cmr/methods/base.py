@@ -53,6 +53,12 @@ class Method(ABC):
         self.device = device
         self.checkpoint = checkpoint
 
+    def take_over(self, earlier: "Method") -> None:  # noqa: B027 - most have nothing that lasts
+        """Takes from a method that was fitted on the same rows, with the same seed, what `fit` would learn again.
+
+        Called before `fit` of a candidate, with the candidate before it. The fit must be the same without.
+        """
+
     @abstractmethod
     def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
         """Learns from the training rows. Labels are there only where INFO says ``labels``.

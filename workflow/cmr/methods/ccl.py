@@ -32,7 +32,7 @@ share one are of one class. Parts 1 to 4 compute in float32 whatever ``precision
 training rows' mean and variance; there by the test rows'.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -42,31 +42,16 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.data import Part
 from cmr.errors import UserError
 from cmr.info import MethodInfo
-from cmr.methods.base import History, Method
 from cmr.methods.batches import ScaledVectorsAndSets, SetBatch, scaled
-from cmr.methods.checks import labels_of, training_views
 from cmr.methods.common_params import DeepParams
 from cmr.methods.contrastive import LastLayers
 from cmr.methods.penalties import decay
 from cmr.methods.rbm import RBM, Units, stacked
-from cmr.methods.scaling import NONE, STANDARDISE, Scaling, fit_each, of_sets
-from cmr.methods.training import (
-    Adam,
-    ByModality,
-    Terms,
-    Update,
-    apply,
-    feed_forward,
-    load_network,
-    network_state,
-    shares_of,
-    tensor,
-    total,
-    train,
-)
+from cmr.methods.scaling import NONE, Scaling, fit_each, of_sets
+from cmr.methods.training import ByModality, Terms, apply, feed_forward, shares_of, tensor, total
+from cmr.methods.two_stages import TwoStages, on_rows
 from cmr.sets import VectorsAndSets
 
 INFO = MethodInfo(
@@ -240,109 +225,67 @@ class Lower(nn.Module):
         return self.classifiers[modality](self.joints[modality](self.codes(modality, given)))
 
 
-class CCL(Method):
-    """State: the lower parts' weights, the scaling of vectors and sets, ``classes``, and the state of the last layers.
+class CCL(TwoStages):
+    """The scaling's names are those of the modalities, of vectors, and ``{modality}:set``, of their parts."""
 
-    The scaling's names are ``{modality}.input``, and ``{modality}:set.input``.
-    """
+    info = INFO
+    UPPER = LastLayers
+    OF_UPPER = frozenset(
+        {"learning_rate", "weight_decay", "hidden", "dimension", "margin", "epochs", "patience", "code_scale"}
+    )
+    lower: Lower
 
-    params: Params
+    def scale(self, features: Sequence[VectorsAndSets]) -> dict[str, Scaling]:
+        found: dict[str, Scaling] = {}
+        for m, rows in zip(self.modalities, features, strict=True):
+            self._check(m, rows)
+            found |= fit_each([m], [rows], NONE if self._counts(m) else self.params.scale)
+        return found
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        features = [view.features for view in views]
-        self.scaling: dict[str, Scaling] = {}
-        for m, rows, units in zip(self.modalities, features, self._units(), strict=True):
-            if units == "counts":
-                check_counts(m, rows)
-            self.scaling |= fit_each([m], [rows], NONE if units == "counts" else self.params.scale)
-        labels = labels_of(views[0])
-        self.classes = labels.shape[1]
-        torch.manual_seed(self.seed)
-        self.lower, self.upper = self._lower(), self._upper()
-        given = zip(self.modalities, features, strict=True)
-        self._pretrain({m: self._rows(m, rows) for m, rows in given}, tensor(labels, self.device))
-        kept = [view.embedded(self.kept(m, view.features)) for m, view in zip(self.modalities, views, strict=True)]
-        held_out = validation and {m: v.embedded(self.kept(m, v.features)) for m, v in validation.items()}
-        return self.upper.learn(kept, held_out)
+    def scaled_names(self) -> Sequence[str]:
+        return [name for m in self.modalities for name in (m, of_sets(m))]
+
+    def build(self) -> Lower:
+        dimensions = {name: len(scaling.mean) for name, scaling in self.scaling.items()}
+        return Lower(dimensions, self.classes, self.params)
+
+    def represent(self, modality: str, rows: tuple[Tensor, SetBatch]) -> Tensor:
+        return self.lower.kept(modality, rows)
 
     def embed(self, modality: str, features: VectorsAndSets) -> np.ndarray:
-        units = dict(zip(self.modalities, self._units(), strict=True))
-        if units[modality] == "counts":
-            check_counts(modality, features)
-        return self.upper.embed(modality, self.kept(modality, features))
+        self._check(modality, features)
+        return super().embed(modality, features)
 
-    def kept(self, modality: str, features: VectorsAndSets) -> np.ndarray:
-        """What the lower parts make of features, (n, l)."""
-        return apply(lambda given: self.lower.kept(modality, given), self._rows(modality, features), self.device)
-
-    def state(self) -> dict[str, np.ndarray]:
-        state = self.upper.state() | network_state(self.lower, "lower.") | {"classes": np.array([self.classes])}
-        for name, scaling in self.scaling.items():
-            state |= scaling.state(f"{name}.input")
-        return state
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.classes = int(state["classes"][0])
-        names = [name for m in self.modalities for name in (m, of_sets(m))]
-        self.scaling = {name: Scaling.from_state(state, f"{name}.input") for name in names}
-        self.lower, self.upper = self._lower(), self._upper()
-        load_network(self.lower, state, "lower.")
-        self.upper.load_state(state)
-
-    def _lower(self) -> Lower:
-        dimensions = {name: len(scaling.mean) for name, scaling in self.scaling.items()}
-        return Lower(dimensions, self.classes, self.params).to(self.device)
-
-    def _upper(self) -> LastLayers:
-        params = self.params.model_copy(update={"scale": STANDARDISE})
-        return LastLayers(params, self.modalities, self.seed, self.device, self.checkpoint)
-
-    def _units(self) -> tuple[Units, Units]:
-        return self.params.first_units, self.params.second_units
-
-    def _rows(self, modality: str, features: VectorsAndSets) -> ScaledVectorsAndSets:
+    def rows(self, modality: str, features: VectorsAndSets) -> ScaledVectorsAndSets:
         return scaled(modality, features, self.scaling, self.device)
 
-    def _pretrain(self, rows: Mapping[str, ScaledVectorsAndSets], labels: Tensor) -> None:
-        """Learns the lower parts one after another, each on all training rows as those below it represent them."""
+    def pretrain(self, rows: Mapping[str, ScaledVectorsAndSets], labels: Tensor) -> None:
         lower, n = self.lower, len(labels)
         for (m, grain), machines in lower.grains.items():
             for number, machine in enumerate(machines.machines):
-                self._learn(f"{m}.{grain}{number}", machine, partial(machines.terms, number, rows[m], grain), n)
+                self.learn_part(f"{m}.{grain}{number}", machine, partial(machines.terms, number, rows[m], grain), n)
         for grain, learned in lower.correspondences.items():
             of_grain = {m: self._all(partial(lower.of_grain, m, grain), x) for m, x in rows.items()}
-            self._learn(grain, learned, partial(learned.terms, of_grain), n)
+            self.learn_part(grain, learned, partial(learned.terms, of_grain), n)
         share = shares_of(labels)
         for m, x in rows.items():
             joint, classifier = lower.joints[m], lower.classifiers[m]
             codes = self._all(partial(lower.codes, m), x)
-            self._learn(f"{m}.joint", joint, partial(terms_of, joint, codes), n)
+            self.learn_part(f"{m}.joint", joint, on_rows(joint.terms, codes), n)
             with torch.no_grad():
                 fused = joint(codes)
-            self._learn(f"{m}.classifier", classifier, partial(classifier.terms, fused, share), n)
+            self.learn_part(f"{m}.classifier", classifier, partial(classifier.terms, fused, share), n)
 
     def _all(self, function: Callable[[Any], Tensor], rows: ScaledVectorsAndSets) -> Tensor:
         return tensor(apply(function, rows, self.device), self.device)
 
-    def _learn(self, name: str, learned: nn.Module, terms: Callable[[Tensor], Terms], rows: int) -> None:
-        """``terms`` takes row numbers (b,)."""
-        optimizer = Adam(learned.parameters(), self.params.pretraining_rate)
-        train(
-            learned,
-            [Update(optimizer, terms)],
-            rows=rows,
-            epochs=self.params.pretraining_epochs,
-            batch_size=self.params.batch_size,
-            seed=self.seed,
-            device=self.device,
-            checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{name}.pt"),
-        )
+    def _counts(self, modality: str) -> bool:
+        units = self.params.first_units, self.params.second_units
+        return units[self.modalities.index(modality)] == "counts"
 
-
-def terms_of(machine: RBM, rows: Tensor, index: Tensor) -> Terms:
-    """The machine's, on some of its rows."""
-    return machine.terms(rows[index])
+    def _check(self, modality: str, features: VectorsAndSets) -> None:
+        if self._counts(modality):
+            check_counts(modality, features)
 
 
 def check_counts(modality: str, features: VectorsAndSets) -> None:

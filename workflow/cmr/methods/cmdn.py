@@ -34,7 +34,7 @@ training rows'; there each part of the split has its own. The parts without labe
 ``precision`` says.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,28 +42,15 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cmr.data import Part
 from cmr.errors import UserError
 from cmr.info import MethodInfo
-from cmr.methods.base import History, Method
 from cmr.methods.bimodal import BimodalAutoencoders
-from cmr.methods.checks import training_views
 from cmr.methods.common_params import DeepParams
 from cmr.methods.penalties import norm
 from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
-from cmr.methods.scaling import STANDARDISE, Scaling, fit_each
-from cmr.methods.training import (
-    Adam,
-    ByModality,
-    Terms,
-    Update,
-    apply,
-    load_network,
-    network_state,
-    tensor,
-    total,
-    train,
-)
+from cmr.methods.scaling import Scaling, fit_each
+from cmr.methods.training import ByModality, Terms, tensor, total
+from cmr.methods.two_stages import TwoStages, on_rows
 
 INFO = MethodInfo(
     title="CMDN",
@@ -195,91 +182,55 @@ class Lower(nn.Module):
         return self.towers[modality].fused(self.representations(modality, rows))
 
 
-class CMDN(Method):
-    """State: the lower parts' weights, ``{modality}.input.mean`` and ``.scale``, and the state of the upper parts."""
+class CMDN(TwoStages):
+    info = INFO
+    UPPER = BimodalAutoencoders
+    OF_UPPER = frozenset({"learning_rate", "weight_decay", "layers", "levels", "epochs", "patience", "code_scale"})
+    lower: Lower
 
-    params: Params
+    def scale(self, features: Sequence[np.ndarray]) -> dict[str, Scaling]:
+        return fit_each(self.modalities, features, self.params.scale)
 
-    def fit(self, train: Part, validation: Part | None = None, unlabelled: Part | None = None) -> History:
-        views = training_views(INFO, self.modalities, train)
-        self.scaling = fit_each(self.modalities, [view.features for view in views], self.params.scale)
-        torch.manual_seed(self.seed)
-        self.lower, self.upper = self._lower(), self._upper()
-        self._pretrain({m: self._rows(m, view.features) for m, view in zip(self.modalities, views, strict=True)})
-        codes = [view.embedded(self.codes(m, view.features)) for m, view in zip(self.modalities, views, strict=True)]
-        held_out = validation and {m: v.embedded(self.codes(m, v.features)) for m, v in validation.items()}
-        return self.upper.learn(codes, held_out)
+    def build(self) -> Lower:
+        return Lower({m: len(self.scaling[m].mean) for m in self.modalities}, self.params)
 
-    def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
-        return self.upper.embed(modality, self.codes(modality, features))
+    def represent(self, modality: str, rows: Tensor) -> Tensor:
+        return self.lower.code(modality, rows)
 
-    def codes(self, modality: str, features: np.ndarray) -> np.ndarray:
-        """What the lower parts make of features, (n, u)."""
-        return apply(lambda rows: self.lower.code(modality, rows), self._inputs(modality, features), self.device)
-
-    def state(self) -> dict[str, np.ndarray]:
-        state = self.upper.state() | network_state(self.lower, "lower.")
-        for m in self.modalities:
-            state |= self.scaling[m].state(f"{m}.input")
-        return state
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.scaling = {m: Scaling.from_state(state, f"{m}.input") for m in self.modalities}
-        self.lower, self.upper = self._lower(), self._upper()
-        load_network(self.lower, state, "lower.")
-        self.upper.load_state(state)
-
-    def _lower(self) -> Lower:
-        return Lower({m: len(self.scaling[m].mean) for m in self.modalities}, self.params).to(self.device)
-
-    def _upper(self) -> BimodalAutoencoders:
-        params = self.params.model_copy(update={"scale": STANDARDISE})
-        return BimodalAutoencoders(params, self.modalities, self.seed, self.device, self.checkpoint)
-
-    def _pretrain(self, rows: Mapping[str, Tensor]) -> None:
-        """Learns the lower parts one after another, each on all training rows as those below it represent them."""
-        below = []
-        for m, x in rows.items():
-            tower = self.lower.towers[m]
-            self._learn(f"{m}.autoencoder1", tower.autoencoder, tower.autoencoder.first_terms, tower.scaled(x))
-            self._learn(f"{m}.autoencoder", tower.autoencoder, tower.autoencoder.terms, tower.scaled(x))
-            seen = tower.visible(x)
-            with torch.no_grad():
-                tower.autoencoder.range[:] = torch.stack(tower.autoencoder.code(tower.scaled(x)).aminmax())
-            for number, machine in enumerate(tower.machines):
-                self._learn(f"{m}.machine{number}", machine, machine.terms, seen)
-                with torch.no_grad():
-                    seen = machine(seen)
-            below.append(seen)
+    def pretrain(self, rows: Mapping[str, np.ndarray], labels: Tensor) -> None:
+        given = {m: tensor(x, self.device) for m, x in rows.items()}
+        below = [self._learn_tower(m, x) for m, x in given.items()]
         self._learn("joint", self.lower.joint, self.lower.joint.terms, torch.cat(below, dim=1))
-        for m, x in rows.items():
+        for m, x in given.items():
+            fused = self.lower.towers[m].fused
             with torch.no_grad():
                 represented = self.lower.representations(m, x)
-            self._learn(f"{m}.fused", self.lower.towers[m].fused, self.lower.towers[m].fused.terms, represented)
+            self._learn(f"{m}.fused", fused, fused.terms, represented)
 
-    def _learn(self, name: str, layer: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
-        optimizer = Adam(layer.parameters(), self.params.pretraining_rate)
-        train(
-            layer,
-            [Update(optimizer, lambda index: terms(rows[index]))],
-            rows=len(rows),
-            epochs=self.params.pretraining_epochs,
-            batch_size=self.params.batch_size,
-            seed=self.seed,
-            device=self.device,
-            checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{name}.pt"),
-        )
+    def _learn_tower(self, modality: str, rows: Tensor) -> Tensor:
+        """What the topmost machine of the modality makes of the rows."""
+        tower = self.lower.towers[modality]
+        autoencoder, scaled, seen = tower.autoencoder, tower.scaled(rows), tower.visible(rows)
+        self._learn(f"{modality}.autoencoder1", autoencoder, autoencoder.first_terms, scaled)
+        self._learn(f"{modality}.autoencoder", autoencoder, autoencoder.terms, scaled)
+        with torch.no_grad():
+            autoencoder.range[:] = torch.stack(autoencoder.code(scaled).aminmax())
+        for number, machine in enumerate(tower.machines):
+            self._learn(f"{modality}.machine{number}", machine, machine.terms, seen)
+            with torch.no_grad():
+                seen = machine(seen)
+        return seen
 
-    def _rows(self, modality: str, features: np.ndarray) -> Tensor:
-        return tensor(self._inputs(modality, features), self.device)
+    def _learn(self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
+        self.learn_part(name, part, on_rows(terms, rows), len(rows))
 
-    def _inputs(self, modality: str, features: np.ndarray) -> np.ndarray:
+    def rows(self, modality: str, features: np.ndarray) -> np.ndarray:
         """Scaled features (n, d), with the counts beside them (n, 2d) where the modality's machine takes these."""
         scaled = self.scaling[modality](features, np.float32)
         units = dict(zip(self.modalities, (self.params.first_units, self.params.second_units), strict=True))
-        if units[modality] == "gaussian":
-            return scaled
-        return np.hstack([scaled, self.params.draws * shares(modality, features)])
+        if units[modality] == "counts":
+            scaled = np.hstack([scaled, self.params.draws * shares(modality, features)])
+        return scaled
 
 
 def shares(modality: str, features: np.ndarray) -> np.ndarray:
