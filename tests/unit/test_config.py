@@ -1,7 +1,9 @@
 """The configuration: every mistake is one line with the key's path, what was expected and the nearest name."""
 
 import copy
+import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +132,32 @@ def test_relative_data_paths_resolve_against_the_file_that_names_them(tmp_path, 
     files = [str(tmp_path / "config.yaml"), str(tmp_path / "lab" / "mine.yaml")]
     assert config.data_base(files) == "lab"
     assert config.data_base(files[:1]) == "."
+
+
+@pytest.mark.parametrize(
+    ("own", "mine", "expected"),
+    [
+        ({"base": "here"}, {"datasets": []}, "here"),
+        ({"datasets": []}, {"base": "there"}, "lab/there"),
+        ({"datasets": [], "base": "here"}, {"datasets": []}, "lab"),
+        ({"base": "here"}, {"datasets": [], "base": "there"}, "lab/there"),
+        ({"base": "here"}, {"base": "there"}, "lab/there"),
+        ({"datasets": [], "base": "here"}, {"title": "x"}, "here"),
+        ({"base": "here"}, {"datasets": [], "base": None}, "here"),
+    ],
+)
+def test_a_base_is_relative_to_its_file_and_for_the_data_that_it_can_be_for(tmp_path, monkeypatch, own, mine, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    for file, value in (("config.yaml", own), ("lab/mine.yaml", mine)):
+        Path(file).write_text(json.dumps(value))
+    assert config.data_base(["config.yaml", "lab/mine.yaml"]) == expected
+
+
+@pytest.mark.parametrize("key", ["base", "plugins"])
+def test_a_folder_that_is_relative_to_no_file_is_refused(tmp_path, key):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{key}: data\n")
+    config.check_is_of_files({key: "data"}, [str(file)])
+    with pytest.raises(UserError, match=f"{key}: elsewhere: it is relative to a configuration file; write it into one"):
+        config.check_is_of_files({key: "elsewhere"}, [str(file)])

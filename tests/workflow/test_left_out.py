@@ -36,3 +36,11 @@ def test_a_configuration_that_does_not_ask_for_it_plans_all_of_it(fresh):
     whole = fresh.snakemake("-n")
     assert "left out" not in whole
     assert "results/data/scitechdaily/raw.json" in whole
+
+
+def test_a_config_yaml_that_only_says_where_things_are_is_extended_by_a_whole_configuration(fresh):
+    fresh.configure("more.yaml", experiments=EXPERIMENTS)
+    (fresh.root / "config.yaml").write_text("cache: .cache\n")
+    assert "results/data/scitechdaily/raw.json" in fresh.snakemake("-n", "--configfile", "more.yaml")
+    refused = fresh.snakemake("-n", "--configfile", "more.yaml", "--config", "base=elsewhere", check=False)
+    assert "base: elsewhere: it is relative to a configuration file; write it into one" in refused

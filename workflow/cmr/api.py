@@ -14,7 +14,7 @@ import numpy as np
 
 from cmr import arrays, code, create, provenance, records, registry
 from cmr.arrays import Given
-from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked_entry
+from cmr.config import FeatureEntry, MethodEntry, MetricEntry, checked
 from cmr.data import Part, TrainingData, View
 from cmr.device import cores
 from cmr.directions import Embedded, scoring, tasks
@@ -246,7 +246,7 @@ def _checked(kind: Any, what: str, name: Any, settings: Mapping[str, Any]) -> An
         raise UserError(f"{what}: expected a name, found {type(name).__name__}")
     source = f"{what} {name!r}"
     try:
-        return checked_entry(kind, {"id": name, **_plain(settings)}, source)
+        return checked(kind, {"id": name, **_plain(settings)}, source)
     except UserError as error:
         raise UserError(_from_python(str(error), source, what)) from None
 

@@ -87,7 +87,7 @@ class Entry(Model):
         return sorted({reference.partition(":")[0] for reference in named if reference})
 
 
-E = TypeVar("E", bound=Entry)
+M = TypeVar("M", bound=Model)
 
 
 def mistake(key: str, message: str) -> PydanticCustomError:
@@ -359,8 +359,8 @@ def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> A
     raise mistake(where, f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
 
 
-def checked_entry(kind: type[E], value: Any, source: str) -> E:
-    """One checked entry that stands in no configuration. Raises `UserError` with one line for each mistake."""
+def checked(kind: type[M], value: Any, source: str) -> M:
+    """A configuration, or an entry that stands in none. Raises `UserError` with one line for each mistake."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -368,13 +368,9 @@ def checked_entry(kind: type[E], value: Any, source: str) -> E:
         raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
-def validate(value: dict[str, Any], source: str = "config.yaml") -> Config:
+def validate(value: Mapping[str, Any], source: str = "config.yaml") -> Config:
     """The checked configuration. Raises `UserError` with one line for each mistake."""
-    try:
-        return Config.model_validate(value)
-    except ValidationError as error:
-        lines = dict.fromkeys(_line(details) for details in error.errors())
-        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+    return checked(Config, value, source)
 
 
 def load(path: str | Path) -> Config:
@@ -422,16 +418,30 @@ def _are_mappings(*values: Any) -> bool:
 def data_base(files: Sequence[str]) -> str:
     """The folder that relative data paths resolve against: that of the last file that configures data sets.
 
-    Where that file has the key ``base``, the folder that it names. Relative to the folder of the results, so that the
-    two can be moved together and nothing is made again.
+    Where that file has the key ``base``, the folder that it names; so has one that configures none, for those of the
+    others. Relative to the folder of the results, so that the two can be moved together and nothing is made again.
     """
     return _folder_of("datasets", files)
 
 
 def _folder_of(key: str, files: Sequence[str]) -> str:
-    """The folder that paths below ``key`` start at: of the last file with the key, or the one its ``base`` names."""
-    naming = [(file, value) for file in files if key in (value := read(file))]
-    return os.path.relpath(Path(naming[-1][0]).parent / (naming[-1][1].get("base") or "")) if naming else "."
+    """The folder that paths below ``key`` start at: the one that ``base`` names, relative to its file, else that of the
+    last file with the key. A ``base`` beside paths that a later file replaces was for those.
+    """
+    values = {file: read(file) for file in files}
+    last = next((file for file in reversed(files) if key in values[file]), None)
+    named = [file for file in files if values[file].get("base") and (file == last or key not in values[file])]
+    if named:
+        return os.path.relpath(Path(named[-1]).parent / values[named[-1]]["base"])
+    return os.path.relpath(Path(last).parent) if last else "."
+
+
+def check_is_of_files(value: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Raises `UserError` where a folder is named on the command line: it would be relative to no file."""
+    in_files = extended(files)
+    for key in ("base", "plugins"):
+        if value.get(key) != in_files.get(key):
+            raise UserError(f"{key}: {value.get(key)}: it is relative to a configuration file; write it into one")
 
 
 def with_located_features(value: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import cached_property, wraps
 from itertools import combinations
 from typing import Any, TypeVar
 
-from cmr import paths, shards
+from cmr import config, paths, shards
 from cmr.config import (
     DEFAULT_METRICS,
     Config,
@@ -510,6 +510,13 @@ class Plan:
     def identity(self) -> str:
         """Six hex digits that tell this configuration's results from another's."""
         return digest([sorted(self.runs_of), self.metrics_digest])
+
+    def is_that_of(self, file: str) -> bool:
+        """Whether a configuration file alone asks for these results: not where it only completes others."""
+        try:
+            return Plan(config.load(file)).identity == self.identity
+        except UserError:
+            return False
 
 
 def _without_defaults(metrics: Iterable[MetricEntry]) -> list[dict[str, Any]]:

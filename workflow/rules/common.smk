@@ -53,6 +53,7 @@ OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.over
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
 try:
+    configuration.check_is_of_files(config, CONFIG_FILES)
     BASE = configuration.data_base(CONFIG_FILES)
     PLUGINS = configuration.plugin_folder(CONFIG_FILES)
     registry.use(PLUGINS)
@@ -62,7 +63,7 @@ try:
     WHOLE = Plan(CONFIG)
     CONFIG, LEFT_OUT = missing.without_missing(CONFIG, MACHINE)
     PLAN = Plan(CONFIG)
-    if OWN_CONFIG and Plan(configuration.load(OWN_CONFIG[0])).identity != WHOLE.identity:
+    if OWN_CONFIG and not WHOLE.is_that_of(OWN_CONFIG[0]):
         # Other results than those of config.yaml alone: a page of their own, the same however many data are here.
         PLAN = Plan(CONFIG, paths.suffixed(paths.REPORT, WHOLE.identity))
     PLAN.check_directions()
