@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
+from cmr import transfer
 from cmr.datasets import downloads
 from cmr.datasets.downloads import Source, extract_member, fetch, git_blob, unpack
 from cmr.datasets.pascal_sentence import PICTURE
@@ -94,12 +95,12 @@ def test_a_download_is_whole_checked_and_not_repeated(server, known, tmp_path):
 
 def test_a_cut_download_is_resumed_where_it_ended(server, known, tmp_path):
     known(("f", "open", server.address + "good", SHA256))
-    server.cuts = [downloads.CHUNK + 1000] * 7  # more cuts than attempts that bring nothing
+    server.cuts = [transfer.CHUNK + 1000] * 7  # more cuts than attempts that bring nothing
     fetch("d", ["f"], tmp_path / "raw")
     assert (tmp_path / "raw/f").read_bytes() == CONTENT
     starts = [int(r.removeprefix("bytes=").rstrip("-")) for r in server.ranges[1:]]
     assert server.ranges[0] is None
-    assert starts == [downloads.CHUNK * k for k in range(1, 8)]
+    assert starts == [transfer.CHUNK * k for k in range(1, 8)]
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["f"]
 
 
@@ -146,7 +147,7 @@ def test_a_placed_file_is_accepted_only_with_the_right_checksum(known, tmp_path)
 
 def test_no_internet_names_address_size_and_folder(known, tmp_path, monkeypatch):
     known(("f", "open", "http://127.0.0.1:9/f", SHA256))
-    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     with pytest.raises(
         UserError, match=rf"place in {tmp_path}/raw:\n  f \(1,024,000 bytes; sha256 {SHA256}; the note\)"
     ):
@@ -156,7 +157,7 @@ def test_no_internet_names_address_size_and_folder(known, tmp_path, monkeypatch)
 def test_an_archive_that_cannot_be_reached_is_told_once_in_plain_words(known, tmp_path, monkeypatch):
     members = [(name, "archive", "a.zip", SHA256) for name in ("m", "n")]
     known(*members, ("a.zip", "open", "http://127.0.0.1:9/a.zip", ""))
-    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
     with pytest.raises(UserError) as caught:
         fetch("d", ["m", "n"], tmp_path / "raw")
     told = str(caught.value)
@@ -182,7 +183,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(known, tmp_path, monkeypatch)
         part.write_bytes(b"some")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(downloads, "_append", full)
+    monkeypatch.setattr(transfer, "_append", full)
     with pytest.raises(UserError, match="no space left, f takes 1,024,000 bytes"):
         fetch("d", ["f"], tmp_path / "raw")
     assert (tmp_path / "raw/f.part").exists()
@@ -198,10 +199,10 @@ def test_a_timeout_is_not_an_endless_loop(known, tmp_path, monkeypatch):
         calls.append(address)
         raise requests.Timeout("slow")
 
-    monkeypatch.setattr(downloads, "_append", slow)
+    monkeypatch.setattr(transfer, "_append", slow)
     with pytest.raises(UserError, match="slow"):
         fetch("d", ["f"], tmp_path / "raw")
-    assert len(calls) == downloads.ATTEMPTS
+    assert len(calls) == transfer.ATTEMPTS
 
 
 def test_git_blob_is_what_git_says(tmp_path):

@@ -104,7 +104,7 @@ def write_sdml(path: Path, sizes: dict[str, int], text: str = "text", labels=lam
 def test_what_is_behind_a_form_is_asked_for_with_address_file_and_folder(name, tmp_path, monkeypatch):
     """Without internet: every file that the data set needs is in sources.csv, and the message is enough to place it."""
     made = dataset(name, tmp_path)
-    monkeypatch.setattr("cmr.datasets.downloads._append", lambda address, part: part.touch() or fail(address))
+    monkeypatch.setattr("cmr.transfer._append", lambda address, part: part.touch() or fail(address))
 
     def fail(address):
         import requests

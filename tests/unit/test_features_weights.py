@@ -1,12 +1,17 @@
 """Weights: a file is used only when its hash is right, and is never lost."""
 
+import functools
 import hashlib
+import os
+import stat
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import pooch
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from cmr import transfer
 from cmr.errors import UserError
 from cmr.features import weights
 from cmr.features.networks import read_weights
@@ -20,13 +25,11 @@ def served(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     calls = []
 
-    def retrieve(url, known_hash, fname, path, progressbar):
+    def resume(url, part):
         calls.append(url)
-        path.mkdir(parents=True, exist_ok=True)
-        (path / fname).write_bytes(b"weights")
-        return str(path / fname)
+        part.write_bytes(b"weights")
 
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    monkeypatch.setattr(transfer, "resume", resume)
     return calls
 
 
@@ -43,6 +46,23 @@ def test_downloads_once_and_checks_the_hash(tmp_path, served, digits):
     assert [f.name for f in (tmp_path / "cache").iterdir()] == ["net-12345678.pth"]
 
 
+def test_a_shared_cache_is_one_for_all_of_the_group(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/net.pth").write_bytes(b"weights")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    before = os.umask(0o002)
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/net.pth"
+        file = weights.download(url, SHA256, tmp_path / "cache")
+    finally:
+        os.umask(before)
+        server.shutdown()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o664
+
+
 def test_a_wrong_file_is_kept_aside(tmp_path, served):
     with pytest.raises(UserError, match=r"net-12345678\.pth: its sha256 starts with"):
         weights.download(URL, "00000000", tmp_path)
@@ -52,10 +72,10 @@ def test_a_wrong_file_is_kept_aside(tmp_path, served):
 
 
 def test_without_internet_the_message_says_where_to_place_the_file(tmp_path, monkeypatch):
-    def retrieve(*_, **__):
+    def resume(*_):
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    monkeypatch.setattr(transfer, "resume", resume)
     with pytest.raises(UserError) as raised:
         weights.download(URL, "12345678", tmp_path)
     assert URL in str(raised.value)

@@ -14,7 +14,6 @@ import errno
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tarfile
 import zipfile
@@ -25,10 +24,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-import pooch
 import requests
 
-from cmr import project
+from cmr import project, transfer
 from cmr.boundary import BoundaryError
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
@@ -38,8 +36,6 @@ from cmr.publish import CANNOT_WRITE, alone, atomic, atomic_folder
 
 SOURCES = project.path("resources/sources.csv")
 OPEN, ARCHIVE, BY_HAND = "open", "archive", "by hand"
-ATTEMPTS = 5
-TIMEOUT = 60
 UNPACKED_FREELY = 2**30
 """Bytes that any archive may unpack to; more only up to `MAX_RATIO` times its own size, and never `MAX_UNPACKED`."""
 MAX_RATIO = 100
@@ -54,7 +50,6 @@ HEADERS = (
 )
 BLOCK = 4096
 """What a member takes on disk beside its content: there may be millions of empty ones."""
-CHUNK = 1 << 16
 
 log = logging.getLogger(__name__)
 
@@ -215,12 +210,12 @@ def _download(path: Path, mirrors: list[Source]) -> str:
     problems = []
     for source in mirrors:
         try:
-            _resume(on_mirror(source.address), part)
+            transfer.resume(on_mirror(source.address), part)
             return _checked(part, path, source)
         except UserError as error:
             problems.append(str(error))
         except requests.RequestException as error:
-            problems.append(_reason(error))
+            problems.append(transfer.reason(error))
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 size = f", {source.file} takes {int(source.bytes):,} bytes" if source.bytes else ""
@@ -228,48 +223,6 @@ def _download(path: Path, mirrors: list[Source]) -> str:
             raise
     wanted = "".join(f"\n  {source.described}" for source in mirrors)
     raise UserError(f"{'; '.join(problems)}. Run again to resume, or place in {path.parent.absolute()}:{wanted}")
-
-
-def _reason(error: requests.RequestException) -> str:
-    """What went wrong, of a failed connection without the objects that it went wrong in."""
-    inner = getattr(error.args[0], "reason", None) if error.args else None
-    return re.sub(r"^\w+\(host=.*?\): ", "", str(inner or error))
-
-
-def _resume(address: str, part: Path) -> None:
-    """Goes on with ``part`` where it ends, again after every cut, until the server has no more to send.
-
-    Gives up after ``ATTEMPTS`` in a row that brought nothing.
-    """
-    attempts, size = 0, 0
-    while True:
-        try:
-            _append(address, part)
-            return
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            attempts = attempts + 1 if part.stat().st_size == size else 1
-            size = part.stat().st_size
-            if attempts == ATTEMPTS:
-                raise
-            log.warning("%s: cut after %d bytes (%s); resuming", address, size, error)
-
-
-def _append(address: str, part: Path) -> None:
-    with open(part, "ab") as file:
-        start = file.tell()
-
-        def restart_if_whole(response: requests.Response, **_: object) -> None:
-            if start and response.status_code == requests.codes.ok:  # the server ignores ranges
-                file.truncate(0)
-
-        headers = {"Accept-Encoding": "identity"}  # else a range counts other bytes than those in the file
-        headers |= {"Range": f"bytes={start}-"} if start else {}
-        options = {"headers": headers, "hooks": {"response": restart_if_whole}, "timeout": TIMEOUT}
-        try:
-            pooch.HTTPDownloader(progressbar=True, chunk_size=CHUNK, **options)(address, file, None)
-        except requests.HTTPError as error:
-            if not start or error.response.status_code != requests.codes.requested_range_not_satisfiable:
-                raise  # else all of it is there
 
 
 def _checked(path: Path, target: Path, source: Source) -> str:
@@ -293,7 +246,7 @@ def git_blob(path: Path) -> str:
     """The object id that git gives a file: SHA-1 of a header with the size, and the content."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(transfer.CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pooch
-
+from cmr import transfer
 from cmr.errors import UserError
 from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
-from cmr.publish import alone, atomic
+from cmr.publish import alone
 
 
 def download(url: str, sha256: str, cache: Path) -> Path:
@@ -41,10 +40,9 @@ def _bring(url: str, file: Path) -> None:
     try:
         if os.environ.get("HF_HUB_OFFLINE") == "1":  # the switch that transformers obeys too
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        with atomic(file) as temporary:
-            pooch.retrieve(
-                on_mirror(url), known_hash=None, fname=temporary.name, path=temporary.parent, progressbar=True
-            )
+        part = file.with_name(f"{file.name}.part")
+        transfer.resume(on_mirror(url), part)
+        os.replace(part, file)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{url} cannot be downloaded ({type(error).__name__}); download it on a machine with internet access and "
