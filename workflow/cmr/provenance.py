@@ -23,6 +23,7 @@ PACKAGES = (
 )  # fmt: skip
 COMPUTING = ("..", "../../Snakefile", "../../envs", "../../resources/sources.csv")
 """What an edit of may change a result, from this package's folder."""
+MB, KIB = 10**6, 2**10
 SECONDS = 10  # a large checkout on a slow file system
 
 
@@ -108,7 +109,7 @@ def used() -> Iterator[dict[str, float]]:
         usage["peak_memory_mb"] = round(peak_memory_mb(), 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
-            usage["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+            usage["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / MB, 1)
 
 
 def peak_memory_mb() -> float:
@@ -118,6 +119,6 @@ def peak_memory_mb() -> float:
     """
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * KIB / MB
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 1024)
+    return most * (1 if sys.platform == "darwin" else KIB) / MB

@@ -77,7 +77,7 @@ class Record(BaseModel):
     project: Project
     versions: dict[str, str] = Field(description="of Python and the packages")
     hardware: dict[str, Any] = Field(description="processor, threads and GPU")
-    usage: Usage = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb")
+    usage: Usage = Field(description="seconds, peak_memory_mb, and on a GPU peak_gpu_memory_mb; a MB is 10⁶ bytes")
     warnings: list[str] = Field(default=[], description="lines that the log has too")
     accepted: list[Acceptance] = Field(default=[], description="other code that it was accepted from")
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cmr.provenance import MB
 from cmr.publish import read_json
 from cmr.reporting.runs import Run
 
@@ -27,7 +28,7 @@ def cost(run: Run, what: str, modality: str = "", strategy: str = "") -> float |
     fitting = (max if at_once else sum)(_usage(fits, "seconds"))
     if what == GPU_MEMORY:
         memory = _usage(fits, "peak_gpu_memory_mb")
-        return (sum if at_once else max)(memory) if len(memory) == len(fits) else None
+        return (sum if at_once else max)(memory) * MB / 2**20 if len(memory) == len(fits) else None
     if what in (TRAINING, ADVERSARIAL):
         return fitting
     if what == TESTING:

@@ -133,7 +133,7 @@ def _values(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 def usage(runs: Iterable[Run]) -> dict[str, str]:
     """Time of all fits and evaluations together, and the highest peak memory of one."""
     records = list(_records(runs))
-    memory = max(record["usage"]["peak_memory_mb"] for record in records) / 1024
+    memory = max(record["usage"]["peak_memory_mb"] for record in records) / 1000
     return {"time": duration(sum(record["usage"]["seconds"] for record in records)), "memory": f"{memory:.1f} GB"}
 
 
