@@ -33,7 +33,7 @@ from cmr.datasets.folder import samples_below
 from cmr.datasets.formats import read_array, read_offsets
 from cmr.errors import BadContent, UserError
 from cmr.features.networks import read_weights
-from cmr.features.pretrained import joint_hash
+from cmr.features.pretrained import concatenated_hash
 from cmr.machine import Machine
 from cmr.pictures import read_rgb
 from cmr.provenance import file_hash
@@ -372,7 +372,7 @@ def test_weights_within_measure(tmp_path, monkeypatch):
     assert read_weights(tmp_path / "plain.pt")["a"].shape == (2**19,)
     os.mkfifo(tmp_path / "model.safetensors")
     refused(read_weights, tmp_path / "model.safetensors")
-    refused(joint_hash, [tmp_path / "model.safetensors"])
+    refused(concatenated_hash, [tmp_path / "model.safetensors"])
 
 
 # Plain files, values, pictures ----------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
         model, source = folder.name, "local folder"
     else:
         source = f"huggingface.co, {revision}, commit {folder.name}"
-    return {"name": model, "sha256": joint_hash(files), "configuration": configuration, "source": source}
+    return {"name": model, "sha256": concatenated_hash(files), "configuration": configuration, "source": source}
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -82,7 +82,7 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def joint_hash(files: Iterable[Path]) -> str:
+def concatenated_hash(files: Iterable[Path]) -> str:
     """sha256 of the files' bytes, one after the other: that of the file where there is one."""
     digest = hashlib.sha256()
     for file in files:

@@ -39,7 +39,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, shares_of, total
+from cmr.methods.training import Terms, feed_forward, reverse_gradient, shares_of, total
 
 INFO = MethodInfo(
     title="ACMR",
@@ -83,6 +83,7 @@ class Params(TwoNetworksParams):
 
 class ACMR(DeepMethod):
     info = INFO
+    betas = (0.5, 0.999)
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
@@ -94,10 +95,6 @@ class ACMR(DeepMethod):
             label=nn.Linear(common, classes),
             modality=feed_forward((common, max(common // 2, 1), max(common // 4, 1), 2), nn.Identity),
         )
-
-    def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
-        return [Update(optimizer, self.batch_terms)]
 
     def each_epoch(self, epoch: int) -> None:
         share = min(1, (epoch - 1) / self.params.reversal_epochs)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, shares_of, total
+from cmr.methods.training import ByModality, Terms, feed_forward, shares_of, total
 
 
 class Level(nn.Module):
@@ -66,10 +66,6 @@ class BimodalAutoencoders(ScaledCodesMethod):
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Network:
         return Network(dimensions, classes, self.params)
-
-    def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate)
-        return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         share = shares_of(labels)

@@ -36,7 +36,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.dla_cmr import label_loss, triplet_sum
-from cmr.methods.training import Adam, Terms, Update, total
+from cmr.methods.training import Terms, total
 
 INFO = MethodInfo(
     title="CLIP4CMR heads",
@@ -73,6 +73,7 @@ class Params(DeepParams):
 
 class CLIP4CMR(DeepMethod):
     info = INFO
+    betas = (0.5, 0.999)
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
@@ -82,10 +83,6 @@ class CLIP4CMR(DeepMethod):
             for m, d in dimensions.items()
         }
         return Networks(heads, label=nn.Linear(p.dimension, classes), prototypes=Prototypes(classes, p.dimension))
-
-    def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
-        return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         u, v = (functional.normalize(out) for out in self.embed_all(inputs))

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ class DeepMethod(Method):
     """
 
     info: MethodInfo
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of Adam
     params: Any
     network: Any
 
@@ -81,7 +82,7 @@ class DeepMethod(Method):
 
     def updates(self) -> list[Update]:
         """One step of Adam on everything."""
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate)
+        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=self.betas)
         return [Update(optimizer, self.batch_terms)]
 
     def batch_terms(self, rows: Tensor) -> Terms:

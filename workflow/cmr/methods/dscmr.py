@@ -21,7 +21,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Adam, Terms, Update, total
+from cmr.methods.training import Terms, total
 
 INFO = MethodInfo(
     title="DSCMR",
@@ -54,6 +54,7 @@ class Params(DeepParams):
 
 class DSCMR(DeepMethod):
     info = INFO
+    betas = (0.5, 0.999)
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
@@ -61,10 +62,6 @@ class DSCMR(DeepMethod):
         shared = nn.Linear(p.hidden, p.dimension)
         own = {m: nn.Sequential(nn.Linear(d, p.hidden), nn.ReLU(), shared) for m, d in dimensions.items()}
         return Networks(own, label=nn.Linear(p.dimension, classes))
-
-    def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
-        return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         u, v = self.embed_all(inputs)

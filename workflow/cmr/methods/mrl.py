@@ -31,7 +31,7 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Adam, Terms, Update, feed_forward, total
+from cmr.methods.training import Terms, feed_forward, total
 
 INFO = MethodInfo(
     title="MRL",
@@ -64,6 +64,7 @@ class Params(DeepParams):
 
 class MRL(DeepMethod):
     info = INFO
+    betas = (0.5, 0.999)
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
@@ -72,10 +73,6 @@ class MRL(DeepMethod):
         label = nn.Linear(p.dimension, classes, bias=False)
         nn.init.orthogonal_(label.weight)
         return Networks(networks, label=label)
-
-    def updates(self) -> list[Update]:
-        optimizer = Adam(self.network.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
-        return [Update(optimizer, self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         p = self.params
