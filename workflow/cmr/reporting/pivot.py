@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+
+import numpy as np
+from scipy.stats import rankdata
 
 from cmr.reporting.collect import AVERAGE
 from cmr.reporting.headline import MEASURED, Block, Cell
@@ -49,7 +51,9 @@ def pivot(blocks: Sequence[Block]) -> Pivot | None:
             if line.kind == MEASURED and AVERAGE in line.cells:
                 found.setdefault(line.name, {})[column] = line.cells[AVERAGE]
     complete = [name for name, cells in found.items() if len(cells) == len(columns)]
-    ranks = {name: mean(_rank(found, complete, name, column, alike[0]) for column in columns) for name in complete}
+    means = np.array([[found[name][column].mean for name in complete] for column in columns])
+    ranked = rankdata(-means if alike[0].higher_is_better else means, axis=1).mean(axis=0)
+    ranks = dict(zip(complete, ranked.tolist(), strict=True))
     lines = [Line(name, cells, ranks.get(name)) for name, cells in found.items()]
     datasets = tuple(block.protocol.parts[0] for block in alike)
     lines.sort(key=lambda line: (line.rank is None, line.rank or 0.0))
@@ -60,11 +64,3 @@ def _columns(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """The parts of protocols' names in which they differ."""
     differing = [place for place, found in enumerate(zip(*parts, strict=True)) if len(set(found)) > 1]
     return tuple(SEPARATOR.join(own[place] for place in differing) for own in parts)
-
-
-def _rank(found: Mapping[str, Mapping[str, Cell]], among: Sequence[str], name: str, column: str, block: Block) -> float:
-    """1 for the best."""
-    sign = 1 if block.higher_is_better else -1
-    own = sign * found[name][column].mean
-    others = [sign * found[other][column].mean for other in among if other != name]
-    return 1 + sum(other > own for other in others) + sum(other == own for other in others) / 2
