@@ -1,9 +1,11 @@
-"""A folder of the user's own plug-ins, for tests: two methods that share a module."""
+"""A folder of the user's own plug-ins, for tests: two methods that share a module; a metric."""
 
 import sys
 import textwrap
+from contextlib import contextmanager
 
 from cmr import code, registry
+from cmr.metrics.configured import ConfiguredMetric
 
 METHOD = '''
     """{title}: a test's method."""
@@ -44,6 +46,27 @@ HELPERS = '''
     def centred(rows, mean):
         return rows - mean  # a row each
 '''
+METRIC = '''
+    """{name}: a test's metric. Tie rule: none."""
+
+    import numpy as np
+
+    from cmr.info import MetricInfo
+    from cmr.params import Params as BaseParams
+
+    INFO = MetricInfo(title="{name}", gives="{gives}", range="[0, 1]", x="x", y="y")
+
+
+    class Params(BaseParams):
+        pass
+
+
+    def summary(values, gallery_size):
+        return values.mean(axis=-1)
+
+
+    def compute({arguments}):
+'''
 
 
 def write_folder(folder):
@@ -67,3 +90,17 @@ def forget():
                 function.cache_clear()
     for name in [name for name in sys.modules if registry.is_own(name)]:
         del sys.modules[name]
+
+
+@contextmanager
+def own_metric(folder, name, body, gives="number", arguments="ranking, params"):
+    """The metric of a folder of plug-ins whose ``compute`` has the ``body``."""
+    text = textwrap.dedent(METRIC.format(name=name, gives=gives, arguments=arguments)).lstrip()
+    (folder / "metrics").mkdir(parents=True, exist_ok=True)
+    (folder / "metrics" / f"{name}.py").write_text(text + textwrap.indent(body, "    ") + "\n")
+    forget()
+    registry.use(folder)
+    try:
+        yield ConfiguredMetric.from_entry({"id": name, "metric": name, "params": {}})
+    finally:
+        forget()

@@ -1,15 +1,18 @@
 """What every metric promises, over the registry: a new metric file is tested without more."""
 
 import inspect
+from dataclasses import fields
 from itertools import permutations
 
 import numpy as np
 import pytest
 
 from cmr import registry
-from cmr.evaluation import ConfiguredMetric
+from cmr.errors import UserError
 from cmr.metrics import base
-from cmr.metrics.ranking import TOP, rank
+from cmr.metrics.configured import ConfiguredMetric
+from cmr.metrics.ranking import LARGE_GALLERY, TOP, rank
+from own_plugins import own_metric
 
 NAMES = registry.names("metrics")
 NUMBERS = [name for name in NAMES if registry.info("metrics", name).gives == "number"]
@@ -171,3 +174,22 @@ def test_chance_is_the_mean_over_random_scores(name):
 def test_the_ranking_keeps_as_many_results_as_metrics_need():
     limits = registry.params_model("metrics", "hubness").model_fields["k"].metadata
     assert max(getattr(limit, "le", 0) for limit in limits) == TOP
+
+
+@pytest.mark.parametrize("gallery", [GALLERY, LARGE_GALLERY + 1])
+@pytest.mark.parametrize("ties", ["fixed", "pessimistic", "optimistic"])
+@pytest.mark.parametrize("depth", [None, 0, 5])
+def test_what_metrics_share_is_read_only(gallery, ties, depth):
+    scores = np.random.default_rng(0).standard_normal((4, gallery)).astype(np.float32)
+    ranking = rank(scores, scores > 1, np.arange(4), ties=ties, depth=depth)
+    arrays = [value for field in fields(ranking) if isinstance(value := getattr(ranking, field.name), np.ndarray)]
+    assert len(arrays) >= 5
+    assert not any(array.flags.writeable for array in arrays)
+
+
+def test_a_metric_that_changes_what_metrics_share_is_named_with_its_line(tmp_path):
+    """Else it would change the metrics that are computed after it."""
+    writes = own_metric(tmp_path, "writes", "ranking.gains[:, 2:] = 0\nreturn ranking.relevance.mean(axis=1)")
+    line = r"metrics/writes\.py, line \d+: ValueError: assignment destination is read-only"
+    with writes as metric, pytest.raises(UserError, match=f"metric 'writes': .*{line}"):
+        metric.compute(rank(*example()))

@@ -19,11 +19,12 @@ from cmr.data import Part, TrainingData, View
 from cmr.device import cores
 from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ConfiguredMetric, ScoreBlock, evaluate_task, scorer
+from cmr.evaluation import ScoreBlock, evaluate_task, scorer
 from cmr.features.extraction import transformed
 from cmr.info import VECTOR
 from cmr.machine import Machine
 from cmr.methods.base import Method
+from cmr.metrics.configured import ConfiguredMetric
 from cmr.publish import write_json, write_table
 from cmr.selection import select_and_fit
 from cmr.sets import Sets, columns_in_words, dimensions, form

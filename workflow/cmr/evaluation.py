@@ -5,31 +5,27 @@ is that of a block and never queries × gallery. They are ranked on a pool of th
 by side.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from cmr import registry
 from cmr.data import View
 from cmr.device import cores
 from cmr.errors import UserError
-from cmr.info import MetricInfo
 from cmr.methods.base import cosine_factors
 from cmr.metrics import crossed
-from cmr.metrics.base import Ranking
 from cmr.metrics.bootstrap import bootstrap_interval
+from cmr.metrics.configured import ConfiguredMetric
 from cmr.metrics.keys import Ties
 from cmr.metrics.ranking import LARGE_GALLERY, Ranked, own_columns, pairs_of, row_blocks
-from cmr.params import Params
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.store import TEXT, new_hdf5, set_attributes
@@ -43,34 +39,6 @@ ScoreBlock = Callable[[slice], Any]
 """Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
 Values = dict[str, np.ndarray]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ConfiguredMetric:
-    """A metric as the configuration names it: ``id`` in results, ``name`` of the plug-in, its parameters."""
-
-    id: str
-    name: str
-    params: Params
-
-    @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> "ConfiguredMetric":
-        """From ``id``, ``metric`` and ``params``; raises `UserError` where there is no such metric."""
-        return cls(entry["id"], entry["metric"], registry.params_model("metrics", entry["metric"])(**entry["params"]))
-
-    @cached_property
-    def info(self) -> MetricInfo:
-        return registry.info("metrics", self.name)
-
-    @cached_property
-    def module(self) -> ModuleType:
-        return registry.module("metrics", self.name)
-
-    def bounds(self, worst: Ranking, best: Ranking) -> tuple[np.ndarray, np.ndarray]:
-        """The worst and the best values (q,) of all orders of tied items, of rankings with these resolved so."""
-        if hasattr(self.module, "bounds"):
-            return self.module.bounds(worst, best, self.params)
-        return self.module.compute(worst, self.params), self.module.compute(best, self.params)
 
 
 @dataclass(frozen=True)
@@ -322,7 +290,7 @@ def _deepest(depths: Sequence[int | None]) -> int | None:
 def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
     ranked = Ranked(scores, gains, own, depth=depth_of(metrics))
     ranking = ranked.by("fixed")
-    computed = {m.id: m.module.compute(ranking, m.params) for m in metrics}
+    computed = {m.id: m.compute(ranking) for m in metrics}
     numbers = [m for m in metrics if m.info.gives == "number"]
     values = {m.id: computed[m.id] for m in metrics if m.info.gives != "curve"}
     pessimistic, optimistic = _bounds(ranked, ranking.tied, values, numbers)
@@ -330,7 +298,7 @@ def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Se
         relevant=ranking.relevant,
         top=ranking.top,
         values=values,
-        chance={m.id: m.module.chance(ranking, m.params) for m in numbers if hasattr(m.module, "chance")},
+        chance={m.id: m.chance(ranking) for m in numbers if hasattr(m.module, "chance")},
         pessimistic=pessimistic,
         optimistic=optimistic,
         curves={m.id: _sums(*computed[m.id]) for m in metrics if m.info.gives == "curve"},
@@ -497,7 +465,7 @@ def mean_average_precisions(
         relevance = gains(rows).astype(bool, copy=False)
         ranked = Ranked(scores, relevance, top=0, depth=_deepest(cuts))
         ranking = ranked.by("fixed")
-        found: dict[Ties, Values] = {"fixed": {m.id: m.module.compute(ranking, m.params) for m in metrics}}
+        found: dict[Ties, Values] = {"fixed": {m.id: m.compute(ranking) for m in metrics}}
         if set(ties) != {"fixed"}:
             found["pessimistic"], found["optimistic"] = _bounds(ranked, ranking.tied, found["fixed"], metrics)
         return np.stack([[found[name][m.id] for m in metrics] for name in ties])

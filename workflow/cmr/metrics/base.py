@@ -28,6 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
+from cmr.frozen import read_only
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -41,6 +43,7 @@ class Ranking:
     ``top`` (q, k): gallery rows that rank first. ``pair_ranks`` (q, p): ranks, from 1 and rising, of the items that the
     query is paired with, five captions of a picture say; 0 beyond their number. None where no pairs were given.
     ``positions`` (m,): those of all ``gains`` above 0, where they are known; `hits` gives them in any case.
+    All arrays are read-only, as one ranking serves all metrics.
     """
 
     gains: np.ndarray
@@ -56,6 +59,8 @@ class Ranking:
             object.__setattr__(self, "size", self.gains.shape[1])
         if self.relevant is None:
             object.__setattr__(self, "relevant", np.count_nonzero(self.gains, axis=1))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, read_only(value))
 
     def hits(self, at: int | None = None) -> tuple[np.ndarray, int]:
         """Where relevant items stand among the first ``at`` ranks of all queries (m,), rising, and how many ranks these

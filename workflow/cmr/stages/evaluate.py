@@ -6,6 +6,7 @@ from cmr import code, create, evaluation
 from cmr.data import TEST
 from cmr.directions import Embedded, each_modality_once, embed, tasks
 from cmr.machine import Machine
+from cmr.metrics.configured import ConfiguredMetric
 from cmr.plan import Result
 from cmr.publish import atomic_folder
 from cmr.recording import recording
@@ -23,7 +24,7 @@ def make(result: Result, machine: Machine) -> None:
             test = rows.test_rows(with_labels=True, tuned=record["selection"]["chosen"])
             embedded.append(embed(method, rows.names, test))
             records.append(record)
-        configured = [evaluation.ConfiguredMetric.from_entry(entry) for entry in result.settings["metrics"]]
+        configured = [ConfiguredMetric.from_entry(entry) for entry in result.settings["metrics"]]
         evaluated = [
             evaluation.evaluate_task(
                 score, query, gallery, configured, rows.items.classes, names, machine.threads,

@@ -1,0 +1,14 @@
+"""Arrays that whoever is given them cannot change."""
+
+from typing import Any
+
+import numpy as np
+
+
+def read_only(values: Any) -> Any:
+    """A read-only view of an array; what is no array stays as it is."""
+    if not isinstance(values, np.ndarray) or not values.flags.writeable:
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view
