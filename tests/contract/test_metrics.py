@@ -193,3 +193,51 @@ def test_a_metric_that_changes_what_metrics_share_is_named_with_its_line(tmp_pat
     line = r"metrics/writes\.py, line \d+: ValueError: assignment destination is read-only"
     with writes as metric, pytest.raises(UserError, match=f"metric 'writes': .*{line}"):
         metric.compute(rank(*example()))
+
+
+WRONG = [
+    ("number", "return ranking.relevance * 1.0", r"compute gave float64 of shape \(40, 60\), expected .* \(40,\)"),
+    ("number", "return np.ones(1)", r"compute gave float64 of shape \(1,\), expected numbers of shape \(40,\)"),
+    ("number", "return 0.5", r"compute gave float64 of shape \(\), expected"),
+    ("number", "return None", r"compute gave object of shape \(\), expected"),
+    ("number", "return [[1], [1, 2]]", r"compute gave object of shape \(\), expected"),
+    ("number", "return ranking.gains[:, 0] * 1j", "compute gave complex128 of shape"),
+    (
+        "number",
+        "return np.full(len(ranking.gains), np.inf)",
+        r"compute gave inf, expected those of its range, \[0, 1\]",
+    ),
+    ("number", "return np.full(len(ranking.gains), 1.5)", "compute gave 1.5, expected those of its range"),
+    ("curve", "return ranking.relevance * 1.0", "compute gave ndarray, expected a pair of arrays"),
+    ("curve", "return np.arange(3), ranking.relevance * 1.0", r"compute: x gave int64 of shape \(3,\), .* \(60,\)"),
+    ("curve", "return np.arange(60), np.ones(60)", r"compute: y gave float64 of shape \(60,\), .* \(40, k\)"),
+    ("gallery", "return ranking.relevant", r"compute gave int64 of shape \(40,\), expected numbers of shape \(40, k\)"),
+]
+
+
+@pytest.mark.parametrize(("gives", "body", "message"), WRONG)
+def test_what_a_metric_gives_is_checked(gives, body, message, tmp_path):
+    with own_metric(tmp_path, "wrong", body, gives) as metric, pytest.raises(UserError, match=f"'wrong': {message}"):
+        metric.compute(rank(*example()))
+
+
+def test_a_metric_of_another_signature_is_named(tmp_path):
+    wrong = own_metric(tmp_path, "one", "return 0", arguments="ranking")
+    with wrong as metric, pytest.raises(UserError, match=r"metric 'one': compute: TypeError: .* takes 1 positional"):
+        metric.compute(rank(*example()))
+
+
+def test_queries_without_a_value_and_float32_are_taken(tmp_path):
+    body = "return np.where(ranking.relevant > 40, np.nan, np.nextafter(np.float32(1), np.float32(2)))"
+    with own_metric(tmp_path, "single", body) as metric:
+        assert metric.compute(rank(*example())).shape == (QUERIES,)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_package_s_own_give_passes_the_check(name):
+    metric = ConfiguredMetric.from_entry({"id": name, "metric": name, "params": {}})
+    scores, gains, own = example()
+    worst, best = (rank(np.round(scores), gains, own, ties=ties) for ties in ("pessimistic", "optimistic"))
+    metric.compute(worst)
+    if metric.info.gives == "number":
+        metric.bounds(worst, best)
