@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmr import registry, vectors
-from cmr.data import Part
+from cmr import registry, sets, vectors
+from cmr.arrays import contents
+from cmr.data import Part, View
 from cmr.errors import UserError
+from cmr.methods import zero_shot
 from cmr.methods.base import Method, unit_rows
 from cmr.pairing import paired_by_class
 from cmr.store import read_arrays, write_arrays
@@ -144,6 +146,41 @@ def test_separable_classes_are_found_in_both_directions(name):
         value = mean_average_precision(scores(name, methods, query, gallery), relevance)
         chance = 1 / CLASSES
         assert value < chance + 0.1 if name == "random" else value > chance + 0.2, f"{query}→{gallery}: {value:.3f}"
+
+
+@every
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
+def test_it_leaves_what_it_is_given_as_it_is(name):
+    """Arrays are read-only, and tensors that share their memory are not changed either."""
+    train = training(name)
+    before = {m: contents(view.features) for m, view in train.items()}
+    methods = fit(name, train)
+    for modality, view in train.items():
+        methods[modality].embedded(modality, view.features)
+    assert {m: contents(view.features) for m, view in train.items()} == before
+
+
+class InPlace(zero_shot.ZeroShot):
+    def embed(self, modality, features):
+        features -= 1
+        return features
+
+
+@pytest.mark.parametrize("form", ["array", "file", "sets"])
+def test_a_method_cannot_change_the_rows_that_it_is_given(form, tmp_path):
+    own = np.arange(12, dtype=np.float32).reshape(6, 2)
+    own.tofile(tmp_path / "rows")
+    given = {"array": own, "file": vectors.Vectors.of(tmp_path / "rows", 0, own.shape)}
+    given["sets"] = sets.Sets.flat(own, np.arange(7))
+    view = View(np.arange(6).astype(str), given[form], np.ones((6, 1), np.uint8))
+    rows = view.features.values if form == "sets" else view.features
+    with pytest.raises(ValueError, match="read-only"):
+        InPlace(None, ("image",)).embedded("image", rows)
+    for array in (view.labels, view.ids, view.groups, view.rows(np.arange(6) > 2).features):
+        assert form == "file" or not getattr(array, "values", array).flags.writeable
+    assert own.flags.writeable
+    assert np.shares_memory(np.asarray(rows), own) or form == "file"
+    assert own.ravel().tolist() == list(range(12))
 
 
 @every

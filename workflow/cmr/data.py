@@ -12,6 +12,7 @@ import pandas as pd
 
 from cmr.boundary import check_name, plain, plain_parquet
 from cmr.errors import UserError
+from cmr.frozen import freeze
 from cmr.publish import atomic
 from cmr.store import Rows
 
@@ -42,6 +43,7 @@ class View:
 
     Methods whose ``INFO`` says so get a `cmr.sets.Sets`, or `cmr.sets.VectorsAndSets`, as features.
     ``groups`` (n,): rows of two modalities are a pair where their groups are equal; the ids unless others are given.
+    All arrays are read-only: they are the user's own, or those of the next candidate too.
     """
 
     ids: np.ndarray
@@ -52,6 +54,7 @@ class View:
     def __post_init__(self) -> None:
         if self.groups is None:
             object.__setattr__(self, "groups", self.ids)
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.ids)

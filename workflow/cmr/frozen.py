@@ -12,3 +12,9 @@ def read_only(values: Any) -> Any:
     view = values.view()
     view.flags.writeable = False
     return view
+
+
+def freeze(record: Any) -> None:
+    """Makes all arrays of a frozen dataclass read-only views."""
+    for name, value in vars(record).items():
+        object.__setattr__(record, name, read_only(value))

@@ -89,7 +89,7 @@ class Fitted:
     def embed(self, modality: str, features: Any) -> np.ndarray:
         """Embeddings (n, k) float32 of features (n, d), or `Sets`."""
         taken = features if self.dictionary is None else self.dictionary.transform(modality, features)
-        return np.asarray(self.method.embed(modality, taken), np.float32)
+        return np.asarray(self.method.embedded(modality, taken), np.float32)
 
 
 def fitted(run: Run, number: int, machine: Machine) -> Fitted:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cmr.frozen import freeze
 from cmr.info import BOTH, SET, VECTOR
 from cmr.vectors import Vectors
 
@@ -23,12 +24,15 @@ class Sets:
 
     ``values`` (m, d) float32 or float16: an array, or one that stays in a file, `numpy.memmap` or `h5py.Dataset`, of
     which what is needed is read. ``starts``, ``lengths`` (n,) int64. ``sets[i]`` are the elements (k, d) of an item;
-    by a mask, row numbers or a slice one gets the `Sets` of some items, and no element is read.
+    by a mask, row numbers or a slice one gets the `Sets` of some items, and no element is read. All are read-only.
     """
 
     values: Any
     starts: np.ndarray
     lengths: np.ndarray
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
     @classmethod
     def flat(cls, values: Any, offsets: np.ndarray) -> "Sets":
@@ -90,6 +94,9 @@ class VectorsAndSets:
 
     vectors: np.ndarray
     sets: Sets
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.sets)

@@ -15,6 +15,7 @@ import numpy as np
 
 from cmr.data import Part
 from cmr.errors import UserError
+from cmr.frozen import read_only
 from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, row_blocks
 from cmr.params import Params
 from cmr.vectors import Vectors, read_blocks
@@ -99,10 +100,10 @@ class Method(ABC):
         return self.score_of(validation, {m: self.embedded(m, validation[m].features) for m in self.modalities})
 
     def embedded(self, modality: str, features: Any) -> np.ndarray:
-        """`embed` of rows that may stay in a file: a block of them at a time."""
+        """`embed` of rows that may stay in a file: a block of them at a time. It cannot change them."""
         if not isinstance(features, Vectors):
-            return self.embed(modality, features)
-        return np.concatenate([self.embed(modality, block) for block in read_blocks(features)])
+            return self.embed(modality, read_only(features))
+        return np.concatenate([self.embed(modality, read_only(block)) for block in read_blocks(features)])
 
     def score_of(self, validation: Part, embedded: Mapping[str, np.ndarray]) -> float:
         """`validation_score` of held-out rows that are embedded already."""

@@ -8,6 +8,7 @@ repeats what an uninterrupted one does.
 import logging
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -255,8 +256,10 @@ def total(terms: Iterable[Tensor]) -> Tensor:
 
 
 def tensor(array: np.ndarray, device: str) -> Tensor:
-    """A float32 tensor on the device."""
-    return torch.as_tensor(np.ascontiguousarray(array, np.float32), device=device)
+    """A float32 tensor on the device, which on the CPU may share the array's memory: not to be changed in place."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.as_tensor(np.ascontiguousarray(array, np.float32), device=device)
 
 
 def network_state(network: nn.Module, prefix: str = "network.") -> dict[str, np.ndarray]:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from cmr.frozen import read_only
+from cmr.frozen import freeze
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class Ranking:
             object.__setattr__(self, "size", self.gains.shape[1])
         if self.relevant is None:
             object.__setattr__(self, "relevant", np.count_nonzero(self.gains, axis=1))
-        for name, value in vars(self).items():
-            object.__setattr__(self, name, read_only(value))
+        freeze(self)
 
     def hits(self, at: int | None = None) -> tuple[np.ndarray, int]:
         """Where relevant items stand among the first ``at`` ranks of all queries (m,), rising, and how many ranks these
