@@ -12,7 +12,7 @@ from PIL import Image
 from cmr import registry, store
 from cmr.errors import UserError
 from cmr.features.base import Extractor
-from cmr.features.extraction import Task, extract
+from cmr.features.extraction import Task, extract, transformed
 from cmr.sets import Sets
 from imitated_gpu import imitated_gpu
 
@@ -236,3 +236,32 @@ def test_content_that_cannot_be_decoded_is_named_with_its_item(name, make, tmp_p
     with pytest.raises(UserError, match=r"item 'item9': .*broken\.file"):
         extract(Task(extractor, contents, ids, train, labels), tmp_path / "a.h5", {}, tmp_path / "p.h5", "")
     assert not (tmp_path / "a.h5").exists()
+
+
+class Wrong(Extractor):
+    gives = None
+
+    def transform(self, contents):
+        return self.gives(np.ones((len(contents), 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        (lambda rows: rows[1:], r"float32 of shape \(3, 3\), expected real numbers of shape \(4, d\)"),
+        (lambda rows: rows[:, 0], r"float32 of shape \(4,\), expected"),
+        (lambda rows: rows[:, :0], r"float32 of shape \(4, 0\), expected"),
+        (lambda rows: rows.astype(str), "<U"),
+        (lambda rows: [[1], [1, 2]], "list, expected"),
+        (lambda rows: None, "NoneType, expected"),
+        (lambda rows: Sets.flat(rows, np.arange(3)), r"int64 of shape \(2,\), expected real numbers of shape \(4,\)"),
+        (lambda rows: Sets.flat(rows, np.array([0, 1, 1, 2, 3])), "an empty set for content 1"),
+    ],
+)
+def test_what_transform_gives_is_checked(gives, message, tmp_path):
+    extractor = Wrong(None, tmp_path)
+    extractor.gives = gives
+    with pytest.raises(UserError, match=f"^extractor 'test_extractors': transform.* gave {message}"):
+        transformed(extractor, list("abcd"))
+    with pytest.raises(UserError, match=f"^extractor 'test_extractors': transform.* gave {message}"):
+        extract(Task(extractor, list("abcd"), np.arange(4).astype(str)), tmp_path / "a.h5", {}, tmp_path / "p.h5", "")

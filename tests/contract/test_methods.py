@@ -183,6 +183,36 @@ def test_a_method_cannot_change_the_rows_that_it_is_given(form, tmp_path):
     assert own.ravel().tolist() == list(range(12))
 
 
+WRONG = [
+    (lambda rows: rows[:1], r"float32 of shape \(1, 2\), expected real numbers of shape \(6, d\)"),
+    (lambda rows: rows[:, 0], r"float32 of shape \(6,\), expected"),
+    (lambda rows: rows[:, :0], r"float32 of shape \(6, 0\), expected"),
+    (lambda rows: None, "NoneType, expected"),
+    (lambda rows: [[1], [1, 2]], "list, expected"),
+    (lambda rows: rows * 1j, r"complex64 of shape \(6, 2\), expected"),
+    (lambda rows: rows.astype(str), "<U"),
+]
+
+
+@pytest.mark.parametrize("form", ["array", "file"])
+@pytest.mark.parametrize(("embed", "message"), WRONG)
+def test_what_embed_gives_is_checked(embed, message, form, tmp_path):
+    rows = np.ones((6, 2), np.float32)
+    rows.tofile(tmp_path / "rows")
+    given = rows if form == "array" else vectors.Vectors.of(tmp_path / "rows", 0, rows.shape)
+    method = InPlace(None, ("image",))
+    method.embed = lambda modality, features: embed(features)
+    with pytest.raises(UserError, match=f"^method 'test_methods': embed of image gave {message}"):
+        method.embedded("image", given)
+
+
+def test_what_similarity_gives_is_checked():
+    method = InPlace(None, ("image",))
+    method.similarity = lambda query_modality, query, gallery_modality, gallery: query[:, 0]
+    with pytest.raises(UserError, match=r"^method 'test_methods': similarity gave .*, expected .* \(3, 4\)"):
+        method.scores("image", np.ones((3, 2)), "text", np.ones((4, 2)))
+
+
 @every
 def test_one_class_is_an_error(name):
     if registry.info("methods", name).labels:

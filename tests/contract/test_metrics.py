@@ -197,10 +197,10 @@ def test_a_metric_that_changes_what_metrics_share_is_named_with_its_line(tmp_pat
 
 WRONG = [
     ("number", "return ranking.relevance * 1.0", r"compute gave float64 of shape \(40, 60\), expected .* \(40,\)"),
-    ("number", "return np.ones(1)", r"compute gave float64 of shape \(1,\), expected numbers of shape \(40,\)"),
+    ("number", "return np.ones(1)", r"compute gave float64 of shape \(1,\), expected real numbers of shape \(40,\)"),
     ("number", "return 0.5", r"compute gave float64 of shape \(\), expected"),
-    ("number", "return None", r"compute gave object of shape \(\), expected"),
-    ("number", "return [[1], [1, 2]]", r"compute gave object of shape \(\), expected"),
+    ("number", "return None", "compute gave NoneType, expected"),
+    ("number", "return [[1], [1, 2]]", "compute gave list, expected"),
     ("number", "return ranking.gains[:, 0] * 1j", "compute gave complex128 of shape"),
     (
         "number",
@@ -209,9 +209,13 @@ WRONG = [
     ),
     ("number", "return np.full(len(ranking.gains), 1.5)", "compute gave 1.5, expected those of its range"),
     ("curve", "return ranking.relevance * 1.0", "compute gave ndarray, expected a pair of arrays"),
-    ("curve", "return np.arange(3), ranking.relevance * 1.0", r"compute: x gave int64 of shape \(3,\), .* \(60,\)"),
-    ("curve", "return np.arange(60), np.ones(60)", r"compute: y gave float64 of shape \(60,\), .* \(40, k\)"),
-    ("gallery", "return ranking.relevant", r"compute gave int64 of shape \(40,\), expected numbers of shape \(40, k\)"),
+    ("curve", "return np.arange(3), ranking.relevance * 1.0", r"compute for x gave int64 of shape \(3,\), .* \(60,\)"),
+    ("curve", "return np.arange(60), np.ones(60)", r"compute for y gave float64 of shape \(60,\), .* \(40, d\)"),
+    (
+        "gallery",
+        "return ranking.relevant",
+        r"compute gave int64 of shape \(40,\), expected real numbers of shape \(40, d\)",
+    ),
 ]
 
 

@@ -61,7 +61,7 @@ class Fit:
             raise UserError(
                 f"{modality}: {columns_in_words(found)}, the model was fitted on {columns_in_words(expected)}"
             )
-        return np.asarray(self.method.embed(modality, rows), np.float32)
+        return np.asarray(self.method.embedded(modality, rows), np.float32)
 
 
 @dataclass(frozen=True, repr=False)

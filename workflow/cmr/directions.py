@@ -90,7 +90,7 @@ def _scores(method: Method, query: str, queries: View, gallery: str, answers: Vi
     rows, which = distinct(answers.features)  # so that equal items have equal scores, whatever a product rounds
 
     def scores(block: slice) -> np.ndarray:
-        found = method.similarity(query, queries.features[block], gallery, rows)
+        found = method.scores(query, queries.features[block], gallery, rows)
         return found if which is None else found[:, which]
 
     return scores

@@ -113,7 +113,7 @@ def _answer(
     place = search_index.place_of(run, number, gallery)
     stored = store.read_matrix(run.own((run.file("embeddings") / place).with_suffix(".h5")), "embeddings")
     known = items.table.iloc[items.rows(stored.ids)]
-    scores = method.similarity(modality, embedded, gallery, stored.values)
+    scores = method.scores(modality, embedded, gallery, stored.values)
     if np.ptp(scores) == 0:
         log.warning("every %s scores the same: the features of the query tell nothing apart", gallery)
     best = rank(scores, np.zeros(scores.shape, bool), top=k, depth=k).top[0]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from cmr import store
 from cmr.errors import BadContent, UserError
 from cmr.features.base import Content, Extractor, Gap
+from cmr.frozen import checked
 from cmr.params import canonical
 from cmr.provenance import went_on_after
 from cmr.sets import Sets, joined
@@ -131,7 +132,20 @@ def transformed(extractor: Extractor[Content], contents: Sequence[Content]) -> n
     """Features (n, d) float32, or `Sets`, in memory, of the same chunks as `extract` takes."""
     size = CHUNK[extractor.device]
     starts = range(0, len(contents), size)
-    return joined([extractor.transform(contents[start : start + size]) for start in starts])
+    return joined([_features(extractor, contents[start : start + size]) for start in starts])
+
+
+def _features(extractor: Extractor[Content], contents: Sequence[Content]) -> np.ndarray | Sets:
+    """`Extractor.transform`. Raises `UserError` where a plug-in gives something else than a row, or a set, of each."""
+    found, n = extractor.transform(contents), len(contents)
+    source = f"extractor {type(extractor).__module__.rpartition('.')[2]!r}: transform"
+    if not isinstance(found, Sets):
+        return checked(source, found, (n, None))
+    checked(f"{source}: starts", found.starts, (n,))
+    checked(f"{source}: lengths", found.lengths, (n,))
+    if not (found.lengths > 0).all():
+        raise UserError(f"{source} gave an empty set for content {int(np.argmin(found.lengths > 0))}")
+    return found
 
 
 @contextmanager
@@ -191,7 +205,7 @@ def _transform(
             rows = slice(start, min(start + chunk, len(ids)))
             fingerprint = _fingerprint(contents[rows], task.hashes)
             if done[number] != fingerprint:
-                values = task.extractor.transform(contents[rows])
+                values = _features(task.extractor, contents[rows])
                 store.check_finite(path, ids[rows], values)
                 done[number] = b""  # what a kill leaves of the chunk is none that was finished
                 file.file.flush()

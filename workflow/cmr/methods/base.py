@@ -15,7 +15,7 @@ import numpy as np
 
 from cmr.data import Part
 from cmr.errors import UserError
-from cmr.frozen import read_only
+from cmr.frozen import checked, read_only
 from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, row_blocks
 from cmr.params import Params
 from cmr.vectors import Vectors, read_blocks
@@ -100,10 +100,23 @@ class Method(ABC):
         return self.score_of(validation, {m: self.embedded(m, validation[m].features) for m in self.modalities})
 
     def embedded(self, modality: str, features: Any) -> np.ndarray:
-        """`embed` of rows that may stay in a file: a block of them at a time. It cannot change them."""
-        if not isinstance(features, Vectors):
-            return self.embed(modality, read_only(features))
-        return np.concatenate([self.embed(modality, read_only(block)) for block in read_blocks(features)])
+        """`embed` of rows that may stay in a file: a block of them at a time. It cannot change them.
+
+        Raises `UserError` where a plug-in gives something else than a vector for each row.
+        """
+        blocks = read_blocks(features) if isinstance(features, Vectors) else [features]
+        found = [
+            checked(f"{self}: embed of {modality}", self.embed(modality, read_only(b)), (len(b), None)) for b in blocks
+        ]
+        return np.concatenate(found) if len(found) > 1 else found[0]
+
+    def scores(self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray) -> np.ndarray:
+        """`similarity`. Raises `UserError` where a plug-in gives something else than a score for each pair."""
+        found = self.similarity(query_modality, query, gallery_modality, gallery)
+        return checked(f"{self}: similarity", found, (len(query), len(gallery)))
+
+    def __str__(self) -> str:
+        return f"method {type(self).__module__.rpartition('.')[2]!r}"
 
     def score_of(self, validation: Part, embedded: Mapping[str, np.ndarray]) -> float:
         """`validation_score` of held-out rows that are embedded already."""
@@ -117,8 +130,8 @@ class Method(ABC):
         if labels is None:
             raise UserError(f"{modality}: nothing to choose on: the held-out rows have neither labels nor pairs")
         others = ~np.eye(len(labels), dtype=bool)
-        scores = self.similarity(modality, embedded[modality], modality, embedded[modality])
-        relevance = labels.astype(int) @ labels.T.astype(int) > 0
+        scores = self.scores(modality, embedded[modality], modality, embedded[modality])
+        relevance = shared_labels(labels, labels)(slice(None)) > 0
         scores, relevance = (matrix[others].reshape(len(labels), -1) for matrix in (scores, relevance))
         return float(average_precision(scores, relevance).mean())
 
@@ -131,10 +144,9 @@ class Method(ABC):
         found, size = [], len(embedded[gallery])
         cut = min(RECALL_AT, max(size // 10, 1))
         for rows in row_blocks(len(own), size, SCORES_AT_ONCE):
-            scores = self.similarity(query, embedded[query][rows], gallery, embedded[gallery])
-            if query_labels is not None and gallery_labels is not None:
-                relevance = query_labels[rows].astype(int) @ gallery_labels.T.astype(int) > 0
-                found.append(average_precision(scores, relevance))
+            scores = self.scores(query, embedded[query][rows], gallery, embedded[gallery])
+            if shared is not None:
+                found.append(average_precision(scores, shared(rows) > 0))
             else:
                 asked = has[rows]
                 found.append(paired_ranks(scores[asked], own[rows][asked])[:, 0] <= cut)

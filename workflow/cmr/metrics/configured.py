@@ -11,6 +11,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.errors import UserError
+from cmr.frozen import checked
 from cmr.info import MetricInfo
 from cmr.metrics.base import Ranking
 from cmr.metrics.crossed import UNBOUNDED, bounds_of
@@ -72,9 +73,9 @@ class ConfiguredMetric:
 
     def _curve(self, found: Any, queries: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = self._two("compute", found)
-        y = self._checked("compute: y", y, (queries, None), self.range)
+        y = self._checked("compute for y", y, (queries, None), self.range)
         points = y.shape[1:]
-        return self._checked("compute: x", x, points if np.ndim(x) == 1 else y.shape), y
+        return self._checked("compute for x", x, points if np.ndim(x) == 1 else y.shape), y
 
     def _two(self, function: str, found: Any) -> tuple[Any, Any]:
         if not isinstance(found, tuple) or len(found) != 2:
@@ -84,18 +85,8 @@ class ConfiguredMetric:
     def _checked(
         self, function: str, found: Any, shape: tuple[int | None, ...], bounds: tuple[float, float] = UNBOUNDED
     ) -> np.ndarray:
-        """``shape``: None for any length. NaN is a value, of a query that the metric is not defined for."""
-        try:
-            values = np.asarray(found)
-        except ValueError:  # rows of several lengths
-            values = np.array(None)
-        fits = len(values.shape) == len(shape) and all(b in (None, a) for a, b in zip(values.shape, shape, strict=True))
-        if not fits or values.dtype.kind not in "biuf":
-            wanted = ", ".join("k" if length is None else str(length) for length in shape)
-            raise UserError(
-                f"metric {self.id!r}: {function} gave {values.dtype} of shape {values.shape}, "
-                f"expected numbers of shape ({wanted}{',' * (len(shape) == 1)})"
-            )
+        """NaN is a value, of a query that the metric is not defined for."""
+        values = checked(f"metric {self.id!r}: {function}", found, shape)
         bad = np.isinf(values) | (values < bounds[0] - ROUNDING) | (values > bounds[1] + ROUNDING)
         if bad.any():
             what = "finite numbers or NaN" if bounds == UNBOUNDED else f"those of its range, {self.info.range}"
