@@ -26,6 +26,7 @@ from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.configured import ConfiguredMetric
 from cmr.metrics.keys import Ties
 from cmr.metrics.ranking import LARGE_GALLERY, Ranked, own_columns, pairs_of, row_blocks
+from cmr.metrics.relevance import shared_labels
 from cmr.publish import write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.store import TEXT, new_hdf5, set_attributes
@@ -197,20 +198,6 @@ def over_blocks(
 
 def _within(rows: slice, part: slice) -> slice:
     return slice(rows.start + part.start, rows.start + part.stop)
-
-
-def shared_labels(query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-    """Rows of the queries → the number of labels (rows, n) that they share with each gallery item.
-
-    Labels are multi-hot (q, c) and (n, c), or class numbers (q,) and (n,).
-    """
-    if query.ndim == 2 and (query.sum(axis=1) == 1).all() and (gallery.sum(axis=1) == 1).all():
-        query, gallery = query.argmax(axis=1), gallery.argmax(axis=1)
-    if query.ndim == 1:
-        query, gallery = query.astype(np.int32), gallery.astype(np.int32)
-        return lambda rows: query[rows, None] == gallery
-    query, columns = query.astype(np.float32), gallery.astype(np.float32).T
-    return lambda rows: query[rows] @ columns
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cmr.data import Part
 from cmr.errors import UserError
 from cmr.frozen import checked, read_only
 from cmr.metrics.ranking import average_precision, own_columns, paired_ranks, row_blocks
+from cmr.metrics.relevance import shared_labels
 from cmr.params import Params
 from cmr.vectors import Vectors, read_blocks
 
@@ -139,7 +140,10 @@ class Method(ABC):
         query_labels, gallery_labels = validation[query].labels, validation[gallery].labels
         own = own_columns(validation[query].groups, validation[gallery].groups)
         has = own[:, 0] >= 0
-        if (query_labels is None or gallery_labels is None) and not has.any():
+        shared = None
+        if query_labels is not None and gallery_labels is not None:
+            shared = shared_labels(query_labels, gallery_labels)
+        if shared is None and not has.any():
             raise UserError(f"{query}→{gallery}: no held-out item has both; this method needs pairs to choose on")
         found, size = [], len(embedded[gallery])
         cut = min(RECALL_AT, max(size // 10, 1))
