@@ -229,6 +229,12 @@ def test_a_paired_metric_without_any_pair_has_no_value_and_says_so():
     assert "value" in found["map@all"]
 
 
+def test_a_metric_that_has_two_notes_keeps_both():
+    other = View(np.array(["else0", "else1"]), view(1, 2).features, view(1, 2).labels)
+    note = evaluated(view(0), other).task["metrics"]["recall"]["note"]
+    assert note == "no query has a pair in the gallery; its cut at 5 is beyond the gallery's 2 items"
+
+
 def test_an_empty_side_is_refused():
     with pytest.raises(UserError, match="image→text: no query"):
         evaluated(view(0).rows(np.arange(0)), view(1), modalities=("image", "text"))

@@ -351,7 +351,9 @@ def _entry(
         parts = [queries for queries, _ in folds] or [slice(None)]
         entry["value"] = float(np.mean([metric.module.summary(values[rows], gallery_size) for rows in parts]))
     note = getattr(metric.module, "note", lambda params, size: "")(metric.params, gallery_size)
-    return entry | {"note": note} if note else entry
+    notes = [entry["note"]] if "note" in entry else []
+    notes += [note] if note else []
+    return entry | {"note": "; ".join(notes)} if notes else entry
 
 
 def _number(
