@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
+import cmr
 from cmr.data import TrainingData, View
+from cmr.errors import UserError
 from cmr.methods.base import History, Method
 from cmr.params import Params, of_method
 from cmr.publish import read_json, write_json
@@ -106,7 +108,7 @@ def test_a_transductive_method_meets_test_rows_when_nothing_is_left_to_choose(ha
     def part(*ids):
         return {"image": View(np.array(ids), np.zeros((len(ids), 1), np.float32), np.ones((len(ids), 1)))}
 
-    given = part("train"), part("train", "held out"), part("held out"), part("test")
+    given = part("train"), part("train", "a", "b"), part("a", "b"), part("test")
     train, all_rows, held_out, test = given
     unlabelled = {m: view.without_labels() for m, view in test.items()}
     data = TrainingData(train if has_validation else all_rows, train, held_out, has_validation, unlabelled=unlabelled)
@@ -122,8 +124,8 @@ def test_a_transductive_method_meets_test_rows_when_nothing_is_left_to_choose(ha
         return Watched(Knobs(**parameters), ("image",))
 
     record = select_and_fit(create, {"weight": [1, 3]}, (), lambda point: data)[2]
-    last = ["train"] if has_validation else ["train", "held out"]
-    assert seen == [[["train"], ["held out"], ["held out"]]] * 2 + [[last, None, ["test"]]]
+    last = ["train"] if has_validation else ["train", "a", "b"]
+    assert seen == [[["train"], ["a", "b"], ["a", "b"]]] * 2 + [[last, None, ["test"]]]
     assert record["chosen"] == {"weight": 3}
     assert record["on"].endswith(
         "then fitted again with the test rows" if has_validation else "then fitted again on all"
@@ -168,6 +170,56 @@ def test_an_epoch_is_the_last_of_its_own_candidate():
 
 def test_nothing_is_said_where_nothing_was_chosen():
     assert selected({}) == {"chosen": {}, "candidates": []}
+
+
+def test_a_tie_of_all_candidates_is_no_choice(monkeypatch, caplog):
+    monkeypatch.setattr(Peaked, "validation_score", lambda self, validation: 0.25)
+    found = selected({"weight": [1.0, 3.0]}, ("epochs",), epochs=30)
+    assert found["chosen"] == {"weight": 1.0, "epochs": 20}
+    assert found["at_edge"] == {"epochs": "last allowed"}
+    assert "tune: all 2 candidates score 0.25 on held-out rows: the first is taken" in caplog.text
+
+
+def test_a_fit_that_gives_no_history_is_told(monkeypatch):
+    monkeypatch.setattr(Peaked, "fit", lambda self, *rows: None)
+    for tune in ({}, {"weight": [1.0, 3.0]}):
+        with pytest.raises(UserError, match="method 'test_selection': fit: expected a History, found NoneType"):
+            selected(tune)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_candidate_that_fails_is_named(monkeypatch, score):
+    monkeypatch.setattr(Peaked, "validation_score", lambda self, validation: score if self.params.weight > 2 else 0.5)
+    with pytest.raises(UserError, match=rf"tune: the candidate weight: 3.0: the validation score is {score}; if the"):
+        selected({"weight": [1.0, 3.0]})
+
+
+def test_a_candidate_that_diverges_is_named():
+    rng = np.random.default_rng(0)
+    views = {m: rng.standard_normal((40, 5)).astype(np.float32) for m in ("image", "text")}
+    with pytest.raises(UserError, match=r"^tune: the candidate learning_rate: 1e\+35: .* is NaN; .* take this one out"):
+        cmr.fit("dscmr", views, ["a", "b"] * 20, tune={"learning_rate": [1e-4, 1e35]}, epochs=2, device="cpu")
+
+
+@pytest.mark.parametrize("modalities", [("image",), ("image", "text")])
+def test_held_out_rows_without_another_of_their_class_are_refused(modalities):
+    """Each candidate would have the score 0."""
+
+    def data(*classes):
+        labels = [np.eye(4, dtype=np.uint8)[list(own)] for own in classes]
+        held = {
+            m: View(np.array(["a", "b"]), np.zeros((2, 1)), own) for m, own in zip(modalities, labels, strict=False)
+        }
+        return TrainingData(held, held, held, has_validation=True)
+
+    def tried(data):
+        return select_and_fit(
+            lambda p, name: Peaked(Knobs(**p), modalities), {"weight": [1.0]}, ("epochs",), lambda p: data
+        )
+
+    with pytest.raises(UserError, match="nothing to choose parameters or epochs on: no held-out row has another"):
+        tried(data((0, 1), (2, 3)))
+    tried(data((0, 0), (2, 0)))
 
 
 @pytest.fixture

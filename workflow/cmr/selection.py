@@ -8,8 +8,10 @@ are compared, a transductive method is given the held-out rows in their place, w
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product, zip_longest
+from itertools import permutations, product, zip_longest
 from typing import Any
+
+import numpy as np
 
 from cmr.data import Part, TrainingData
 from cmr.errors import UserError
@@ -62,8 +64,7 @@ def select_and_fit(
         if earlier and earlier[0] is data:
             method.take_over(earlier[1])
         earlier = data, method
-        history = _fitted(method, data.selection_train, data.held_out, _in_place_of_test_rows(data))
-        score = method.validation_score(data.held_out)
+        history, score = _tried(method, point, data)
         log.info("candidate %s: validation score %.4f", point | history.chosen, score)
         params.append(method.params)
         tried.append({"parameters": point | history.chosen, "validation_score": round(score, 6)})
@@ -71,7 +72,8 @@ def select_and_fit(
             best = (score, method, history, point | history.chosen)
     assert best is not None  # there is one candidate at least
     _, method, history, chosen = best
-    edges = at_edge(of_method(tune), params, method.params, history.chosen) | _dictionary_at_edge(tune, chosen)
+    tuned = {} if _all_alike(tried) else tune
+    edges = at_edge(of_method(tuned), params, method.params, history.chosen) | _dictionary_at_edge(tuned, chosen)
     for name, where in edges.items():
         log.info("%s: the choice %s is at the end of what was tried: %s", name, chosen[name], where)
     record = {
@@ -87,10 +89,38 @@ def select_and_fit(
     return method, history, record
 
 
-def _fitted(method: Method, train: Part, held_out: Part | None, unlabelled: Part | None) -> History:
-    """`Method.fit`; raises `UserError` where a matrix that it has to invert cannot be, of numpy, scipy or torch."""
+def _tried(method: Method, point: Mapping[str, Any], data: TrainingData) -> tuple[History, float]:
+    """A candidate's fit and its score on held-out rows. Raises `UserError` that names the candidate where it fails:
+    without it the others would be a choice among fewer than were asked for.
+    """
     try:
-        return method.fit(train, held_out, unlabelled)
+        history = _fitted(method, data.selection_train, data.held_out, _in_place_of_test_rows(data))
+        score = method.validation_score(data.held_out)
+        if not np.isfinite(score):
+            raise UserError(f"the validation score is {score}")
+        return history, score
+    except UserError as error:
+        if not point:
+            raise
+        values = ", ".join(f"{name}: {value}" for name, value in point.items())
+        raise UserError(f"tune: the candidate {values}: {error}; if the others do, take this one out") from error
+
+
+def _all_alike(tried: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether several candidates have one score, so that nothing tells them apart, which a warning says."""
+    scores = {candidate["validation_score"] for candidate in tried}
+    if len(tried) < 2 or len(scores) > 1:
+        return False
+    log.warning("tune: all %d candidates score %s on held-out rows: the first is taken", len(tried), *scores)
+    return True
+
+
+def _fitted(method: Method, train: Part, held_out: Part | None, unlabelled: Part | None) -> History:
+    """`Method.fit`; raises `UserError` where a matrix that it has to invert cannot be, of numpy, scipy or torch, and
+    where a plug-in gives no history.
+    """
+    try:
+        history = method.fit(train, held_out, unlabelled)
     except Exception as error:
         if "LinAlgError" not in type(error).__name__:
             raise
@@ -98,6 +128,9 @@ def _fitted(method: Method, train: Part, held_out: Part | None, unlabelled: Part
             f"a matrix cannot be inverted ({error}); raise the method's regularisation "
             "or penalty, lower its learning rate, or take larger batches"
         ) from error
+    if not isinstance(history, History):
+        raise UserError(f"{method}: fit: expected a History, found {type(history).__name__}")
+    return history
 
 
 def _in_place_of_test_rows(data: TrainingData) -> Part | None:
@@ -137,6 +170,15 @@ def _check_held_out(data: TrainingData) -> None:
             "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
             "validation rows"
         )
+    held_out = list(data.held_out.items())
+    for (query, queries), (gallery, answers) in permutations(held_out, 2) if len(held_out) > 1 else [held_out * 2]:
+        if queries.labels is not None and answers.labels is not None:
+            shared = np.minimum(queries.labels.sum(axis=0, dtype=int), answers.labels.sum(axis=0, dtype=int))
+            if shared.max(initial=0) < (2 if query == gallery else 1):
+                raise UserError(
+                    f"{query}→{gallery}: nothing to choose parameters or epochs on: no held-out row has another of its "
+                    "class; give validation rows, or more training rows"
+                )
 
 
 def at_edge(tuned: Iterable[str], tried: Sequence[Params], kept: Params, fitted: Mapping[str, Any]) -> dict[str, str]:
