@@ -252,6 +252,18 @@ def test_groups_of_a_model_and_labels_of_each_modality():
         ({"image": range(6)}, None, "groups: with groups, expected those of the rows of image, text, each"),
         ([1, 2], None, "groups: with groups, expected"),
         ({"image": range(5), "text": range(14)}, None, r"groups: image: expected a number or name for each of 6 rows"),
+        (
+            {"image": ["a", None, "b", "c", "d", None], "text": range(14)},
+            None,
+            "groups: image: 2 rows have none, .* row 1",
+        ),
+        ({"image": ["a"] * 5 + [float("nan")], "text": range(14)}, None, "groups: image: 1 rows have none, .* row 5"),
+        ({"image": range(6), "text": [*range(13), float("nan")]}, None, "groups: text: 1 rows have none, .* row 13"),
+        (
+            {"image": np.arange(6.0), "text": range(14)},
+            None,
+            "groups: image: expected whole numbers or names, found float64",
+        ),
         ({"image": range(6), "text": range(20, 34)}, None, "groups: image and text have none in common: '0', '20'"),
         ({"image": range(6), "text": range(14)}, ["x"] * 6, "labels: with groups, expected those of the rows of image"),
     ],

@@ -195,9 +195,15 @@ def to_evaluate(
 
 
 def _groups(modality: str, groups: Any, n: int) -> np.ndarray:
-    found = np.asarray(_without_torch(groups))
-    if found.shape != (n,) or found.dtype.kind not in "iuUSO":
+    given = _without_torch(groups)
+    found = np.asarray(given)
+    if found.shape != (n,):
         raise UserError(f"groups: {modality}: expected a number or name for each of {n} rows, found {found.shape}")
+    missing = np.flatnonzero(pd.isna(np.asarray(given, object)))  # a list of texts and NaN has the text 'nan'
+    if len(missing):
+        raise UserError(f"groups: {modality}: {len(missing)} rows have none, the first is row {missing[0]}")
+    if found.dtype.kind not in "iuUSO":
+        raise UserError(f"groups: {modality}: expected whole numbers or names, found {found.dtype}")
     return found.astype(str)
 
 
