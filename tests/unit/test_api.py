@@ -329,6 +329,10 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.evaluate(cmr.fit("cca", VALUES), {"image": WRONG}), "evaluate: expected views of image, text"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["mapp@all"]), "metric 'mapp@all': unknown; did you mean 'map'?"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@²"]), "metric 'map@²': expected map@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall@²"]), "metric 'recall@²': expected recall@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall@1", "recall@1"]), "metrics: the id 'recall@1' stands twice; ids must differ"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=[{"metric": "recall_at_k", "k": 3}]), "k: unknown key; known: id, metric, params"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@0"]), "metric 'map@0': parameter at: expected greater than"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["precision_recall"]), "a curve, not a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["median_rank@5"]), "metric 'median_rank@5': expected 'median_rank', which has no cut"),
@@ -467,8 +471,9 @@ def test_a_modality_may_have_a_name_that_torch_has_too(method, tmp_path):
 
 
 def test_rows_that_are_no_seed_are_refused():
-    with pytest.raises(cmr.UserError, match="seed: expected 0 or more, found -1"):
-        cmr.fit("random", {"image": np.ones((20, 2))}, labels=["a", "b"] * 10, seed=-1)
+    for seed in (-1, 2**32, 2**63):
+        with pytest.raises(cmr.UserError, match=f"seed: expected 0 to 4294967295, found {seed}"):
+            cmr.fit("random", {"image": np.ones((20, 2))}, labels=["a", "b"] * 10, seed=seed)
 
 
 @pytest.mark.parametrize("method", ["acmr", "dla_cmr"])

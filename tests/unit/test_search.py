@@ -13,6 +13,7 @@ import soundfile
 import yaml
 from PIL import Image
 
+import cmr
 from cmr import cli, code, create, paths, registry, search_index, store
 from cmr.data import Items, Split
 from cmr.errors import UserError
@@ -227,7 +228,7 @@ def failing(capsys, *arguments):
         (("--text", "  "), "--text is empty"),
         (("--image", "none.png"), "none.png: no such file"),
         (("--image", "my.csv"), "my.csv: not a picture that can be decoded"),
-        (("--text", "a", "-k", "0"), "-k 0: expected at least 1"),
+        (("--text", "a", "-k", "0"), "k: expected a whole number, at least 1, found 0"),
         (("--text", "a", "--html", "x.html", "--config", "away/c.yaml"), "--config names the configuration"),
     ],
 )
@@ -237,6 +238,20 @@ def test_a_mistake_in_the_query_is_one_line(here, capsys, query, expected):
     (root / "away/c.yaml").write_text("datasets: []\n")
     assert expected in failing(capsys, folder_of(plan, "cca"), *query)
     assert not (root / "x.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"k": "3"}, "k: expected a whole number, at least 1, found '3'"),
+        ({"k": 2.5}, "k: expected a whole number, at least 1, found 2.5"),
+        ({"text": "  "}, "text: it is empty"),
+    ],
+)
+def test_a_mistake_in_the_query_from_python_is_told(here, wrong, message):
+    _, plan = here
+    with pytest.raises(UserError, match=message):
+        cmr.load(folder_of(plan, "cca")).search(**{"text": "sea"} | wrong)
 
 
 def test_a_mistake_in_the_run_is_one_line(here, capsys, tmp_path):

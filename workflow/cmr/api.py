@@ -34,6 +34,8 @@ SHORT_NAMES = {"map": "mean_average_precision", "recall": "recall_at_k"}
 CUTS = ("at", "k")
 """Names that metrics give the number of results that count."""
 DEVICES = ("auto", "cpu", "cuda")
+SEEDS = 2**32
+"""Fewer than these every generator takes."""
 BY_CLASS = ("map@all", "map@50")
 BY_INSTANCE = ("recall@1", "recall@5", "recall@10")
 
@@ -235,8 +237,8 @@ def _part(part: Part, modalities: Sequence[str]) -> Part:
 def _check_settings(seed: Any, device: Any) -> None:
     if not isinstance(seed, int | np.integer):
         raise UserError(f"seed: expected an integer, found {seed!r}")
-    if seed < 0:
-        raise UserError(f"seed: expected 0 or more, found {seed}")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"seed: expected 0 to {SEEDS - 1}, found {seed}")
     if device not in DEVICES:
         raise UserError(f"device: expected {', '.join(DEVICES)}, found {device!r}")
 
@@ -410,6 +412,10 @@ def _configured(metrics: Sequence[str | Mapping[str, Any]] | None, labelled: boo
     if not wanted:
         raise UserError("metrics: none is named")
     found = [configured_metric(metric) for metric in wanted]
+    ids = [metric.id for metric in found]
+    twice = [identity for identity in ids if ids.count(identity) > 1]
+    if twice:
+        raise UserError(f"metrics: the id {twice[0]!r} stands twice; ids must differ")
     by_class = [metric.id for metric in found if not metric.info.paired and metric.info.gives != "gallery"]
     if by_class and not labelled:
         raise UserError(f"metric {by_class[0]!r}: it is by class: pass labels=")
@@ -483,7 +489,7 @@ def _with_cut(text: str) -> dict[str, Any]:
     whole = fields[key].default is None
     if whole and (not at or cut == "all"):
         return value
-    if not cut.isdigit():
+    if not cut.isdecimal():
         raise UserError(f"metric {text!r}: expected {name}@ and a number of results{f', or {name}@all' * whole}")
     return value | {"params": {key: int(cut)}}
 

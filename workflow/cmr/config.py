@@ -364,7 +364,7 @@ def checked(kind: type[M], value: Any, source: str) -> M:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(details) for details in error.errors())
+        lines = dict.fromkeys(_line(details, kind) for details in error.errors())
         raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
@@ -509,12 +509,12 @@ MODELS: dict[str, type[Model]] = {
 }
 
 
-def _line(details: ErrorDetails) -> str:
-    """``key.path: what is wrong and what was expected; the nearest name``."""
+def _line(details: ErrorDetails, checked: type[BaseModel] = Config) -> str:
+    """``key.path: what is wrong and what was expected; the nearest name``. ``checked``: what the path begins in."""
     loc = list(details["loc"])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     parents = [part for part in loc[:-1] if isinstance(part, str)]
-    model = MODELS[parents[-1]] if parents and parents[-1] in MODELS else Config
+    model = MODELS[parents[-1]] if parents and parents[-1] in MODELS else checked
     if details["type"] == "mistake":
         where = f"{where}.{details['ctx']['key']}".lstrip(".")
     return f"{where}: {_message(details, model.model_fields)}"

@@ -87,8 +87,10 @@ def search(
     stand in the order of `cmr.metrics.ranking`. Raises `UserError` where the run's files do not tell how to embed a new
     query.
     """
-    if k < 1:
-        raise UserError(f"-k {k}: expected at least 1")
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise UserError(f"k: expected a whole number, at least 1, found {k!r}")
+    if modality == TEXT and not str(content).strip():
+        raise UserError("text: it is empty")
     machine = replace(machine, device="cpu", threads=1)  # one item gains nothing by more
     check(run.record, machine, str(run.file("run.json")))
     table = run.place(paths.ITEMS.format(data=run.data))
