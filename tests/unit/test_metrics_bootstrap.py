@@ -22,11 +22,11 @@ def values():
 
 
 def test_interval_is_quantiles_of_the_statistic_of_drawn_queries(values):
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(0)
     medians = [np.median([values[i] for i in rng.integers(0, 400, 400, np.int32)]) for _ in range(RESAMPLES)]
     tail = stats.norm.cdf(np.sqrt(400 / 399) * stats.t.ppf(0.025, 399))
     wanted = np.quantile(medians, [tail, 1 - tail])
-    assert bootstrap_interval(values, median, seed=3) == pytest.approx(wanted, abs=1e-12)
+    assert bootstrap_interval(values, median) == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("queries", [6, 20, 400])
@@ -44,7 +44,7 @@ def test_for_many_queries_the_tail_is_the_levels():
 def test_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(1)
     for queries in (10, 80):
-        found = [bootstrap_interval(rng.standard_normal(queries), mean, seed=s) for s in range(400)]
+        found = [bootstrap_interval(rng.standard_normal(queries), mean) for _ in range(400)]
         assert 0.92 <= np.mean([low <= 0 <= high for low, high in found]) <= 0.98
 
 

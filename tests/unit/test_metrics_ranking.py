@@ -11,7 +11,16 @@ import literal
 from cmr.errors import UserError
 from cmr.metrics import ranking, tagged_sort
 from cmr.metrics.pairs import Pairs
-from cmr.metrics.ranking import Ranked, average_precision, own_columns, paired_ranks, rank, row_blocks, tie_order
+from cmr.metrics.ranking import (
+    Ranked,
+    average_precision,
+    own_columns,
+    paired_ranks,
+    pairs_of,
+    rank,
+    row_blocks,
+    tie_order,
+)
 
 CUTS = [(None, "retrieved"), (7, "retrieved"), (7, "relevant"), (1, "retrieved"), (1000, "relevant")]
 
@@ -156,8 +165,8 @@ def test_tied_marks_only_queries_that_ties_leave_open():
 def test_ranks_of_tied_pairs():
     scores = np.array([[5, 3, 3, 3, 1]], np.float32)
     own = np.array([2])
-    assert paired_ranks(scores, own, "optimistic").tolist() == [[2]]
-    assert paired_ranks(scores, own, "pessimistic").tolist() == [[4]]
+    assert pairs_of(scores, own).ranks("optimistic").tolist() == [[2]]
+    assert pairs_of(scores, own).ranks("pessimistic").tolist() == [[4]]
     place = sorted([1, 2, 3], key=lambda item: tie_order(5)[item]).index(2)
     assert paired_ranks(scores, own).tolist() == [[2 + place]]
 

@@ -15,7 +15,7 @@ INDICES_AT_ONCE = 2**21
 
 
 def bootstrap_interval(
-    per_query: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 0
+    per_query: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[float, float] | None:
     """95 % interval of a statistic over queries (q,), drawn with replacement.
 
@@ -26,7 +26,7 @@ def bootstrap_interval(
     if len(values) < 2 or (values == values[0]).all():
         return None
     tail = expanded_tail(len(values))
-    low, high = np.quantile(_resampled(values, seed, statistic), [tail, 1 - tail])
+    low, high = np.quantile(_resampled(values, statistic), [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -35,9 +35,9 @@ def expanded_tail(queries: int) -> float:
     return float(ndtr(np.sqrt(queries / (queries - 1)) * stdtrit(queries - 1, (1 - LEVEL) / 2)))
 
 
-def _resampled(values: np.ndarray, seed: int, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _resampled(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The statistic (RESAMPLES,) of each draw of the queries, in blocks that bound memory."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = max(1, INDICES_AT_ONCE // len(values))
     sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
     draws = (rng.integers(0, len(values), (size, len(values)), np.int32) for size in sizes)

@@ -159,9 +159,9 @@ def pairs_of(scores: Any, own: np.ndarray) -> Pairs:
     return Pairs(_as_scores(scores), own)
 
 
-def paired_ranks(scores: Any, own: np.ndarray, ties: Ties = "fixed") -> np.ndarray:
+def paired_ranks(scores: Any, own: np.ndarray) -> np.ndarray:
     """Ranks (q, p), from 1 and rising, of columns ``own[i]`` (q, p) in row i of ``scores`` (q, n); 0 for -1."""
-    return pairs_of(scores, own).ranks(ties)
+    return pairs_of(scores, own).ranks("fixed")
 
 
 @lru_cache(maxsize=8)
