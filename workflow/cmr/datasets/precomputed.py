@@ -10,7 +10,7 @@ which decides.
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -199,6 +199,9 @@ class Precomputed(Dataset):
             raise UserError("params: features are required; see `python -m cmr list datasets`")
         for name in set(self.params.transposed) - {*features, "labels"}:
             raise UserError(f"params.transposed: {name!r} is neither a modality nor labels")
+        for name in self.params.group:
+            if name not in features:
+                raise UserError(f"params.group: no modality {name!r}{nearest(name, features)}")
         own = self._own_labels()
         if not own:
             return self._by_part(features, labels, "")
@@ -211,6 +214,8 @@ class Precomputed(Dataset):
     def _grouped(self, blocks: list[Block], items: Items) -> Items:
         """The items with their groups, where the parameters name any; a group has the labels of all its items."""
         repeated, table = self.params.repeated, items.table
+        if self.params.group and repeated:
+            raise UserError("params.repeated: group says already which rows belong together; keep one of the two")
         if self.params.group:
             names = [name for block in blocks for name in self._group_names(block, blocks)]
             return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
@@ -229,8 +234,7 @@ class Precomputed(Dataset):
         reference = self.params.group.get(modality)
         if reference is None:
             return [f"{block.part}-{row}".lstrip("-") for row in range(block.size)]
-        key = ".".join(filter(None, ["group", modality, block.part]))
-        source = self._reference(reference[block.part] if isinstance(reference, Mapping) else reference, key)
+        source = self._of_part(reference, ["group", modality], block.part)
         names = source.read().ravel()
         if len(names) != block.size:
             raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
@@ -264,7 +268,6 @@ class Precomputed(Dataset):
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
     ) -> list[Block]:
         first = labels or next(iter(features.values()))
-        split = isinstance(first, Mapping)
         parts = list(first) if isinstance(first, Mapping) else [""]
         blocks = []
         for part in parts:
@@ -272,16 +275,17 @@ class Precomputed(Dataset):
                 raise UserError(f"params.labels.{part}: expected a part ({', '.join(PARTS)}) or a modality")
             matrices = {}
             for name, value in features.items():
-                key = ".".join(filter(None, ["features", name, part]))
-                if isinstance(value, Mapping) != split or (split and part not in value):
-                    raise UserError(f"params.{key}: features and labels must be given for the same parts")
-                matrices[name] = self._reference(value[part] if isinstance(value, Mapping) else value, key)
-            label_key = ".".join(filter(None, ["labels", modality, part]))
-            own = (
-                self._reference(labels[part] if isinstance(labels, Mapping) else labels, label_key) if labels else None
-            )
+                matrices[name] = self._of_part(value, ["features", name], part)
+            own = self._of_part(labels, ["labels", modality], part) if labels else None
             blocks.append(Block("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return blocks
+
+    def _of_part(self, value: References, keys: Sequence[str], part: str) -> Reference:
+        """The reference of one part, or the only one; ``keys``: those of the parameters that lead to it."""
+        key = ".".join(filter(None, [*keys, part]))
+        if isinstance(value, Mapping) != bool(part) or (isinstance(value, Mapping) and part not in value):
+            raise UserError(f"params.{key}: features, labels and group must be given for the same parts")
+        return self._reference(value[part] if isinstance(value, Mapping) else value, key)
 
     def _reference(self, text: References, key: str) -> Reference:
         if not isinstance(text, str):
