@@ -9,6 +9,7 @@ from PIL import Image
 
 from cmr import cli, registry
 from cmr.data import Items, View, paired, rows_of
+from cmr.datasets.grouping import with_labels_of_groups
 from cmr.datasets.precomputed import Precomputed
 from cmr.datasets.table import Table
 from cmr.errors import UserError
@@ -345,6 +346,33 @@ def test_captions_that_name_their_picture(tmp_path, labels):
         assert items.table["labels"].tolist() == wanted
     parts = data.split(items, "default").table.set_index("id")["part"].reindex(items.ids)
     assert parts.tolist() == ["train" if row < 30 else "test" for row in [*range(PICTURES), *OWNER]]
+
+
+def test_a_third_modality_with_labels_of_its_own_has_no_pairs(tmp_path):
+    features = {"image": "ims.npy", "text": "caps.npy", "audio": "beside.npy"}
+    group = {"text": "owner.npy"}
+    labels = {"image": "y.npy", "audio": "y5.npy"}
+    _, items = arrays(tmp_path, features=features, labels=labels, group=group)
+    sounds = items.has("audio")
+    assert items.groups[sounds].tolist() == items.ids[sounds].tolist()
+    assert items.table["labels"][sounds].tolist() == [[str(row % 4)] for row in OWNER]
+    with pytest.raises(UserError, match=rf"has {len(OWNER)} rows, .*ims\.npy has {PICTURES}.*; give audio a group"):
+        arrays(tmp_path, features=features, group=group)
+    np.save(tmp_path / "sounds.npy", np.arange(PICTURES)[:, None])
+    _, items = arrays(tmp_path, features=features | {"audio": "sounds.npy"}, labels="y.npy", group=group)
+    assert items.groups[items.has("audio")].tolist() == [str(row) for row in range(PICTURES)]
+
+
+def test_groups_whose_rows_have_other_labels_are_told(tmp_path, caplog):
+    features = {"image": "ims.npy", "text": "caps.npy"}
+    np.save(tmp_path / "other.npy", np.where(np.arange(len(OWNER)) == 3, "strange", OWNER % 4))
+    arrays(tmp_path, features=features, labels={"image": "y.npy", "text": "other.npy"}, group={"text": "owner.npy"})
+    told = f"1 of {PICTURES} groups hold rows of different labels, and each row has all of them; the first: "
+    assert f"{told}'{OWNER[3]}', with {OWNER[3] % 4}, strange" in caplog.text
+    caplog.clear()
+    several = with_labels_of_groups(pd.DataFrame({"group": ["g", "g"], "labels": [["a", "b"], ["c"]]}))
+    assert several["labels"].tolist() == [["a", "b", "c"]] * 2
+    assert not caplog.text
 
 
 def test_pictures_that_stand_beside_each_caption(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """Rows that belong together, as a picture and its captions do: what is one item, and whose labels it has."""
 
+import logging
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
@@ -7,6 +8,8 @@ from itertools import chain
 import pandas as pd
 
 from cmr.store import Rows
+
+log = logging.getLogger(__name__)
 
 
 def each_content_once(rows: pd.DataFrame, modalities: Sequence[str]) -> pd.DataFrame:
@@ -22,8 +25,17 @@ def each_content_once(rows: pd.DataFrame, modalities: Sequence[str]) -> pd.DataF
 
 
 def with_labels_of_groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each row with the labels of all rows of its group, in their order."""
+    """Each row with the labels of all rows of its group, in their order.
+
+    Where rows have one label at most, groups that get several are warned of: their rows contradict each other.
+    """
     labels = rows.groupby("group", sort=False)["labels"].agg(lambda lists: list(dict.fromkeys(chain(*lists))))
+    several = labels[labels.map(len) > 1]
+    if len(several) and rows["labels"].map(len).max() == 1:
+        log.warning(
+            "%d of %d groups hold rows of different labels, and each row has all of them; the first: %r, with %s",
+            len(several), len(labels), several.index[0], ", ".join(several.iloc[0]),
+        )  # fmt: skip
     return rows.assign(labels=pd.Series([labels[group] for group in rows["group"]], rows.index, object))
 
 

@@ -69,7 +69,9 @@ class Params(BaseParams):
     group: dict[Modality, str | dict[str, str]] = Field(
         {},
         description="which rows belong together, as the captions of a picture do: modality → reference (or part → "
-        "reference) of the row of the other modality that each of its rows belongs to, or of names for all modalities",
+        "reference) of the row of the first modality without one that each of its rows belongs to, or of names for all "
+        "modalities; further modalities without one are paired with the first by row, or are alone where they have "
+        "labels of their own",
     )
     repeated: str = Field(
         "",
@@ -233,16 +235,37 @@ class Precomputed(Dataset):
         (modality,) = block.matrices
         reference = self.params.group.get(modality)
         if reference is None:
-            return [f"{block.part}-{row}".lstrip("-") for row in range(block.size)]
+            return self._own_names(block, blocks)
         source = self._of_part(reference, ["group", modality], block.part)
         names = source.read().ravel()
         if len(names) != block.size:
             raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
         if not self._owners():
             return [str(name) for name in names]
-        owner = next(b for b in blocks if b.part == block.part and self._owners()[0] in b.matrices)
-        rows = row_numbers(source, owner.size, self.params.index_base, repeated=True)
+        size = self._owner(block, blocks).size
+        rows = row_numbers(source, size, self.params.index_base, repeated=True)
         return [f"{block.part}-{row}".lstrip("-") for row in rows]
+
+    def _owner(self, block: Block, blocks: list[Block]) -> Block:
+        """The block of the same part whose rows others belong to."""
+        first = self._owners()[0]
+        for other in blocks:
+            if other.part == block.part and first in other.matrices:
+                return other
+        raise UserError(f"params.features.{first}: no part {block.part!r}, whose rows those of {block.first} belong to")
+
+    def _own_names(self, block: Block, blocks: list[Block]) -> list[str]:
+        """The group of each row of a block that names none: itself, or the owner's row of the same number."""
+        (modality,) = block.matrices
+        if modality != self._owners()[0] and modality in self._named_labels():
+            return block.ids(block.size)
+        owner = self._owner(block, blocks)
+        if block.size != owner.size:
+            raise UserError(
+                f"{block.first} has {block.size} rows, {owner.first} has {owner.size}, and rows of one item must "
+                f"match; give {modality} a group, or labels of its own where it has no pairs"
+            )
+        return [f"{block.part}-{row}".lstrip("-") for row in range(block.size)]
 
     def _tell_repeated(self, blocks: list[Block]) -> None:
         """Warns of a modality whose rows repeat, as pictures beside several captions do."""
@@ -257,12 +280,15 @@ class Precomputed(Dataset):
 
     def _own_labels(self) -> Mapping[str, References]:
         """The labels of each modality where its rows are items of their own, else nothing."""
-        labels = self.params.labels
-        named = isinstance(labels, Mapping) and set(labels) <= set(self.params.features)
-        own: dict[str, Any] = dict(labels) if isinstance(labels, Mapping) and named else {}
+        own = self._named_labels()
         if self.params.group and not own:
-            own = dict.fromkeys(self._owners(), labels)
+            own = dict.fromkeys(self._owners(), self.params.labels)
         return dict.fromkeys(self.params.group, "") | own
+
+    def _named_labels(self) -> dict[str, Any]:
+        """The labels of each modality that the parameters give labels of its own."""
+        labels = self.params.labels
+        return dict(labels) if isinstance(labels, Mapping) and set(labels) <= set(self.params.features) else {}
 
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
@@ -280,7 +306,7 @@ class Precomputed(Dataset):
             blocks.append(Block("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return blocks
 
-    def _of_part(self, value: References, keys: Sequence[str], part: str) -> Reference:
+    def _of_part(self, value: str | Mapping[str, References], keys: Sequence[str], part: str) -> Reference:
         """The reference of one part, or the only one; ``keys``: those of the parameters that lead to it."""
         key = ".".join(filter(None, [*keys, part]))
         if isinstance(value, Mapping) != bool(part) or (isinstance(value, Mapping) and part not in value):
