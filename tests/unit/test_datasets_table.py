@@ -522,6 +522,15 @@ def test_labels_that_no_training_row_has_are_left_out_until_the_split_stands(pic
     assert set(problems) <= {f"label 'only{i}' has no training row" for i in range(4)}
 
 
+@pytest.mark.parametrize("rare", range(24))
+def test_what_is_left_out_is_by_the_split_that_is_drawn(pictures, rare):
+    """Ids sort otherwise than rows stand: i0, i1, i10, i11, …"""
+    labels = ["a;z" if row == rare else "ab"[row % 2] for row in range(24)]
+    data = pd.DataFrame({"key": [f"i{row}" for row in range(24)], "caption": map(str, range(24)), "class": labels})
+    made = dataset(pictures, data, image="", separator=";", strict=False)
+    assert made.split(made.prepare(), "default").has_validation
+
+
 def test_not_strict_leaves_out_rows_without_label(pictures):
     data = frame()
     data.loc[[3, 5], "class"] = ["nan", ""]

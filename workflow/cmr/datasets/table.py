@@ -156,9 +156,7 @@ class Table(Dataset):
         return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
     def split(self, items: Items, name: str) -> Split:
-        """Where items have ids, the order of the table's rows decides nothing."""
-        by_id = items.table.sort_values("id", ignore_index=True) if self.params.id else items.table
-        return super().split(Items(by_id, items.kinds), name)
+        return super().split(Items(self._sorted(items.table).reset_index(drop=True), items.kinds), name)
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """What the split column says, or the seeded split."""
@@ -180,6 +178,10 @@ class Table(Dataset):
             raise UserError("params: name the column of at least one modality: image, text or audio")
         return kinds
 
+    def _sorted(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows as splits are drawn from them: where they have ids, their order in the table decides nothing."""
+        return rows.sort_values("id") if self.params.id else rows
+
     def _without_place(self, rows: pd.DataFrame, kinds: dict[str, str]) -> dict[int, str]:
         """Row → why the split has no place for it; of a seeded split only where such rows are to be left out."""
         if self.params.split:
@@ -191,7 +193,7 @@ class Table(Dataset):
             return Items(some.reset_index(drop=True), kinds)
 
         return without_place(
-            rows, lambda some: self.groups(items(some)), lambda some: self.parts(items(some), ""), SHARES
+            self._sorted(rows), lambda some: self.groups(items(some)), lambda some: self.parts(items(some), ""), SHARES
         )
 
     @property
