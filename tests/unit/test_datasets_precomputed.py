@@ -491,6 +491,21 @@ def test_classes_too_rare_for_the_split_are_named_all_at_once_or_left_out(tmp_pa
     assert set(pd.read_csv(tmp_path / "out/skipped.csv")["row"]) == {"item-00008", "item-00009", "item-00010"}
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_class_that_seldom_stands_first_is_not_rare(tmp_path, strict):
+    """Of a multi-hot matrix the first label of a row is that of the lowest column, so one class is first in one row."""
+    labels = np.zeros((60, 4), int)
+    labels[np.arange(60), np.arange(60) % 3] = 1
+    labels[:29, 3] = 1
+    labels[28, :3] = 0
+    made = two(tmp_path, n=60, y=labels, strict=strict)
+    items = made.prepare()
+    assert len(items.table) == 60
+    parts = made.split(items, "default").table["part"].to_numpy(str)
+    assert set(parts[labels[:, 3] == 1]) == {"train", "validation", "test"}
+    assert [int((parts == part).sum()) for part in ("train", "validation", "test")] == [36, 12, 12]
+
+
 def test_classes_without_a_training_row_are_left_out_of_a_given_split(tmp_path):
     np.save(tmp_path / "tr.npy", np.arange(8))
     np.save(tmp_path / "te.npy", np.arange(8, 12))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cmr.data import Items
-from cmr.datasets.splitting import same_text, separated, stratified, with_held_out
+from cmr.datasets.splitting import joined_strata, same_text, separated, stratified, with_held_out
 from cmr.errors import UserError
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -72,6 +72,12 @@ def test_a_class_too_small_is_named_with_the_remedy():
         stratified(["a", "a", "a", "b"], SHARES, seed=0)
     with pytest.raises(UserError, match="class 'a' has only 2 distinct items"):
         stratified(["a", "a", "a"], SHARES, seed=0, groups=["same", "same", "other"])
+
+
+def test_strata_too_small_for_the_parts_are_joined():
+    assert joined_strata(["a", "b", "a", "b"], [0, 1, 2, 3], 2) == ["a", "b", "a", "b"]
+    assert joined_strata(["a", "b", "c", "a"], [0, 1, 2, 3], 2) == ["a", "c", "c", "a"]
+    assert joined_strata(["a", "b", "c", "a", "c", "c"], range(6), 2) == ["a", "a", "c", "a", "c", "c"]
 
 
 def items_of(labels, **modalities) -> Items:

@@ -504,6 +504,18 @@ def test_classes_too_rare_for_the_split_are_named_all_at_once_or_left_out(pictur
     assert skipped["problem"][0] == "class 'odd' has only 1 distinct item"
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_class_that_seldom_stands_first_is_not_rare(pictures, strict):
+    labels = ["z", *["a;z"] * 11, *["a"] * 12, *["b"] * 12]
+    data = pd.DataFrame({"key": range(100, 136), "caption": map(str, range(36)), "class": labels})
+    made = dataset(pictures, data, image="", separator=";", strict=strict)
+    split = made.split(made.prepare(), "default")
+    assert len(split.table) == 36
+    data.loc[2:11, "class"] = "a"
+    with pytest.raises(UserError, match="class 'z' has only 2 distinct items: "):
+        (made := dataset(pictures, data, image="", separator=";")).split(made.prepare(), "default")
+
+
 def test_labels_that_no_training_row_has_are_left_out_until_the_split_stands(pictures):
     """Second labels of one item each: whichever part their items are drawn into, what is left can be split."""
     labels = [f"{'cat' if i % 2 else 'dog'};only{i}" if i < 4 else "cat" if i % 2 else "dog" for i in range(12)]

@@ -124,7 +124,7 @@ class Folder(Dataset):
         """What the folders say, or the seeded split."""
         if "part" in items.table:
             return items.table["part"].to_numpy(str)
-        return seeded_parts(str(self._source), items.strata, SHARES, self.groups(items))
+        return seeded_parts(str(self._source), items, SHARES, self.groups(items))
 
     @cached_property
     def _source(self) -> Path:

@@ -157,7 +157,7 @@ class Precomputed(Dataset):
         shares: dict[str, float] = {part: share for part, share in self.params.shares.items() if share}
         if not {TRAIN, TEST} <= shares.keys() or abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train and test, and of validation if any, that sum to 1")
-        return seeded_parts("params.labels", items.strata, shares, self.groups(items))
+        return seeded_parts("params.labels", items, shares, self.groups(items))
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr.data import TEST, TRAIN, VALIDATION
-from cmr.datasets.splitting import Grouping, Groups, stratified
+from cmr.data import TEST, TRAIN, VALIDATION, Items
+from cmr.datasets.splitting import Grouping, Groups, joined_strata, stratified
 from cmr.errors import UserError, inert
 from cmr.publish import atomic
 
@@ -50,19 +50,24 @@ def usable(
     return table.drop(index=list(problems)) if problems else table
 
 
-def rare_classes(strata: Sequence[str], groups: Grouping, parts: Collection[str]) -> dict[str, int]:
+Labels = Sequence[Sequence[str]]
+"""(n,): the labels of each row, none where there are no classes."""
+
+
+def rare_classes(labels: Labels, groups: Grouping, parts: Collection[str]) -> dict[str, int]:
     """Class → its number of distinct items, where they are fewer than the parts of a seeded split, which need one each.
 
-    As `cmr.datasets.splitting.stratified` counts: by groups, each in the class of its first item.
+    Only classes that stand first somewhere, as strata do; an item counts for each label of it, in whatever place. As
+    `cmr.datasets.splitting.stratified` counts: by groups, each with the labels of its first item.
     """
-    first = Groups.of(groups).first
-    counts = Counter(strata[row] for row in first)
-    return {name: count for name, count in counts.items() if count < len(parts)}
+    firsts = [labels[row] or [""] for row in Groups.of(groups).first]
+    counts = Counter(name for own in firsts for name in own)
+    return {name: counts[name] for name in {own[0] for own in firsts} if counts[name] < len(parts)}
 
 
-def refuse_rare(source: str, strata: Sequence[str], groups: Grouping, parts: Collection[str]) -> None:
+def refuse_rare(source: str, labels: Labels, groups: Grouping, parts: Collection[str]) -> None:
     """Raises `UserError` that names all classes which are too rare for a seeded split."""
-    rare = sorted(rare_classes(strata, groups, parts).items())
+    rare = sorted(rare_classes(labels, groups, parts).items())
     if rare:
         named = ", ".join(f"class {name!r} has only {_distinct(count)}" for name, count in rare[:NAMED])
         more = f" and {len(rare) - NAMED} more classes are as rare" if len(rare) > NAMED else ""
@@ -72,10 +77,10 @@ def refuse_rare(source: str, strata: Sequence[str], groups: Grouping, parts: Col
         )
 
 
-def seeded_parts(source: str, strata: Sequence[str], shares: Mapping[str, float], groups: Grouping) -> np.ndarray:
+def seeded_parts(source: str, items: Items, shares: Mapping[str, float], groups: Grouping) -> np.ndarray:
     """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
-    refuse_rare(source, strata, groups, shares)
-    parts = stratified(strata, shares, SEED, groups)
+    refuse_rare(source, list(items.table["labels"]), groups, shares)
+    parts = stratified(joined_strata(items.strata, groups, len(shares)), shares, SEED, groups)
     sizes = Counter(parts.tolist())
     if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
         found = ", ".join(f"{part} {sizes[part]}" for part in shares)
@@ -106,8 +111,8 @@ def without_place(
         left = rows.drop(index=list(problems))
         if left.empty:
             return problems
+        rare = rare_classes(list(left["labels"]), groups(left), shares)
         first = left["labels"].map(lambda labels: labels[0] if labels else "")
-        rare = rare_classes(list(first), groups(left), shares)
         found = {row: f"class {name!r} has only {_distinct(rare[name])}" for row, name in first.items() if name in rare}
         found = found or dict(untrained(left, parts(left)))
         if not found:

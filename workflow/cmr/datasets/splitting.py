@@ -95,6 +95,21 @@ class Groups:
         return numbers, list(names)
 
 
+def joined_strata(strata: Texts, groups: Grouping, least: int) -> Texts:
+    """The strata (n,), of which those of fewer than ``least`` groups are one, with the next larger where need be.
+
+    A class that seldom stands first among several labels has too few groups, whatever its number of items.
+    """
+    of_group, names = Groups.of(groups).strata(strata)
+    sizes = np.bincount(of_group)
+    order = np.argsort(sizes, kind="stable")
+    few = int((sizes < least).sum())
+    if sizes[order[:few]].sum() < least * bool(few):
+        few += 1
+    joined = {names[stratum]: names[order[:few][-1]] for stratum in order[:few]}
+    return [joined.get(stratum, stratum) for stratum in strata] if joined else strata
+
+
 def class_ranks(strata: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rank (n,) of each row in a random order of its stratum, from 0, and the size (n,) of its stratum."""
     names, codes = np.unique(np.asarray(strata, str), return_inverse=True)

@@ -163,7 +163,7 @@ class Table(Dataset):
         if self.params.split:
             return items.table["part"].to_numpy(str)
         where = f"{self._file()}: {self.params.label or LABEL}"
-        return seeded_parts(where, items.strata, SHARES, self.groups(items))
+        return seeded_parts(where, items, SHARES, self.groups(items))
 
     def root(self) -> Path:
         """The table's folder."""
