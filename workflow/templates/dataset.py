@@ -64,8 +64,7 @@ class CaptionedFolders(Dataset):
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """The part of each item under ``default``."""
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
+        return stratified(items.strata, SHARES, SEED, self.groups(items))
 
 
 # A data set with raw files of its own names their folder in the cache, INFO's ``raw``, and has download(): see

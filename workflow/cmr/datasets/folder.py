@@ -33,6 +33,7 @@ from cmr.datasets.downloads import unpack
 from cmr.datasets.files import as_text, distinct_keys, user_folder
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rows import PART_NAMES, seeded_parts
+from cmr.datasets.splitting import SHARES
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -54,7 +55,6 @@ INFO = DatasetInfo(
 
 PICTURES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"))
 BESIDE = (".txt", ".json", ".cls")
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 HASH = 8
 LINE_END = re.compile(r"\r\n|[\r\n]")
 """Of a file: str.splitlines takes U+2028 and the like too, which stand inside texts."""

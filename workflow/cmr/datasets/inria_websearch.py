@@ -101,7 +101,7 @@ class InriaWebsearch(Downloaded):
         if self.params.content == "raw":
             if name == "9000_1332_4366":
                 raise UserError("the split 9000_1332_4366 is of Wei's file; take 10332_4366, or content: wei")
-            ranks, sizes = class_ranks([labels[0] for labels in items.table["labels"]], SEED)
+            ranks, sizes = class_ranks(items.strata, SEED)
             parts = np.where(ranks < -(-7 * sizes // 10), TRAIN, TEST)
         else:
             parts = items.table["part"].to_numpy("U10")

@@ -63,5 +63,4 @@ class NusWide10K(NusWideFiles):
         return as_items(table[chosen].assign(part=""), classes[chosen])
 
     def parts(self, items: Items, name: str) -> np.ndarray:
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
+        return stratified(items.strata, SHARES, SEED, self.groups(items))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cmr.data import Items
 from cmr.datasets.base import Dataset
-from cmr.datasets.splitting import stratified
+from cmr.datasets.splitting import SHARES, stratified
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -39,7 +39,6 @@ INFO = DatasetInfo(
 )
 
 LEFT_OUT = {"Flags", "Component"}
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SEED = 0
 IRREGULAR = {"people": "person"}
 
@@ -87,8 +86,7 @@ class OpenMoji(Dataset):
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         """The part of each item under ``default``."""
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
+        return stratified(items.strata, SHARES, SEED, self.groups(items))
 
     def _rows(self, emoji: EmojiChar, forbidden: set[str]) -> Iterator[dict[str, Any]]:
         """An item for each text of the emoji, the first with its picture."""

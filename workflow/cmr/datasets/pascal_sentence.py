@@ -100,8 +100,7 @@ class PascalSentence(Downloaded):
             if self.params.content == "raw":
                 raise UserError("the split as_distributed is of DSCMR's files; take 800_100_100 or 600_400")
             return items.table["part"].to_numpy(str)
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES[name], SEED, groups=list(self.groups(items)))
+        return stratified(items.strata, SHARES[name], SEED, self.groups(items))
 
     def _read(self) -> dict[str, list[str]]:
         """Picture → sentences, in the page's order."""

@@ -64,4 +64,4 @@ class SciTechDaily(Downloaded):
         return self.raw
 
     def parts(self, items: Items, name: str) -> np.ndarray:
-        return sized([labels[0] for labels in items.table["labels"]], SIZES, SEED)
+        return sized(items.strata, SIZES, SEED)

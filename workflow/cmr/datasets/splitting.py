@@ -20,6 +20,8 @@ from cmr.store import Rows
 log = logging.getLogger(__name__)
 
 HELD_OUT_SEED = 0
+SHARES = {TRAIN: 0.6, VALIDATION: 0.2, TEST: 0.2}
+"""Of the parts where nothing else is said."""
 Texts = Sequence[str] | np.ndarray
 Grouping = Sequence[str] | Sequence[int] | np.ndarray
 """(n,): rows of one group are equal in it."""

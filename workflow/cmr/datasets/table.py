@@ -25,7 +25,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from cmr.data import PARTS, TEST, TRAIN, Items, Split
+from cmr.data import CONTROL, PARTS, TEST, TRAIN, Items, Split
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import (
     as_text,
@@ -41,6 +41,7 @@ from cmr.datasets.files import (
 from cmr.datasets.grouping import each_content_once
 from cmr.datasets.labels import LabelReader, as_list
 from cmr.datasets.rows import PART_NAMES, seeded_parts, untrained, usable, without_place
+from cmr.datasets.splitting import SHARES
 from cmr.errors import BadContent, UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -62,10 +63,8 @@ INFO = DatasetInfo(
     files=("file",),
 )
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EXACT_FLOATS = 2.0**53
 LABEL = "label"
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 class Params(BaseParams):
@@ -344,14 +343,14 @@ def _bad_rows(rows: pd.DataFrame, modalities: list[str], labelled: bool) -> Iter
     """Row → what is wrong with its id, labels, part or modalities as a whole."""
     ids, groups = rows["id"], rows.get("group", rows["id"])
     without_label = (rows["labels"].map(len) == 0) & labelled
-    odd = ids.str.contains(CONTROL.pattern) | ids.duplicated() | without_label | (ids == "") | (groups == "")
+    odd = ids.str.contains(CONTROL) | ids.duplicated() | without_label | (ids == "") | (groups == "")
     twice = ids[ids.duplicated(keep=False)]
     first_row = dict(zip(twice[::-1], twice.index[::-1], strict=True))
     told = pd.DataFrame({"id": ids, "without_label": without_label, "group": groups})[odd]
     for row, item, lacks_label, group in told.itertuples(name=None):
         if not item:
             yield row, "empty id"
-        elif CONTROL.search(item):
+        elif re.search(CONTROL, item):
             yield row, f"id {item!r} holds a control character"
         elif first_row.get(item, row) != row:
             yield row, f"id {item!r} stands on row {first_row[item]} too"

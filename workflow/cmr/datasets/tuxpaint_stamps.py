@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cmr.data import Items
 from cmr.datasets.downloads import Downloaded, fetch
-from cmr.datasets.splitting import stratified
+from cmr.datasets.splitting import SHARES, stratified
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
@@ -44,7 +44,6 @@ PACKAGE = "tuxpaint-stamps-default"
 VERIFIED = f"{PACKAGE}_2022.06.04-1_all.deb"
 STAMPS = "usr/share/tuxpaint/stamps"
 SMALLEST_CLASS = 13
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SEED = 0
 
 log = logging.getLogger(__name__)
@@ -94,8 +93,7 @@ class TuxpaintStamps(Downloaded):
         return Items(pd.DataFrame(rows), {"image": "image", "text": "text", "audio": "audio"})
 
     def parts(self, items: Items, name: str) -> np.ndarray:
-        strata = [labels[0] for labels in items.table["labels"]]
-        return stratified(strata, SHARES, SEED, groups=list(self.groups(items)))
+        return stratified(items.strata, SHARES, SEED, self.groups(items))
 
     def _package(self) -> Path | None:
         """The verified package, or of others the last by name."""

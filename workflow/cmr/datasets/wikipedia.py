@@ -114,7 +114,7 @@ class Wikipedia(Downloaded):
 
     def parts(self, items: Items, name: str) -> np.ndarray:
         if name in DRAWN:
-            return sized([labels[0] for labels in items.table["labels"]], *DRAWN[name])
+            return sized(items.strata, *DRAWN[name])
         parts = items.table["part"].to_numpy("U10")
         if name == "as_distributed":
             return parts
