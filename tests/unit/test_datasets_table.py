@@ -360,6 +360,13 @@ def test_a_split_without_test_rows_is_told(pictures, parts, lacks):
         dataset(pictures, frame().assign(part=parts), split="part").prepare()
 
 
+@pytest.mark.parametrize(("parts", "row"), [(["train"] * 10 + ["tset"] * 2, 12), (["test"] * 2 + ["trian"] * 10, 4)])
+def test_a_part_of_which_all_rows_are_left_out_is_told_with_the_first(pictures, parts, row):
+    made = dataset(pictures, frame().assign(part=parts), split="part", strict=False)
+    with pytest.raises(UserError, match=rf"my\.csv: no row is in the part \w+; there are \w+; row {row}: part '\w+',"):
+        made.prepare()
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_a_file_is_found_by_accents_in_either_unicode_form(pictures, caplog, form):
     import unicodedata

@@ -15,7 +15,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -146,13 +146,13 @@ class Table(Dataset):
             rows = each_content_once(rows, list(kinds))
             problems = {row: problem for row, problem in problems.items() if row in rows.index}
         problems = self._without_place(rows.drop(index=list(problems)) if problems else rows, kinds) | problems
-        rows = usable(rows, problems, rows["id"], file, params.strict, self.folder / "skipped.csv")
+        kept = usable(rows, problems, rows["id"], file, params.strict, self.folder / "skipped.csv")
         if params.split:
-            _check_parts(rows["part"], file)
+            _check_parts(rows["part"], problems, file)
         if params.text:
-            _tell_wordless(rows["text"].dropna(), f"{file}: {params.text}")
-        extra = [name for name in ("part", "group") if name in rows]
-        return Items(rows[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
+            _tell_wordless(kept["text"].dropna(), f"{file}: {params.text}")
+        extra = [name for name in ("part", "group") if name in kept]
+        return Items(kept[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
     def split(self, items: Items, name: str) -> Split:
         return super().split(Items(self._sorted(items.table).reset_index(drop=True), items.kinds), name)
@@ -184,7 +184,7 @@ class Table(Dataset):
     def _without_place(self, rows: pd.DataFrame, kinds: dict[str, str]) -> dict[int, str]:
         """Row → why the split has no place for it; of a seeded split only where such rows are to be left out."""
         if self.params.split:
-            return dict(untrained(rows, rows["part"]))
+            return dict(untrained(rows, rows["part"])) if TRAIN in set(rows["part"]) else {}  # told by its part
         if self.params.strict:
             return {}
 
@@ -374,10 +374,14 @@ def _parts(cells: pd.Series, where: str) -> list[str]:
     return named
 
 
-def _check_parts(parts: pd.Series, file: Path) -> None:
+def _check_parts(parts: pd.Series, problems: Mapping[int, str], file: Path) -> None:
+    """``parts``: of all rows, those left out for their problems too."""
+    kept = set(parts.drop(index=list(problems)))
     for part in (TRAIN, TEST):
-        if part not in set(parts):
-            raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(set(parts)))}")
+        if part not in kept:
+            others = {*PARTS} - {part}
+            lost = next((f"; row {row}: {problems[row]}" for row in sorted(problems) if parts[row] not in others), "")
+            raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(kept))}{lost}")
 
 
 def _tell_wordless(texts: pd.Series, where: str) -> None:
