@@ -12,6 +12,7 @@ import pytest
 from cmr import paths, publish, registry, row_source, store, vectors
 from cmr.data import Items, Split, rows_of
 from cmr.datasets.base import Dataset
+from cmr.datasets.precomputed import Precomputed
 from cmr.datasets.splitting import stratified
 from cmr.errors import UserError
 from cmr.methods.cca import CCA
@@ -80,6 +81,55 @@ def test_a_run_of_cca_beats_chance_and_records_its_origin(project):
 def test_a_split_has_rows_to_learn_from_and_to_rank(parts, missing):
     with pytest.raises(UserError, match=f"no item is in the part {missing}, there are"):
         check_parts(np.array(parts))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda table: table.assign(labels=table["labels"].str[0]), "prepare: labels are not lists of texts"),
+        (lambda table: table.assign(labels=[[0]] * len(table)), "prepare: labels are not lists of texts"),
+        (lambda table: table.assign(labels=[[["a"]]] * len(table)), "prepare: labels are not lists of texts"),
+        (lambda table: table.assign(labels=0), "prepare: labels are not lists of texts"),
+        (lambda table: table.drop(columns="labels"), "prepare: no column labels"),
+        (lambda table: table.assign(id=range(len(table))), "prepare: a cell of id is no text"),
+        (lambda table: table.assign(image=range(len(table))), "prepare: a cell of image is no text"),
+        (lambda table: table.assign(id="one"), "prepare: id 'one' stands on more than one row"),
+        (lambda table: table[:0], "prepare: no item"),
+        (None, "prepare gave NoneType, expected Items"),
+    ],
+)
+def test_bad_items_of_a_plugin_are_told_and_not_published(project, monkeypatch, change, problem):
+    made, genuine = project(), Precomputed.prepare
+
+    def prepare(self):
+        items = genuine(self)
+        return change and Items(change(items.table), items.kinds)
+
+    monkeypatch.setattr(Precomputed, "prepare", prepare)
+    (prepared,) = made.results("prepare")
+    with pytest.raises(UserError, match=rf"^data set plug-in 'precomputed': {re.escape(problem)}"):
+        made.make(prepared)
+    assert not made.path(prepared.record).exists()
+    assert not made.path(prepared.files[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (None, "gave NoneType, expected an array of 60 names, one an item"),
+        (["train", "test"] * 30, "gave list, expected an array"),
+        (np.array(["train", "test"]), "gave an array of shape (2,), expected an array of 60"),
+        (np.array(["train", "tset"] * 30), "gave 'tset', expected train, validation, test, or '' for unused"),
+        (np.zeros(60, int), "gave '0', expected train"),
+    ],
+)
+def test_bad_parts_of_a_plugin_are_told_and_not_published(project, monkeypatch, given, problem):
+    monkeypatch.setattr(Precomputed, "parts", lambda self, items, name: given)
+    made = project()
+    (split,) = made.results("split")
+    with pytest.raises(UserError, match=rf"^data set plug-in 'precomputed': parts {re.escape(problem)}"):
+        made.make(split)
+    assert not made.path(split.files[0]).exists()
 
 
 def test_folds_of_a_split_have_a_gallery_each(project, monkeypatch):

@@ -37,6 +37,11 @@ def _are_texts(column: pd.Series, may_lack: bool) -> bool:
     return isinstance(column.dtype, pd.StringDtype) or all(isinstance(cell, str) for cell in column.dropna())
 
 
+def _are_labels(cell: Any) -> bool:
+    """Whether a cell is a list of texts."""
+    return isinstance(cell, list | tuple | np.ndarray) and all(isinstance(label, str) for label in cell)
+
+
 @dataclass(frozen=True)
 class View:
     """Rows of one modality: ``ids`` (n,), ``features`` (n, d) float32, ``labels`` (n, c) 0/1 or None.
@@ -203,8 +208,9 @@ class Items:
         """The rows that have ``modality``."""
         return self.table[self.has(modality)]
 
-    def write(self, path: str | Path) -> None:
-        self.check(path)
+    def write(self, path: str | Path, source: str = "") -> None:
+        """``source``: what made the items, for messages; the path where it is not given."""
+        self.check(source or path)
         frame = self.table.copy()
         frame.attrs = {"kinds": self.kinds}
         with atomic(path) as temporary:
@@ -252,8 +258,12 @@ class Items:
             if not _are_texts(self.table[name], may_lack=name in self.kinds):
                 raise ValueError(f"a cell of {name} is no text")
         if not self._index.is_unique:
-            raise ValueError("an id stands on more than one row")
-        if not all(isinstance(label, str) for labels in self.distinct_labels[1] for label in labels):
+            twice = self.ids[self._index.duplicated()][0]
+            raise ValueError(f"id {twice!r} stands on more than one row; rename one of the two")
+        lists = {
+            id(labels): labels for labels in self.table["labels"]
+        }  # each once: rows of equal labels may share them
+        if not all(map(_are_labels, lists.values())):
             raise ValueError("labels are not lists of texts")
         self._check_names()
 
@@ -269,20 +279,19 @@ class Items:
                 )
 
     def check(self, source: str | Path) -> None:
-        """Raises `UserError` for what no later stage should meet: duplicate ids, some items without a class."""
-        duplicated = self.table["id"][self.table["id"].duplicated()]
-        if len(duplicated):
-            raise UserError(f"{source}: id {duplicated.iloc[0]!r} stands on more than one row; rename one of the two")
+        """Raises `UserError` for what no later stage should meet: no item, some without a class, another form."""
+        try:
+            self.check_form()
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from None
+        if self.table.empty:
+            raise UserError(f"{source}: no item")
         controls = self.table["id"][self.table["id"].str.contains(CONTROL)]
         if len(controls):
             raise UserError(f"{source}: id {controls.iloc[0]!r} holds a control character")
         unlabelled = self.table["id"][self.table["labels"].map(len) == 0]
         if 0 < len(unlabelled) < len(self.table):
             raise UserError(f"{source}: item {unlabelled.iloc[0]!r} has no class")
-        try:
-            self._check_names()
-        except ValueError as error:
-            raise UserError(f"{source}: {error}") from None
 
 
 @dataclass(frozen=True)

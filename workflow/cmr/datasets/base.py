@@ -13,7 +13,7 @@ import pandas as pd
 
 from cmr import registry
 from cmr.content import read_list
-from cmr.data import Items, Split
+from cmr.data import PARTS, Items, Split
 from cmr.datasets.splitting import file_keys, same_content, same_text, text_keys, with_held_out
 from cmr.errors import UserError
 from cmr.params import Params
@@ -40,7 +40,16 @@ class Dataset(ABC):
     @property
     def raw(self) -> Path:
         """The folder of the raw files, kept between projects; INFO's ``raw`` names it."""
-        return self.cache / "datasets" / registry.info("datasets", type(self).__module__.rpartition(".")[2]).raw
+        return self.cache / "datasets" / registry.info("datasets", self._plugin).raw
+
+    @property
+    def named(self) -> str:
+        """The plug-in, for messages."""
+        return f"data set plug-in {self._plugin!r}"
+
+    @property
+    def _plugin(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
 
     def download(self) -> dict[str, str]:
         """Brings the raw files into ``self.raw``: a local rule's work, as compute nodes often lack internet.
@@ -88,7 +97,18 @@ class Dataset(ABC):
 
     def split(self, items: Items, name: str) -> Split:
         """The named split, with held-out rows for choosing."""
-        return with_held_out(items, self.parts(items, name), self.groups(items))
+        parts = self.parts(items, name)
+        self._check_parts(parts, len(items.table))
+        return with_held_out(items, parts, self.groups(items))
+
+    def _check_parts(self, parts: Any, n: int) -> None:
+        """Raises `UserError` for what is no part of each of the ``n`` items."""
+        if not isinstance(parts, np.ndarray) or parts.shape != (n,):
+            found = f"an array of shape {parts.shape}" if isinstance(parts, np.ndarray) else type(parts).__name__
+            raise UserError(f"{self.named}: parts gave {found}, expected an array of {n} names, one an item")
+        unknown = sorted(set(map(str, parts)) - {*PARTS, ""})
+        if unknown:
+            raise UserError(f"{self.named}: parts gave {unknown[0]!r}, expected {', '.join(PARTS)}, or '' for unused")
 
     def groups(self, items: Items) -> np.ndarray:
         """Numbers (n,) of what a split that is drawn here keeps together: items that share a content or a group.

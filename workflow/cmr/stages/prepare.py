@@ -2,7 +2,7 @@
 
 from cmr import content, create
 from cmr.data import Items
-from cmr.errors import texts_told
+from cmr.errors import UserError, texts_told
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
@@ -17,7 +17,10 @@ def make(result: Result, machine: Machine) -> None:
         dataset = create.dataset(result.settings["data"], result.folder, machine)
         with texts_told(table):
             items = dataset.prepare()
-            items.write(table)
+            source = f"{dataset.named}: prepare"
+            if not isinstance(items, Items):
+                raise UserError(f"{source} gave {type(items).__name__}, expected Items")
+            items.write(table, source)
         names = sorted({*_files(items), *dataset.also_read(items)})
         root = dataset.root()
         pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
