@@ -12,7 +12,8 @@ import scipy.io
 import scipy.sparse
 import torch
 
-from cmr.datasets.formats import read_array, read_ids
+from cmr.datasets.formats import READERS, read_array, read_ids
+from cmr.datasets.keyed import FORMATS, file_and_key
 from cmr.errors import UserError
 
 MATRIX = np.array([[0.0, 1.5], [2.0, 0.0], [0.0, -3.0]])
@@ -112,6 +113,24 @@ ONE_MATRIX = {
     "csv with decimal commas": (lambda f: written(f / "x.csv", "\ufeff0,0;1,5\n2;0\n0;-3,0\n"), ""),
     "tsv": (lambda f: written(f / "x.tsv", "0\t1.5\n2\t0\n0\t-3\n"), ""),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reference", "file", "key"),
+    [
+        ("a.npy", "a.npy", ""),
+        ("data.MAT:I_tr", "data.MAT", "I_tr"),
+        ("my/a.h5:group/x:y", "my/a.h5", "group/x:y"),
+        ("10:30.csv", "10:30.csv", ""),
+        ("10:30/10:30.npz:x", "10:30/10:30.npz", "x"),
+        ("10:30.parquet", "10:30.parquet", ""),
+        ("folder:of pictures", "folder:of pictures", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_key_stands_behind_the_suffix_of_the_file(reference, file, key):
+    assert file_and_key(reference) == (file, key)
+    assert set(FORMATS) == set(READERS)
 
 
 @pytest.mark.parametrize("case", ONE_MATRIX)

@@ -13,6 +13,7 @@ import scipy.sparse
 from pydantic import ValidationError
 
 from cmr import registry
+from cmr.boundary import files_named_by
 from cmr.config import check_own_files, validate
 from cmr.data import Items
 from cmr.datasets.matrices import Reference, label_names, matrix, rows_in
@@ -21,6 +22,7 @@ from cmr.errors import UserError
 from cmr.features.extraction import Task, extract
 from cmr.features.ready import Params as ReadyParams
 from cmr.features.ready import Ready
+from cmr.measure import read_embeddings
 from cmr.vectors import Vectors
 
 MATRIX = np.arange(12, dtype=np.float64).reshape(4, 3)
@@ -299,6 +301,19 @@ def test_its_files_are_inputs_of_the_job(tmp_path):
     with pytest.raises(UserError, match=r"data set 'mine': no such file: away/test\.npz"):
         check_own_files(config.datasets[0], "away")
     assert registry.info("datasets", "precomputed").files == ("features", "labels", "index", "group")
+
+
+def test_a_colon_in_the_name_of_a_file_is_of_the_name(tmp_path):
+    np.savez(tmp_path / "10:30.npz", image=MATRIX, y=[0, 1, 0, 1])
+    params = {"features": {"image": "10:30.npz:image"}, "labels": "10:30.npz:y"}
+    assert len(dataset(tmp_path, **params).prepare().table) == 4
+    entries = [{"id": "mine", "dataset": "precomputed", "params": params}]
+    entries.append({"id": "table", "dataset": "table", "params": {"file": "10:30.csv", "text": "text"}})
+    experiment = {"id": "e", "data": ["mine", "table"], "inputs": [["bow"]], "methods": ["random"]}
+    checked = validate({"datasets": entries, "experiments": [experiment]})
+    assert [entry.own_files() for entry in checked.datasets] == [["10:30.npz"], ["10:30.csv"]]
+    assert set(files_named_by({"datasets": entries})) >= {"10:30.npz", "10:30.csv"}
+    assert read_embeddings(tmp_path / "10:30.npz:image")[0].shape == MATRIX.shape
 
 
 # One meaning is read, two are asked.

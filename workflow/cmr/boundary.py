@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from cmr.datasets.keyed import file_and_key
 from cmr.errors import UserError
 
 UNPACKED_FREELY = 2**28
@@ -273,7 +274,7 @@ def files_named_by(configuration: Mapping[str, Any]) -> tuple[str, ...]:
     """All texts in the parameters of the user's own configuration: among them the files that it names."""
     lists = [entries for key in ("datasets", "features") if isinstance(entries := configuration.get(key), list)]
     params = [entry.get("params") for entries in lists for entry in entries if isinstance(entry, Mapping)]
-    return tuple(text.partition(":")[0] for found in params for text in _texts(found))
+    return tuple(file_and_key(text)[0] for found in params for text in _texts(found))
 
 
 def _texts(value: Any) -> Iterator[str]:

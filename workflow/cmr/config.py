@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
+from cmr.datasets.keyed import file_and_key
 from cmr.errors import UserError, nearest
 from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
@@ -81,10 +82,10 @@ class Entry(Model):
         return ((self.KIND, self.plugin),)
 
     def own_files(self) -> list[str]:
-        """The files that the parameters name, as they are written, less what stands behind a colon."""
+        """The files that the parameters name, as they are written, without the keys of arrays in them."""
         params = self.parameters()
         named = [leaf for key in getattr(self.info, "files", ()) for leaf in _leaves(getattr(params, key))]
-        return sorted({reference.partition(":")[0] for reference in named if reference})
+        return sorted({file_and_key(reference)[0] for reference in named if reference})
 
 
 M = TypeVar("M", bound=Model)

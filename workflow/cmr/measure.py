@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
@@ -162,6 +163,5 @@ def read_labels(path: str | Path, reader: LabelReader | None = None) -> Labels:
 
 
 def _reference(path: str | Path) -> Reference:
-    """The whole is a file's name where there is such a file."""
-    file, _, key = str(path).rpartition(":")
-    return Reference(Path(file), key) if file and not Path(path).exists() else Reference(Path(path))
+    file, key = file_and_key(str(path))
+    return Reference(Path(file), key)

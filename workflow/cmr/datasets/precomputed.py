@@ -21,6 +21,7 @@ from cmr.data import PARTS, TEST, TRAIN, Items
 from cmr.datasets.base import Dataset
 from cmr.datasets.files import user_file
 from cmr.datasets.grouping import first_equal, with_labels_of_groups
+from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.matrices import (
     Block,
@@ -316,7 +317,7 @@ class Precomputed(Dataset):
     def _reference(self, text: References, key: str) -> Reference:
         if not isinstance(text, str):
             raise UserError(f"params.{key}: expected a reference, FILE or FILE:KEY")
-        path, _, name = text.partition(":")
+        path, name = file_and_key(text)
         sha256 = self.params.sha256.get(path, "")
         if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
             raise UserError(f"params.sha256.{path}: expected 64 hex digits")
