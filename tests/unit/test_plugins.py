@@ -193,6 +193,32 @@ def test_they_are_there_from_python(folder):
     np.testing.assert_allclose(model.embed("text", features), (features - features.mean(0))[:, :4], atol=1e-5)
 
 
+def test_a_saved_model_of_ones_own_is_loaded_with_the_folder_in_use(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    views = {m: view.features for m, view in separable().items()}
+    registry.use("my")
+    model = cmr.fit("shifted", views)
+    model.save("model")
+    loaded = cmr.load("model")
+    assert np.array_equal(loaded.embed("text", views["text"]), model.embed("text", views["text"]))
+    write_folder(tmp_path / "other")
+    (tmp_path / "other.yaml").write_text("plugins: other\n")
+    cmr.load("model", ["other.yaml"])
+    assert registry.own_folder() == tmp_path / "other"  # what a configuration names comes first
+
+
+def test_a_model_of_an_unknown_plug_in_says_how_to_name_its_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    registry.use("my")
+    cmr.fit("shifted", {m: view.features for m, view in separable().items()}).save("model")
+    forget()
+    with pytest.raises(UserError, match=r"unknown method 'shifted'.*--config names .*cmr\.registry\.use\(FOLDER\)"):
+        cmr.load("model")
+    registry.use("my")
+    with pytest.raises(UserError, match="unknown method 'shiftd'; did you mean 'shifted'\\?$"):
+        registry.check("methods", "shiftd")
+
+
 def test_a_rerun_gets_the_folder_of_the_users_configuration(tmp_path):
     settings = rerun._settings(Machine(plugins=str(tmp_path / "my")), tmp_path / "again" / "deep")
     assert settings["plugins"] == "../../my"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr import create, new_items, records, search, settings
+from cmr import create, new_items, records, registry, search, settings
 from cmr.api import Fit, Model, contents_of
 from cmr.data import Items
 from cmr.errors import UserError
@@ -84,7 +84,7 @@ def load(folder: str | Path, config: Sequence[str] = ()) -> Model | FinishedRun:
     where the folder holds neither.
     """
     place = Path(folder)
-    machine = settings.machine(config)
+    machine = settings.machine(config, registry.own_folder())  # those that `registry.use` found stay known
     if "runs" in place.absolute().parts[-6:-5]:
         return FinishedRun(search.find(place, machine.folders), machine)
     fits = [place] if (place / FIT_FILE).exists() else [file.parent for file in place.glob(f"*/{FIT_FILE}")]

@@ -23,20 +23,21 @@ def _same(file: str, other: str) -> bool:
     return Path(file).exists() and Path(file).samefile(other)
 
 
-def merged(given: Sequence[str]) -> dict[str, Any]:
+def merged(given: Sequence[str], plugins: str | Path | None = None) -> dict[str, Any]:
     """Keys and values of ``config.yaml`` and the files that extend it: mappings are merged, lists are replaced.
 
-    From here on, the user's own plug-ins are those of the folder that these files name.
+    From here on, the user's own plug-ins are those of the folder that these files name, or where they name none those
+    of ``plugins``.
     """
     files = files_of(given)
-    registry.use(plugin_folder(files))
+    registry.use(plugin_folder(files) or plugins)
     return with_located_features(extended(files), files)
 
 
-def machine(given: Sequence[str]) -> Machine:
-    """What the configuration says of this machine, whatever else is wrong in it."""
+def machine(given: Sequence[str], plugins: str | Path | None = None) -> Machine:
+    """What the configuration says of this machine, whatever else is wrong in it. ``plugins``: as in `merged`."""
     files = files_of(given)
-    found = merged(files)
+    found = merged(files, plugins)
     settings = {key: found.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
     for key, value in settings.items():
         if not isinstance(value, str | None):
