@@ -215,7 +215,7 @@ def test_a_model_of_an_unknown_plug_in_says_how_to_name_its_folder(folder, tmp_p
     with pytest.raises(UserError, match=r"unknown method 'shifted'.*--config names .*cmr\.registry\.use\(FOLDER\)"):
         cmr.load("model")
     registry.use("my")
-    with pytest.raises(UserError, match="unknown method 'shiftd'; did you mean 'shifted'\\?$"):
+    with pytest.raises(UserError, match=r"unknown method 'shiftd'; did you mean 'shifted'\?$"):
         registry.check("methods", "shiftd")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cmr import boundary, config, registry
-from cmr.errors import UserError, nearest
+from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
@@ -81,10 +81,8 @@ def check_known(recorded: Mapping[str, Any], source: str) -> None:
         (recorded["metrics"], config.MetricEntry),
         (methods, config.MethodEntry),
     ):
-        known = registry.names(model.KIND)
         for name in (entry.get(model.FIELD, entry["id"]) for entry in entries):
-            if name not in known:
-                raise UserError(
-                    f"{source}: unknown {model.FIELD} {name!r}{nearest(name, known)}; where it is a plug-in of one's "
-                    "own, --config names the configuration with its folder"
-                )
+            try:
+                registry.check(model.KIND, name)
+            except UserError as error:
+                raise UserError(f"{source}: {error}") from None

@@ -57,6 +57,10 @@ SCHEMAS: dict[str, type[Info]] = {
     "methods": MethodInfo,
     "metrics": MetricInfo,
 }
+HOW_TO_NAME_A_FOLDER = (
+    "where it is a plug-in of one's own, --config names the configuration with its folder, or from Python "
+    "cmr.registry.use(FOLDER) the folder"
+)
 LIGHT_MODULES = {"typing", "pydantic", "cmr.params", "cmr.methods.common_params"}
 
 
@@ -152,9 +156,12 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def check(kind: str, name: str) -> None:
-    """Raises `UserError` with the nearest name where there is no such plug-in."""
+    """Raises `UserError` where there is no such plug-in: with the nearest name, and, where no folder of one's own is in
+    use, with the way to name one.
+    """
     if name not in names(kind):
-        raise UserError(f"unknown {_singular(kind)} {name!r}{nearest(name, names(kind))}")
+        told = f"unknown {_singular(kind)} {name!r}{nearest(name, names(kind))}"
+        raise UserError(told if own_folder() else f"{told}; {HOW_TO_NAME_A_FOLDER}")
 
 
 def _singular(kind: str) -> str:
