@@ -217,7 +217,9 @@ def test_pictures_with_several_captions_and_no_labels(folder, capsys):
     more = table.assign(caption=table["caption"] + " again")
     pd.concat([table, more]).to_csv("my/my.csv", index=False)
     params = {"file": "my.csv", "image": "picture", "text": "caption", "group": "picture"}
-    status, lines = checked(capsys, configure("table", params, "sift_bovw", "bert"))
+    name = configure("table", params, "sift_bovw", "bert")
+    Path("my/recall.yaml").write_text("metrics: [{id: recall_at_k}]\n")
+    status, lines = checked(capsys, name, "my/recall.yaml")
     assert status == 0
     assert lines[:3] == [
         "ok mine: 60 items: image 30, text 60",
@@ -225,6 +227,35 @@ def test_pictures_with_several_captions_and_no_labels(folder, capsys):
         "ok mine: 30 groups of items that belong together",
     ]
     assert not any("share a picture" in line for line in lines)
+
+
+def test_a_run_that_would_stop_for_the_lack_of_labels(folder, capsys):
+    rows().drop(columns="class").to_csv("my/my.csv", index=False)
+    params = {"file": "my.csv", "image": "picture", "text": "caption"}
+    value = yaml.safe_load(Path(configure("table", params, "vgg19_finetuned", "bow")).read_text())
+    value["experiments"][0]["methods"] = ["cca", "ridge_label", {"id": "drawn", "method": "cca", "pairing": "class"}]
+    for metrics, stops in ((["mean_average_precision"], True), (["recall_at_k"], False)):
+        Path("my/my.yaml").write_text(yaml.safe_dump(value | {"metrics": [{"id": name} for name in metrics]}))
+        status, lines = checked(capsys, "my/my.yaml")
+        found = [line for line in lines if line.startswith("error")]
+        expected = [
+            "error mine, vgg19_finetuned: this extractor learns from labels, and the data have none; choose another",
+            "error mine, metrics: the data have no labels and no metric is by instance; add one, recall_at_k say",
+            "error mine, ridge_label: this method learns from labels of two classes or more, the data have 0",
+            "error mine, drawn: pairing: class draws pairs within a class, and the data have no labels",
+        ]
+        assert status == 1
+        assert set(found) == {line for line in expected if stops or "metrics" not in line}
+
+
+def test_a_method_that_learns_from_labels_stops_at_one_class(folder, capsys):
+    rows().assign(**{"class": "all"}).to_csv("my/my.csv", index=False)
+    name = configure("table", TABLE, "bow", "sift_bovw")
+    assert checked(capsys, name)[0] == 0  # a warning: cca takes no labels
+    Path(name).write_text(Path(name).read_text().replace("cca", "ridge_label"))
+    status, lines = checked(capsys, name)
+    assert status == 1
+    assert lines[-1].startswith("error mine, ridge_label: this method learns from labels of two classes or more")
 
 
 def test_what_no_reader_foresaw_is_a_finding_too(folder, capsys, monkeypatch):

@@ -24,6 +24,7 @@ from cmr.config import Config, DatasetEntry
 from cmr.data import PARTS, Items, Split
 from cmr.device import resolve
 from cmr.errors import UserError
+from cmr.evaluation import ConfiguredMetric, measurable
 from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
@@ -89,6 +90,35 @@ def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
             failed.add(result.record)
             told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             yield Finding(ERROR, what, f"of a form that is not foreseen, or a mistake of the program: {told}")
+    for items in plan.results():
+        if items.stage == "prepare" and items.settings["data"]["id"] in own and items.record not in failed:
+            yield from _lack_of_classes(plan, items)
+
+
+def _lack_of_classes(plan: Plan, items: Result) -> Iterator[Finding]:
+    """What would stop for it, of all that is made from a data set's items."""
+    data, classes = items.settings["data"]["id"], len(Items.read(items.files[0]).classes)
+    for result in plan.results() if classes < 2 else ():
+        if items in result.made_from:
+            try:
+                _check_classes(result, classes)
+            except UserError as error:
+                name = result.settings.get("method", result.settings.get("feature", {})).get("id", "metrics")
+                yield Finding(ERROR, f"{data}, {name}", str(error))
+
+
+def _check_classes(result: Result, classes: int) -> None:
+    """Raises `UserError` where a result cannot be made from data of so few classes."""
+    if result.stage == "evaluate":
+        measurable([ConfiguredMetric.from_entry(metric) for metric in result.settings["metrics"]], classes > 0)
+    if result.stage == "extract" and not classes and create.learns_from_labels(result.settings["feature"]):
+        raise UserError("this extractor learns from labels, and the data have none; choose another")
+    if result.stage == "fit":
+        method = result.settings["method"]
+        if registry.info("methods", method["method"]).labels:
+            raise UserError(f"this method learns from labels of two classes or more, the data have {classes}")
+        if method["pairing"] != "ids" and not classes:
+            raise UserError(f"pairing: {method['pairing']} draws pairs within a class, and the data have no labels")
 
 
 def _without_folders(error: str, machine: Machine) -> str:
