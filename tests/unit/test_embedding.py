@@ -13,7 +13,7 @@ import pytest
 import yaml
 from test_search import CONFIG, MACHINE, folder_of, write_data
 
-from cmr import cli, embedding, export, new_items, paths
+from cmr import cli, embedding, export, new_items, paths, search_index
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.features import extraction
@@ -105,6 +105,12 @@ def test_a_modality_of_several_pairs_has_a_group_for_each(here, tmp_path):
     pair, other = (written(tmp_path / "t.h5", group)[1] for group in ("image+text", "text+audio"))
     assert pair.shape[0] == other.shape[0] == 2
     assert not np.array_equal(pair, other)
+    for run, reason in (
+        (folder, "it has a space for each pair of modalities"),
+        (folder_of(here, "cca"), "not embedded by"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            search_index.add(find(run), tmp_path / "index", [tmp_path / "t.h5"], 1)
 
 
 def test_a_killed_command_goes_on_after_the_last_chunk(here, tmp_path):

@@ -170,7 +170,7 @@ def _add_new_items(add: Add) -> None:
     embed.add_argument("folder", metavar="run", type=Path, help=RUN)
     embed.add_argument("--images", type=Path, help="a folder of pictures, or a list with a path a line")
     embed.add_argument("--texts", type=Path, help="a file with a text a line")
-    embed.add_argument("--out", type=Path, required=True, help="file to write: /embeddings and /ids")
+    embed.add_argument("--out", type=Path, required=True, help="HDF5 file to write: /embeddings and /ids")
     index = add("index", index_items, "Make an index of a run's test items, or of new ones, for search in millions.")
     index.add_argument("folder", metavar="run", type=Path, help=RUN)
     index.add_argument(

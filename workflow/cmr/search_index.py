@@ -31,7 +31,7 @@ from cmr.metrics.ranking import row_blocks
 from cmr.publish import atomic_folder, check_free, read_json, write_json
 from cmr.records import SCHEMA_VERSION
 from cmr.reporting.runs import Run
-from cmr.store import TEXT, Rows, new_hdf5, open_hdf5, read_rows
+from cmr.store import TEXT, new_hdf5, open_hdf5, read_rows
 from cmr.vectors import blocks
 
 EXACT, HNSW, IVFPQ = KINDS = ("exact", "hnsw", "ivfpq")
@@ -240,18 +240,21 @@ def _tested(run: Run) -> Iterator[tuple[Path, Entries]]:
 
 
 def _new(run: Run, file: Path) -> tuple[Path, Entries]:
-    rows = read_rows(file, "embeddings")
-    if rows.attributes.get("run_identity") != run.record["identity"]:
-        raise UserError(f"{file}: not embedded by {run.path} as it is now; make the file with `cmr embed`")
+    """New items as `cmr.embedding.embed` wrote them; of another form are those of a run of several spaces."""
     if len(run.spaces) > 1:
-        raise UserError(f"{file}: {run.path} has a space for each pair of modalities; an index of new items needs one")
+        raise UserError(f"{run.path}: it has a space for each pair of modalities; an index of new items needs one")
+    with open_hdf5(file) as opened:
+        attributes = dict(opened.attrs)
+    if attributes.get("run_identity") != run.record["identity"]:
+        raise UserError(f"{file}: not embedded by {run.path} as it is now; make the file with `cmr embed`")
+    rows = read_rows(file, "embeddings")
     labels, contents = (np.full(len(rows.ids), empty, object) for empty in ("[]", ""))
-    return Path(_modality(file, rows)), Entries(rows.ids, rows.values, labels, contents)
+    return Path(_modality(file, attributes)), Entries(rows.ids, rows.values, labels, contents)
 
 
-def _modality(file: Path, rows: Rows) -> str:
+def _modality(file: Path, attributes: Mapping[str, Any]) -> str:
     try:
-        return check_name(rows.attributes.get("modality", ""))
+        return check_name(attributes.get("modality", ""))
     except ValueError as error:
         raise UserError(f"{file}: its attribute modality is none ({error}); make the file with `cmr embed`") from None
 
