@@ -13,11 +13,13 @@ import pytest
 import yaml
 from test_search import CONFIG, MACHINE, folder_of, write_data
 
-from cmr import cli, embedding, export, new_items, paths, search_index
-from cmr.data import Items
+from cmr import cli, embedding, evaluation, export, new_items, paths, search_index
+from cmr.data import Items, View
 from cmr.errors import UserError
 from cmr.features import extraction
+from cmr.measure import recall_of_files
 from cmr.search import find
+from cmr.store import Rows
 from toy_plan import Project
 
 KILLED = """
@@ -249,10 +251,37 @@ def test_embeddings_in_other_forms(here, form, tmp_path, capsys):
             found = dict(np.load(out)) if form == "npz" else loadmat(out, squeeze_me=True, chars_as_strings=True)
         assert np.array_equal(found[f"embeddings_{modality}"], expected)
         assert list(map(str, found[f"ids_{modality}"])) == list(ids)
+        other = "text" if modality == "image" else "image"
+        name = f"owner_{modality}_in_{other}"
+        owner = np.load(out / f"{name}.npy") if form == "npy" else found[name]
+        assert list(stored(folder, other)[0][owner]) == list(ids)
         classes = list(map(str, found["classes"]))
         assert [[classes[c] for c in np.flatnonzero(row)] for row in found[f"labels_{modality}"]] == list(
             map(list, labels)
         )
+
+
+def test_several_captions_an_image_are_exported_with_their_owner(tmp_path):
+    """`cmr metrics --owner` takes it, and finds the recall that the workflow finds."""
+    rng, n = np.random.default_rng(0), 12
+    ids = np.array([f"{row:02}" for row in range(n)])
+    groups = np.array([f"g{row % 4}" for row in rng.permutation(n)])
+    _, first = np.unique(groups, return_index=True)
+    table = pd.DataFrame({"id": ids, "text": "t", "image": None, "labels": [()] * n, "group": groups})
+    table.loc[first, "image"] = "i.png"
+    rows = {"image": Rows(ids[first], rng.normal(size=(4, 3)).astype(np.float32), {})}
+    rows["text"] = Rows(ids, rng.normal(size=(n, 3)).astype(np.float32), {})
+    export.FORMS["npy"].write(tmp_path / "e", rows, Items(table, {"image": "image", "text": "text"}))
+    assert not (tmp_path / "e" / "owner_image_in_text.npy").exists()  # an image has several
+    owner = tmp_path / "e" / "owner_text_in_image.npy"
+    assert list(groups[first][np.load(owner)]) == list(groups)
+    found = recall_of_files(*(tmp_path / "e" / f"embeddings_{m}.npy" for m in rows), owner)
+    views = [View(m.ids, m.values, None, groups[np.searchsorted(ids, m.ids)]) for m in rows.values()]
+    recall = evaluation.ConfiguredMetric.from_entry({"id": "r", "metric": "recall_at_k", "params": {"k": 1}})
+    for (query, gallery), name in zip((views, views[::-1]), ("a_to_b", "b_to_a"), strict=True):
+        score = evaluation.scorer(query.features, gallery.features)
+        done = evaluation.evaluate_task(score, query, gallery, [recall], [])
+        assert found["recall@1"][name] == pytest.approx(done.task["metrics"]["r"]["value"])
 
 
 @pytest.mark.parametrize("form", ["npz", "npy"])

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ def export(run: Run, form: str, out: Path) -> list[Path]:
     """Writes the embeddings of all test items in one of `FORMS`; returns what was written.
 
     ``npz`` and ``mat`` are files with the arrays ``embeddings_M`` (n, k) float32, ``ids_M`` (n,) and ``labels_M``
-    (n, c) of 0 and 1 for each modality M, and ``classes`` (c,). ``npy`` is a folder with a file for each of them.
-    ``csv`` is a folder with a table for each modality: id, labels separated by ';', and a column a dimension; a text
-    that a spreadsheet would take for a formula starts with an apostrophe.
+    (n, c) of 0 and 1 for each modality M, and ``classes`` (c,); ``owner_M_in_N`` (n,) are the rows of N, from 0, that
+    the rows of M belong to, where each belongs to one. ``npy`` is a folder with a file for each of them. ``csv`` is a
+    folder with a table for each modality: id, labels separated by ';', and a column a dimension; a text that a
+    spreadsheet would take for a formula starts with an apostrophe.
 
     Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``. Raises
     `UserError` where a folder would take the place of something, and where ``out`` is named as another form.
@@ -48,7 +50,18 @@ def _arrays(rows: Mapping[str, Rows], items: Items) -> dict[str, np.ndarray]:
         found[f"embeddings_{modality}"] = matrix.values
         found[f"ids_{modality}"] = np.asarray(matrix.ids, str)
         found[f"labels_{modality}"] = items.labels(matrix.ids)
+    for one, other in permutations(rows, 2):
+        owner = _owner(items.groups_of(rows[one].ids), items.groups_of(rows[other].ids))
+        found |= {} if owner is None else {f"owner_{one}_in_{other}": owner}
     return found
+
+
+def _owner(groups: np.ndarray, others: np.ndarray) -> np.ndarray | None:
+    """For each of ``groups`` (n,) its place among ``others`` (m,); None where it has none, or more than one."""
+    place = {group: row for row, group in enumerate(others)}
+    if len(place) < len(others) or not place.keys() >= set(groups):
+        return None
+    return np.array([place[group] for group in groups], np.int64)
 
 
 def _npz(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
