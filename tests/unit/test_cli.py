@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cmr import cli, registry
+from cmr import cli, publish, registry
 
 
 def run(capsys, *arguments):
@@ -80,6 +81,27 @@ def test_a_mistake_is_one_line_and_a_status(capsys, tmp_path, monkeypatch, argum
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert len(error.splitlines()) == 1
+
+
+def test_an_interrupt_is_one_line_and_leaves_nothing_half_written(capsys, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.templates, "new", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["new", "method", "mine", "--to", "my"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nerror: interrupted\n"
+
+    def half(temporary):
+        with publish.atomic(temporary) as file:
+            Path(file).write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half(tmp_path / "whole.txt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_listing_does_not_import_torch():

@@ -19,6 +19,7 @@ from cmr.errors import UserError, one_line, printable, shortened
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
+INTERRUPTED = 130  # as a shell counts a process that Ctrl-C ended
 FORMS = ("npz", "npy", "mat", "csv")
 INDEX_KINDS = ("exact", "hnsw", "ivfpq")
 EXPERIMENTS = "experiments"
@@ -32,7 +33,7 @@ LABELS += "h5, pt, csv, tsv or txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; a `UserError` is one line on standard error and status 1."""
+    """Runs one command; a `UserError` is one line on standard error and status 1, an interrupt one and status 130."""
     process.prepare()
     options = parser().parse_args(arguments)
     try:
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # what was being written is gone by now: `cmr.publish`
+        print("\nerror: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `cmr list | head`
         sys.stderr.close()
     except OSError as error:
