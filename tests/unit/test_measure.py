@@ -12,7 +12,7 @@ import scipy.io
 import literal
 from cmr.cli import main
 from cmr.errors import UserError
-from cmr.measure import metrics_of_files
+from cmr.measure import metrics_of_files, recall_of_files
 
 N = 30
 NAMES = [("cat", "dog", "caf\u00e9")[row % 3] for row in range(N)]
@@ -203,3 +203,17 @@ def test_embeddings_written_here_are_read_with_their_ids(files):
             file["embeddings"] = np.load(files / f"{name}.npy")
             file["ids"] = [str(row) for row in range(N)]
     assert measured(files, a="a.h5", b="b.h5") == measured(files)
+
+
+def test_remedies_are_the_commands_own(files):
+    np.save(files / "owner.npy", np.arange(1, N + 1))
+    with pytest.raises(UserError, match="row 30 does not exist; rows count from 0; if these start at 1, subtract 1"):
+        recall_of_files(files / "a.npy", files / "b.npy", files / "owner.npy")
+    np.save(files / "owner.npy", np.arange(N) - 1)
+    with pytest.raises(UserError, match=r"row -1 does not exist; rows count from 0$"):
+        recall_of_files(files / "a.npy", files / "b.npy", files / "owner.npy")
+    np.save(files / "objects.npy", np.array([{}] * N, object), allow_pickle=True)
+    for measured in (metrics_of_files, recall_of_files):
+        with pytest.raises(UserError, match=r"objects\.npy: holds Python objects.*; save arrays of numbers") as told:
+            measured(files / "objects.npy", files / "b.npy", files / "y.npy")
+        assert "trust:" not in str(told.value)

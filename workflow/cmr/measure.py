@@ -1,12 +1,15 @@
 """Measures embeddings that the workflow did not make: two files of them, and labels."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cmr.datasets.formats import CAN_EXECUTE_CODE
 from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
@@ -15,13 +18,31 @@ from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, s
 
 log = logging.getLogger(__name__)
 
+AT_COMMAND = {
+    CAN_EXECUTE_CODE: "holds Python objects, and loading a pickle can execute code; save arrays of numbers or of texts",
+    "if numbers start at 1, say index_base: 1": "rows count from 0; if these start at 1, subtract 1 from each",
+    "is index_base right?": "rows count from 0",
+}
+"""Remedies that name a parameter of a data set → what to do at the command, which has none."""
 
+
+@contextmanager
+def _told_at_command() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for remedy, own in AT_COMMAND.items():
+            text = text.replace(remedy, own)
+        raise UserError(text) from None
+
+
+@_told_at_command()
 def metrics_of_files(
     a: str | Path,
     b: str | Path,
     labels: str | Path,
     at: int = 50,
-    threads: int | None = None,
     reader: LabelReader | None = None,
 ) -> dict[str, Any]:
     """mAP over all results and at a cut, by cosine, of two files of embeddings whose rows are the same items.
@@ -50,7 +71,7 @@ def metrics_of_files(
             f"{a} and {b} hold different items: row {row} is {str(first_ids[row])!r} and {str(second_ids[row])!r}"
         )
     forward, backward = (
-        mean_average_precisions(scorer(x, y), classes, classes, (None, at), threads, ALL_TIES)
+        mean_average_precisions(scorer(x, y), classes, classes, (None, at), ties=ALL_TIES)
         for x, y in ((first, second), (second, first))
     )
     found = {
@@ -71,7 +92,8 @@ def metrics_of_files(
 RECALL_AT = (1, 5, 10)
 
 
-def recall_of_files(a: str | Path, b: str | Path, owner: str | Path, threads: int | None = None) -> dict[str, Any]:
+@_told_at_command()
+def recall_of_files(a: str | Path, b: str | Path, owner: str | Path) -> dict[str, Any]:
     """Figures by instance, by cosine, of embeddings of which each row of ``b`` belongs to one row of ``a``.
 
     ``owner``: the row of ``a``, from 0, of each row of ``b``, as the picture of each caption. Gives ``recall@1|5|10``
@@ -84,8 +106,8 @@ def recall_of_files(a: str | Path, b: str | Path, owner: str | Path, threads: in
     if len(rows) != len(second):
         raise UserError(f"{owner} has {len(rows)} numbers, {b} has {len(second)} rows; one a row is needed")
     owners = np.arange(len(first))
-    forward = best_pair_ranks(scorer(first, second), owners, rows, threads, ALL_TIES)
-    backward = best_pair_ranks(scorer(second, first), rows, owners, threads, ALL_TIES)
+    forward = best_pair_ranks(scorer(first, second), owners, rows, ties=ALL_TIES)
+    backward = best_pair_ranks(scorer(second, first), rows, owners, ties=ALL_TIES)
     found = {ties: _by_instance(forward[ties][forward[ties] > 0], backward[ties]) for ties in ALL_TIES}
     fixed = found.pop("fixed")
     bounds = found if found["pessimistic"] != found["optimistic"] else {}
