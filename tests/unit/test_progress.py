@@ -111,6 +111,11 @@ def test_other_text_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
             "results/runs/emoji/default/lite0+bert/cca/0/run.json",
             "evaluate emoji default lite0+bert cca seed 0",
         ),
+        (
+            "evaluate",
+            "results/runs/emoji/default/lite0+bert/cca/0/run-1a2b3c.json",
+            "evaluate emoji default lite0+bert cca seed 0",
+        ),
         ("extract", "results/features/emoji/lite0.json", "extract emoji lite0"),
     ],
 )

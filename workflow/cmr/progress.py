@@ -102,7 +102,7 @@ def told(stage: str, record: str) -> Iterator[None]:
 def about(stage: str, record: str) -> str:
     """``fit emoji default lite0+bert cca seed 0``."""
     path = PurePosixPath(record)
-    if path.stem in ("fit", "run"):
+    if stage in ("fit", "evaluate"):  # records in a folder of their own, fit.json and run.json or run-1a2b3c.json
         *parts, seed = path.parent.parts[2:]
         return " ".join([stage, *parts, "seed", seed])
     return " ".join([stage, *path.with_suffix("").parts[2:]])
