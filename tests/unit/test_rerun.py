@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from cmr import cli
+from cmr.accept import Candidate
+from cmr.reporting.runs import Run
 from toy_plan import Project, experiment, written_features
 
 
@@ -26,3 +28,8 @@ def test_data_that_are_not_here_are_asked_for_by_config(tmp_path, monkeypatch, c
     assert "no such file: ./image.npy" in error
     assert error.rstrip().endswith("--config names the configuration that the run was made with")
     assert not Path("again").exists()
+
+
+def test_a_run_of_other_metrics_is_named_with_their_digest_behind_its_path():
+    run = Run(Path("results"), "runs/v1.0/default/lite0+bert/cca/0", "1a2b3c")
+    assert Candidate(run, None, ()).name == "runs/v1.0/default/lite0+bert/cca/0-1a2b3c"

@@ -42,7 +42,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The run's path; of an evaluation by other metrics than the default ones with the digest of its files."""
-        return paths.suffixed(self.run.path, self.run.digest)
+        return f"{self.run.path}-{self.run.digest}" if self.run.digest else self.run.path  # ids of data may have a dot
 
     @property
     def kinds(self) -> set[Kind]:
