@@ -47,7 +47,7 @@ class Stale:
 
 
 class Expected:
-    """The identities of results, each computed once. ``results``: the folder of the tree."""
+    """The identities of results, each computed once."""
 
     def __init__(self, machine: Machine):
         self.machine = machine

@@ -42,8 +42,6 @@ def rerun(run: Run, directory: Path, machine: Machine) -> Comparison:
     configuration, or Snakemake fails.
     """
     record = run.record
-    if "fits" not in record:
-        raise UserError(f"{run.file('run.json')}: not a run's record, it has no fits")
     plan, again = plan_of(record, str(run.file("run.json")))
     check(record, machine, str(run.file("run.json")))
     try:
