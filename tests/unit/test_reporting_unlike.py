@@ -183,3 +183,14 @@ def test_where_no_seed_is_of_the_code_that_is_here_most_decide(results: Path) ->
     write_json(record, read_json(record) | {"code": "9" * 12})
     write_experiment(results, "a-aaaaaa", [first, *most])
     assert [run.path for run in load(results).runs] == most
+
+
+def test_what_a_run_was_made_from_is_read_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = write_items(results, "shapes", 16)
+    methods = ("cca", "ridge", "cmcp")
+    runs = [Run(results, write_run(results, items, "shapes", "lite0+bert", name, 0), "") for name in methods]
+    asked: list[Run] = []
+    sources = agreement._sources
+    monkeypatch.setattr(agreement, "_sources", lambda run: asked.append(run) or sources(run))
+    assert agreement._of_one_source(runs, []) == runs
+    assert asked == runs

@@ -73,20 +73,23 @@ def _of_one_source(runs: Sequence[Run], notes: list[str]) -> list[Run]:
     those that most runs were made from.
     """
     kept, first = list(runs), runs[0]
-    for path in dict.fromkeys(path for run in runs for path in _sources(run)):
-        kept = _from_one(path, kept, records.recorded_identity(first.place(path)), notes)
+    sources = {run: _sources(run) for run in runs}  # each reads the records of its codes
+    for path in dict.fromkeys(path for own in sources.values() for path in own):
+        kept = _from_one(path, {run: sources[run] for run in kept}, records.recorded_identity(first.place(path)), notes)
     return kept
 
 
-def _from_one(path: str, runs: Sequence[Run], here: str | None, notes: list[str]) -> list[Run]:
-    """Of runs made from different results of one path, those of one; ``here``: the identity of the one that is here."""
-    made = _grouped((run for run in runs if path in _sources(run)), lambda run: _sources(run)[path])
+def _from_one(path: str, runs: Mapping[Run, Mapping[str, str]], here: str | None, notes: list[str]) -> list[Run]:
+    """Of runs, with their `_sources`, that were made from different results of one path, those of one; ``here``: the
+    identity of the one that is here.
+    """
+    made = _grouped((run for run, sources in runs.items() if path in sources), lambda run: runs[run][path])
     chosen = here or max(made, key=lambda identity: len(made[identity]), default="")
     what = "data" if path.startswith(DATA) else "features"
     others = {identity: members for identity, members in made.items() if identity != chosen}
     for members in others.values():
         notes.append(_note(members, f"other {what} than {'are here' if here else 'most runs'}"))
-    return [run for run in runs if _sources(run).get(path) not in others]
+    return [run for run, sources in runs.items() if sources.get(path) not in others]
 
 
 def _sources(run: Run) -> dict[str, str]:
