@@ -11,6 +11,7 @@ from cmr import cli, compare
 from cmr.data import Items
 from cmr.errors import UserError
 from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS
+from cmr.reporting.runs import located
 from reporting_tree import write_experiment, write_items, write_run
 
 
@@ -52,6 +53,27 @@ def test_differences_are_those_of_a_loop_over_the_queries(tree):
         largest = sorted((abs(gap) for gap in gaps.values()), reverse=True)[:3]
         assert [abs(query.a - query.b) for query in one.queries] == pytest.approx(largest)
         assert all(query.a - query.b == pytest.approx(gaps[query.id]) for query in one.queries)
+
+
+def test_a_run_is_named_as_search_names_it(tree, tmp_path, monkeypatch, capsys):
+    (run,) = compare.seeds(tree / "runs/shapes/default/lite0+bert/cca/../dla/0")
+    assert run.path == "runs/shapes/default/lite0+bert/dla/0"
+    assert located("runs/shapes/default/lite0+bert/cca") is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "big").mkdir()
+    moved = (tree / "runs").rename(tmp_path / "big" / "runs")
+    (tree / "runs").symlink_to(moved)
+    command = ["compare", *(f"results/runs/shapes/default/lite0+bert/{name}" for name in ("cca/0", "dla"))]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    command[1:] = [f"../{name}" for name in command[1:]]
+    with pytest.raises(SystemExit):
+        cli.main(command)
+    assert "link" in capsys.readouterr().err
+    (elsewhere / "root.yaml").write_text(f"data_root: {tmp_path / 'big'}\n")
+    cli.main([*command, "--config", "root.yaml"])
+    assert "map@all" in capsys.readouterr().out
 
 
 def test_a_method_with_itself_differs_nowhere(tree):

@@ -137,6 +137,7 @@ def _add_looking(add: Add) -> None:
     versus.add_argument("--metric", default="*", metavar="PATTERN", help="only metrics that match, such as 'map@*'")
     versus.add_argument("-k", type=at_least(0), default=5, help="queries that differ most to show; default: 5")
     _add_json(versus)
+    _add_config(versus)
     measure = add("metrics", measure_files, "Compute the metrics of two files of embeddings, as JSON.")
     measure.add_argument("a", type=Path, help="embeddings, FILE or FILE:KEY, one row an item")
     measure.add_argument("b", type=Path, help="embeddings of the same items, or with --owner of what belongs to them")
@@ -189,12 +190,12 @@ def _add_new_items(add: Add) -> None:
     place.add_argument("--out", type=Path, help="new folder to write it into")
     place.add_argument("--add", type=Path, metavar="INDEX", help="an index to add --embeddings to")
     index.add_argument("--kind", choices=INDEX_KINDS, help=f"default: {INDEX_KINDS[0]}")
-    for command in (search, embed, index):
-        _add_config(command)
     export = add("export", export_run, "Write the test embeddings of a run in another form.")
     export.add_argument("folder", metavar="run", type=Path, help=RUN)
     export.add_argument("--to", choices=FORMS, required=True, help="npy and csv are folders")
     export.add_argument("--out", type=Path, required=True, help="file or folder to write")
+    for command in (search, embed, index, export):
+        _add_config(command)
 
 
 def _add_keeping(add: Add) -> None:
@@ -314,9 +315,10 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def compare_runs(options: argparse.Namespace) -> None:
-    from cmr import compare
+    from cmr import compare, settings
 
-    a, b = compare.seeds(options.a), compare.seeds(options.b)
+    folders = settings.machine(options.config).folders
+    a, b = compare.seeds(options.a, folders), compare.seeds(options.b, folders)
     with boundary.reading(f"{options.a}, {options.b}"):
         found = compare.compare(a, b, options.metric, options.k)
     if options.json:
@@ -391,9 +393,10 @@ def index_items(options: argparse.Namespace) -> None:
 
 
 def export_run(options: argparse.Namespace) -> None:
-    from cmr import export, search
+    from cmr import export, search, settings
 
-    for written in export.export(search.find(options.folder), options.to, options.out):
+    run = search.find(options.folder, settings.machine(options.config).folders)
+    for written in export.export(run, options.to, options.out):
         _print(written)
 
 

@@ -14,7 +14,7 @@ from cmr.errors import UserError, nearest
 from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, difference
 from cmr.paths import DATA, ITEMS
 from cmr.reporting.agreement import agreeing
-from cmr.reporting.runs import Run
+from cmr.reporting.runs import Run, located
 from cmr.reporting.significance import can_be_tested, p_in_words
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,9 @@ class Comparison:
 
 def seeds(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
     """The run in a folder; or, of a method's folder, its runs of all seeds that may stand in one mean, with a warning
-    of others. Raises `UserError` where there is none.
+    of others. ``folders``: see `Run`. Raises `UserError` where there is none.
     """
-    place = folder.absolute()
-    if place.name.isdigit() and "runs" in place.parts[-6:-5]:
+    if located(folder):
         return [search.find(folder, folders)]
     inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
     if not inside:

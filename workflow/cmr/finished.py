@@ -16,7 +16,7 @@ from cmr.machine import Machine
 from cmr.paths import ITEMS
 from cmr.publish import read_json
 from cmr.recorded import check
-from cmr.reporting.runs import Run
+from cmr.reporting.runs import Run, located
 from cmr.sets import Sets
 
 FIT_FILE = "fit.json"
@@ -85,7 +85,7 @@ def load(folder: str | Path, config: Sequence[str] = ()) -> Model | FinishedRun:
     """
     place = Path(folder)
     machine = settings.machine(config, registry.own_folder())  # those that `registry.use` found stay known
-    if "runs" in place.absolute().parts[-6:-5]:
+    if located(place):
         return FinishedRun(search.find(place, machine.folders), machine)
     fits = [place] if (place / FIT_FILE).exists() else [file.parent for file in place.glob(f"*/{FIT_FILE}")]
     if not fits:

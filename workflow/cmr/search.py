@@ -6,7 +6,6 @@ the method against the embedded test items of every other modality.
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from cmr.methods.base import Method
 from cmr.metrics.ranking import rank
 from cmr.publish import atomic
 from cmr.recorded import check
-from cmr.reporting.runs import Run, identity
+from cmr.reporting.runs import Run, identity, located
 from cmr.sets import Features, Sets
 
 log = logging.getLogger(__name__)
@@ -58,9 +57,11 @@ def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
 
     Raises `UserError` where there is none. ``folders``: see `Run`.
     """
-    place = Path(os.path.abspath(folder))
-    if len(place.parts) < 7 or place.parents[4].name != "runs" or not place.name.isdigit():
+    found = located(folder)
+    if found is None:
         raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
+    results, path = found
+    place = results / path
     if not place.is_dir():
         raise UserError(f"{folder}: no such run{_why_never(identity(place.parent.name))}")
     records = sorted(place.glob("run*.json"), key=lambda record: record.stat().st_mtime_ns)
@@ -69,7 +70,7 @@ def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
     if len(records) > 1:
         log.warning("%s: measured %d times; the newest is taken, %s", folder, len(records), records[-1].name)
     digest = records[-1].stem.partition("-")[2]
-    return Run(place.parents[5], str(place.relative_to(place.parents[5])), digest, folders)
+    return Run(results, path, digest, folders)
 
 
 def _why_never(method: str) -> str:

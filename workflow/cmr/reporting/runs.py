@@ -1,5 +1,6 @@
 """One evaluated run of a results tree, as its files tell it (see results/README.md)."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,13 @@ IS_RUN = re.compile(rf"(?:{RESULTS}/)?runs(?:/[A-Za-z0-9][A-Za-z0-9._@+-]*){{4}}
 
 Direction = tuple[str, str]
 """Query modality, gallery modality."""
+
+
+def located(folder: str | Path) -> tuple[Path, str] | None:
+    """The results folder and the path below it of a run's folder, which need not be there; None for another folder."""
+    place = Path(os.path.abspath(folder))  # as the user wrote it: links are followed where files are read
+    path = "/".join(place.parts[-6:])
+    return (place.parents[5], path) if path.startswith("runs/") and IS_RUN.fullmatch(path) else None
 
 
 def identity(component: str) -> str:
