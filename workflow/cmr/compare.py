@@ -15,11 +15,10 @@ from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, differenc
 from cmr.paths import DATA, ITEMS
 from cmr.reporting.agreement import agreeing
 from cmr.reporting.runs import Run, located
-from cmr.reporting.significance import can_be_tested, p_in_words
+from cmr.reporting.significance import ROUNDING, can_be_tested, p_in_words
 
 log = logging.getLogger(__name__)
 
-ROUNDING = 1e-6
 DATA_RECORDS = DATA.partition("{")[0]
 
 
