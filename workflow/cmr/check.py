@@ -24,9 +24,10 @@ from cmr.config import Config, DatasetEntry
 from cmr.data import PARTS, Items, Split
 from cmr.device import resolve
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, measurable
+from cmr.evaluation import measurable
 from cmr.features.base import Extractor
 from cmr.machine import Machine
+from cmr.metrics.configured import ConfiguredMetric
 from cmr.plan import Plan, Result
 from cmr.recording import without_folders
 from cmr.records import recorded_warnings
