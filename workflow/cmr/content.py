@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cmr.boundary import plain
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.provenance import file_hash
 from cmr.publish import atomic
 
@@ -150,7 +150,7 @@ def read_list(path: str | Path) -> Iterator[tuple[str, str]]:
         with open(plain(path), encoding="utf-8", newline="\n") as file:
             yield from (_pair(text[:-1]) for text in file if text.endswith("\n"))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a list of files and their sha256; delete it and run again ({error})") from None
+        raise Damaged(f"{path}: not a list of files and their sha256; delete it and run again ({error})") from None
 
 
 def write_list(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:

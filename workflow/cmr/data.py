@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cmr.boundary import check_name, plain, plain_parquet
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.frozen import freeze
 from cmr.publish import atomic
 from cmr.store import Rows
@@ -229,7 +229,7 @@ class Items:
         except UserError:
             raise
         except Exception as error:  # there is none that pyarrow and pandas do not raise for some damaged file
-            raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
+            raise Damaged(f"{path}: not a readable items table; delete it and run again ({error})") from None
 
     @classmethod
     def read_kinds(cls, path: str | Path) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Items:
         except UserError:
             raise
         except Exception as error:  # as in `read`
-            raise UserError(f"{path}: not a readable items table; delete it and run again ({error})") from None
+            raise Damaged(f"{path}: not a readable items table; delete it and run again ({error})") from None
 
     def check_form(self, contents: bool = True) -> None:
         """Raises ValueError unless ids, labels and, of those with ``contents``, modalities are what they should be."""
@@ -351,7 +351,7 @@ class Split:
             table = pd.concat(blocks, ignore_index=True)
             wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
         except (OSError, ValueError, KeyError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors
-            raise UserError(f"{path}: not a readable split; delete it and run again ({error})") from None
+            raise Damaged(f"{path}: not a readable split; delete it and run again ({error})") from None
         if wrong:
             raise UserError(f"{path}: unknown part {min(wrong)!r}; delete it and run again")
         if (twice := table["id"][table["id"].duplicated()]).size:

@@ -27,6 +27,10 @@ class UserError(Exception):
         return shortened(super().__str__())
 
 
+class Damaged(UserError):
+    """A file of the results that does not hold what is written there."""
+
+
 class BadContent(UserError):
     """Content that cannot be decoded; the runner adds the item's id to the message."""
 

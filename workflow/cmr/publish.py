@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr.boundary import finite, plain
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def read_json(path: str | Path) -> Any:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         return value
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
+        raise Damaged(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cmr.boundary import check_name
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.params import canonical_hash
 from cmr.publish import read_json
 
@@ -183,7 +183,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
 
 def _checked(model: type[R], value: Any, path: str | Path) -> R:
     if not isinstance(value, dict):
-        raise UserError(f"{path}: not a record; delete it and run again")
+        raise Damaged(f"{path}: not a record; delete it and run again")
     if value.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path}: schema {value.get('schema_version')}, this version reads {SCHEMA_VERSION}: {OLD}")
     try:
@@ -191,7 +191,7 @@ def _checked(model: type[R], value: Any, path: str | Path) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: not a record: {where}: {first['msg']}; delete it and run again") from None
+        raise Damaged(f"{path}: not a record: {where}: {first['msg']}; delete it and run again") from None
 
 
 def recorded_identity(path: str | Path) -> str | None:

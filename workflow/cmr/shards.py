@@ -7,7 +7,7 @@ sorted by length. Shards are whole chunks, so that together they give what one j
 from pathlib import Path
 
 from cmr.boundary import plain
-from cmr.errors import UserError
+from cmr.errors import Damaged
 
 CHUNK = {"cpu": 256, "cuda": 4096}  # a minute of VGG-19 on two cores; a GPU would starve between small chunks
 ROWS_PER_JOB = 25 * CHUNK["cuda"]
@@ -36,7 +36,7 @@ def count(table: str | Path, modality: str) -> int:
     try:
         footer = read_metadata(plain(table))
     except (OSError, ArrowException) as error:
-        raise UserError(f"{table}: not a readable items table; delete it and run again ({error})") from None
+        raise Damaged(f"{table}: not a readable items table; delete it and run again ({error})") from None
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     return sum(c.num_values - c.statistics.null_count for c in columns if c.path_in_schema == modality)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.features.extraction import CHOOSING
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
@@ -75,10 +75,8 @@ class _Checker:
         try:
             return list(check())
         except UserError as error:
-            text = str(error)
-            damaged = ("not valid JSON", "not a record", "not what an evaluation writes")
-            kind = "damaged" if any(words in text for words in damaged) else "foreign"
-            return [Finding(kind, str(file), text.removeprefix(f"{file}: "))]
+            kind = "damaged" if isinstance(error, Damaged) else "foreign"
+            return [Finding(kind, str(file), str(error).removeprefix(f"{file}: "))]
         except FileNotFoundError as error:
             return [Finding("missing", str(error.filename), f"needed by {file}")]
         except (LookupError, TypeError, AttributeError, ValueError) as error:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from cmr.boundary import BoundaryError, check_array, check_links, plain
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
 from cmr.sets import Sets
@@ -332,4 +332,4 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         return load_file(plain(path))
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable model; delete its folder and run again ({error})") from None
+        raise Damaged(f"{path}: not a readable model; delete its folder and run again ({error})") from None

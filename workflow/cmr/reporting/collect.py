@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from cmr import boundary, registry
-from cmr.errors import UserError
+from cmr.errors import Damaged, UserError
 from cmr.params import canonical
 from cmr.publish import read_json
 from cmr.reporting.agreement import agreeing, warning_notes
@@ -151,7 +151,7 @@ def _damage_told(file: object, what: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise UserError(f"{file}: not {what} ({error!r}); delete it and run again") from None
+        raise Damaged(f"{file}: not {what} ({error!r}); delete it and run again") from None
 
 
 Key = tuple[str, str, str, str, str, str, str]
