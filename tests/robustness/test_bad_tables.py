@@ -116,6 +116,7 @@ def test_generated_bytes(tmp_path, cases):
 
 
 @pytest.mark.mended("a JSON cell that is a mapping was taken for its keys, and bytes in parquet for numbers")
+@pytest.mark.slow
 def test_generated_json_lines(tmp_path, cases):
     cases(GENERATED)
     with pytest.raises(UserError, match=r"row 1: .*expected text, found dict"):

@@ -59,6 +59,7 @@ def table(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["bow", *(pytest.param(name, marks=pytest.mark.long) for name in ("doc2vec", "lda"))])
+@pytest.mark.slow
 def test_every_text_has_finite_features(table, name, cases):
     cases(len(TEXTS))
     made = project(table, "my.jsonl", name)

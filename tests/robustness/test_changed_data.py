@@ -248,6 +248,7 @@ def table(folder, words="ab", n=24):
 
 
 @pytest.mark.mended("a picture that was replaced under its name was not noticed")
+@pytest.mark.slow
 def test_a_picture_replaced_under_its_name(tmp_path):
     made = clone(tmp_path / "clone")
     table(made.root, n=80)

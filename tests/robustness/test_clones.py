@@ -29,6 +29,7 @@ def ran(root, other, *command):
 
 
 @pytest.mark.mended("a clone whose path has a colon ran the code of another clone, and recorded its own")
+@pytest.mark.slow
 def test_the_code_of_the_clone_that_is_typed_in_runs(tmp_path, other):
     made = clone(tmp_path / ODD)
     made.edit("workflow/cmr/stages/split.py", "def make", "print('of this clone')\n\n\ndef make")

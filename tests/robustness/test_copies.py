@@ -70,6 +70,7 @@ def long(*values):
         long("rsync -r, without times", False, YOUNG_SCRIPTS),
     ],
 )
+@pytest.mark.slow
 def test_a_copy_is_complete_and_an_edited_method_costs_its_runs(finished_once, tmp_path, how, notes, scripts):
     made = with_results(tmp_path / "copy", finished_once, how, notes, scripts)
     assert made.planned("metrics") == {}
@@ -132,6 +133,7 @@ def test_results_from_a_clock_that_was_ahead(finished):
     ],
     ids=lambda arguments: arguments[0],
 )
+@pytest.mark.slow
 def test_profiles_and_options_of_ones_own_decide_nothing(finished, arguments):
     """Nor do Snakemake's notes of the rules, which have changed here."""
     (finished.root / "mine").mkdir()

@@ -165,6 +165,7 @@ def containers(value):
 
 
 @pytest.mark.mended("metrics or records that lack a part were a stack trace in `cmr summary`")
+@pytest.mark.slow
 def test_damaged_results_are_said(tree, cases, capsys):
     cases(GENERATED)
     generator = random.Random(0)

@@ -46,6 +46,7 @@ def evaluated(clone, environment, prefix):
     ],
     ids=["all", "no home", "home of nobody", "no temporary folder", "locale C", "64 open files", "nice, one core"],
 )
+@pytest.mark.slow
 def test_the_same_figures(finished, environment, prefix):
     if shutil.which("taskset") is None:
         pytest.skip("taskset is not installed")

@@ -112,6 +112,7 @@ def commented(text):
 
 
 @pytest.mark.parametrize("file", list(SEMANTIC))
+@pytest.mark.slow
 def test_an_edit_that_changes_figures_makes_again_what_is_made_with_the_module(whole, file):
     made, said = whole
     old, new = SEMANTIC[file]

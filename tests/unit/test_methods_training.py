@@ -74,6 +74,7 @@ def test_the_optimisers_are_torchs(name, form):
     assert not torch.equal(ended[0], weights(regression()[0]))
 
 
+@pytest.mark.slow
 def test_no_method_imports_torchs_compiler():
     """A second of every job."""
     code = (

@@ -158,6 +158,7 @@ def test_a_checkout_whose_edits_take_too_long_to_find_has_its_commit(checkout, m
     assert str(provenance.project()).endswith(f"commit {commit[:10]}, with changes or not")
 
 
+@pytest.mark.slow
 def test_torch_is_imported_by_what_uses_a_gpu_and_nothing_else():
     """Jobs would else wait for it: preparing, indexing, the report, and all methods in closed form.
 

@@ -37,6 +37,7 @@ def test_an_edit_that_changes_nothing_is_accepted(finished):
         assert now["output_hashes"] == then["output_hashes"]
 
 
+@pytest.mark.slow
 def test_an_edit_that_changes_figures_is_refused_and_nothing_is_rewritten(finished):
     before = records(finished)
     finished.edit("workflow/cmr/methods/base.py", "return matrix / np.where", "return abs(matrix) / np.where")

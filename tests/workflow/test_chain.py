@@ -79,6 +79,7 @@ def test_summary_of_nothing_is_one_line_and_a_status(whole, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_page_of_a_read_only_tree_is_the_same(whole, tmp_path):
     done = cmr(whole, "report", "results", "--out", str(tmp_path / "page"), "--title", "Toy")
     assert done.returncode == 0, done.stderr

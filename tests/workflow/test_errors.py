@@ -32,6 +32,7 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(fresh, changes, exp
     assert not (fresh.root / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_class_with_a_single_item(fresh):
     fresh.configure(datasets=[{"id": "toy", "params": {"smallest": 1}}])
     output = fresh.snakemake("metrics", check=False)
@@ -41,6 +42,7 @@ def test_a_class_with_a_single_item(fresh):
     assert leftovers(fresh.root) == []
 
 
+@pytest.mark.slow
 def test_a_truncated_features_file(finished):
     path = finished.root / "results/features/toy/all/image.h5"
     path.write_bytes(path.read_bytes()[:1000])
@@ -53,6 +55,7 @@ def test_a_truncated_features_file(finished):
     finished.snakemake("metrics")
 
 
+@pytest.mark.slow
 def test_content_that_cannot_be_read_names_the_item(fresh):
     fresh.edit(
         "workflow/cmr/datasets/toy.py",

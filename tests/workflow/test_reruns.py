@@ -16,6 +16,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert finished.planned("metrics") == {}
 
 
+@pytest.mark.slow
 def test_stages_by_name(fresh):
     assert fresh.planned("features") == {"download": 1, "prepare": 1, "split": 1, "extract": 2}
     assert fresh.planned("fits") == {"download": 1, "prepare": 1, "split": 1, "extract": 2, "fit": 3}
@@ -36,6 +37,7 @@ def test_a_forced_stage_takes_what_depends_on_it(finished, stage, expected):
 
 
 @pytest.mark.parametrize("lost", ["metrics*.json", "*"])
+@pytest.mark.slow
 def test_a_run_that_lost_files_is_made_again(finished, lost):
     (run,) = finished.root.glob("results/runs/*/*/*/cca*/0")
     before = {file.name for file in run.iterdir()}
@@ -73,6 +75,7 @@ def test_a_new_plugin_file_or_an_edit_of_what_computes_nothing_reruns_nothing(fi
     assert finished.planned("metrics") == {}
 
 
+@pytest.mark.slow
 def test_an_edited_helper_reruns_what_reaches_it_by_imports(finished):
     finished.edit("workflow/cmr/methods/eigen.py", "import numpy as np", "import numpy as np\n\nNEW = 1")
     assert finished.planned("metrics") == {"fit": 1, "evaluate": 1, "collect": 1}
@@ -107,6 +110,7 @@ def test_another_configuration_and_back(finished):
     assert metrics.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_metrics_lie_beside_and_back_again(finished):
     finished.configure("other.yaml", metrics=["precision_recall"])
     assert finished.planned("metrics", "--configfile", "other.yaml") == {"evaluate": 2, "collect": 1}

@@ -62,6 +62,7 @@ def test_a_large_data_set_is_several_jobs_that_give_the_bytes_of_one(slow, tmp_p
     assert other.planned("features", "--forcerun", "extract") == {"shard": 6, "learn": 1, "extract": 2}
 
 
+@pytest.mark.slow
 def test_once_data_are_prepared_a_plan_has_all_shards(slow):
     slow.snakemake(PREPARED)
     assert slow.planned("features") == {"shard": 6, "learn": 1, "extract": 2}

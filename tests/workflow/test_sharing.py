@@ -47,6 +47,7 @@ def test_a_copy_elsewhere_verifies(finished, tmp_path):
     assert "all are as their records say" in cmr(finished, "verify", str(tmp_path / "elsewhere"))
 
 
+@pytest.mark.slow
 def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
     ridge = finished.root / RUNS / "ridge_label" / "0"
     features = finished.root / "results/features/toy/all/image.h5"
@@ -111,6 +112,7 @@ def test_verify_of_no_results_is_one_line(finished, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.slow
 def test_two_trees_merge_by_rsync(finished, tmp_path):
     other = finished.copy(tmp_path / "other")
     other.configure(**OTHER)
@@ -127,6 +129,7 @@ def test_two_trees_merge_by_rsync(finished, tmp_path):
     assert finished.planned("metrics") == {}
 
 
+@pytest.mark.slow
 def test_prune_lists_and_removes_what_no_experiment_refers_to(finished):
     assert "nothing to remove" in cmr(finished, "prune")
     before = sorted((finished.root / "results/runs").rglob("*"))

@@ -51,6 +51,7 @@ def jobs(told):
     return dict(re.findall(r"^([abc]) +(\d)$", told.rpartition("Job stats:")[2], re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_forced_files_are_made_again_with_what_follows_and_nothing_else_is_asked_for(snakemake):
     snakemake(CHAIN)
     assert "Nothing to be done" in snakemake(BEGIN + CHAIN + "snakemake_internals.force([])\n", "-n")
@@ -78,6 +79,7 @@ def test_a_group_takes_as_many_jobs_as_it_is_told(snakemake):
     snakemake(BEGIN + ask + CHAIN, "--group-components", "long=2")
 
 
+@pytest.mark.slow
 def test_a_job_is_a_line_on_the_terminal_and_whole_in_the_log(snakemake, tmp_path):
     short = BEGIN + "snakemake_internals.say_a_line_a_job(workflow)\n" + CHAIN
     told = snakemake(short)

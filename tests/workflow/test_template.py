@@ -55,6 +55,7 @@ def write_pictures(folder):
         (folder / colour / f"{number}.txt").write_text(f"{words[number % 3]} and {words[(number + 1) % 3]} {number}")
 
 
+@pytest.mark.slow
 def test_the_copies_pass_every_contract_test(begun):
     environment = os.environ | {"PYTEST_ADDOPTS": "-p no:cacheprovider -p no:xdist"}
     command = [sys.executable, "-m", "pytest", "-vv", "tests/contract", f"--plugins={begun.root / 'my'}"]
