@@ -65,9 +65,9 @@ class Cluster(toy.Clone):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def steady(self, *methods, **changes):
-        """Configures one experiment; ``methods`` are steady's parameters, an id each."""
-        entries = [{"id": f"s{i}", "method": "steady", "params": params} for i, params in enumerate(methods)]
+    def steady(self, *methods, method="steady", **changes):
+        """Configures one experiment; ``methods`` are the parameters of ``method``, an id each."""
+        entries = [{"id": f"s{i}", "method": method, "params": params} for i, params in enumerate(methods)]
         experiment = {**toy.CONFIG["experiments"][0], "methods": entries, **changes}
         self.configure(experiments=[experiment])
 
@@ -122,7 +122,8 @@ def ask(*command):
 def prepared(tmp_path_factory):
     """A clone with the toy data's features, made locally."""
     made = toy.clone(tmp_path_factory.mktemp("prepared") / "clone")
-    shutil.copy(Path(__file__).parent / "plugins" / "steady.py", made.root / "workflow" / "cmr" / "methods")
+    for plugin in (Path(__file__).parent / "plugins").glob("*.py"):
+        shutil.copy(plugin, made.root / "workflow" / "cmr" / "methods")
     (made.root / "slurm" / "site.yaml").write_text(SITE)
     made.snakemake("features")
     return Cluster(made.root)

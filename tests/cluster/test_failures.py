@@ -60,13 +60,50 @@ def test_time_memory_and_scancel(clone, tmp_path):
     assert list((clone.root / "results" / ".partial").rglob("*.pt")) == []
 
 
+def jobs_that_fitted(clone):
+    """By the id of its method, the numbers of the jobs that made the steps of a fit."""
+    return {
+        fit.split("/")[3].partition("-")[0]: sorted({int(row["job"]) for row in rows})
+        for fit, rows in clone.steps().items()
+    }
+
+
+def test_a_short_run_that_fails_leaves_the_others_theirs(clone):
+    clone.steady({"steps": 1}, {"fails": True}, {"steps": 2}, method="brief")
+    output = clone.slurm("metrics", "--retries", "1", check=False)
+    assert output.count("has been submitted") == 2
+    assert len(clone.metrics()) == 2
+    fitted = jobs_that_fitted(clone)
+    assert fitted["s0"] == fitted["s2"]
+    assert len(fitted["s0"]) == 1  # the first one, not both
+    assert "ValueError: made to fail" in output
+    assert set(re.findall(r"output: \S+fits/\S+/(s\d)", output)) == {"s1"}
+    assert clone.planned("metrics") == {"fit": 1, "evaluate": 1, "collect": 1}
+
+
+@pytest.mark.long
+def test_short_runs_cancelled(clone, tmp_path):
+    clone.steady({"steps": 20}, {"steps": 21}, method="brief")
+    with clone.in_background("metrics") as process:
+        (finished,) = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
+        wait(lambda: checkpoint(clone, "s"))
+        (job,) = jobs_of(clone)
+        subprocess.run(["scancel", job], check=True)
+        before = finished.stat().st_mtime_ns
+        status = process.wait(timeout=1200)
+    assert status == 0, (clone.root / "log.txt").read_text()
+    assert finished.stat().st_mtime_ns == before
+    assert clone.metrics() == clone.measured_locally(tmp_path / "local")
+    assert sorted(map(len, jobs_that_fitted(clone).values())) == [1, 2]  # not repeated, and resumed
+
+
 @pytest.mark.long
 def test_snakemake_killed_and_started_again(clone, tmp_path):
     clone.steady({"steps": 1}, {"steps": 40})
     with clone.in_background("metrics") as process:
         (finished,) = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
         wait(lambda: checkpoint(clone, "s1"))
-        wait(lambda: "Finished jobid" in (clone.root / "log.txt").read_text())
+        wait(lambda: re.search(r"^ *\d+ of \d+ +fit ", (clone.root / "log.txt").read_text(), re.MULTILINE))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     before = finished.stat().st_mtime_ns

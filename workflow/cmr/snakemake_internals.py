@@ -1,6 +1,8 @@
 """What the rules need of Snakemake that it does not document. A release that changes it fails a test of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
+from os.path import exists
 from typing import Any
 
 from cmr.terminal import Lines, Progress
@@ -38,6 +40,55 @@ def force(files: Iterable[str]) -> None:
 
     if forced:
         DAG.check_incomplete = check_and_force
+
+
+def keep_what_is_whole() -> None:
+    """Of a group that failed, the jobs that have all their output keep it, and only the others are told of.
+
+    Snakemake takes a failed group's whole output for damaged. Here a job's record is written last.
+    """
+    from snakemake.jobs import GroupJob, Job
+
+    cleanup, log_error = Job.cleanup, GroupJob.log_error
+
+    async def cleanup_unless_whole(job: Any, skipped: Any) -> None:
+        if not all(map(exists, job.output)):
+            await cleanup(job, skipped)
+
+    def log_error_of_failed(group: Any, *arguments: Any, **named: Any) -> None:
+        told = copy(group)
+        told.jobs = frozenset(job for job in group.jobs if _has_failed(job)) or group.jobs
+        log_error(told, *arguments, **named)
+
+    Job.cleanup = cleanup_unless_whole
+    GroupJob.log_error = log_error_of_failed
+
+
+def _has_failed(job: Any) -> bool:
+    """Whether a job of a failed group could begin, and did not make all of its output."""
+    return all(map(exists, job.input)) and not all(map(exists, job.output))
+
+
+def go_on(stale: Callable[[], Iterable[str]]) -> None:
+    """In a job on a cluster: one of a group that fails does not end the others, and a further attempt repeats none that
+    was made. The executor hands on no ``--keep-going``, and ``--force`` always.
+
+    ``stale``: files that are there and are made again nevertheless; asked for in a further attempt alone.
+    """
+    from snakemake.dag import DAG
+
+    check = DAG.check_incomplete
+
+    async def check_and_go_on(dag: Any) -> None:
+        await check(dag)
+        settings = dag.workflow.execution_settings
+        settings.keep_going = True
+        if settings.attempt > 1:
+            dag.forcerules.clear()
+            dag.forcefiles.clear()
+            dag.forcefiles.update(stale())
+
+    DAG.check_incomplete = check_and_go_on
 
 
 def make_checkpoint(workflow: Any, rule: str) -> None:

@@ -96,15 +96,28 @@ PROGRESS = snakemake_internals.say_a_line_a_job(workflow)
 
 # What would be another result now is made again, whatever Snakemake's notes and the times of files say.
 snakemake_internals.leave_to_records()
-STALE = []
-if not workflow.remote_exec:
+snakemake_internals.keep_what_is_whole()
+
+
+def stale_results():
     try:
-        STALE = list(expected.Expected(MACHINE).stale([*PLAN.results(), *expected.begun(PLAN)]))
+        return list(expected.Expected(MACHINE).stale([*PLAN.results(), *expected.begun(PLAN)]))
     except UserError as error:
         raise WorkflowError(printable(str(error)))
+
+
+def files_of_stale(results):
+    return [file for stale in results for file in (stale.result.record, *stale.result.files)]
+
+
+STALE = []
+if workflow.remote_exec:
+    snakemake_internals.go_on(lambda: files_of_stale(stale_results()))
+else:
+    STALE = stale_results()
     for line in LEFT_OUT:
         print(printable(line), file=sys.stderr)
-    snakemake_internals.force(file for stale in STALE for file in (stale.result.record, *stale.result.files))
+    snakemake_internals.force(files_of_stale(STALE))
     if line := expected.described(STALE):
         print(line, file=sys.stderr)
 
