@@ -24,14 +24,18 @@ def slurm(tmp_path, monkeypatch):
 @pytest.fixture
 def working(slurm):
     slurm("sbatch", "exit 0")
-    slurm("sinfo", "echo cpu; echo gpu")
-    slurm("sacctmgr", "echo lab; echo Other")
+    slurm(
+        "sinfo",
+        """case "$*" in *--all*) echo 'cpu*|4:00:00|(null)'; echo 'gpu|1-06:00:00|gpu:a100:4(S:0-1),tmp:9'
+echo 'hidden|infinite|gpu:2';; esac""",
+    )
+    slurm("sacctmgr", "echo 'lab|'; echo 'Other|3'")
     return slurm
 
 
-def refused(site):
+def refused(site, *more):
     with pytest.raises(UserError) as caught:
-        cluster.preflight(site, "site.yaml")
+        cluster.preflight(site, "site.yaml", *more)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -53,6 +57,49 @@ def test_an_account_or_a_partition_that_is_not_there(working):
     assert "'labb' is not one of yours; did you mean 'lab'?" in refused(Site(account="labb"))
     found = refused(Site(account="lab", partition="cpu", gpu_partition="gpus"))
     assert found == "site.yaml: gpu_partition: the cluster has no partition 'gpus'; did you mean 'gpu'?"
+
+
+def test_several_partitions_and_hidden_ones(working):
+    site = Site(account="lab", partition="cpu, hidden", gpu_partition="hidden")
+    cluster.preflight(site, "site.yaml")
+    assert site.resources(0)["slurm_partition"] == "cpu,hidden"
+    assert "partition: the cluster has no partition 'gpus'" in refused(Site(account="lab", partition="cpu,gpus"))
+
+
+def test_a_gpu_job_where_there_is_no_such_gpu(working):
+    cluster.preflight(Site(account="lab", partition="cpu"), "site.yaml")
+    for gres in (None, "gpu:1", "gpu:a100:2", "gpu:a100"):
+        cluster.preflight(Site(account="lab", gpu_partition="cpu,gpu", gres=gres), "site.yaml", None, True)
+    found = refused(Site(account="lab", partition="cpu"), None, True)
+    assert "site.yaml: gpu_partition: no node of partition cpu has a GPU (sinfo lists them in: gpu, hidden)" in found
+    assert "no node of partition cpu has a GPU" in refused(Site(account="lab"), None, True)  # the default one
+    found = refused(Site(account="lab", gpu_partition="gpu", gres="gpu:v100:1"), None, True)
+    assert found == "site.yaml: gres: no node of partition gpu has gpu:v100; there is gpu:a100:4, tmp:9"
+
+
+def test_more_jobs_than_the_account_may_have_in_the_queue(working):
+    cluster.preflight(Site(account="other"), "site.yaml", 3)
+    cluster.preflight(Site(account="lab"), "site.yaml", 50)
+    assert refused(Site(account="other"), 50) == "other: the account lets you have 3 jobs in the queue; type --jobs 3"
+
+
+def test_no_job_asks_for_more_time_than_its_partition_allows(working):
+    assert cluster.longest(Site(), 0) == cluster.longest(Site(), 1) == 240
+    assert cluster.longest(Site(partition="gpu"), 0) == cluster.longest(Site(partition="hidden"), 0) == 1440
+    assert cluster.longest(Site(gpu_partition="gpu"), 1) == 1440
+    assert cluster.longest(Site(partition="gpu,cpu"), 0) == 240
+    working("sinfo", "echo 'cpu*|30:00|(null)'")
+    assert cluster.longest(Site(), 0) == 30
+    working("sinfo", "exit 1")
+    assert cluster.longest(Site(), 0) == 1440
+
+
+def test_a_controller_that_forgets_ended_jobs_too_soon(slurm):
+    slurm("scontrol", "echo 'Boot = 1'; echo 'MinJobAge               = 60 sec'; echo 'Other = 2'")
+    assert cluster.remembered() == 60
+    slurm("scontrol", "echo 'MinJobAge               = 5 sec'")
+    with pytest.raises(UserError, match="forgets an ended job after 5 seconds"):
+        cluster.remembered()
 
 
 def test_where_accounts_are_not_told_any_is_taken(working):
@@ -92,12 +139,18 @@ def test_mistakes_in_the_sites_file(tmp_path):
     file.write_text("acount: lab\n")
     with pytest.raises(UserError, match=r"acount: unknown key; did you mean 'account'\?"):
         cluster.load(file)
-    file.write_text("account: [lab]\n")
-    with pytest.raises(UserError, match=r"site.yaml: account: .*string"):
-        cluster.load(file)
-    file.write_text("- lab\n")
-    with pytest.raises(UserError, match=r"site.yaml: cannot be read"):
-        cluster.load(file)
+    for text, told in {
+        "account: [lab]": r"account: .*string",
+        "account: 123": "account: YAML takes the value for 123; write it in quotes",
+        "environment: {HDF5_USE_FILE_LOCKING: FALSE}": "HDF5_USE_FILE_LOCKING: YAML takes the value for False; write it",
+        "gres: gpu=1": "gres: write gpu:1, or gpu:a100:1 for a model; found 'gpu=1'",
+        "account:lab": "site.yaml: holds no keys; .* a space after the colon",
+        "- lab": "site.yaml: holds no keys",
+        "a: b: c": "site.yaml: cannot be read",
+    }.items():
+        file.write_text(f"{text}\n")
+        with pytest.raises(UserError, match=told):
+            cluster.load(file)
 
 
 def test_the_sites_file_as_it_comes_is_read(pytestconfig):

@@ -2,8 +2,11 @@
 
 import getpass
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -11,10 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmr.boundary import BoundaryError, read_yaml
 from cmr.errors import UserError, nearest
+from cmr.memory import LONGEST
 
 NO_ACCOUNTS = "none"
 RESOURCES = ("gpu", "gres", "slurm_account", "slurm_partition")
 SECONDS = 30  # an overloaded controller answers late
+REMEMBERED = 30
+"""Seconds that the controller must remember an ended job (`MinJobAge`): Snakemake asks every 10 at most."""
+GRES = r"gpu(:[\w.]+)?(:\d+)?"
 
 
 class Site(BaseModel):
@@ -25,15 +32,21 @@ class Site(BaseModel):
     account: str | None = Field(default=None, description="Whom the hours are charged to; none: no accounts here.")
     partition: str | None = Field(default=None, description="Of jobs on the CPU; default: the cluster's.")
     gpu_partition: str | None = Field(default=None, description="Of jobs that use a GPU; default: partition.")
-    gres: str | None = Field(default=None, description="How a GPU is asked for where --gpus is not known.")
+    gres: str | None = Field(
+        default=None, pattern=f"^{GRES}$", description="How a GPU is asked for where --gpus is not known."
+    )
     environment: dict[str, str] = Field(default={}, description="Environment variables of the jobs.")
+
+    def partitions(self, gpus: int) -> list[str]:
+        """The names of those that a job may run in; empty: the cluster's default one."""
+        named = self.gpu_partition or self.partition if gpus else self.partition
+        return [name.strip() for name in (named or "").split(",") if name.strip()]
 
     def resources(self, gpus: int) -> dict[str, str | int]:
         """What a job that needs ``gpus`` tells SLURM of itself, in the terms of Snakemake's executor."""
         found: dict[str, str | int] = {}
-        partition = self.gpu_partition or self.partition if gpus else self.partition
-        if partition:
-            found["slurm_partition"] = partition
+        if partitions := self.partitions(gpus):
+            found["slurm_partition"] = ",".join(partitions)
         if self.account and self.account != NO_ACCOUNTS:
             found["slurm_account"] = self.account
         if gpus and self.gres:
@@ -43,37 +56,147 @@ class Site(BaseModel):
         return found
 
 
+@dataclass(frozen=True)
+class Partition:
+    """What `sinfo` says of nodes of a partition that are alike. ``minutes``: that a job may run, None: any time.
+    ``gres``: what the nodes have, such as ``gpu:a100:4``.
+    """
+
+    name: str
+    default: bool
+    minutes: int | None
+    gres: tuple[str, ...]
+
+    def has(self, wanted: str) -> bool:
+        """Whether its nodes have such a GPU as ``gpu`` or ``gpu:a100`` asks for, however many."""
+        kinds = [gres.split(":") for gres in self.gres]
+        return any(kind[: wanted.count(":") + 1] == wanted.split(":") for kind in kinds)
+
+
 def load(path: str | Path) -> Site:
     """Reads and checks the site's file; without one, nothing is set."""
     if not Path(path).exists():
         return Site()
     try:
-        return Site(**(read_yaml(path) or {}))
-    except (OSError, UnicodeDecodeError, BoundaryError, yaml.YAMLError, TypeError) as error:
+        found = read_yaml(path) or {}
+    except (OSError, UnicodeDecodeError, BoundaryError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds no keys; write `account: lab`, with a space after the colon")
+    try:
+        return Site.model_validate(found)
     except ValidationError as error:
         details = error.errors()[0]
         key = ".".join(map(str, details["loc"]))
         if details["type"] == "extra_forbidden":
             raise UserError(f"{path}: {key}: unknown key{nearest(key, Site.model_fields)}") from None
-        raise UserError(f"{path}: {key}: {details['msg']}, found {details['input']!r}") from None
+        raise UserError(f"{path}: {key}: {_wrong(details['type'], details['input']) or details['msg']}") from None
 
 
-def preflight(site: Site, source: str | Path) -> None:
-    """Raises `UserError`, in one line, for what would let all jobs fail: before the first is sent."""
+def _wrong(kind: str, value: object) -> str | None:
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f"YAML takes the value for {value!r}; write it in quotes"
+    if kind == "string_pattern_mismatch":
+        return f"write gpu:1, or gpu:a100:1 for a model; found {value!r}"
+    return None
+
+
+def preflight(site: Site, source: str | Path, jobs: int | None = None, gpus: bool = False) -> None:
+    """Raises `UserError`, in one line, for what would let all jobs fail: before the first is sent.
+
+    ``jobs``: how many are in the queue at most. ``gpus``: whether one of the jobs needs a GPU.
+    """
     if shutil.which("sbatch") is None:
         raise UserError("--profile slurm: there is no sbatch on this machine; type it where the cluster takes jobs")
+    limits = _submitted_at_most()
+    yours = sorted(limits)
     if site.account is None:
-        yours = _accounts()
         hint = f"yours: {', '.join(yours)}" if yours else f"or {NO_ACCOUNTS!r}, where the cluster has no accounts"
         raise UserError(f"{source}: account: name the one that the jobs are charged to ({hint})")
-    if site.account != NO_ACCOUNTS and (yours := _accounts()) and site.account.lower() not in yours:
+    if site.account != NO_ACCOUNTS and yours and site.account.lower() not in yours:
         raise UserError(f"{source}: account: {site.account!r} is not one of yours{nearest(site.account, yours)}")
-    partitions = [name.strip() for name in _answer("sinfo", "--noheader", "--format=%R")]
+    limit = limits.get(site.account.lower())
+    if limit is not None and jobs is not None and limit < jobs:
+        raise UserError(f"{site.account}: the account lets you have {limit} jobs in the queue; type --jobs {limit}")
+    partitions = _partitions()
+    names = sorted({partition.name for partition in partitions})
     for key in ("partition", "gpu_partition"):
-        name = getattr(site, key)
-        if name is not None and name not in partitions:
-            raise UserError(f"{source}: {key}: the cluster has no partition {name!r}{nearest(name, partitions)}")
+        for name in site.partitions(key == "gpu_partition"):
+            if name not in names and getattr(site, key) is not None:
+                raise UserError(f"{source}: {key}: the cluster has no partition {name!r}{nearest(name, names)}")
+    if gpus:
+        _check_gpus(site, source, partitions)
+
+
+def _check_gpus(site: Site, source: str | Path, partitions: Sequence[Partition]) -> None:
+    wanted = re.sub(r":\d+$", "", site.gres or "gpu")
+    asked = _asked(partitions, site.partitions(1))
+    if any(partition.has(wanted) for partition in asked):
+        return
+    names = ", ".join(sorted({partition.name for partition in asked}))
+    with_gpu = ", ".join(sorted({partition.name for partition in partitions if partition.has("gpu")})) or "none"
+    if any(partition.has("gpu") for partition in asked):
+        here = ", ".join(sorted({gres for partition in asked for gres in partition.gres}))
+        raise UserError(f"{source}: gres: no node of partition {names} has {wanted}; there is {here}")
+    raise UserError(
+        f"{source}: gpu_partition: no node of partition {names} has a GPU (sinfo lists them in: {with_gpu}); "
+        "name one that has, or set `device: cpu` in config.yaml"
+    )
+
+
+def longest(site: Site, gpus: int) -> int:
+    """Minutes that a job may ask for: `LONGEST`, or less where one of its partitions does not allow as much.
+
+    SLURM never starts a job that asks for more. Where SLURM does not answer it is `LONGEST`; `preflight` says so then.
+    """
+    try:
+        partitions = _partitions()
+    except UserError:
+        return LONGEST
+    asked = _asked(partitions, site.partitions(gpus))
+    return min([LONGEST, *(partition.minutes for partition in asked if partition.minutes)])
+
+
+def remembered() -> int | None:
+    """Seconds for which the controller knows a job that has ended; None where it does not say.
+
+    Raises `UserError` where Snakemake would miss the end of jobs, and wait for ever.
+    """
+    told = re.search(r"^MinJobAge *= *(\d+)", "\n".join(_answer("scontrol", "show", "config")), re.MULTILINE)
+    seconds = int(told[1]) if told else None
+    if seconds is not None and seconds < REMEMBERED:
+        raise UserError(
+            f"SLURM forgets an ended job after {seconds} seconds (MinJobAge), before Snakemake asks for it; "
+            f"ask the administrators for {REMEMBERED} seconds or more"
+        )
+    return seconds
+
+
+def _asked(partitions: Sequence[Partition], names: Sequence[str]) -> list[Partition]:
+    return [partition for partition in partitions if partition.name in names or (not names and partition.default)]
+
+
+def _partitions() -> list[Partition]:
+    """All of the cluster, hidden ones too; a partition whose nodes differ comes several times."""
+    lines = (line.split("|") for line in _answer("sinfo", "--all", "--noheader", "--format=%P|%l|%G"))
+    return [
+        Partition(name.strip().rstrip("*"), name.strip().endswith("*"), _minutes(limit), tuple(_split(gres)))
+        for name, limit, gres in lines
+    ]
+
+
+def _split(gres: str) -> Iterable[str]:
+    """``gpu:a100:4`` and ``tmp:10`` of ``gpu:a100:4(S:0-1),tmp:10``."""
+    return [part.strip() for part in re.sub(r"\([^)]*\)", "", gres).split(",") if part.strip()]
+
+
+def _minutes(limit: str) -> int | None:
+    """Of SLURM's ``days-hours:minutes:seconds``; None of ``infinite``."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d+", limit.strip())
+    if not found:
+        return None
+    days, hours, minutes = (int(part or 0) for part in found.groups())
+    return (days * 24 + hours) * 60 + minutes
 
 
 def check_writable(folder: str | Path) -> None:
@@ -88,14 +211,21 @@ def check_writable(folder: str | Path) -> None:
         )
 
 
-def _accounts() -> list[str]:
-    """The accounts of whoever asks; empty where the cluster keeps none or does not say."""
+def _submitted_at_most() -> dict[str, int | None]:
+    """By account of whoever asks, in small letters: how many jobs may be in the queue, None: any number. Empty where
+    the cluster keeps no accounts or does not say.
+    """
     user = getpass.getuser()
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account"]
+    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}"]
     try:
-        return sorted({name.lower() for name in _answer(*command)})
+        lines = [line.split("|") for line in _answer(*command, "format=account,maxsubmitjobs")]
     except UserError:
-        return []
+        return {}
+    found: dict[str, int | None] = {}
+    for account, limit in lines:
+        limits = [value for value in (found.get(account.lower()), int(limit) if limit else None) if value is not None]
+        found[account.lower()] = min(limits, default=None)
+    return found
 
 
 def _answer(*command: str) -> list[str]:
