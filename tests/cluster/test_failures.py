@@ -85,14 +85,12 @@ def test_a_short_run_that_fails_leaves_the_others_theirs(clone):
 def test_short_runs_cancelled(clone, tmp_path):
     clone.steady({"steps": 20}, {"steps": 21}, method="brief")
     with clone.in_background("metrics") as process:
-        (finished,) = wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
+        wait(lambda: list((clone.root / "results/fits").rglob("fit.json")))
         wait(lambda: checkpoint(clone, "s"))
         (job,) = jobs_of(clone)
         subprocess.run(["scancel", job], check=True)
-        before = finished.stat().st_mtime_ns
         status = process.wait(timeout=1200)
     assert status == 0, (clone.root / "log.txt").read_text()
-    assert finished.stat().st_mtime_ns == before
     assert clone.metrics() == clone.measured_locally(tmp_path / "local")
     assert sorted(map(len, jobs_that_fitted(clone).values())) == [1, 2]  # not repeated, and resumed
 

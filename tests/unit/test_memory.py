@@ -14,9 +14,9 @@ MEGABYTES_OF_A_PAIR = 4 * (1280 + 384) / 1e6
 @pytest.mark.parametrize(
     ("rows", "block", "everything", "pairs"),
     [
-        (10**3, 2133.12, 2133.12, 2133.12),
-        (10**6, 7494.967296, 135_120, 24_002_000),
-        (10**7, 18_294.967296, 1_333_200, 2_400_002_000),
+        (10**3, 2633.12, 2633.12, 2633.12),
+        (10**6, 7994.967296, 135_620, 24_002_500),
+        (10**7, 18_794.967296, 1_333_700, 2_400_002_500),
     ],
 )
 def test_a_fit_asks_for_what_its_method_holds_of_its_rows(rows, block, everything, pairs):
@@ -29,7 +29,7 @@ def test_a_fit_asks_for_what_its_method_holds_of_its_rows(rows, block, everythin
 
 @pytest.mark.parametrize(
     ("rows", "block", "everything"),
-    [(10**3, 3012, 3012), (10**6, 6347.483648, 15_000), (10**7, 17_147.483648, 123_000)],
+    [(10**3, 3512, 3512), (10**6, 6847.483648, 15_500), (10**7, 17_647.483648, 123_500)],
 )
 def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, block, everything):
     """The table and the list of files have 120 bytes an item, and the table's cells 100."""
@@ -38,7 +38,7 @@ def test_an_extraction_asks_for_a_chunk_and_what_it_keeps_of_every_item(rows, bl
     assert request(*given) == pytest.approx(everything)
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(10**3, 2000.4), (10**6, 2400), (10**7, 12_500)])
+@pytest.mark.parametrize(("rows", "expected"), [(10**3, 2500.4), (10**6, 2900), (10**7, 13_000)])
 def test_a_split_asks_for_the_items_at_the_least(rows, expected):
     """Its table has 40 bytes an item as it is packed, and cells of 100."""
     assert request(2000, 10, rows * 40e-6, Size(rows, 100 * rows)) == pytest.approx(expected)
@@ -60,12 +60,16 @@ def test_a_further_attempt_asks_for_more_time_within_the_day():
     assert [minutes(120, 60, 10, attempt) for attempt in (1, 2, 3)] == [720, 1440, 1440]
 
 
+def test_no_attempt_asks_for_more_than_a_partition_allows():
+    assert [minutes(120, 60, 5, attempt, longest=600) for attempt in (1, 2)] == [420, 600]
+
+
 def test_a_block_never_asks_for_more_than_all_rows_and_pairs_never_for_less():
     for size, rows in [(rows * mb, rows) for rows in (1, 10, 10**3, 10**5, 10**8) for mb in (0, 1e-6, 0.01, 1)]:
         found = [
             request(*FIT, size, Size(rows, 9 * rows), f"{holds} rows") for holds in ("block of", "all", "pairs of")
         ]
-        assert [2000, *found] == sorted([2000, *found])
+        assert [2500, *found] == sorted([2500, *found])
 
 
 def test_the_footer_of_the_items_says_how_many_there_are(tmp_path):

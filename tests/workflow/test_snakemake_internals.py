@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
+from cmr import snakemake_internals
 from toy_clones import ROOT
 
 BEGIN = f"""
@@ -77,6 +80,47 @@ def test_a_group_takes_as_many_jobs_as_it_is_told(snakemake):
     ask = "onstart:\n    snakemake_internals.join_group(workflow, 'short', 7)\n"
     ask += "    assert dict(workflow.group_settings.group_components) == {'long': 2, 'short': 7}\n"
     snakemake(BEGIN + ask + CHAIN, "--group-components", "long=2")
+
+
+def test_a_group_ends_where_its_minutes_would_pass_the_longest(monkeypatch):
+    import_module("snakemake.api")  # the modules below import each other, and this one all of them
+    from snakemake import dag
+    from snakemake.jobs import GroupJob
+    from snakemake.resources import GroupResources
+
+    monkeypatch.setattr(dag, "group_into_chunks", dag.group_into_chunks)
+    monkeypatch.setattr(GroupResources, "basic_layered", lambda **_: {"mem_mb": 10, "runtime": 20})
+    assert "group_into_chunks" in dag.DAG._update_group_components.__code__.co_names
+    assert "basic_layered" in GroupJob.resources.fget.__code__.co_names
+    snakemake_internals.bound_groups(lambda gpus: 99 if gpus else 15)
+
+    def component(*minutes):
+        return SimpleNamespace(jobs=[SimpleNamespace(resources={"runtime": number}) for number in minutes])
+
+    runs = [*(component(4, 1) for _ in range(4)), component(20, 1), *(component(0, 1) for _ in range(6))]
+    assert [len(chunk) for chunk in dag.group_into_chunks(5, runs)] == [3, 1, 1, 5, 1]
+    for minutes, asked in ((4, 15), (18, 18)):
+        levels = [component(minutes, 1).jobs]
+        assert GroupResources.basic_layered(toposorted_jobs=levels) == {"mem_mb": 10, "runtime": asked}
+
+
+def test_the_executor_asks_before_ended_jobs_are_forgotten():
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+    executor = SimpleNamespace(_next_seconds_between_status_checks=None)
+    settings = SimpleNamespace(init_seconds_before_status_checks=20)
+    before = RemoteExecutor.next_seconds_between_status_checks
+    try:
+        snakemake_internals.ask_within(SimpleNamespace(executor_settings=settings), 60)
+        asked = RemoteExecutor.next_seconds_between_status_checks
+        for wanted, found in ((20, 20), (180, 30)):
+            asked.fset(executor, wanted)
+            assert executor._next_seconds_between_status_checks == asked.fget(executor) == found
+        assert settings.init_seconds_before_status_checks == 20
+        snakemake_internals.ask_within(SimpleNamespace(executor_settings=settings), 45)
+        assert settings.init_seconds_before_status_checks == 15
+    finally:
+        RemoteExecutor.next_seconds_between_status_checks = before
 
 
 @pytest.mark.slow

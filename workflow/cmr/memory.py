@@ -13,6 +13,8 @@ from cmr.vectors import BLOCK_BYTES, PAIR_BYTES
 
 PROCESS = 500
 """MB of Python and its libraries, to which the items come, whatever the stage."""
+SNAKEMAKES = 500
+"""MB of the two Snakemakes that a cluster job runs beside the stage: each took 210 to 235."""
 COPIES = 8
 """Of a block of a matrix in float32: as it is read, scaled in float64, in products. Batches take less."""
 ITEM_BYTES, TEXT_COPIES = 1000, 2
@@ -46,12 +48,12 @@ def request(
         growing = min(growing, (matrices * COPIES * BLOCK_BYTES + kept) / 1e6)
     elif holds == "pairs of rows":
         growing = max(growing, PAIR_BYTES * items.rows**2 / 1e6)
-    return max(at_least + growing, PROCESS + kept / 1e6)
+    return SNAKEMAKES + max(at_least + growing, PROCESS + kept / 1e6)
 
 
-def minutes(at_least: float, per_megabyte: float, megabytes: float, attempt: int = 1) -> int:
-    """Minutes for a job that reads ``megabytes``; the more, the more often it was tried, up to `LONGEST`."""
-    return min(ceil((at_least + per_megabyte * megabytes) * attempt), LONGEST)
+def minutes(at_least: float, per_megabyte: float, megabytes: float, attempt: int = 1, longest: int = LONGEST) -> int:
+    """Minutes for a job that reads ``megabytes``; the more, the more often it was tried, up to ``longest``."""
+    return min(ceil((at_least + per_megabyte * megabytes) * attempt), longest)
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,6 @@
 """What the rules need of Snakemake that it does not document. A release that changes it fails a test of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from os.path import exists
 from typing import Any
@@ -134,3 +134,64 @@ def join_group(workflow: Any, group: str, jobs: int) -> None:
     """As ``--group-components``, which the executor does not hand on to the jobs."""
     settings = workflow.group_settings
     settings.group_components = {**settings.group_components, group: jobs}
+
+
+def bound_groups(longest: Callable[[int], int]) -> None:
+    """A group of independent jobs ends where the sum of their minutes would pass ``longest(gpus)``, and asks for no
+    more, or as much as one of them does. The second is for what is not known yet when the groups are made.
+    """
+    from snakemake import dag
+    from snakemake.resources import GroupResources
+
+    layered = GroupResources.basic_layered
+
+    def chunks(most: int, components: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        chunk: list[Any] = []
+        total = 0
+        for component in components:
+            minutes = sum(map(_minutes, component.jobs))
+            if chunk and (len(chunk) == most or total + minutes > longest(ask_for_gpu(component.jobs))):
+                yield tuple(chunk)
+                chunk, total = [], 0
+            chunk.append(component)
+            total += minutes
+        if chunk:
+            yield tuple(chunk)
+
+    def bounded(toposorted_jobs: Any, **named: Any) -> dict[str, Any]:
+        found = dict(layered(toposorted_jobs=toposorted_jobs, **named))
+        if "runtime" in found:
+            jobs = [job for level in toposorted_jobs for job in level]
+            found["runtime"] = min(found["runtime"], max([longest(ask_for_gpu(jobs)), *map(_minutes, jobs)]))
+        return found
+
+    dag.group_into_chunks = chunks
+    GroupResources.basic_layered = staticmethod(bounded)
+
+
+def ask_for_gpu(jobs: Iterable[Any]) -> int:
+    """1 where one of the jobs asks for a GPU."""
+    return int(any(job.resources.get("gpu") or job.resources.get("gres") for job in jobs))
+
+
+def _minutes(job: Any) -> int:
+    minutes = job.resources.get("runtime")
+    return minutes if isinstance(minutes, int) else 0
+
+
+def ask_within(workflow: Any, remembered: int) -> None:
+    """The SLURM executor asks for its jobs at least twice while the controller remembers an ended one, in seconds.
+
+    By itself it waits longer and longer, up to 180 seconds, and never learns of an end that was forgotten meanwhile. It
+    asks `squeue` where its first wait is no longer than a third of that time.
+    """
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor  # type: ignore[import-untyped]
+
+    settings = workflow.executor_settings
+    settings.init_seconds_before_status_checks = min(settings.init_seconds_before_status_checks, remembered // 3)
+    wait = RemoteExecutor.next_seconds_between_status_checks
+
+    def set_wait(executor: Any, seconds: int) -> None:
+        wait.fset(executor, min(seconds, remembered // 2))
+
+    RemoteExecutor.next_seconds_between_status_checks = property(wait.fget, set_wait)

@@ -31,7 +31,7 @@ from cmr import (
 from cmr.device import gpu_is_here
 from cmr.errors import UserError, printable
 from cmr.machine import Machine
-from cmr.memory import Size, minutes, request, size_of
+from cmr.memory import LONGEST, Size, minutes, request, size_of
 from cmr.plan import Plan, shards_of
 from cmr.shards import count
 
@@ -141,7 +141,11 @@ def start():
         os.makedirs(paths.RESULTS, exist_ok=True)
         WORKING.enter_context(boundary.in_use(paths.RESULTS))
         if on_cluster():
-            cluster.preflight(SITE, SITE_FILE)
+            sent = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
+            on_gpu = bool(snakemake_internals.ask_for_gpu(sent))
+            cluster.preflight(SITE, SITE_FILE, workflow.resource_settings.nodes, on_gpu)
+            if remembered := cluster.remembered():
+                snakemake_internals.ask_within(workflow, remembered)
             os.environ.update(SITE.environment)  # sbatch hands it on to the jobs
     except UserError as error:
         raise WorkflowError(printable(str(error)))
@@ -165,6 +169,16 @@ def written(file):
 def on_cluster():
     """Whether jobs are sent from here, or here is one. Known once the workflow starts, not while this file is read."""
     return workflow.remote_exec or not workflow.local_exec
+
+
+@functools.cache
+def longest(gpus):
+    """Minutes that a job asks for at most."""
+    return cluster.longest(SITE, gpus) if on_cluster() and not workflow.remote_exec else LONGEST
+
+
+if not workflow.remote_exec:
+    snakemake_internals.bound_groups(longest)
 
 
 EXPERIMENT_FILES = [paths.EXPERIMENT.format(experiment=experiment) for experiment in PLAN.runs_of]
@@ -266,14 +280,33 @@ def one_at_a_time(wildcards):
     return int(on_cluster() and brief(wildcards) is not None)
 
 
+def candidates(wildcards):
+    """How many fits of a method one job makes, to choose among them."""
+    return math.prod(map(len, PLAN.methods[wildcards.method].tune.values()))
+
+
+def minutes_of_fit(wildcards):
+    """At least, and for each MB: of every candidate. A network takes longer without a GPU."""
+    info = PLAN.methods[wildcards.method].info
+    of_one = (2, 0.2) if not info.gpu else (5, 1) if gpus(info) else (15, 1)
+    return [number * candidates(wildcards) for number in of_one]
+
+
+def megabytes_of_codes(wildcards):
+    """As they are computed, in float64."""
+    atoms = getattr(PLAN.dictionaries[wildcards.dictionary].parameters(), "atoms", ())
+    return sum(atoms) * items_among(wildcards, PLAN.items(wildcards.data).files).rows * 8 / 1e6
+
+
 def megabytes(files):
-    return sum(map(os.path.getsize, files)) / 1e6
+    """Of those that are there: a job of a group asks before the others have made what it reads of theirs."""
+    return sum(map(os.path.getsize, filter(os.path.exists, files))) / 1e6
 
 
 def items_among(wildcards, files):
     """The size of the items table among a job's input; nothing where it reads none."""
     table = PLAN.items(wildcards.data).files[0]
-    return size_of(table, os.stat(table).st_mtime_ns) if table in files else Size(0, 0)
+    return size_of(table, written(table)) if table in files and os.path.exists(table) else Size(0, 0)
 
 
 def needs(memory, time, info=lambda wildcards: None, holds=lambda wildcards: ("all rows", 1)):
@@ -287,11 +320,15 @@ def needs(memory, time, info=lambda wildcards: None, holds=lambda wildcards: ("a
         size, items = megabytes(input), items_among(wildcards, input)
         return math.ceil(request(*memory(wildcards), size, items, *holds(wildcards)) * attempt)
 
+    def gpus_asked(wildcards):
+        plugin = info(wildcards)
+        return gpus(plugin) if plugin else 0
+
     def minutes_asked(wildcards, input, attempt):
-        return minutes(*time(wildcards), megabytes(input), attempt)
+        return minutes(*time(wildcards), megabytes(input), attempt, longest(gpus_asked(wildcards)))
 
     def from_site(key):
-        return lambda wildcards: SITE.resources(gpus(plugin) if (plugin := info(wildcards)) else 0).get(key)
+        return lambda wildcards: SITE.resources(gpus_asked(wildcards)).get(key)
 
     return {
         **{key: from_site(key) for key in cluster.RESOURCES},

@@ -14,7 +14,7 @@ rule encode:
     threads: 2
     resources:
         **needs(
-            memory=lambda w: (1000, 40),
+            memory=lambda w: (1000 + megabytes_of_codes(w), 40),
             time=lambda w: (30, 1),
             info=lambda w: PLAN.dictionaries[w.dictionary].info,
         ),

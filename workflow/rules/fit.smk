@@ -17,7 +17,7 @@ rule fit:
     resources:
         **needs(
             memory=lambda w: (2000, 20),
-            time=lambda w: (2, 0.2) if brief(w) else (5, 1),
+            time=minutes_of_fit,
             info=lambda w: PLAN.methods[w.method].info,
             holds=lambda w: (PLAN.methods[w.method].info.memory, len(w.inputs.split("+"))),
         ),
