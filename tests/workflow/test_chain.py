@@ -111,5 +111,5 @@ def test_jobs_of_small_data_ask_for_a_fixed_amount_and_for_their_input(finished)
         at_least, a_megabyte = {"split": (2000, 10), "extract": (3000, 100)}.get(rule, (2000, 20))
         size = sum((finished.root / file).stat().st_size for file in input_files.split(", ")) / 1e6
         if rule in asked:
-            asked[rule].add(int(memory) == math.ceil(at_least + a_megabyte * size))
+            asked[rule].add(int(memory) == math.ceil(500 + at_least + a_megabyte * size))
     assert all(found == {True} for found in asked.values()), asked
