@@ -241,7 +241,7 @@ def test_queries_without_a_value_and_float32_are_taken(tmp_path):
 def test_what_the_package_s_own_give_passes_the_check(name):
     metric = ConfiguredMetric.from_entry({"id": name, "metric": name, "params": {}})
     scores, gains, own = example()
-    worst, best = (rank(np.round(scores), gains, own, ties=ties) for ties in ("pessimistic", "optimistic"))
-    metric.compute(worst)
+    fixed, worst, best = (rank(np.round(scores), gains, own, TOP, t) for t in ("fixed", "pessimistic", "optimistic"))
+    metric.compute(fixed)
     if metric.info.gives == "number":
         metric.bounds(worst, best)

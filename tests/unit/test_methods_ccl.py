@@ -263,8 +263,9 @@ def test_each_part_learns_on_all_rows_below_it(monkeypatch):
 def test_negative_numbers_are_no_counts(of):
     train = counts(TRAIN)
     features = train["text"].features
-    bad = VectorsAndSets(features.vectors.copy(), mapped(np.copy, features.sets))
-    (bad.vectors[2] if of == "vectors" else bad.sets[2])[..., 1] = -1
+    vectors, parts = features.vectors.copy(), features.sets.values.copy()
+    (vectors[2] if of == "vectors" else parts[features.sets.starts[2]])[1] = -1
+    bad = VectorsAndSets(vectors, mapped(lambda _: parts, features.sets))
     train["text"] = replace(train["text"], features=bad)
     with pytest.raises(UserError, match=r"text features of row 2 are below 0.*gaussian"):
         create("ccl", **SMALL | {"second_units": "counts"}).fit(train)

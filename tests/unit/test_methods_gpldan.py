@@ -255,9 +255,7 @@ def test_each_optimiser_moves_its_own_network():
 
 @pytest.mark.parametrize("batch", [2, 3, 50])
 def test_small_and_large_batches_and_equal_rows_give_finite_terms(batch):
-    part = {m: view.rows(np.arange(7)) for m, view in separable().items()}
-    for view in part.values():
-        view.features[:4] = view.features[0]
+    part = {m: view.rows(np.array([0, 0, 0, 0, 4, 5, 6])) for m, view in separable().items()}
     history = GPLDAN(Params(**SMALL | {"batch_size": batch}), ("image", "text")).fit(part)
     assert np.isfinite([list(row.values()) for row in history.rows]).all()
 

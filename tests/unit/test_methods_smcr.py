@@ -216,9 +216,7 @@ def test_the_discriminator_has_three_layers_and_the_nets_one_structure():
 
 @pytest.mark.parametrize("size", [2, 50])
 def test_small_and_large_batches_and_equal_rows_give_finite_terms(size):
-    part = {m: view.rows(np.arange(7)) for m, view in separable().items()}
-    for view in part.values():
-        view.features[:4] = view.features[0]
+    part = {m: view.rows(np.array([0, 0, 0, 0, 4, 5, 6])) for m, view in separable().items()}
     history = SMCR(Params(**SMALL | {"batch_size": size}), ("image", "text")).fit(part)
     assert np.isfinite([list(row.values()) for row in history.rows]).all()
 

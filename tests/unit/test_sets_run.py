@@ -134,8 +134,9 @@ def test_a_method_is_fitted_on_sets_saved_and_loaded(given, tmp_path):
 
 def test_what_does_not_fit_is_told_in_one_line(given):
     model = cmr.fit("attention_pool", given, **SMALL)
-    bad = Sets(given["text"].values.copy(), given["text"].starts, given["text"].lengths)
-    bad.values[bad.starts[3]] = np.nan
+    values = given["text"].values.copy()
+    values[given["text"].starts[3]] = np.nan
+    bad = Sets(values, given["text"].starts, given["text"].lengths)
     narrow = Sets(given["text"].values[:, :3], given["text"].starts, given["text"].lengths)
     for made, message in (
         (lambda: cmr.fit("cca", given), "CCA: takes a vector of each modality, given a set of text"),

@@ -431,7 +431,8 @@ def _folder_of(key: str, files: Sequence[str]) -> str:
     """
     values = {file: read(file) for file in files}
     last = next((file for file in reversed(files) if key in values[file]), None)
-    named = [file for file in files if values[file].get("base") and (file == last or key not in values[file])]
+    free = [file for file in files if not {"datasets", "features"} & values[file].keys()]
+    named = [file for file in files if values[file].get("base") and file in (last, *free)]
     if named:
         return os.path.relpath(Path(named[-1]).parent / values[named[-1]]["base"])
     return os.path.relpath(Path(last).parent) if last else "."

@@ -8,7 +8,7 @@ are compared, a transductive method is given the held-out rows in their place, w
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import permutations, product, zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 import numpy as np
@@ -170,15 +170,6 @@ def _check_held_out(data: TrainingData) -> None:
             "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
             "validation rows"
         )
-    held_out = list(data.held_out.items())
-    for (query, queries), (gallery, answers) in permutations(held_out, 2) if len(held_out) > 1 else [held_out * 2]:
-        if queries.labels is not None and answers.labels is not None:
-            shared = np.minimum(queries.labels.sum(axis=0, dtype=int), answers.labels.sum(axis=0, dtype=int))
-            if shared.max(initial=0) < (2 if query == gallery else 1):
-                raise UserError(
-                    f"{query}→{gallery}: nothing to choose parameters or epochs on: no held-out row has another of its "
-                    "class; give validation rows, or more training rows"
-                )
 
 
 def at_edge(tuned: Iterable[str], tried: Sequence[Params], kept: Params, fitted: Mapping[str, Any]) -> dict[str, str]:

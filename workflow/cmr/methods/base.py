@@ -130,6 +130,7 @@ class Method(ABC):
         labels = validation[modality].labels
         if labels is None:
             raise UserError(f"{modality}: nothing to choose on: the held-out rows have neither labels nor pairs")
+        _check_likes(modality, labels, modality, labels)
         others = ~np.eye(len(labels), dtype=bool)
         scores = self.scores(modality, embedded[modality], modality, embedded[modality])
         relevance = shared_labels(labels, labels)(slice(None)) > 0
@@ -142,6 +143,7 @@ class Method(ABC):
         has = own[:, 0] >= 0
         shared = None
         if query_labels is not None and gallery_labels is not None:
+            _check_likes(query, query_labels, gallery, gallery_labels)
             shared = shared_labels(query_labels, gallery_labels)
         if shared is None and not has.any():
             raise UserError(f"{query}→{gallery}: no held-out item has both; this method needs pairs to choose on")
@@ -155,6 +157,16 @@ class Method(ABC):
                 asked = has[rows]
                 found.append(paired_ranks(scores[asked], own[rows][asked])[:, 0] <= cut)
         return float(np.concatenate(found).mean())
+
+
+def _check_likes(query: str, queries: np.ndarray, gallery: str, answers: np.ndarray) -> None:
+    """Raises `UserError` where no row has a relevant one among the others, so that every mAP is 0."""
+    shared = np.minimum(queries.sum(axis=0, dtype=int), answers.sum(axis=0, dtype=int))
+    if shared.max(initial=0) < (2 if query == gallery else 1):
+        raise UserError(
+            f"{query}→{gallery}: nothing to choose parameters or epochs on: no held-out row has another of its class; "
+            "give validation rows, or more training rows"
+        )
 
 
 def cosine_factors(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
