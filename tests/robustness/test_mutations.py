@@ -18,7 +18,14 @@ EVERY = sorted(
     if "project" not in file.parts[-3:]
 )
 NUMERIC = {"numpy", "scipy", "torch", "sklearn", "pandas", "h5py", "gensim", "transformers", "torchvision"}
-READ_TO_CHECK = {"cmr.stages", "cmr.info", "cmr.methods", "cmr.methods.common_params", "cmr.shards"}
+READ_TO_CHECK = {
+    "cmr.stages",
+    "cmr.info",
+    "cmr.methods",
+    "cmr.methods.common_params",
+    "cmr.shards",
+    "cmr.datasets.keyed",
+}
 """What a configuration is checked with; for what a method does with it, it is the method's."""
 SEMANTIC = {  # file: what stands there, and what makes every figure another
     "selection.py": ("score > best[0]", "score < best[0]"),

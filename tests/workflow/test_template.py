@@ -44,9 +44,9 @@ def begun(tmp_path):
 
 
 def write_pictures(folder):
-    """Twelve pairs of two classes: a colour with noise, and words that go with it."""
+    """Sixty pairs of two classes, so that two of one are held out: a colour with noise, and words that go with it."""
     generator = np.random.default_rng(0)
-    for number in range(12):
+    for number in range(60):
         colour, words = list(WORDS.items())[number % 2]
         pixels = generator.integers(0, 60, (20, 30, 3), np.uint8)
         pixels[..., 0 if colour == "red" else 2] += 150
