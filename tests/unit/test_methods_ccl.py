@@ -271,22 +271,6 @@ def test_negative_numbers_are_no_counts(of):
         create("ccl", **SMALL | {"second_units": "counts"}).fit(train)
 
 
-@pytest.mark.parametrize(("changed", "shared"), [({"learning_rate": 0.02}, True), ({"pretraining_rate": 0.02}, False)])
-def test_candidates_that_differ_in_the_last_layers_alone_share_the_others(monkeypatch, changed, shared):
-    """To the bit as alone."""
-    first, second, alone = create("ccl", **SMALL), create("ccl", **SMALL | changed), create("ccl", **SMALL | changed)
-    first.fit(TRAIN, HELD_OUT)
-    history = alone.fit(TRAIN, HELD_OUT)
-    pretrained = []
-    pretrain = ccl.CCL.pretrain
-    monkeypatch.setattr(ccl.CCL, "pretrain", lambda self, *a: (pretrained.append(self), pretrain(self, *a)))
-    second.take_over(first)
-    assert second.fit(TRAIN, HELD_OUT).rows == history.rows
-    assert bool(pretrained) != shared
-    for key, values in alone.state().items():
-        assert np.array_equal(second.state()[key], values), key
-
-
 def test_a_fit_that_is_resumed_repeats_what_it_learned(tmp_path):
     def fit(file):
         method = create("ccl", **SMALL)

@@ -13,7 +13,6 @@ from synthetic import create, separable, small
 
 SMALL = small("cmdn") | {"epochs": 3, "pretraining_epochs": 2}
 TRAIN = separable(30, seed=3)
-HELD_OUT = separable(24, seed=5)
 
 
 def rows(n, d, seed=0):
@@ -205,22 +204,6 @@ def test_negative_numbers_are_no_counts():
     with pytest.raises(UserError, match=r"text features of row 1 are below 0.*gaussian"):
         shares("text", np.array([[1.0, 2.0], [0.0, -1.0]]))
     assert shares("text", np.array([[1.0, 3.0], [0.0, 0.0]])).tolist() == [[0.25, 0.75], [0, 0]]
-
-
-@pytest.mark.parametrize(("changed", "shared"), [({"learning_rate": 0.02}, True), ({"pretraining_rate": 0.02}, False)])
-def test_candidates_that_differ_in_the_last_layers_alone_share_the_others(monkeypatch, changed, shared):
-    """To the bit as alone."""
-    first, second, alone = create("cmdn", **SMALL), create("cmdn", **SMALL | changed), create("cmdn", **SMALL | changed)
-    first.fit(TRAIN, HELD_OUT)
-    history = alone.fit(TRAIN, HELD_OUT)
-    pretrained = []
-    pretrain = cmdn.CMDN.pretrain
-    monkeypatch.setattr(cmdn.CMDN, "pretrain", lambda self, *a: (pretrained.append(self), pretrain(self, *a)))
-    second.take_over(first)
-    assert second.fit(TRAIN, HELD_OUT).rows == history.rows
-    assert bool(pretrained) != shared
-    for key, values in alone.state().items():
-        assert np.array_equal(second.state()[key], values), key
 
 
 def test_a_fit_that_is_resumed_repeats_what_it_learned(tmp_path):

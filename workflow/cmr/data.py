@@ -260,10 +260,8 @@ class Items:
         if not self._index.is_unique:
             twice = self.ids[self._index.duplicated()][0]
             raise ValueError(f"id {twice!r} stands on more than one row; rename one of the two")
-        lists = {
-            id(labels): labels for labels in self.table["labels"]
-        }  # each once: rows of equal labels may share them
-        if not all(map(_are_labels, lists.values())):
+        once = {id(labels): labels for labels in self.table["labels"]}  # rows of equal labels may share a list
+        if not all(map(_are_labels, once.values())):
             raise ValueError("labels are not lists of texts")
         self._check_names()
 
