@@ -16,7 +16,10 @@ import pytest
 import toy_clones as toy
 
 # Threads do not spin while they wait: the node has fewer cores than it says.
-SITE = "account: lab\npartition: cpu\ngpu_partition: gpu\nenvironment: {OMP_WAIT_POLICY: PASSIVE}\n"
+SITE = (
+    "account: lab\npartition: cpu\ngpu_partition: gpu\nqos: brief\ngpu_qos: cards\n"
+    "environment: {OMP_WAIT_POLICY: PASSIVE}\n"
+)
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--max-status-checks-per-second", "1", "--latency-wait", "5")
 PROFILE = ("--profile", "slurm", *QUICK)
 

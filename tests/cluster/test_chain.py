@@ -37,6 +37,7 @@ def test_the_same_figures_and_one_gpu_a_job(prepared, tmp_path):
     # The others: data set and split, two features, and one job for all short runs.
     assert len(jobs) - len(on_gpu) == 4
     assert not any(gpus_of(job) for job in jobs if job not in on_gpu)
+    assert {(job["Partition"], job["QOS"]) for job in jobs} == {("cpu", "brief"), ("gpu", "cards")}
 
 
 @pytest.mark.long
@@ -66,7 +67,7 @@ def accounted(output):
     """What SLURM's accounting says of the jobs of a run, from Snakemake's output."""
     run = re.search(r"SLURM run ID: (\S+)", output)[1]
     assert run.startswith("cmr_")
-    keys = ["Partition", "AllocTRES", "State", "Start", "End"]
+    keys = ["Partition", "QOS", "AllocTRES", "State", "Start", "End"]
     command = ["sacct", "--name", run, "-X", "-n", "-P", "-o", ",".join(keys)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [dict(zip(keys, line.split("|"), strict=True)) for line in told.splitlines()]

@@ -79,6 +79,11 @@ for user in root "$@"; do
   sacctmgr --noheader --parsable2 show associations user="$user" format=account | grep -qx lab ||
     sacctmgr --immediate add user "$user" Account=lab >/dev/null
 done
+for qos in brief cards; do
+  sacctmgr --noheader --parsable2 show qos format=name | grep -qx "$qos" ||
+    sacctmgr --immediate add qos "$qos" MaxSubmitJobsPerUser=1000 >/dev/null
+done
+sacctmgr --immediate modify account lab set qos=normal,brief,cards >/dev/null || true # it has them: nothing modified
 
 runs slurmctld || slurmctld
 until_ok 60 scontrol ping

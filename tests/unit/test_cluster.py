@@ -29,7 +29,13 @@ def working(slurm):
         """case "$*" in *--all*) echo 'cpu*|4:00:00|(null)'; echo 'gpu|1-06:00:00|gpu:a100:4(S:0-1),tmp:9'
 echo 'hidden|infinite|gpu:2';; esac""",
     )
-    slurm("sacctmgr", "echo 'lab|'; echo 'Other|3'")
+    slurm(
+        "sacctmgr",
+        """case "$*" in
+*associations*) echo 'lab||high,normal,Long'; echo 'lab||short'; echo 'Other|3|';;
+*qos*) echo 'normal|'; echo 'Long|5'; echo 'high|100';;
+esac""",
+    )
     return slurm
 
 
@@ -80,7 +86,24 @@ def test_a_gpu_job_where_there_is_no_such_gpu(working):
 def test_more_jobs_than_the_account_may_have_in_the_queue(working):
     cluster.preflight(Site(account="other"), "site.yaml", 3)
     cluster.preflight(Site(account="lab"), "site.yaml", 50)
-    assert refused(Site(account="other"), 50) == "other: the account lets you have 3 jobs in the queue; type --jobs 3"
+    assert refused(Site(account="other"), 50) == "account other lets you have 3 jobs in the queue; type --jobs 3"
+
+
+def test_a_quality_of_service_that_the_account_has_not(working):
+    cluster.preflight(Site(account="lab", qos="normal", gpu_qos="high", gpu_partition="gpu"), "site.yaml", 50, True)
+    cluster.preflight(Site(account="other", qos="any"), "site.yaml")  # it has no list
+    cluster.preflight(Site(account="lab", qos="short", gpu_qos="none of it"), "site.yaml")  # no job needs a GPU
+    found = refused(Site(account="lab", qos="norma"))
+    assert found == "site.yaml: qos: account lab has no quality of service 'norma'; did you mean 'normal'?"
+    assert "site.yaml: gpu_qos: account lab has no" in refused(Site(account="lab", gpu_qos="gpu"), None, True)
+
+
+def test_more_jobs_than_a_quality_of_service_takes(working):
+    cluster.preflight(Site(account="lab", qos="LONG"), "site.yaml", 5)
+    cluster.preflight(Site(account="lab", gpu_qos="long"), "site.yaml", 50)
+    for key in ("qos", "gpu_qos"):
+        found = refused(Site(account="lab", **{key: "long"}), 50, True)
+        assert found == "quality of service long lets you have 5 jobs in the queue; type --jobs 5"
 
 
 def test_no_job_asks_for_more_time_than_its_partition_allows(working):
@@ -129,6 +152,9 @@ def test_partition_and_gpu_of_a_job():
     assert site.resources(0) == {"slurm_partition": "cpu", "slurm_account": "lab", "gpu": 0}
     assert site.resources(1) == {"slurm_partition": "gpu", "slurm_account": "lab", "gpu": 1}
     assert Site(account="none").resources(1) == {"gpu": 1}
+    assert Site(account="none", qos="long").resources(1) == {"gpu": 1, "qos": "long"}
+    assert Site(account="none", qos="long", gpu_qos="a100").resources(1) == {"gpu": 1, "qos": "a100"}
+    assert Site(account="none", gpu_qos="a100").resources(0) == {"gpu": 0}
     assert Site(account="none", gres="gpu:a100:1").resources(1) == {"gres": "gpu:a100:1"}
     assert Site(account="none", gres="gpu:a100:1").resources(0) == {"gpu": 0}
 

@@ -1,6 +1,5 @@
 """The ranking under every metric: order, ties, bounds, pairs, and its equality with independent libraries."""
 
-from contextlib import nullcontext
 from itertools import permutations
 
 import numpy as np
@@ -10,7 +9,6 @@ from sklearn.metrics import average_precision_score
 import literal
 from cmr.errors import UserError
 from cmr.metrics import ranking, tagged_sort
-from cmr.metrics.pairs import Pairs
 from cmr.metrics.ranking import (
     Ranked,
     average_precision,
@@ -304,37 +302,3 @@ def test_scores_of_few_values_are_not_sorted_by_tags(monkeypatch, levels, by_tag
     rng = np.random.default_rng(3)
     scores = (rng.integers(0, levels, (4, 500)) / levels).astype(np.float32)
     assert (Ranked(scores, rng.random(scores.shape) < 0.1).tagged is not None) == by_tags
-
-
-def test_torch_sorts_the_same_keys_as_numpy():
-    """On the CPU: the code that a GPU runs, called past the shortcut that takes CPU tensors to numpy."""
-    import torch
-
-    from cmr.metrics.torch_sort import sort_packed
-
-    scores, gains, own = coarse_scores()
-    for ties in ("fixed", "pessimistic", "optimistic"):
-        places = ranking._places(gains.astype(np.uint8), ties)
-        ours = sort_packed(torch.from_numpy(scores), gains.astype(np.uint8), places, 10, 80)
-        numpys = ranking._sort_packed(scores, gains.astype(np.uint8), places, 10, 80)
-        assert all(np.array_equal(a, b) for a, b in zip(ours, numpys, strict=True))
-        of_tensor, of_array = Pairs(torch.from_numpy(scores), own), Pairs(scores, own)
-        assert np.array_equal(of_tensor.ranks(ties), of_array.ranks(ties))
-        assert np.array_equal(of_tensor.tied, of_array.tied)
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("times", [1, 255])
-def test_tensors_are_ranked_as_arrays_are(device, dtype, times):
-    import torch
-
-    from imitated_gpu import imitated_gpu
-
-    scores, gains, own = coarse_scores()
-    gains *= times
-    of_array = rank(scores.astype(dtype), gains, own)
-    with nullcontext() if device == "cpu" or torch.cuda.is_available() else imitated_gpu():
-        of_tensor = rank(torch.tensor(scores, dtype=getattr(torch, dtype), device=device), gains, own)
-    for part in ("gains", "relevant", "tied", "top", "pair_ranks"):
-        assert getattr(of_tensor, part).tolist() == getattr(of_array, part).tolist()

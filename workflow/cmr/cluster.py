@@ -17,10 +17,11 @@ from cmr.errors import UserError, nearest
 from cmr.memory import LONGEST
 
 NO_ACCOUNTS = "none"
-RESOURCES = ("gpu", "gres", "slurm_account", "slurm_partition")
+RESOURCES = ("gpu", "gres", "slurm_account", "slurm_partition", "qos")
 SECONDS = 30  # an overloaded controller answers late
 REMEMBERED = 30
 """Seconds that the controller must remember an ended job (`MinJobAge`): Snakemake asks every 10 at most."""
+SHOW = ("sacctmgr", "--noheader", "--parsable2", "show")
 GRES = r"gpu(:[\w.]+)?(:\d+)?"
 
 
@@ -32,6 +33,8 @@ class Site(BaseModel):
     account: str | None = Field(default=None, description="Whom the hours are charged to; none: no accounts here.")
     partition: str | None = Field(default=None, description="Of jobs on the CPU; default: the cluster's.")
     gpu_partition: str | None = Field(default=None, description="Of jobs that use a GPU; default: partition.")
+    qos: str | None = Field(default=None, description="Quality of service of jobs on the CPU; default: the account's.")
+    gpu_qos: str | None = Field(default=None, description="Of jobs that use a GPU; default: qos.")
     gres: str | None = Field(
         default=None, pattern=f"^{GRES}$", description="How a GPU is asked for where --gpus is not known."
     )
@@ -42,6 +45,10 @@ class Site(BaseModel):
         named = self.gpu_partition or self.partition if gpus else self.partition
         return [name.strip() for name in (named or "").split(",") if name.strip()]
 
+    def qos_of(self, gpus: int) -> str | None:
+        """The quality of service that a job names; None: it names none."""
+        return self.gpu_qos or self.qos if gpus else self.qos
+
     def resources(self, gpus: int) -> dict[str, str | int]:
         """What a job that needs ``gpus`` tells SLURM of itself, in the terms of Snakemake's executor."""
         found: dict[str, str | int] = {}
@@ -49,11 +56,24 @@ class Site(BaseModel):
             found["slurm_partition"] = ",".join(partitions)
         if self.account and self.account != NO_ACCOUNTS:
             found["slurm_account"] = self.account
+        if qos := self.qos_of(gpus):
+            found["qos"] = qos
         if gpus and self.gres:
             found["gres"] = self.gres
         else:
             found["gpu"] = gpus
         return found
+
+
+@dataclass(frozen=True)
+class Association:
+    """What an account, in small letters, allows whoever asks: ``jobs`` in the queue, None: any number, and the ``qos``
+    that jobs may name.
+    """
+
+    account: str
+    jobs: int | None
+    qos: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -108,16 +128,12 @@ def preflight(site: Site, source: str | Path, jobs: int | None = None, gpus: boo
     """
     if shutil.which("sbatch") is None:
         raise UserError("--profile slurm: there is no sbatch on this machine; type it where the cluster takes jobs")
-    limits = _submitted_at_most()
-    yours = sorted(limits)
-    if site.account is None:
-        hint = f"yours: {', '.join(yours)}" if yours else f"or {NO_ACCOUNTS!r}, where the cluster has no accounts"
-        raise UserError(f"{source}: account: name the one that the jobs are charged to ({hint})")
-    if site.account != NO_ACCOUNTS and yours and site.account.lower() not in yours:
-        raise UserError(f"{source}: account: {site.account!r} is not one of yours{nearest(site.account, yours)}")
-    limit = limits.get(site.account.lower())
-    if limit is not None and jobs is not None and limit < jobs:
-        raise UserError(f"{site.account}: the account lets you have {limit} jobs in the queue; type --jobs {limit}")
+    associations = _associations()
+    _check_account(site, source, associations)
+    limits = _limits(site, source, associations, gpus)
+    for name, limit in limits.items():
+        if limit is not None and jobs is not None and limit < jobs:
+            raise UserError(f"{name} lets you have {limit} jobs in the queue; type --jobs {limit}")
     partitions = _partitions()
     names = sorted({partition.name for partition in partitions})
     for key in ("partition", "gpu_partition"):
@@ -126,6 +142,33 @@ def preflight(site: Site, source: str | Path, jobs: int | None = None, gpus: boo
                 raise UserError(f"{source}: {key}: the cluster has no partition {name!r}{nearest(name, names)}")
     if gpus:
         _check_gpus(site, source, partitions)
+
+
+def _check_account(site: Site, source: str | Path, associations: Iterable[Association]) -> None:
+    yours = sorted({association.account for association in associations})
+    if site.account is None:
+        hint = f"yours: {', '.join(yours)}" if yours else f"or {NO_ACCOUNTS!r}, where the cluster has no accounts"
+        raise UserError(f"{source}: account: name the one that the jobs are charged to ({hint})")
+    if site.account != NO_ACCOUNTS and yours and site.account.lower() not in yours:
+        raise UserError(f"{source}: account: {site.account!r} is not one of yours{nearest(site.account, yours)}")
+
+
+def _limits(site: Site, source: str | Path, associations: Iterable[Association], gpus: bool) -> dict[str, int | None]:
+    """Jobs that may be in the queue, None: any number; by what sets the limit. Raises `UserError` where a quality of
+    service is not one of the account's.
+    """
+    asked = [association for association in associations if association.account == (site.account or "").lower()]
+    found = {f"account {site.account}": min((a.jobs for a in asked if a.jobs is not None), default=None)}
+    yours = sorted({qos for association in asked for qos in association.qos})
+    named = {key: name for key in ("qos", "gpu_qos")[: gpus + 1] if (name := getattr(site, key))}
+    of_qos = _jobs_of_qos() if yours and named else {}
+    for key, name in named.items():
+        if yours and name.lower() not in yours:
+            raise UserError(
+                f"{source}: {key}: account {site.account} has no quality of service {name!r}{nearest(name, yours)}"
+            )
+        found[f"quality of service {name}"] = of_qos.get(name.lower())
+    return found
 
 
 def _check_gpus(site: Site, source: str | Path, partitions: Sequence[Partition]) -> None:
@@ -211,21 +254,21 @@ def check_writable(folder: str | Path) -> None:
         )
 
 
-def _submitted_at_most() -> dict[str, int | None]:
-    """By account of whoever asks, in small letters: how many jobs may be in the queue, None: any number. Empty where
-    the cluster keeps no accounts or does not say.
-    """
-    user = getpass.getuser()
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}"]
+def _associations() -> list[Association]:
+    """Of whoever asks; none where the cluster keeps no accounts or does not say."""
     try:
-        lines = [line.split("|") for line in _answer(*command, "format=account,maxsubmitjobs")]
+        lines = _answer(*SHOW, "associations", f"user={getpass.getuser()}", "format=account,maxsubmitjobs,qos")
     except UserError:
-        return {}
-    found: dict[str, int | None] = {}
-    for account, limit in lines:
-        limits = [value for value in (found.get(account.lower()), int(limit) if limit else None) if value is not None]
-        found[account.lower()] = min(limits, default=None)
-    return found
+        return []
+    parts = (line.lower().split("|") for line in lines)
+    return [Association(account, int(jobs) if jobs else None, tuple(_split(qos))) for account, jobs, qos in parts]
+
+
+def _jobs_of_qos() -> dict[str, int | None]:
+    """By quality of service: how many jobs a user may have in the queue, None: any number."""
+    lines = _answer(*SHOW, "qos", "format=name,maxsubmitjobsperuser")
+    parts = (line.lower().split("|") for line in lines)
+    return {name: int(jobs) if jobs else None for name, jobs in parts}
 
 
 def _answer(*command: str) -> list[str]:

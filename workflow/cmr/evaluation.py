@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,8 @@ PRODUCTS_AT_ONCE = 2**20
 FEWEST_ROWS, ENOUGH_ROWS = 16, 64  # of fewer rows with a large gallery, reading it is most of a product's work
 ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 
-ScoreBlock = Callable[[slice], Any]
-"""Rows of the queries → their scores (rows, n), higher is better: numpy, or a torch tensor."""
+ScoreBlock = Callable[[slice], np.ndarray]
+"""Rows of the queries → their scores (rows, n), higher is better."""
 Values = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ def _blocks(
     own = own_columns(query.groups, gallery.groups) if any(m.info.paired for m in metrics) else None
     gains = _gains(query, gallery)
 
-    def work(rows: slice, scores: Any) -> _Measured:
+    def work(rows: slice, scores: np.ndarray) -> _Measured:
         return _measure(scores, gains(rows), None if own is None else own[rows], metrics)
 
     return over_blocks(score_block, len(query), len(gallery), work, threads)
@@ -168,14 +168,13 @@ def over_blocks(
     score_block: ScoreBlock,
     queries: int,
     gallery_size: int,
-    work: Callable[[slice, Any], T],
+    work: Callable[[slice, np.ndarray], T],
     threads: int | None = None,
 ) -> list[T]:
     """``work(rows, scores)`` for all queries, in their order, in pieces that fit a core's cache.
 
     Products of embeddings are taken by the threads themselves, each with one core. Other blocks are large, since a
-    method may have work to do on the gallery a block, and scored one after another with all cores. Scores on a
-    GPU are not cut up: there one sort of a whole block is the quick way.
+    method may have work to do on the gallery a block, and scored one after another with all cores.
     """
 
     def in_cache(rows: slice) -> list[T]:
@@ -183,15 +182,14 @@ def over_blocks(
         return [work(_within(rows, part), scores[part]) for part in parts]
 
     with ThreadPoolExecutor(threads or cores()) as pool:
-        if isinstance(score_block, Product) and isinstance(score_block.query, np.ndarray):
+        if isinstance(score_block, Product):
             rows_at_once = min(max(FEWEST_ROWS, SCORES_AT_ONCE // gallery_size), ENOUGH_ROWS)
             at_once = max(PRODUCTS_AT_ONCE, rows_at_once * gallery_size)
             with threadpool_limits(1, "blas"):
                 return list(chain(*pool.map(in_cache, row_blocks(queries, gallery_size, at_once))))
         done: list[T] = []
         for rows in row_blocks(queries, gallery_size, SCORES_AT_ONCE):
-            scores, size = score_block(rows), rows.stop - rows.start
-            parts = [slice(0, size)] if getattr(scores, "is_cuda", False) else list(row_blocks(size, gallery_size))
+            scores, parts = score_block(rows), list(row_blocks(rows.stop - rows.start, gallery_size))
             done += pool.map(work, [_within(rows, part) for part in parts], [scores[part] for part in parts])
     return done
 
@@ -202,54 +200,31 @@ def _within(rows: slice, part: slice) -> slice:
 
 @dataclass(frozen=True)
 class Product:
-    """A `ScoreBlock`: query (q, d) times columns (d, n), less ``offset`` (n,) where there is one. Where gallery items
-    are equal, columns and offset are of the distinct ones, and ``which`` (n,) is the one of each item.
+    """A `ScoreBlock`: query (q, d) times columns (d, n). Where gallery items are equal, columns are of the distinct
+    ones, and ``which`` (n,) is the one of each item.
     """
 
-    query: Any
-    columns: Any
-    offset: Any = None
-    which: Any = None
+    query: np.ndarray
+    columns: np.ndarray
+    which: np.ndarray | None
 
-    def __call__(self, rows: slice) -> Any:
+    def __call__(self, rows: slice) -> np.ndarray:
         scores = self.query[rows] @ self.columns
-        if self.offset is not None:
-            scores = scores - self.offset
         return scores if self.which is None else scores[:, self.which]
 
 
-def scorer(
-    query: np.ndarray,
-    gallery: np.ndarray,
-    measure: Literal["cosine", "euclidean", "inner"] = "cosine",
-    device: str | None = None,
-) -> Product:
-    """Scores of embeddings (q, d) against (n, d), in their precision.
+def scorer(query: np.ndarray, gallery: np.ndarray) -> Product:
+    """Cosines of embeddings (q, d) and (n, d), in their precision; rows of zeros score 0.
 
-    ``cosine`` (rows of zeros score 0), ``inner`` product, or ``euclidean``: q·g - |g|²/2, which ranks as the negative
-    distance does, after both are centred for accuracy. ``device``: a torch device to compute on; without one,
-    numpy does. Equal gallery items have equal scores: a product rounds a column by its place, so each of them is
-    taken once.
+    Equal gallery items have equal scores: a product rounds a column by its place, so each of them is taken once.
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
     gallery, which = distinct(gallery)
-    columns, offset = gallery.T, None
-    if measure == "cosine":
-        query, columns = cosine_factors(query, gallery)
-    elif measure == "euclidean":
-        centre = gallery.mean(axis=0)
-        query, gallery = query - centre, gallery - centre
-        columns = gallery.T
-        offset = np.square(gallery).sum(axis=1) / 2
-    if device is None:
-        if len(gallery) > LARGE_GALLERY:  # read by rows, a product of few queries is twice as fast
-            columns = np.ascontiguousarray(columns)
-        return Product(query, columns, offset, which)
-    import torch
-
-    parts = (query, columns, offset, which)
-    return Product(*(None if part is None else torch.as_tensor(part, device=device) for part in parts))
+    query, columns = cosine_factors(query, gallery)
+    if len(gallery) > LARGE_GALLERY:  # read by rows, a product of few queries is twice as fast
+        columns = np.ascontiguousarray(columns)
+    return Product(query, columns, which)
 
 
 def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -274,7 +249,9 @@ def _deepest(depths: Sequence[int | None]) -> int | None:
     return max(known, default=0) if len(known) == len(depths) else None
 
 
-def _measure(scores: Any, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]) -> _Measured:
+def _measure(
+    scores: np.ndarray, gains: np.ndarray, own: np.ndarray | None, metrics: Sequence[ConfiguredMetric]
+) -> _Measured:
     ranked = Ranked(scores, gains, own, depth=depth_of(metrics))
     ranking = ranked.by("fixed")
     computed = {m.id: m.compute(ranking) for m in metrics}
@@ -426,7 +403,7 @@ def best_pair_ranks(
     """The best rank (q,), from 1, of the items of a query's group, by each way to resolve ties; 0 where it has none."""
     own = own_columns(query_groups, gallery_groups)
 
-    def work(rows: slice, scores: Any) -> np.ndarray:
+    def work(rows: slice, scores: np.ndarray) -> np.ndarray:
         pairs = pairs_of(scores, own[rows])
         return np.stack([pairs.ranks(name)[:, 0] for name in ties])
 
@@ -450,7 +427,7 @@ def mean_average_precisions(
     entries = ({"id": f"map@{at}", "metric": "mean_average_precision", "params": {"at": at}} for at in cuts)
     metrics = [ConfiguredMetric.from_entry(entry) for entry in entries]
 
-    def work(rows: slice, scores: Any) -> np.ndarray:
+    def work(rows: slice, scores: np.ndarray) -> np.ndarray:
         relevance = gains(rows).astype(bool, copy=False)
         ranked = Ranked(scores, relevance, top=0, depth=_deepest(cuts))
         ranking = ranked.by("fixed")

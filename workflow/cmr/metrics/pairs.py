@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +17,12 @@ class Pairs:
     ``counts``: without it all scores are looked at.
     """
 
-    def __init__(self, scores: Any, own: np.ndarray, counts: Counts | None = None):
+    def __init__(self, scores: np.ndarray, own: np.ndarray, counts: Counts | None = None):
         self.scores, self.own = scores, np.asarray(own).reshape(len(own), -1)
         rows, columns = np.arange(len(self.own)), self.own.T
         found = [(counts or partial(_better_and_equal, scores))(column) for column in columns]
         self.better, self.equal = (np.stack(parts, axis=1) for parts in zip(*found, strict=True))
-        scored = np.stack([on_host(scores[rows, column]) for column in columns], axis=1)
+        scored = np.stack([scores[rows, column] for column in columns], axis=1)
         alike = (scored[:, :, None] == scored[:, None]) & (self.own >= 0)[:, None]
         self.others = self.equal - np.count_nonzero(alike, axis=2)
         self.among = np.stack([np.count_nonzero(a[:, : n + 1], axis=1) for n, a in enumerate(alike.swapaxes(0, 1))], 1)
@@ -46,16 +45,11 @@ class Pairs:
         among, order = self.among.copy(), tie_order(self.scores.shape[1])
         for row, nth in zip(*np.nonzero((self.equal > 1) & (self.own >= 0)), strict=True):
             column = self.own[row, nth]
-            same = on_host(self.scores[row] == self.scores[row, column])
+            same = self.scores[row] == self.scores[row, column]
             among[row, nth] = np.count_nonzero(same & (order <= order[column]))
         return among
 
 
-def _better_and_equal(scores: Any, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _better_and_equal(scores: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     threshold = scores[np.arange(len(columns)), columns][:, None]
-    return on_host((scores > threshold).sum(1)), on_host((scores == threshold).sum(1))
-
-
-def on_host(values: Any) -> np.ndarray:
-    """An array, or a tensor wherever it lies, as an array."""
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return (scores > threshold).sum(axis=1), (scores == threshold).sum(axis=1)

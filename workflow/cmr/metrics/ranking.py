@@ -29,7 +29,7 @@ import pandas as pd
 from cmr.errors import UserError
 from cmr.metrics.base import Ranking
 from cmr.metrics.keys import GAIN_BITS, MAX_GAIN, MAX_GALLERY, SCORE_BITS, Ties, descending_bits, tie_order
-from cmr.metrics.pairs import Pairs, on_host
+from cmr.metrics.pairs import Pairs
 from cmr.metrics.tagged_sort import TaggedSort
 
 Normalise = Literal["retrieved", "relevant"]
@@ -41,7 +41,7 @@ LARGE_GALLERY = 5_000  # in larger ones chance ties of float32 scores, which cos
 
 
 def rank(
-    scores: Any,
+    scores: np.ndarray,
     gains: np.ndarray,
     own: np.ndarray | None = None,
     top: int = TOP,
@@ -55,8 +55,8 @@ def rank(
 class Ranked:
     """A block of queries against the whole gallery, to be ranked by one way or by several to resolve ties.
 
-    ``scores`` (q, n), higher is better: numpy, or a torch tensor, which is sorted where it lies. ``gains`` (q, n):
-    bool, or the number of shared labels. ``own`` (q,) or (q, p): the columns of each query's pairs, -1 for none.
+    ``scores`` (q, n), higher is better. ``gains`` (q, n): bool, or the number of shared labels. ``own`` (q,) or (q, p):
+    the columns of each query's pairs, -1 for none.
     ``depth``: how many first ranks are wanted; all of them by default.
 
     Raises `UserError` for NaN scores, gains below 0 and galleries of more than 2²⁴ items, ValueError for shapes that do
@@ -64,7 +64,12 @@ class Ranked:
     """
 
     def __init__(
-        self, scores: Any, gains: np.ndarray, own: np.ndarray | None = None, top: int = TOP, depth: int | None = None
+        self,
+        scores: np.ndarray,
+        gains: np.ndarray,
+        own: np.ndarray | None = None,
+        top: int = TOP,
+        depth: int | None = None,
     ):
         self.scores, self.gains, self.own, self.top = _as_scores(scores), _as_gains(gains), own, top
         if self.scores.shape != self.gains.shape:
@@ -79,7 +84,7 @@ class Ranked:
     def _tagged_sort(self) -> TaggedSort | None:
         """Where scores and gains suit it."""
         scores, gains = self.scores, self.gains
-        if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or gains.dtype != np.uint8:
+        if scores.dtype != np.float32 or gains.dtype != np.uint8:
             return None
         if gains.max(initial=0) > TaggedSort.MAX_TAG:
             return None
@@ -112,7 +117,11 @@ class Ranked:
 
 
 def average_precision(
-    scores: Any, relevance: np.ndarray, at: int | None = None, normalise: Normalise = "retrieved", ties: Ties = "fixed"
+    scores: np.ndarray,
+    relevance: np.ndarray,
+    at: int | None = None,
+    normalise: Normalise = "retrieved",
+    ties: Ties = "fixed",
 ) -> np.ndarray:
     """Average precision (q,) of each row of ``scores`` (q, n), as `average_precision_of` defines it.
 
@@ -154,12 +163,12 @@ def own_columns(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.where(nth < counts[of_query, None], order[places], -1)
 
 
-def pairs_of(scores: Any, own: np.ndarray) -> Pairs:
+def pairs_of(scores: np.ndarray, own: np.ndarray) -> Pairs:
     """The pairs of a block of ``scores`` (q, n): columns ``own`` (q,) or (q, p), -1 for none."""
     return Pairs(_as_scores(scores), own)
 
 
-def paired_ranks(scores: Any, own: np.ndarray) -> np.ndarray:
+def paired_ranks(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Ranks (q, p), from 1 and rising, of columns ``own[i]`` (q, p) in row i of ``scores`` (q, n); 0 for -1."""
     return pairs_of(scores, own).ranks("fixed")
 
@@ -176,19 +185,13 @@ def row_blocks(queries: int, gallery_size: int, keys: int = KEYS_IN_CACHE) -> It
     return (slice(start, min(start + step, queries)) for start in range(0, queries, step))
 
 
-def _as_scores(scores: Any) -> Any:
-    """float32 or float64 without NaN; a tensor on the CPU becomes the array that shares its memory.
-
-    A tensor on a GPU stays there as float32, but float64, for which no keys are packed, comes to the CPU.
-    """
-    if not isinstance(scores, np.ndarray):
-        packed = scores.device.type != "cpu" and scores.element_size() <= 4
-        scores = scores.float() if packed else scores.cpu().numpy()
-    if isinstance(scores, np.ndarray) and scores.dtype != np.float32:
+def _as_scores(scores: np.ndarray) -> np.ndarray:
+    """float32 or float64 without NaN."""
+    if scores.dtype != np.float32:
         scores = scores.astype(np.float32 if scores.dtype == np.float16 else np.float64, copy=False)
     # min() gives NaN where there is one, at a fraction of the cost of testing each value
     if 0 not in scores.shape and bool((smallest := scores.min()) != smallest):
-        row, column = (int(axis[0]) for axis in np.nonzero(np.isnan(on_host(scores))))
+        row, column = (int(axis[0]) for axis in np.nonzero(np.isnan(scores)))
         raise UserError(f"the score of query row {row} and gallery row {column} is NaN; scores must be numbers")
     return scores
 
@@ -212,14 +215,10 @@ def _places(gains: np.ndarray, ties: Ties) -> np.ndarray:
     return gains if ties == "pessimistic" else gains.max(initial=0) - gains
 
 
-def _sorter(scores: Any, gains: np.ndarray, top: int) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    if gains.dtype != np.uint8:
-        return _sort_exact
-    if not isinstance(scores, np.ndarray):
-        from cmr.metrics.torch_sort import sort_packed  # imports torch
-
-        return sort_packed
-    if scores.dtype != np.float32:
+def _sorter(
+    scores: np.ndarray, gains: np.ndarray, top: int
+) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    if gains.dtype != np.uint8 or scores.dtype != np.float32:
         return _sort_exact
     narrow = top == 0 and scores.shape[1] <= LARGE_GALLERY and gains.max(initial=0) <= 1
     if narrow and scores.min(initial=0) > -NARROW_LIMIT and scores.max(initial=0) < NARROW_LIMIT:
@@ -274,7 +273,6 @@ def _sort_exact(
     scores: np.ndarray, gains: np.ndarray, places: np.ndarray, top: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_sort_packed`, for any scores and gains: an argsort, and a second one of the rows with equal scores."""
-    scores = on_host(scores)
     places = np.broadcast_to(places, scores.shape)
     order = np.argsort(-scores, axis=1)
     ranked = np.take_along_axis(scores, order, axis=1)
