@@ -17,9 +17,10 @@ $(VENV)/.installed: pyproject.toml
 run: env
 	$(BIN)/snakemake
 
-# A test that hangs ends the run after six minutes, with its name and where it stood.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0 \
-	  -o faulthandler_timeout=360 -o faulthandler_exit_on_timeout=true
+# Files in the order of testpaths, the long ones first, so that no core ends alone with one of them. A test that hangs ends
+# the run after six minutes, with its name and where it stood.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+	  --max-worker-restart 0 -o faulthandler_timeout=360 -o faulthandler_exit_on_timeout=true
 
 test: env
 	$(PYTEST) -m "not slow"

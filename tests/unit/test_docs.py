@@ -66,6 +66,7 @@ def site(tmp_path_factory):
     return out / "html"
 
 
+@pytest.mark.slow
 def test_pages_load_nothing_from_the_net(site):
     loads = re.compile(
         r"""<(?:script|link|img|iframe)\b[^>]*(?:src|href)=["'](https?:)?//[^>]*>|@import|url\(['"]?https?:"""
@@ -75,6 +76,7 @@ def test_pages_load_nothing_from_the_net(site):
     assert {str(file): found[0] for file in files if (found := loads.search(file.read_text("utf-8")))} == {}
 
 
+@pytest.mark.slow
 def test_every_page_is_built(site):
     sources = [file for file in (ROOT / "docs").rglob("*.md") if "_build" not in file.parts]
     assert [s for s in sources if not (site / s.relative_to(ROOT / "docs").with_suffix(".html")).exists()] == []

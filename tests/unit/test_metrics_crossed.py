@@ -192,7 +192,8 @@ def test_holm_steps_down(rng):
 
 
 NONE = (1, None)
-REGIMES = [(queries, (seeds, deviation)) for queries in (10, 462) for seeds in (3, 5) for deviation in (0.0001, 0.02)]
+SEVERAL = [(queries, (seeds, deviation)) for queries in (10, 462) for seeds in (3, 5) for deviation in (0.0001, 0.02)]
+REGIMES = [pytest.param(*regime, marks=[pytest.mark.slow] if regime[0] > 10 else []) for regime in SEVERAL]
 
 
 @pytest.mark.parametrize(("queries", "method"), [(10, NONE), (462, NONE), *REGIMES])

@@ -12,6 +12,7 @@ import pytest
 
 from toy_clones import CONFIG, DLA, clone
 
+pytestmark = pytest.mark.slow
 WHOLE = {
     "dictionaries": [{"id": "small", "dictionary": "coupled", "params": {"atoms": [6, 7], "iterations": 3}}],
     "metrics": [*CONFIG["metrics"], "precision_recall", "precision_scope"],
@@ -79,7 +80,6 @@ def test_summary_of_nothing_is_one_line_and_a_status(whole, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_the_page_of_a_read_only_tree_is_the_same(whole, tmp_path):
     done = cmr(whole, "report", "results", "--out", str(tmp_path / "page"), "--title", "Toy")
     assert done.returncode == 0, done.stderr
@@ -95,7 +95,6 @@ def test_snakemakes_own_report_carries_the_page(whole, tmp_path):
     assert whole.planned() == {}
 
 
-@pytest.mark.slow
 def test_from_scratch_again_every_figure_is_the_same(whole, tmp_path):
     again = run_whole(tmp_path / "clone")
     assert measured(again) == measured(whole)

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from robustness.chains import chain
 from toy_clones import CONFIG, DLA, ROOT, clone
 
+pytestmark = pytest.mark.slow
 ELSEWHERE = re.compile(r"\.logs/|\.partial/|report/(figures/|tables/|index\.html)")
 """What has no keys: logs, unfinished work, and the page."""
 ON_A_GPU = {"hardware.gpu", "usage.peak_gpu_memory_mb"}

@@ -12,6 +12,7 @@ import pytest
 
 from toy_clones import CONFIG, clone
 
+pytestmark = pytest.mark.slow
 DLA = {
     "id": "dla",
     "method": "dla_cmr",
