@@ -14,6 +14,7 @@ import yaml
 from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan
+from cmr.progress import duration
 from cmr.reporting import figures, gallery, headline, origins, page
 from cmr.reporting import protocols as protocol_module
 from cmr.reporting.collect import load
@@ -228,7 +229,7 @@ def test_licences_citations_and_origins_are_named(text: str) -> None:
 def test_a_fit_that_several_runs_share_counts_once(results: Path) -> None:
     runs = load(results).runs
     fits = sum(fit["usage"]["seconds"] for run in runs for fit in run.fits)
-    assert origins.usage(runs)["time"] == origins.duration(fits + sum(run.record["usage"]["seconds"] for run in runs))
+    assert origins.usage(runs)["time"] == duration(fits + sum(run.record["usage"]["seconds"] for run in runs))
     shared = []
     for number in range(4):
         run = Run(results, f"runs/shapes/default/lite0+bert/shared/{number}", "")
@@ -236,7 +237,7 @@ def test_a_fit_that_several_runs_share_counts_once(results: Path) -> None:
         shared.append(run)
     first = runs[0].record
     once = first["fits"][0]["usage"]["seconds"] + 4 * first["usage"]["seconds"]
-    assert origins.usage(shared)["time"] == origins.duration(once)
+    assert origins.usage(shared)["time"] == duration(once)
 
 
 def test_printed_configuration_asks_for_the_same_runs(text: str, results: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_job_is_one_line_when_it_has_ended(told):
     assert told.text[1:] == [" 1 of 12  prepare      3.0 s  emoji"]
     told.begin(8, "fit", data="emoji", method="dla", seed="2")
     told.end(2, 12, 8, after=61.0)
-    assert told.text[2] == " 2 of 12  fit          1 min  emoji dla seed 2  (about 10 min left)"
+    assert told.text[2] == " 2 of 12  fit        1.0 min  emoji dla seed 2  (about 10.2 min left)"
 
 
 def test_jobs_of_a_group_end_together_and_each_has_its_line(told):
@@ -91,7 +91,7 @@ def test_time_left_is_not_said_while_most_kinds_of_jobs_are_unknown(told):
     assert "left" not in told.text[-1]
     told.begin(2, "fit")
     told.end(2, 7, 2, after=4.0)
-    assert told.text[-1].endswith("(about 18.5 s left)"), "four fits of 4 s, and a page of (1 + 4) / 2 s"
+    assert told.text[-1].endswith("(about 18 s left)"), "four fits of 4 s, and a page of (1 + 4) / 2 s"
 
 
 def test_failures_and_plain_lines_are_said_as_they_are_but_for_snakemakes_own_particulars(told):

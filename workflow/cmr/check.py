@@ -29,6 +29,7 @@ from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.metrics.configured import ConfiguredMetric
 from cmr.plan import Plan, Result
+from cmr.progress import duration
 from cmr.recording import without_folders
 from cmr.records import recorded_warnings
 from cmr.sets import Sets, columns_in_words, dimensions
@@ -219,8 +220,6 @@ def _features(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
 
 def _sample(extractor: Extractor[Any], contents: Sequence[Any]) -> Lines:
     """Of some items, evenly drawn: what all features take, without the model's start, and whether they differ."""
-    from cmr.reporting.origins import duration
-
     drawn = np.unique(np.linspace(0, len(contents) - 1, SAMPLE).round().astype(int))
     extractor.transform([contents[0]])
     start = time.perf_counter()

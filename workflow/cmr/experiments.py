@@ -13,6 +13,7 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.params import canonical
 from cmr.plan import Plan, RunName
+from cmr.progress import duration
 
 FILES = project.path("resources/experiments")
 MEASURED = project.path("resources/measured")
@@ -125,8 +126,6 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _time(entry: Mapping[str, Any]) -> str:
-    from cmr.reporting.origins import duration
-
     if entry["seconds"] is None:
         return "time unknown"
     return f"{'' if entry['measured'] == entry['runs'] else 'over '}{duration(entry['seconds'])}"

@@ -106,3 +106,11 @@ def about(stage: str, record: str) -> str:
         *parts, seed = path.parent.parts[2:]
         return " ".join([stage, *parts, "seed", seed])
     return " ".join([stage, *path.with_suffix("").parts[2:]])
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is one: ``1.2 s``, ``40 s``, ``5.2 min``, ``3.1 h``."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

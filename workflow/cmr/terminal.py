@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from cmr.progress import ERASE
+from cmr.progress import ERASE, duration
 
 DROPPED = {"JOB_INFO", "GROUP_INFO", "SHELLCMD", "JOB_STARTED", "RESOURCES_INFO", "WORKFLOW_STARTED"}
 UNKNOWN = 0.25
@@ -135,10 +135,3 @@ def event_of(record: logging.LogRecord) -> str | None:
 def about(wildcards: Mapping[str, Any]) -> str:
     """``emoji default lite0+bert cca seed 0``."""
     return " ".join(f"seed {value}" if key == "seed" else str(value) for key, value in wildcards.items())
-
-
-def duration(seconds: float) -> str:
-    """``8.0 s``, ``5 min``, ``3.1 h``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

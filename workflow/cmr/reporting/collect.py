@@ -85,6 +85,16 @@ class Collection:
         return rows
 
 
+def direction(row: Mapping[str, Any]) -> str:
+    """``image→text``, or ``average``."""
+    return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
+
+
+def mean_and_deviation(mean: float, std: float | None) -> str:
+    """``0.571 ± 0.004``; without the deviation where there is one seed."""
+    return f"{mean:.3f}" + ("" if std is None else f" ± {std:.3f}")
+
+
 def higher_is_better(row: Row) -> bool:
     known = row["plugin"] in registry.names("metrics")
     return registry.info("metrics", row["plugin"]).higher_is_better if known else True

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cmr import registry
-from cmr.reporting.collect import AVERAGE, Row, higher_is_better
+from cmr.reporting.collect import AVERAGE, Row, direction, higher_is_better, mean_and_deviation
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol, in_file_name
 from cmr.reporting.runs import choices_at_edge
@@ -29,7 +29,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return f"{self.mean:.3f}" + ("" if self.std is None else f" ± {self.std:.3f}")
+        return mean_and_deviation(self.mean, self.std)
 
     @property
     def details(self) -> str:
@@ -149,11 +149,6 @@ def metric_options(blocks: Iterable[Block]) -> dict[str, str]:
         sample = f"; a sample of {block.sample} of each direction, not all test queries" if block.sample else ""
         found[block.metric] = (f"{block.title}: {options}" if options else block.title) + sample
     return found
-
-
-def direction(row: Mapping[str, str]) -> str:
-    """``image→text``, or ``average``."""
-    return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
 
 
 def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str], Evidence]) -> Line:

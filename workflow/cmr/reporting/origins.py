@@ -8,6 +8,7 @@ import yaml
 from cmr import registry
 from cmr.boundary import without_trust
 from cmr.params import canonical
+from cmr.progress import duration
 from cmr.recorded import configuration as recorded_configuration
 from cmr.records import Project
 from cmr.reporting.collect import Collection, Index
@@ -135,14 +136,6 @@ def usage(runs: Iterable[Run]) -> dict[str, str]:
     records = list(_records(runs))
     memory = max(record["usage"]["peak_memory_mb"] for record in records) / 1000
     return {"time": duration(sum(record["usage"]["seconds"] for record in records)), "memory": f"{memory:.1f} GB"}
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit of which there is one: ``1.2 s``, ``40 s``, ``5.2 min``, ``3.1 h``."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def run_table(runs: Iterable[Run]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from cmr.device import cores
 from cmr.errors import UserError
+from cmr.progress import duration
 from cmr.publish import atomic
 from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
 from cmr.reporting.collect import AVERAGE, Collection, load
@@ -225,7 +226,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = JSON
-    made.filters["duration"] = origins.duration
+    made.filters["duration"] = duration
     made.filters["p_in_words"] = significance.p_in_words
     made.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     return made

@@ -21,9 +21,9 @@ import yaml
 from cmr import project, registry
 from cmr.errors import UserError
 from cmr.reporting import costs
-from cmr.reporting.collect import Row
+from cmr.reporting.collect import Row, direction
 from cmr.reporting.figures import title_of
-from cmr.reporting.headline import Cell, direction
+from cmr.reporting.headline import Cell
 from cmr.reporting.protocols import Group, Protocol, parameters
 from cmr.reporting.runs import Run
 

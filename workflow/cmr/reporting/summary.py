@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cmr.errors import one_line
-from cmr.reporting.collect import AVERAGE, Row, higher_is_better
+from cmr.reporting.collect import Row, direction, higher_is_better, mean_and_deviation
 
 PROTOCOL = ("dataset", "split", "inputs", "metric")
 
@@ -39,20 +39,13 @@ def blocks(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
     return found
 
 
-def direction(row: Row) -> str:
-    """``image→text``, or ``average``."""
-    return AVERAGE if row["query"] == AVERAGE else f"{row['query']}→{row['gallery']}"
-
-
 def directions(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(direction, rows)))
 
 
 def cell(row: Row | None) -> str:
     """``0.571 ± 0.004``; without the deviation where there is one seed."""
-    if row is None:
-        return "–"
-    return f"{row['mean']:.3f}" + ("" if row["std"] is None else f" ± {row['std']:.3f}")
+    return "–" if row is None else mean_and_deviation(row["mean"], row["std"])
 
 
 def labels(rows: Iterable[Row]) -> dict[str, str]:
