@@ -176,6 +176,13 @@ def test_a_pretrained_doc2vec_needs_trust_and_its_hash(tmp_path):
     pretrained.fit(["other texts"])
     np.testing.assert_array_equal(pretrained.transform(NEW), fitted("doc2vec", dimensions=6, epochs=7).transform(NEW))
     assert pretrained.state() == {}
+    model.save(str(file), sep_limit=1)
+    with pytest.raises(UserError, match=r"arrays of the model are in files beside it \(model\.bin\..*separately=\[\]"):
+        pretrained.fit([])
+    for beside in tmp_path.glob("model.bin.*"):
+        beside.unlink()
+    model.save(str(file), separately=[])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin"]
 
 
 @pytest.mark.parametrize("name", ["bow", "lda", "doc2vec"])

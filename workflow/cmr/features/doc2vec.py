@@ -13,6 +13,7 @@ the sha256 of a file that you have reason to trust. What a word is in Chinese, T
 `cmr.features.texts`.
 """
 
+import glob
 import zlib
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ class Params(BaseParams):
     negative: int = Field(5, ge=1, description="negative samples a word")
     seed: int = Field(0, ge=0, description="of all random numbers")
     deterministic: bool = Field(True, description="the same features in every run, for one core's speed of training")
-    pretrained: str | None = Field(None, description="a gensim Doc2Vec file (PV-DBOW) to take instead of training")
+    pretrained: str | None = Field(None, description="a gensim Doc2Vec file (PV-DBOW), saved as one, to take instead of training")
     sha256: str = Field("", description="hash that the pretrained file must have")
     trust: bool = Field(False, description="the pretrained file, a pickle, may execute code: I trust its source")
 
@@ -73,6 +74,11 @@ class Doc2Vec(WordExtractor):
             raise UserError(
                 f"params.pretrained: {file} is a pickle, which can execute code when it is read; if you trust its "
                 f"source, set params.trust: true and params.sha256: {found}"
+            )
+        if beside := sorted(other.name for other in file.parent.glob(f"{glob.escape(file.name)}.*.npy")):
+            raise UserError(
+                f"params.pretrained: {file}: arrays of the model are in files beside it ({beside[0]}), which its hash "
+                "does not cover; save it as one file: model.save(path, separately=[])"
             )
         if found != p.sha256:
             raise UserError(f"params.sha256: {file} has sha256 {found}, not {p.sha256 or 'empty'}; it was not read")
