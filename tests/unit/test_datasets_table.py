@@ -578,3 +578,27 @@ def test_a_seeded_split_of_a_table_is_the_one_that_it_has_always_been(tmp_path):
     parts = "".join({"train": "-", "validation": "v", "test": "t"}[part] for part in split["part"])
     assert list(split["id"]) == [f"k{row:02}" for row in range(60)]
     assert parts == "tv-v-----t-v--t-v--tv-v-v-vv-t--t----tttv-t--t-t--t--v----v-"
+
+
+def test_texts_that_are_names_of_files_are_refused(pictures):
+    data = frame().assign(caption=[f"pictures/{i}.png" for i in range(12)])
+    with pytest.raises(UserError, match=r"my.csv: caption: the cells name files, such as 'pictures/0.png'; write the"):
+        dataset(pictures, data).prepare()
+
+
+def test_texts_as_missing_values_are_written_are_told(pictures, caplog):
+    dataset(pictures, frame().assign(caption=["nan", *"abcdefghijk"])).prepare()
+    assert "1 texts are 'nan', as missing values are written, and count as texts; empty cells do not" in caplog.text
+
+
+def test_pictures_that_repeat_beside_their_captions_are_told(pictures, caplog):
+    data = frame().assign(picture=[f"pictures/{i // 2}.png" for i in range(12)])
+    dataset(pictures, data).prepare()
+    assert (
+        "12 rows hold 6 different contents of image; if rows of the same one belong together, say group: picture"
+        in (caplog.text)
+    )
+    caplog.clear()
+    dataset(pictures, data, group="picture").prepare()
+    dataset(pictures, frame()).prepare()
+    assert "belong together" not in caplog.text

@@ -39,7 +39,7 @@ from cmr.datasets.files import (
     user_file,
 )
 from cmr.datasets.grouping import each_content_once
-from cmr.datasets.labels import LabelReader, as_list
+from cmr.datasets.labels import NO_LABEL, LabelReader, as_list
 from cmr.datasets.rows import PART_NAMES, seeded_parts, untrained, usable, without_place
 from cmr.datasets.splitting import SHARES
 from cmr.errors import BadContent, UserError
@@ -64,6 +64,7 @@ INFO = DatasetInfo(
 )
 
 EXACT_FLOATS = 2.0**53
+SAMPLED = 5  # texts that are looked at, whether they name files
 LABEL = "label"
 
 
@@ -150,7 +151,12 @@ class Table(Dataset):
         if params.split:
             _check_parts(rows["part"], problems, file)
         if params.text:
-            _tell_wordless(kept["text"].dropna(), f"{file}: {params.text}")
+            where = f"{file}: {', '.join(self._text_columns)}"
+            _check_no_files(kept["text"].dropna(), file.parent, where)
+            _tell_wordless(kept["text"].dropna(), where)
+            _tell_missing(kept["text"].dropna(), where)
+        if not self._grouped:
+            self._tell_repeated(kept, list(kinds), file)
         extra = [name for name in ("part", "group") if name in kept]
         return Items(kept[["id", *kinds, "labels", *extra]].reset_index(drop=True), kinds)
 
@@ -194,6 +200,17 @@ class Table(Dataset):
         return without_place(
             self._sorted(rows), lambda some: self.groups(items(some)), lambda some: self.parts(items(some), ""), SHARES
         )
+
+    def _tell_repeated(self, rows: pd.DataFrame, modalities: list[str], file: Path) -> None:
+        """Warns of a modality whose contents repeat, as pictures beside several captions do."""
+        for modality in modalities if len(modalities) > 1 else ():
+            held, different = rows[modality].count(), rows[modality].nunique()
+            if different <= held / 2:
+                log.warning(
+                    "%s: %d rows hold %d different contents of %s; if rows of the same one belong together, say "
+                    "group: %s, or figures by instance count only the same row",
+                    file, held, different, modality, getattr(self.params, modality),
+                )  # fmt: skip
 
     @property
     def _several_texts(self) -> bool:
@@ -382,6 +399,20 @@ def _check_parts(parts: pd.Series, problems: Mapping[int, str], file: Path) -> N
             others = {*PARTS} - {part}
             lost = next((f"; row {row}: {problems[row]}" for row in sorted(problems) if parts[row] not in others), "")
             raise UserError(f"{file}: no row is in the part {part}; there are {', '.join(sorted(kept))}{lost}")
+
+
+def _check_no_files(texts: pd.Series, folder: Path, where: str) -> None:
+    """Raises `UserError` where the texts are names of files."""
+    first = list(texts.head(SAMPLED))
+    if first and all(os.path.isfile(folder / text) for text in first):
+        raise UserError(f"{where}: the cells name files, such as {first[0]!r}; write the texts themselves into them")
+
+
+def _tell_missing(texts: pd.Series, where: str) -> None:
+    written = texts[texts.isin(NO_LABEL)]
+    if len(written):
+        told = "%s: %d texts are %r, as missing values are written, and count as texts; empty cells do not"
+        log.warning(told, where, len(written), written.iloc[0])
 
 
 def _tell_wordless(texts: pd.Series, where: str) -> None:
