@@ -162,3 +162,24 @@ def test_ids_of_another_version_of_the_items_are_told(ids, what):
     matrix = Rows(np.array(ids), np.zeros((len(ids), 1)), {})
     with pytest.raises(UserError, match=what):
         check_ids("f.h5", matrix, ["a", "b"])
+
+
+def of_modalities(image, text):
+    """Items that have an image or a text, with a label each."""
+    rows = [("image", label) for label in image] + [("text", label) for label in text]
+    table = pd.DataFrame(
+        {
+            "id": [f"i{number}" for number in range(len(rows))],
+            **{m: [m if kind == m else None for kind, _ in rows] for m in ("image", "text")},
+            "labels": [[label] for _, label in rows],
+        }
+    )
+    return Items(table, {"image": "text", "text": "text"})
+
+
+def test_modalities_whose_classes_have_other_names_are_refused():
+    made = of_modalities(["0", "1"], ["1", "2"])
+    made.check("here")
+    assert made.classes_of("image") == {"0", "1"}
+    with pytest.raises(UserError, match=r"here: image has no class in common with text, such as '0' and 'one'; call"):
+        of_modalities(["0", "1"], ["one", "two"]).check("here")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr.datasets.labels import LabelQuestion, LabelReader, as_list
+from cmr.datasets.labels import LabelQuestion, LabelReader, as_list, single_names
 from cmr.errors import UserError
 
 CAFE, CAFE_IN_PARTS = "caf\u00e9", "cafe\u0301"
@@ -178,3 +178,23 @@ def test_what_is_plain_is_not_told(caplog):
     caplog.set_level(logging.INFO)
     read(["cat", "dog", "Food, drink", None, "a car"])
     assert caplog.messages == []
+
+
+def test_a_separator_that_stands_in_no_label_is_told_or_another_asked_for(caplog):
+    with pytest.raises(LabelQuestion, match=r"hold ';', such as 'a;b'; say separator: ';'"):
+        read(["a;b", "b;c", "a"], separator="|")
+    assert read(["a", "b"], separator="|") == [["a"], ["b"]]
+    assert "labels: no label holds the separator '|': each is taken for one label" in caplog.text
+    caplog.clear()
+    assert read(["a|b", "b"], separator="|") == [["a", "b"], ["b"]]
+    assert not caplog.text
+
+
+def test_single_names_have_the_form_of_class_names():
+    def where(row):
+        return f"row {row}"
+
+    assert single_names(np.arange(2.0), where) == single_names(np.arange(2), where) == ["0", "1"]
+    assert single_names(["a ", b"b", np.nan], where) == ["a", "b", ""]
+    with pytest.raises(UserError, match="row 0: expected one name, found 2"):
+        single_names([["a", "b"]], where)

@@ -402,3 +402,46 @@ def test_groups_that_do_not_fit(tmp_path, params, problem):
     features = {"image": "beside.npy" if "repeated" in params else "ims.npy", "text": "caps.npy"}
     with pytest.raises(UserError, match=problem):
         arrays(tmp_path, features=features, labels="", **params)
+
+
+def test_names_of_groups_are_read_as_class_names_are(tmp_path):
+    features = {"image": "x.npy", "text": "t.npy"}
+    np.save(tmp_path / "x.npy", np.eye(3))
+    np.save(tmp_path / "t.npy", np.eye(6))
+    np.save(tmp_path / "kinds.npy", np.arange(3) % 2)
+    np.save(tmp_path / "image.npy", np.arange(3))
+    group = {"image": "image.npy", "text": "text.npy"}
+
+    def groups(names):
+        np.save(tmp_path / "text.npy", names)
+        _, items = arrays(tmp_path, features=features, labels={"image": "kinds.npy"}, group=group)
+        return items.table["group"].tolist()
+
+    assert groups(np.arange(6) / 2 // 1) == ["0", "1", "2", "0", "0", "1", "1", "2", "2"]
+    assert groups(np.array(["0 ", "0", "1", "1", "2", "2"]))[3:] == ["0", "0", "1", "1", "2", "2"]
+    with pytest.raises(
+        UserError, match=r"no group holds two modalities; names must be the same: '0' of image, '0.jpg'"
+    ):
+        groups(np.array([f"{n}.jpg" for n in range(6)]))
+    with pytest.raises(UserError, match=r"text.npy: row 1 names no group"):
+        groups(np.array([0, np.nan, 1, 1, 2, 2]))
+
+
+def test_owners_that_may_be_numbered_from_1_are_told(tmp_path, caplog):
+    np.save(tmp_path / "x.npy", np.eye(3))
+    np.save(tmp_path / "t.npy", np.eye(2))
+    np.save(tmp_path / "kinds.npy", np.arange(3) % 2)
+    np.save(tmp_path / "of.npy", np.array([1, 2]))
+    given = {"features": {"image": "x.npy", "text": "t.npy"}, "labels": "kinds.npy", "group": {"text": "of.npy"}}
+    arrays(tmp_path, **given)
+    assert "no row belongs to row 0 of image; if the numbers start at 1, say index_base: 1" in caplog.text
+    caplog.clear()
+    arrays(tmp_path, **given, index_base=1)
+    assert "index_base" not in caplog.text
+
+
+def test_labels_of_one_of_two_modalities_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(3))
+    np.save(tmp_path / "kinds.npy", np.arange(3) % 2)
+    with pytest.raises(UserError, match=r"params.labels.text: missing; where modalities have labels of their own"):
+        arrays(tmp_path, features={"image": "x.npy", "text": "x.npy"}, labels={"image": "kinds.npy"})

@@ -154,6 +154,11 @@ class Items:
     def classes(self) -> list[str]:
         return sorted({label for labels in self.distinct_labels[1] for label in labels})
 
+    def classes_of(self, modality: str) -> set[str]:
+        """The classes of the items that have a modality."""
+        numbers, different = self.distinct_labels
+        return {name for number in np.unique(numbers[self.table[modality].notna()]) for name in different[number]}
+
     @cached_property
     def groups(self) -> np.ndarray:
         """The group (n,) of each item: items of one group belong together. Its id where there is no such column."""
@@ -290,6 +295,20 @@ class Items:
         unlabelled = self.table["id"][self.table["labels"].map(len) == 0]
         if 0 < len(unlabelled) < len(self.table):
             raise UserError(f"{source}: item {unlabelled.iloc[0]!r} has no class")
+        if self.has_classes:
+            self._check_classes(source)
+
+    def _check_classes(self, source: str | Path) -> None:
+        """Raises `UserError` where a modality shares no class with another, as where names are written differently."""
+        of = {modality: classes for modality in self.kinds if (classes := self.classes_of(modality))}
+        for modality, own in of.items():
+            others = {other: classes for other, classes in of.items() if other != modality}
+            if others and not any(own & classes for classes in others.values()):
+                other, classes = next(iter(others.items()))
+                raise UserError(
+                    f"{source}: {modality} has no class in common with {other}, such as {min(own)!r} and "
+                    f"{min(classes)!r}; call the same class by the same name"
+                )
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,9 @@ class LabelReader:
             for row, values in lists.items():
                 labels[row] = _names(values, row, where)
         elif self.separator:
+            if texts and not any(self.separator in labels[row][0] for row in texts):
+                _ask_for_separator([labels[row][0] for row in texts], source)
+                log.warning("%s: no label holds the separator %r: each is taken for one label", source, self.separator)
             pieces = {}
             for row in texts:
                 text = labels[row][0]
@@ -121,6 +124,18 @@ class LabelReader:
             found = [labels[row][0] for row in texts]
             _ask_whether_lists(texts, found, bool(lists), where)
             _ask_for_separator(found, source)
+
+
+def single_names(cells: Iterable[Any], where: Callable[[int], str]) -> list[str]:
+    """The one name in each cell, in the form of class names; '' where it is missing. Raises `UserError` for others."""
+    names = []
+    for row, cell in enumerate(map(_unwrapped, cells)):
+        several = _names(cell, row, where)
+        if len(several) > 1:
+            raise UserError(f"{where(row)}: expected one name, found {len(several)}")
+        names.append("".join(several))
+    whole = _whole_numbers({*names} - {""})
+    return [whole.get(name, name) for name in names]
 
 
 def _as_they_stand(

@@ -22,7 +22,7 @@ from cmr.datasets.base import Dataset
 from cmr.datasets.files import user_file
 from cmr.datasets.grouping import first_equal, with_labels_of_groups
 from cmr.datasets.keyed import file_and_key
-from cmr.datasets.labels import LabelReader
+from cmr.datasets.labels import LabelReader, single_names
 from cmr.datasets.matrices import (
     Block,
     Reference,
@@ -205,7 +205,12 @@ class Precomputed(Dataset):
         for name in self.params.group:
             if name not in features:
                 raise UserError(f"params.group: no modality {name!r}{nearest(name, features)}")
-        own = self._own_labels()
+        own, named = self._own_labels(), self._named_labels()
+        for name in features if named and not self.params.group else ():
+            if name not in named:
+                raise UserError(
+                    f"params.labels.{name}: missing; where modalities have labels of their own, each has some"
+                )
         if not own:
             return self._by_part(features, labels, "")
         return [block for m in features for block in self._by_part({m: features[m]}, own.get(m, ""), m)]
@@ -221,6 +226,7 @@ class Precomputed(Dataset):
             raise UserError("params.repeated: group says already which rows belong together; keep one of the two")
         if self.params.group:
             names = [name for block in blocks for name in self._group_names(block, blocks)]
+            _check_groups(table.assign(group=names), list(items.kinds))
             return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
         if not repeated:
             self._tell_repeated(blocks)
@@ -242,9 +248,15 @@ class Precomputed(Dataset):
         if len(names) != block.size:
             raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
         if not self._owners():
-            return [str(name) for name in names]
+            return _group_names(names, source)
         size = self._owner(block, blocks).size
         rows = row_numbers(source, size, self.params.index_base, repeated=True)
+        if not self.params.index_base and rows and 0 not in rows:
+            log.warning(
+                "%s: no row belongs to row 0 of %s; if the numbers start at 1, say index_base: 1",
+                source,
+                self._owners()[0],
+            )
         return [f"{block.part}-{row}".lstrip("-") for row in rows]
 
     def _owner(self, block: Block, blocks: list[Block]) -> Block:
@@ -324,3 +336,24 @@ class Precomputed(Dataset):
         what, _, modality = key.partition(".")
         transposed = (modality.partition(".")[0] if what == "features" else what) in self.params.transposed
         return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "", transposed)
+
+
+def _group_names(cells: np.ndarray, source: Reference) -> list[str]:
+    """Names of groups in the form of class names, so that 0 and 0.0 are the same."""
+    names = single_names(cells, lambda row: f"{source}: row {row}")
+    if "" in names:
+        raise UserError(f"{source}: row {names.index('')} names no group")
+    return names
+
+
+def _check_groups(table: pd.DataFrame, modalities: Sequence[str]) -> None:
+    """Raises `UserError` where no group holds two of the modalities, as where their names are written differently."""
+    if len(modalities) < 2:
+        return
+    held = table[modalities].notna().groupby(table["group"]).any().sum(axis=1)
+    if (held > 1).any():
+        if lonely := int((held == 1).sum()):
+            log.info("params.group: %d of %d groups hold one modality alone", lonely, len(held))
+        return
+    examples = (f"{table['group'][table[m].notna()].iloc[0]!r} of {m}" for m in modalities)
+    raise UserError(f"params.group: no group holds two modalities; names must be the same: {', '.join(examples)}")

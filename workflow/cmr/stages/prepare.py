@@ -1,11 +1,15 @@
 """The items table, from the raw files, and the list of the files that it names and of those that it is read from."""
 
+import logging
+
 from cmr import content, create
 from cmr.data import Items
 from cmr.errors import UserError, texts_told
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
+
+log = logging.getLogger(__name__)
 
 INLINE = ("text", "ready")
 """Kinds of modalities whose content is no file of its own."""
@@ -21,12 +25,22 @@ def make(result: Result, machine: Machine) -> None:
             if not isinstance(items, Items):
                 raise UserError(f"{source} gave {type(items).__name__}, expected Items")
             items.write(table, source)
+            _tell_classes(items)
         names = sorted({*_files(items), *dataset.also_read(items)})
         root = dataset.root()
         pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
         content.write_list(contents, pairs)
         made.contents = content.joint_hash(pairs) if pairs else ""
         made.facts = {"root": machine.anchored(root) if pairs else ""}
+
+
+def _tell_classes(items: Items) -> None:
+    """Warns of classes that a modality lacks: their queries have no right answer there."""
+    for modality in items.kinds if items.has_classes else ():
+        lacking = set(items.classes) - items.classes_of(modality)
+        if lacking:
+            told = "%d of %d classes have no %s, the first: %s"
+            log.warning(told, len(lacking), len(items.classes), modality, min(lacking))
 
 
 def _files(items: Items) -> set[str]:
