@@ -86,7 +86,7 @@ def test_the_test_items_contents_get_their_stored_embeddings(here, method, tmp_p
     (tmp_path / "texts.txt").write_text("\n".join(items["text"][ids]) + "\n", "utf-8")
     cli.main(["embed", folder, "--texts", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "t.h5")])
     lines, found = written(tmp_path / "t.h5")
-    assert list(lines) == [f"line-{number}" for number in range(1, len(ids) + 1)]
+    assert list(lines) == [f"texts.txt:{number}" for number in range(1, len(ids) + 1)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     ids, expected = stored(folder, "image")
     names = [os.path.relpath(items["image"][item], tmp_path) for item in ids]

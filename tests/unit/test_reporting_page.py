@@ -15,6 +15,7 @@ from cmr import config
 from cmr.errors import UserError
 from cmr.plan import Plan
 from cmr.progress import duration
+from cmr.publish import check_free
 from cmr.reporting import figures, gallery, headline, origins, page
 from cmr.reporting import protocols as protocol_module
 from cmr.reporting.collect import load
@@ -366,3 +367,15 @@ def test_drawn_pairs_and_a_dictionary_that_was_cut_are_told(fit, badges, told):
     run.__dict__["record"] = {"fits": [{"method": {"method": "cca"}, "features": [], "selection": {}, **fit}]}
     assert headline.badges(Group("", "cca", 0, (run,))) == badges
     assert origins._told(run) == told
+
+
+def test_a_report_that_is_not_finished_leaves_its_folder_free(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page, "ProcessPoolExecutor", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(results, tmp_path / "out", None, TITLE)
+    check_free(tmp_path / "out")

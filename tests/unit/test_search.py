@@ -337,14 +337,14 @@ def test_new_items_are_added_to_an_index_and_found_without_a_fit(here, capsys, t
     added = index_command(capsys, folder, "--embeddings", tmp_path / "new.h5", "--add", tmp_path / "index")
     assert f"{before.size + 2} text items" in added
     (answer,) = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "index")
-    assert {hit.id for hit in answer.hits} == {hit.id for hit in before.hits} | {"line-1", "line-2"}
-    assert next(hit for hit in answer.hits if hit.id == "line-1").labels == ()
+    assert {hit.id for hit in answer.hits} == {hit.id for hit in before.hits} | {"new.txt:1", "new.txt:2"}
+    assert next(hit for hit in answer.hits if hit.id == "new.txt:1").labels == ()
     known = {hit.id: hit.score for hit in before.hits}
     assert all(hit.score == pytest.approx(known[hit.id], abs=1e-6) for hit in answer.hits if hit.id in known)
     page = tmp_path / "found.html"
     run(capsys, folder, "--image", "0.png", "--index", tmp_path / "index", "--html", page)
     assert "items of the index" in page.read_text()
-    with pytest.raises(UserError, match="item 'line-1' would be in the index twice"):
+    with pytest.raises(UserError, match=r"item 'new\.txt:1' would be in the index twice"):
         search_index.add(find(folder), tmp_path / "index", [tmp_path / "new.h5"], 1)
     index_command(capsys, folder, "--embeddings", tmp_path / "new.h5", "--out", tmp_path / "alone")
     (answer,) = search(find(folder), "image", Path("0.png"), 100, MACHINE, tmp_path / "alone")

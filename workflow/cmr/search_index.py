@@ -291,7 +291,9 @@ def _write_items(file: Path, parts: Sequence[Entries], before: Index | None) -> 
     known = set() if old is None else set(old.ids.tolist())
     for item in (item for part in parts for item in part.ids.tolist()):
         if item in known:
-            raise UserError(f"item {item!r} would be in the index twice; name each file once, and each item otherwise")
+            raise UserError(
+                f"item {item!r} would be in the index twice; name each file once, and files of other texts otherwise"
+            )
         known.add(item)
     parts = parts if old is None else [old, *parts]
     with new_hdf5(file) as opened:

@@ -51,7 +51,9 @@ class Params(BaseParams):
     negative: int = Field(5, ge=1, description="negative samples a word")
     seed: int = Field(0, ge=0, description="of all random numbers")
     deterministic: bool = Field(True, description="the same features in every run, for one core's speed of training")
-    pretrained: str | None = Field(None, description="a gensim Doc2Vec file (PV-DBOW), saved as one, to take instead of training")
+    pretrained: str | None = Field(
+        None, description="a gensim Doc2Vec file (PV-DBOW), saved as one, to take instead of training"
+    )
     sha256: str = Field("", description="hash that the pretrained file must have")
     trust: bool = Field(False, description="the pretrained file, a pickle, may execute code: I trust its source")
 

@@ -165,10 +165,10 @@ def left_out(compared: Sequence[Protocol], catalogues: Mapping[str, Catalogue], 
 
 def draw_all(folder: Path, figures: Sequence[Figure]) -> dict[str, str]:
     """Writes every figure as SVG and PDF, on several cores; returns the SVGs by the figures' names."""
-    folder.mkdir(parents=True, exist_ok=True)
     workers = min(MAX_PROCESSES, cores())
     with ProcessPoolExecutor(workers, get_context("fork")) as pool:  # other ways run the caller's script again
         drawn = list(pool.map(drawing.static, figures))
+    folder.mkdir(parents=True, exist_ok=True)
     for figure, files_by_ending in zip(figures, drawn, strict=True):
         for ending, content in files_by_ending.items():
             with atomic(folder / f"{figure.name}.{ending}") as temporary:
