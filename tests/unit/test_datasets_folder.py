@@ -130,6 +130,27 @@ def test_parts_need_training_and_test_pictures(tmp_path):
         dataset(tmp_path).prepare()
 
 
+@pytest.mark.parametrize(
+    ("names", "odd"),
+    [
+        (["train/x/0", "test/x/1", "trian/x/2", "trian/y/3"], "'trian'"),
+        (["train/0", "test/1", "extra/2"], "'extra'"),
+        (["train/x/0", "tset/x/1"], "'tset'"),
+        (["train/0", "test/1", "2"], "pictures in no folder"),
+    ],
+)
+def test_folders_beside_parts_are_named(tmp_path, names, odd):
+    write(tmp_path / "p", {f"{name}{end}": b"A." for name in names for end in (".png", ".txt")})
+    with pytest.raises(UserError, match=rf"beside .*train, which are names of parts, there is {odd}; name the split's"):
+        dataset(tmp_path).prepare()
+
+
+def test_a_class_may_be_called_train(tmp_path, caplog):
+    write(tmp_path / "p", {f"{name}{end}": b"A." for name in ("bus/0", "train/1") for end in (".png", ".txt")})
+    assert dataset(tmp_path).prepare().classes == ["bus", "train"]
+    assert "'train' is read as a class, not as a part, since beside it there is 'bus'" in caplog.text
+
+
 def test_a_key_of_the_json_or_a_cls_file_is_the_class(tmp_path):
     write(tmp_path / "p", {
         "x/a.png": picture(1), "x/a.json": '{"text": "A.", "tags": ["t", "u"]}',

@@ -12,6 +12,7 @@ are items of its group.
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +33,14 @@ from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
 from cmr.datasets.files import as_text, distinct_keys, user_folder
 from cmr.datasets.labels import LabelReader
-from cmr.datasets.rows import PART_NAMES, seeded_parts
+from cmr.datasets.rows import NAMED, PART_NAMES, seeded_parts
 from cmr.datasets.splitting import SHARES
 from cmr.errors import UserError
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
+
+log = logging.getLogger(__name__)
 
 INFO = DatasetInfo(
     title="A folder of one's own",
@@ -150,16 +153,32 @@ class Folder(Dataset):
 
     def _parts_of_folders(self, pictures: Iterable[str]) -> list[str]:
         """The part of each picture, by its id, where all first folders are named as parts are, else nothing."""
-        tops = [place[0].casefold() if (place := _place(picture)) else "" for picture in pictures]
-        if not set(tops) <= set(PART_NAMES):
+        places = [_place(picture) for picture in pictures]
+        tops = [place[0] if place else "" for place in places]
+        named = sorted({top for top in tops if _is_part(top)})
+        others = sorted({top for top in tops if not _is_part(top)})
+        if named and others:
+            self._check_class(places, named, others)
+        if others:
             return []
-        parts = [PART_NAMES[top] for top in tops]
+        parts = [PART_NAMES[top.casefold()] for top in tops]
         for part in (TRAIN, TEST):
             if part not in parts:
-                raise UserError(
-                    f"{self._source}: its folders are parts, {', '.join(sorted(set(tops)))}, without {part}"
-                )
+                raise UserError(f"{self._source}: its folders are parts, {', '.join(named)}, without {part}")
         return parts
+
+    def _check_class(self, places: Iterable[tuple[str, ...]], named: Sequence[str], others: Sequence[str]) -> None:
+        """Raises `UserError` for folders ``named`` as parts beside ``others``, but for one that may be a class: a train
+        is a thing too.
+        """
+        told = ", ".join(repr(name) if name else "pictures in no folder" for name in others[:NAMED])
+        has_folders = any(len(place) > 1 for place in places if place and _is_part(place[0]))
+        if len(named) > 1 or has_folders or self.params.label or self._shards:
+            raise UserError(
+                f"{self._source}: beside {', '.join(named)}, which are names of parts, there is {told}; name the split's "
+                "folders train, validation and test, and move others away; if all are classes, name none as a part"
+            )
+        log.warning("%s: %r is read as a class, not as a part, since beside it there is %s", self._source, *named, told)
 
     def _labels(self, pictures: pd.DataFrame, cells: Sequence[Any], depth: int) -> list[list[str]]:
         """The classes of each picture; ``depth``: how many of its folders tell no class."""
@@ -219,6 +238,10 @@ class Folder(Dataset):
 def _place(picture: str) -> tuple[str, ...]:
     """The names of the folders that a picture lies in, by its id."""
     return PurePosixPath(picture).parts[:-1]
+
+
+def _is_part(name: str) -> bool:
+    return name.casefold() in PART_NAMES
 
 
 def _folder(picture: str, depth: int) -> str | None:
