@@ -161,6 +161,35 @@ def test_a_key_of_the_json_or_a_cls_file_is_the_class(tmp_path):
     assert [list(own) for own in items.table["labels"]] == [["t", "u"], ["none"], ["7"]]
 
 
+@pytest.mark.parametrize(
+    ("beside", "known"),
+    [
+        ({".json": '{"caption": "A.", "tags": "x"}'}, r"; did you mean 'tags'\?"),
+        ({".json": '{"caption": "A.", "class": "x"}'}, "; known: caption, class"),
+        ({".txt": "A."}, r"; no picture has a \.json"),
+    ],
+)
+def test_a_key_that_no_json_has_is_told_with_those_that_are_there(tmp_path, beside, known):
+    write(tmp_path / "p", {"x/0.png": picture(0), **{f"x/0{end}": text for end, text in beside.items()}})
+    with pytest.raises(UserError, match=rf"params\.label: no picture's \.json has the key 'tag'{known}"):
+        dataset(tmp_path, label="tag").prepare()
+
+
+@pytest.mark.parametrize("values", [['"x"', "null"], ["null", "null"]])
+def test_with_a_key_each_picture_needs_a_label(tmp_path, values):
+    write(tmp_path / "p", {f"x/{n}.png": picture(n) for n in range(2)})
+    write(tmp_path / "p", {f"x/{n}.json": f'{{"caption": "A.", "tags": {value}}}' for n, value in enumerate(values)})
+    with pytest.raises(UserError, match=r"\.png: no class.*; give it the key 'tags' in a \.json beside it, or a \.cls"):
+        dataset(tmp_path, label="tags").prepare()
+
+
+def test_that_there_are_no_labels_is_told_with_the_keys(tmp_path, caplog):
+    write(tmp_path / "p", {"0.png": picture(0), "0.json": '{"caption": "A.", "label": "x"}'})
+    assert not dataset(tmp_path).prepare().has_classes
+    assert "no labels: there will be figures by instance alone" in caplog.text
+    assert "such as one of caption, label" in caplog.text
+
+
 def shards(base: Path, first: str = "One.") -> None:
     shard(base / "p/train/0000.tar", {
         "000.png": picture(0), "000.txt": first, "000.cls": "1", "001.cls": "2", "001.png": picture(1),

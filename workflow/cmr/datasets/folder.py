@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -35,7 +35,7 @@ from cmr.datasets.files import as_text, distinct_keys, user_folder
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rows import NAMED, PART_NAMES, seeded_parts
 from cmr.datasets.splitting import SHARES
-from cmr.errors import UserError
+from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
 from cmr.params import Params as BaseParams
 from cmr.provenance import file_hash
@@ -87,20 +87,25 @@ class Folder(Dataset):
         """Raises `UserError` that names the first picture without captions, or without a class where others have one;
         the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone.
         """
-        table, cells = self._read()
+        table, cells, keys = self._read()
         first = table["image"].notna()
         parts = self._parts_of_folders(table["id"][first])
         labels = self._labels(table[first], cells, depth=1 if parts else 0)
+        if not any(labels):
+            self._tell_unlabelled(keys)
         picture = first.cumsum() - 1  # that each caption is of
         table.insert(2, "labels", pd.Series([labels[number] for number in picture], dtype=object))
         if parts:
             table.insert(3, "part", [parts[number] for number in picture])
         return Items(table, {"image": "image", "text": "text"})
 
-    def _read(self) -> tuple[pd.DataFrame, list[Any]]:
-        """A row a caption, with the picture in the first of its captions, and what tells each picture's class."""
+    def _read(self) -> tuple[pd.DataFrame, list[Any], set[str]]:
+        """A row a caption, with the picture in the first of its captions; what tells each picture's class; and the keys
+        of the .json files.
+        """
         columns = ["id", "text", "image", "group"]
         tables, cells = [], []
+        keys: set[str] = set()
         samples = self._samples()
         for block in iter(lambda: list(islice(samples, AT_A_TIME)), []):
             rows: list[tuple[str, str, str | None, str]] = []
@@ -108,10 +113,15 @@ class Folder(Dataset):
                 content = self._json(sample)
                 rows += self._rows(sample, content)
                 cells.append(self._label(sample, content))
+                keys.update(content)
             tables.append(pd.DataFrame(rows, columns=columns, dtype="str"))
         if not tables:
             raise UserError(f"{self._source}: no pictures; expected {', '.join(sorted(PICTURES))}, or .tar shards")
-        return pd.concat(tables, ignore_index=True), cells
+        label = self.params.label
+        if label and label not in keys:
+            known = nearest(label, keys) or "; no picture has a .json file with keys beside it"
+            raise UserError(f"{self._source}: params.label: no picture's .json has the key {label!r}{known}")
+        return pd.concat(tables, ignore_index=True), cells, keys
 
     def _rows(self, sample: Sample, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None, str]]:
         picture = os.path.relpath(sample.picture, self.root())
@@ -151,14 +161,13 @@ class Folder(Dataset):
                 unpack(shard, folder)
             yield from samples_below(folder, f"{name.as_posix()}/")
 
-    def _parts_of_folders(self, pictures: Iterable[str]) -> list[str]:
+    def _parts_of_folders(self, pictures: pd.Series) -> list[str]:
         """The part of each picture, by its id, where all first folders are named as parts are, else nothing."""
-        places = [_place(picture) for picture in pictures]
-        tops = [place[0] if place else "" for place in places]
+        tops = [place[0] if (place := _place(picture)) else "" for picture in pictures]
         named = sorted({top for top in tops if _is_part(top)})
         others = sorted({top for top in tops if not _is_part(top)})
         if named and others:
-            self._check_class(places, named, others)
+            self._check_class(map(_place, pictures), named, others)
         if others:
             return []
         parts = [PART_NAMES[top.casefold()] for top in tops]
@@ -175,8 +184,8 @@ class Folder(Dataset):
         has_folders = any(len(place) > 1 for place in places if place and _is_part(place[0]))
         if len(named) > 1 or has_folders or self.params.label or self._shards:
             raise UserError(
-                f"{self._source}: beside {', '.join(named)}, which are names of parts, there is {told}; name the split's "
-                "folders train, validation and test, and move others away; if all are classes, name none as a part"
+                f"{self._source}: beside {', '.join(named)}, which are names of parts, there is {told}; name the "
+                "split's folders train, validation and test, and move others away; or, if all are classes, rename those"
             )
         log.warning("%s: %r is read as a class, not as a part, since beside it there is %s", self._source, *named, told)
 
@@ -192,10 +201,26 @@ class Folder(Dataset):
                 for picture, cell in zip(pictures["id"], cells, strict=True)
             ]
         labels = LabelReader("", []).read(cells, str(self._source), where)
-        if any(labels) and not all(labels):
+        if (any(labels) or self.params.label) and not all(labels):
             without = where([bool(own) for own in labels].index(False))
-            raise UserError(f"{without}: no class, though other pictures have one; put it into a class's folder")
+            raise UserError(
+                f"{without}: no class{', though other pictures have one' if any(labels) else ''}; {self._remedy}"
+            )
         return labels
+
+    @property
+    def _remedy(self) -> str:
+        """How a picture gets a class."""
+        if self.params.label:
+            return f"give it the key {self.params.label!r} in a .json beside it, or a .cls"
+        return "give it a .cls" if self._shards else "put it into a class's folder"
+
+    def _tell_unlabelled(self, keys: Collection[str]) -> None:
+        seen = f", such as one of {', '.join(sorted(keys)[:NAMED])}" if keys else ""
+        log.warning(
+            "%s: no labels: there will be figures by instance alone; label names their key in the .json files%s",
+            self._source, seen,
+        )  # fmt: skip
 
     def _label(self, sample: Sample, content: Mapping[str, Any]) -> Any:
         """What stands beside a picture of its class; None where its folder may tell it."""
