@@ -109,6 +109,9 @@ ONE_MATRIX = {
     "txt, comments": (lambda f: written(f / "x.txt", "# made by hand\n# x y\n 0 1.5\n 2 0\n 0 -3\n\n"), ""),
     "csv": (lambda f: written(f / "x.csv", "0,1.5\r\n2,0\r\n0,-3\r\n"), ""),
     "csv, a header": (lambda f: written(f / "x.csv", "a,b\n0,1.5\n2,0\n0,-3\n"), ""),
+    "csv, numbers as a header": (lambda f: written(f / "x.csv", "0,1\n0,1.5\n2,0\n0,-3\n"), ""),
+    "tsv, numbers as a header": (lambda f: written(f / "x.tsv", "# x\n0\t1\n0\t1.5\n2\t0\n0\t-3\n"), ""),
+    "csv of pandas without index": (lambda f: saved(lambda p, x: pd.DataFrame(x).to_csv(p, index=False), f / "x.csv", MATRIX), ""),
     "csv of pandas": (lambda f: saved(lambda p, x: pd.DataFrame(x).to_csv(p), f / "x.csv", MATRIX), ""),
     "csv with decimal commas": (lambda f: written(f / "x.csv", "\ufeff0,0;1,5\n2;0\n0;-3,0\n"), ""),
     "tsv": (lambda f: written(f / "x.tsv", "0\t1.5\n2\t0\n0\t-3\n"), ""),
@@ -165,6 +168,20 @@ def test_columns_of_texts_or_numbers(tmp_path, case):
     np.testing.assert_array_equal(np.array(found), np.array(expected))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,1\n1,0\n0,1\n", [[0, 1], [1, 0], [0, 1]]),
+        ("0,1,2\n0,1,0\n1,0,0\n", [[0, 1, 0], [1, 0, 0]]),
+        ("0.0,1.0,2.0\n5,1,0\n", [[0, 1, 2], [5, 1, 0]]),
+        ("0,1,2,3\n", [[0, 1, 2, 3]]),
+        ("a,b\n0,1\n2.5,1\n", [[0, 1], [2.5, 1]]),
+    ],
+)
+def test_numbers_from_0_on_are_a_header_where_no_row_is_like_them(tmp_path, text, expected):
+    np.testing.assert_array_equal(read_array(written(tmp_path / "x.csv", text)), expected)
+
+
 def test_characters_of_matlab_are_texts_a_row_each(tmp_path):
     with h5py.File(matlab_73(tmp_path / "y.mat"), "a") as file:
         file["y"] = np.array([[ord(letter) for letter in text] for text in ("cat ", "bird")], np.uint16).T
@@ -192,6 +209,7 @@ REFUSED = {
     "a module in pt": (lambda f: saved(lambda p, x: torch.save(x, p), f / "x.pt", Anything()), "", "x.pt: holds more than tensors"),
     "a pickle named pt": (lambda f: saved(lambda p, x: p.write_bytes(pickle.dumps(x)), f / "x.pt", Anything()), "", "x.pt: "),
     "two values a line": (lambda f: written(f / "y.csv", "1,cat\n2,dog\n"), "", "line 1 holds 2 values; expected numbers alone, or one label a line"),
+    "a header, or a row": (lambda f: written(f / "x.csv", "0,1,2\n5,1,0\n"), "", "first line, '0,1,2', may name the columns or be a row; .* as 0.0,"),
     "no format": (lambda f: written(f / "y.xls", "1"), "", "expected one of .npy, [^;]*, .txt$"),
     "no file": (lambda f: f / "x.npy", "", "x.npy: no such file"),
 }  # fmt: skip

@@ -202,20 +202,47 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
     if first is None:
         return None
     separator = _separator(lines[first])
-    decimal = "," if separator and separator != "," and "," in lines[first] else "."
-    try:
-        frame = pd.read_csv(
-            StringIO("\n".join(lines[first:])), sep=separator or r"\s+", header=None, decimal=decimal,
-            skip_blank_lines=False, low_memory=False,
-        )  # fmt: skip
-    except ValueError:  # pandas' errors of parsing are ValueErrors
-        return None
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+    if first <= comments and _names_columns(file, lines[first], _parsed(lines[first + 1 :], separator)):
+        first += 1
+    values = _parsed(lines[first:], separator)
+    if values is None:
         return None
     header = lines[first - 1].split(separator) if first > comments else []
     if header:
         log.info("%s: its first line is a header: %r", file, lines[first - 1][:60])
-    return _without_index(file, frame.to_numpy(), header)
+    return _without_index(file, values, header)
+
+
+def _parsed(lines: list[str], separator: str | None) -> np.ndarray | None:
+    """The numbers of lines; None where a cell is none, and without lines."""
+    decimal = "," if separator and separator != "," and lines and "," in lines[0] else "."
+    try:
+        frame = pd.read_csv(
+            StringIO("\n".join(lines)), sep=separator or r"\s+", header=None, decimal=decimal,
+            skip_blank_lines=False, low_memory=False,
+        )  # fmt: skip
+    except ValueError:  # pandas' errors of parsing are ValueErrors
+        return None
+    return frame.to_numpy() if all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes) else None
+
+
+def _names_columns(file: Path, line: str, below: np.ndarray | None) -> bool:
+    """Whether a first line of numbers is a header: 0 to d - 1, as pandas names columns.
+
+    Raises `UserError` where it may be a row as well: the rows ``below`` are whole numbers as large. But 0,1 above zeros
+    and ones is a row, since labels of two classes look so.
+    """
+    cells = [cell.strip() for cell in line.split(_separator(line))]
+    if below is None or len(cells) < 2 or cells != [str(number) for number in range(len(cells))]:
+        return False
+    if below.dtype.kind not in "iu" or below.max() < len(cells) - 1:
+        return True
+    if len(cells) == 2 and below.min() >= 0 and below.max() == 1:
+        return False
+    raise UserError(
+        f"{file}: its first line, {line[:60]!r}, may name the columns or be a row; leave it out if it names them, or "
+        "write its numbers with a decimal point, as 0.0, if it is a row"
+    )
 
 
 def _separator(line: str) -> str | None:
