@@ -182,6 +182,23 @@ def test_numbers_from_0_on_are_a_header_where_no_row_is_like_them(tmp_path, text
     np.testing.assert_array_equal(read_array(written(tmp_path / "x.csv", text)), expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (",2.5,3\n1,2,3\n", [[np.nan, 2.5, 3], [1, 2, 3]]),
+        ("1,2,\n4,5,6\n", [[1, 2, np.nan], [4, 5, 6]]),
+        ("1;NA;1,5\n4;5;6\n", [[1, np.nan, 1.5], [4, 5, 6]]),
+        ("#N/A,2\n1,2\n", [[np.nan, 2], [1, 2]]),
+        ("<NA>\n0\n1\n", [np.nan, 0, 1]),
+        (",2019,2020\n0,1.5,2\n1,3,4\n2,5,6\n", [[1.5, 2], [3, 4], [5, 6]]),
+        (",0,1\n7,1.5,2\n3,3,4\n", [[7, 1.5, 2], [3, 3, 4]]),
+    ],
+)
+def test_a_first_row_that_lacks_a_number_is_a_row(tmp_path, text, expected):
+    """Unless it is the header of row numbers, whose own name is empty."""
+    np.testing.assert_array_equal(read_array(written(tmp_path / "x.csv", text)), expected)
+
+
 def test_characters_of_matlab_are_texts_a_row_each(tmp_path):
     with h5py.File(matlab_73(tmp_path / "y.mat"), "a") as file:
         file["y"] = np.array([[ord(letter) for letter in text] for text in ("cat ", "bird")], np.uint16).T

@@ -4,7 +4,7 @@ import csv
 import logging
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -34,6 +34,8 @@ NPY, PICKLE = b"\x93N", b"\x80"  # how such files start
 OFFSETS = "offsets"
 SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
+MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>", "NaN", "nan"})
+"""Cells that stand for no number, as pandas reads them."""
 HDF5 = (".h5", ".hdf5", ".h5py")
 
 
@@ -227,13 +229,18 @@ def _parsed(lines: list[str], separator: str | None) -> np.ndarray | None:
 
 
 def _names_columns(file: Path, line: str, below: np.ndarray | None) -> bool:
-    """Whether a first line of numbers is a header: 0 to d - 1, as pandas names columns.
+    """Whether a first line of numbers is a header: 0 to d - 1, as pandas names columns, or what stands behind the empty
+    name of the rows' numbers.
 
     Raises `UserError` where it may be a row as well: the rows ``below`` are whole numbers as large. But 0,1 above zeros
     and ones is a row, since labels of two classes look so.
     """
     cells = [cell.strip() for cell in line.split(_separator(line))]
-    if below is None or len(cells) < 2 or cells != [str(number) for number in range(len(cells))]:
+    if below is None or len(cells) < 2:
+        return False
+    if not cells[0] and (_are_row_numbers(below[:, 0]) or _count_up(cells[1:])):
+        return True
+    if not _count_up(cells):
         return False
     if below.dtype.kind not in "iu" or below.max() < len(cells) - 1:
         return True
@@ -245,25 +252,36 @@ def _names_columns(file: Path, line: str, below: np.ndarray | None) -> bool:
     )
 
 
+def _count_up(cells: Sequence[str]) -> bool:
+    """Whether cells are the numbers from 0 on, two or more."""
+    return len(cells) > 1 and all(cell == str(number) for number, cell in enumerate(cells))
+
+
 def _separator(line: str) -> str | None:
     return next((separator for separator in COLUMN_SEPARATORS if separator in line), None)
 
 
 def _are_numbers(line: str) -> bool:
+    """Whether the cells of a line are numbers, or missing."""
     separator = _separator(line)
     text = line.replace(",", ".") if separator != "," else line  # a decimal comma
+    cells = [cell.strip() for cell in text.split(separator)]
     try:
-        return bool([float(cell) for cell in text.split(separator)])
+        return bool([float(cell) for cell in cells if cell not in MISSING] or cells)
     except ValueError:
         return False
 
 
+def _are_row_numbers(column: np.ndarray) -> bool:
+    """Whether a column counts its rows, more than two of them, from 0 or from 1."""
+    return len(column) > 2 and any(np.array_equal(column, np.arange(len(column)) + base) for base in (0, 1))
+
+
 def _without_index(file: Path, values: np.ndarray, header: list[str]) -> np.ndarray:
     """Without the column of row numbers that pandas writes under an empty name; one column as (n,)."""
-    n, columns = values.shape
-    if columns == 1:
+    if values.shape[1] == 1:
         return values[:, 0]
-    if n > 2 and any(np.array_equal(values[:, 0], np.arange(n) + base) for base in (0, 1)):
+    if _are_row_numbers(values[:, 0]):
         if header and header[0].strip(' "') == "":
             log.info("%s: its first column, without a name, is the row's number and is left out", file)
             return values[:, 1:]
