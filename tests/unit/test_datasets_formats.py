@@ -150,6 +150,14 @@ LABELS = {
     "h5": (lambda f: hdf5(f / "y.h5", y=["cat", "polar bear", ""]), TEXTS),
     "txt": (lambda f: written(f / "y.txt", "cat\npolar bear \n\nx\n"), [*TEXTS, "x"]),
     "csv": (lambda f: written(f / "y.csv", '"cat"\npolar bear\n\n"a, b"\n'), [*TEXTS, "a, b"]),
+    "csv of pandas": (lambda f: saved(lambda p, x: pd.Series(x, name="label").to_csv(p), f / "y.csv", TEXTS), TEXTS),
+    "csv of pandas, without a name": (lambda f: saved(lambda p, x: pd.Series(x).to_csv(p), f / "y.csv", TEXTS), TEXTS),
+    "csv of R": (lambda f: written(f / "y.csv", '"","x"\n"1","cat"\n"2","polar bear"\n"3",""\n'), TEXTS),
+    "tsv of pandas": (
+        lambda f: saved(lambda p, x: pd.Series(x).to_csv(p, sep="\t"), f / "y.tsv", ["a", "", "b"]),
+        ["a", "", "b"],
+    ),
+    "csv of pandas, ';'": (lambda f: saved(lambda p, x: pd.Series(x).to_csv(p, sep=";"), f / "y.csv", TEXTS), TEXTS),
     "pt": (lambda f: saved(lambda p, x: torch.save(x, p), f / "y.pt", TEXTS), TEXTS),
     "numbers in txt": (lambda f: written(f / "y.txt", "0\n2\n1\n"), [0, 2, 1]),
     "numbers with a header": (lambda f: written(f / "y.csv", "label\n0\n\n1\n"), [0, np.nan, 1]),
@@ -227,6 +235,7 @@ REFUSED = {
     "a pickle named pt": (lambda f: saved(lambda p, x: p.write_bytes(pickle.dumps(x)), f / "x.pt", Anything()), "", "x.pt: "),
     "two values a line": (lambda f: written(f / "y.csv", "1,cat\n2,dog\n"), "", "line 1 holds 2 values; expected numbers alone, or one label a line"),
     "a header, or a row": (lambda f: written(f / "x.csv", "0,1,2\n5,1,0\n"), "", "first line, '0,1,2', may name the columns or be a row; .* as 0.0,"),
+    "a first column that does not count": (lambda f: written(f / "y.csv", ",label\n7,cat\n3,dog\n5,cat\n"), "", "line 1 holds 2 values"),
     "no format": (lambda f: written(f / "y.xls", "1"), "", "expected one of .npy, [^;]*, .txt$"),
     "no file": (lambda f: f / "x.npy", "", "x.npy: no such file"),
 }  # fmt: skip

@@ -36,6 +36,8 @@ SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>", "NaN", "nan"})
 """Cells that stand for no number, as pandas reads them."""
+HEADER_LEFT_OUT = "%s: its first line is a header: %r"
+INDEX_LEFT_OUT = "%s: its first column, without a name, is the row's number and is left out"
 HDF5 = (".h5", ".hdf5", ".h5py")
 
 
@@ -211,7 +213,7 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
         return None
     header = lines[first - 1].split(separator) if first > comments else []
     if header:
-        log.info("%s: its first line is a header: %r", file, lines[first - 1][:60])
+        log.info(HEADER_LEFT_OUT, file, lines[first - 1][:60])
     return _without_index(file, values, header)
 
 
@@ -283,7 +285,7 @@ def _without_index(file: Path, values: np.ndarray, header: list[str]) -> np.ndar
         return values[:, 0]
     if _are_row_numbers(values[:, 0]):
         if header and header[0].strip(' "') == "":
-            log.info("%s: its first column, without a name, is the row's number and is left out", file)
+            log.info(INDEX_LEFT_OUT, file)
             return values[:, 1:]
         log.warning("%s: its first column is the row's number, and is read as a feature", file)
     return values
@@ -293,12 +295,30 @@ def _single(file: Path, lines: list[str]) -> list[str]:
     """One text a line. Raises ValueError for a line of several values."""
     if file.suffix.lower() == ".txt":
         return [line.strip() for line in lines]
+    indexed = _indexed(file, lines)
+    if indexed is not None:
+        return indexed
     texts = []
     for number, cells in enumerate(csv.reader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ","), 1):
         if len(cells) > 1:
             raise ValueError(f"line {number} holds {len(cells)} values; expected numbers alone, or one label a line")
         texts.append(cells[0].strip() if cells else "")
     return texts
+
+
+def _indexed(file: Path, lines: list[str]) -> list[str] | None:
+    """The texts beside the column of row numbers that pandas writes under an empty name; None of another form."""
+    separator = lines[0].removeprefix('""')[:1]
+    if separator not in COLUMN_SEPARATORS:
+        return None
+    header, *rows = csv.reader(lines, delimiter=separator)
+    if not all(len(row) == 2 for row in (header, *rows)):
+        return None
+    if not _are_row_numbers(pd.to_numeric(pd.Series([row[0] for row in rows]), errors="coerce").to_numpy()):
+        return None
+    log.info(HEADER_LEFT_OUT, file, lines[0][:60])
+    log.info(INDEX_LEFT_OUT, file)
+    return [row[1].strip() for row in rows]
 
 
 READERS: dict[str, Callable[[Path, str, bool], Any]] = {
