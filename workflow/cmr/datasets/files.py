@@ -176,8 +176,8 @@ def _refuse_twice(names: Sequence[str], what: str) -> None:
 
 def _read_json_lines(file: Path, encoding: str) -> pd.DataFrame:
     text = decoded(file, encoding)
-    rows = _json_array(file, text) or _json_rows(text)
-    return pd.DataFrame(rows, index=range(1, 1 + len(rows)), dtype=object)
+    rows = dict(enumerate(_json_array(file, text), 1)) or dict(_json_rows(text))
+    return pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
 
 
 def _json_array(file: Path, text: str) -> list[dict[str, Any]]:
@@ -194,9 +194,11 @@ def _json_array(file: Path, text: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _json_rows(text: str) -> list[dict[str, Any]]:
-    rows = []
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each line and its object, blank lines left out."""
     for number, line in enumerate(io.StringIO(text), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line, object_pairs_hook=distinct_keys)
             if "\\u" in line:
@@ -205,8 +207,7 @@ def _json_rows(text: str) -> list[dict[str, Any]]:
             raise ValueError(f"row {number}: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"row {number}: expected an object, found {type(row).__name__}")
-        rows.append(row)
-    return rows
+        yield number, row
 
 
 def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
