@@ -190,6 +190,11 @@ def test_numbers_from_0_on_are_a_header_where_no_row_is_like_them(tmp_path, text
     np.testing.assert_array_equal(read_array(written(tmp_path / "x.csv", text)), expected)
 
 
+def test_decimal_commas_may_begin_below_the_first_row(tmp_path):
+    text = "1;2;3\n1,5;2,5;3\n"
+    np.testing.assert_array_equal(read_array(written(tmp_path / "x.csv", text)), [[1, 2, 3], [1.5, 2.5, 3]])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

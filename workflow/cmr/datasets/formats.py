@@ -219,7 +219,7 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
 
 def _parsed(lines: list[str], separator: str | None) -> np.ndarray | None:
     """The numbers of lines; None where a cell is none, and without lines."""
-    decimal = "," if separator and separator != "," and lines and "," in lines[0] else "."
+    decimal = "," if separator and separator != "," and any("," in line for line in lines) else "."
     try:
         frame = pd.read_csv(
             StringIO("\n".join(lines)), sep=separator or r"\s+", header=None, decimal=decimal,
