@@ -530,14 +530,14 @@ def test_texts_beside_pictures_are_no_links_out(tmp_path, suffix):
         Image.new("RGB", (3, 2)).save(folder / "x.png")
     beside = theirs / "a" / f"x{suffix}"
     beside.symlink_to(secret / f"x{suffix}")
-    assert "a link to a text elsewhere" in refused(list, samples_below(theirs, ""))
+    assert "a link to a text elsewhere" in refused(list, samples_below(theirs, "", []))
     beside.unlink()
     beside.symlink_to(f"../shared{suffix}")  # within the folder
-    assert [sample.files[suffix] for sample in samples_below(theirs, "")] == [beside]
+    assert [sample.files[suffix] for sample in samples_below(theirs, "", [])] == [beside]
     for name in (beside, theirs / "a" / "x.png"):  # both on another disk
         name.unlink()
         name.symlink_to(disk / name.name)
-    assert [sample.files[suffix] for sample in samples_below(theirs, "")] == [beside]
+    assert [sample.files[suffix] for sample in samples_below(theirs, "", [])] == [beside]
 
 
 @pytest.mark.mended("a saved model whose record has no number of columns was a stack trace where it was used")

@@ -71,6 +71,20 @@ def test_lines_and_lists_are_captions_and_folders_are_classes(tmp_path):
     items.check("here")
 
 
+def test_texts_without_a_picture_are_told(tmp_path, caplog):
+    write(tmp_path / "p", {
+        "cat/97.png": picture(1), "cat/97.txt": "One.", "cat/97.url": "http://x",
+        "cat/98.heic": b"", "cat/98.txt": "Two.", "cat/99.txt": "Three.", "NOTES.md": "About.",
+    })  # fmt: skip
+    assert len(dataset(tmp_path).prepare().table) == 1
+    assert "p: 2 files are left out, as no picture of a form that is read" in caplog.text
+    assert "the first: " + str(tmp_path / "p/cat/98.txt") in caplog.text
+    shard(tmp_path / "q/0.tar", {"1.png": picture(1), "1.txt": "One.", "2.txt": "Two."})
+    write(tmp_path / "q", {"0_stats.json": "{}"})
+    dataset(tmp_path, folder="q").prepare()
+    assert "q: 1 files are left out" in caplog.text
+
+
 def test_a_caption_may_have_a_separator_of_lines_inside(tmp_path):
     write(tmp_path / "p", {"a.jfif": picture(1), "a.txt": "One\u2028two\rThree"})
     assert [row[2] for row in rows(dataset(tmp_path).prepare())] == ["One\u2028two", "Three"]

@@ -106,7 +106,8 @@ class Folder(Dataset):
         columns = ["id", "text", "image", "group"]
         tables, cells = [], []
         keys: set[str] = set()
-        samples = self._samples()
+        alone: list[Path] = []
+        samples = self._samples(alone)
         for block in iter(lambda: list(islice(samples, AT_A_TIME)), []):
             rows: list[tuple[str, str, str | None, str]] = []
             for sample in block:
@@ -117,6 +118,7 @@ class Folder(Dataset):
             tables.append(pd.DataFrame(rows, columns=columns, dtype="str"))
         if not tables:
             raise UserError(f"{self._source}: no pictures; expected {', '.join(sorted(PICTURES))}, or .tar shards")
+        self._tell_alone(alone)
         label = self.params.label
         if label and label not in keys:
             known = nearest(label, keys) or "; no picture has a .json file with keys beside it"
@@ -147,19 +149,18 @@ class Folder(Dataset):
     def _shards(self) -> list[Path]:
         return sorted(path for path in files_below(self._source) if path.suffix == ".tar")
 
-    def _samples(self) -> Iterator[Sample]:
-        """The pictures, in the order of their names."""
-        loose = samples_below(self._source, "")
+    def _samples(self, alone: list[Path]) -> Iterator[Sample]:
+        """The pictures, in the order of their names; ``alone`` gets what lies beside none."""
         if not self._shards:
-            yield from loose
-        elif sample := next(loose, None):
+            yield from samples_below(self._source, "", alone)
+        elif sample := next(samples_below(self._source, "", []), None):
             raise UserError(f"{sample.picture}: a picture beside shards; keep one of the two in {self._source}")
         for shard in self._shards:
             name = shard.relative_to(self._source).with_suffix("")
             folder = self.root() / f"{name}-{file_hash(shard)[:HASH]}"  # another content never meets an old one's files
             if not folder.exists():
                 unpack(shard, folder)
-            yield from samples_below(folder, f"{name.as_posix()}/")
+            yield from samples_below(folder, f"{name.as_posix()}/", alone)
 
     def _parts_of_folders(self, pictures: pd.Series) -> list[str]:
         """The part of each picture, by its id, where all first folders are named as parts are, else nothing."""
@@ -214,6 +215,13 @@ class Folder(Dataset):
         if self.params.label:
             return f"give it the key {self.params.label!r} in a .json beside it, or a .cls"
         return "give it a .cls" if self._shards else "put it into a class's folder"
+
+    def _tell_alone(self, files: Sequence[Path]) -> None:
+        if files:
+            log.warning(
+                "%s: %d files are left out, as no picture of a form that is read (%s) has their name; the first: %s",
+                self._source, len(files), ", ".join(sorted(PICTURES)), files[0],
+            )  # fmt: skip
 
     def _tell_unlabelled(self, keys: Collection[str]) -> None:
         seen = f", such as one of {', '.join(sorted(keys)[:NAMED])}" if keys else ""
@@ -274,8 +282,11 @@ def _folder(picture: str, depth: int) -> str | None:
     return place[depth] if len(place) > depth else None
 
 
-def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
-    """The pictures in a folder and those below, each with the files of its name; ids start with ``prefix``."""
+def samples_below(folder: Path, prefix: str, alone: list[Path]) -> Iterator[Sample]:
+    """The pictures in a folder and those below, each with the files of its name; ids start with ``prefix``.
+
+    Texts whose picture is not there, or of a form that is not read, are added to ``alone``.
+    """
     by_stem: dict[str, dict[str, Path]] = {}
     for path in sorted(files_below(folder)):
         suffix = path.suffix.lower()
@@ -289,6 +300,8 @@ def samples_below(folder: Path, prefix: str) -> Iterator[Sample]:
         if pictures:
             check_links(files, pictures[0], folder)
             yield Sample(prefix + stem, pictures[0], files)
+        else:
+            alone.extend(files.values())
 
 
 def check_links(files: Mapping[str, Path], picture: Path, folder: Path) -> None:
