@@ -126,6 +126,13 @@ def test_without_classes_there_are_none_and_groups_stay_together(tmp_path):
     assert (parts.groupby(items.groups).nunique() == 1).all()
 
 
+def test_a_rare_class_is_told_with_a_remedy_that_the_folder_has(tmp_path):
+    write(tmp_path / "p", many(20) | {"z/0.png": picture(99), "z/0.txt": "Z."})
+    made = dataset(tmp_path)
+    with pytest.raises(UserError, match=r"class 'z' has only 1 distinct item: .*; remove or merge such classes$"):
+        made.split(made.prepare(), "default")
+
+
 @pytest.mark.parametrize("place", ["{part}/{label}/{n}", "{part}/{n}"])
 def test_folders_that_are_named_as_parts_are_the_split(tmp_path, place):
     write(tmp_path / "p", many(12, place))

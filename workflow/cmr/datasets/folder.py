@@ -33,7 +33,7 @@ from cmr.datasets.delimited import decoded
 from cmr.datasets.downloads import unpack
 from cmr.datasets.files import as_text, distinct_keys, user_folder
 from cmr.datasets.labels import LabelReader
-from cmr.datasets.rows import NAMED, PART_NAMES, seeded_parts
+from cmr.datasets.rows import MERGE, NAMED, PART_NAMES, seeded_parts
 from cmr.datasets.splitting import SHARES
 from cmr.errors import UserError, nearest
 from cmr.info import DatasetInfo
@@ -139,7 +139,7 @@ class Folder(Dataset):
         """What the folders say, or the seeded split."""
         if "part" in items.table:
             return items.table["part"].to_numpy(str)
-        return seeded_parts(str(self._source), items, SHARES, self.groups(items))
+        return seeded_parts(str(self._source), items, SHARES, self.groups(items), MERGE)
 
     @cached_property
     def _source(self) -> Path:

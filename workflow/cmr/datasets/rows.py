@@ -22,6 +22,8 @@ PART_NAMES = {
     **dict.fromkeys(("test", "testing"), TEST),
 }
 """Names of parts as people write them, in lower case."""
+MERGE = "remove or merge such classes"
+MERGE_OR_LEAVE_OUT = f"{MERGE}, or leave their rows out with strict: false"
 NAMED = 10  # of many classes in one message
 SEED = 0
 UNEVEN = 0.1  # of all rows; rounding within classes explains less
@@ -65,21 +67,23 @@ def rare_classes(labels: Labels, groups: Grouping, parts: Collection[str]) -> di
     return {name: counts[name] for name in {own[0] for own in firsts} if counts[name] < len(parts)}
 
 
-def refuse_rare(source: str, labels: Labels, groups: Grouping, parts: Collection[str]) -> None:
-    """Raises `UserError` that names all classes which are too rare for a seeded split."""
+def refuse_rare(source: str, labels: Labels, groups: Grouping, parts: Collection[str], remedy: str) -> None:
+    """Raises `UserError` that names all classes which are too rare for a seeded split, and what to do."""
     rare = sorted(rare_classes(labels, groups, parts).items())
     if rare:
         named = ", ".join(f"class {name!r} has only {_distinct(count)}" for name, count in rare[:NAMED])
         more = f" and {len(rare) - NAMED} more classes are as rare" if len(rare) > NAMED else ""
-        raise UserError(
-            f"{source}: {named}{more}: cannot put at least one into each of {', '.join(parts)}; remove or merge such "
-            "classes, or leave their rows out with strict: false"
-        )
+        raise UserError(f"{source}: {named}{more}: cannot put at least one into each of {', '.join(parts)}; {remedy}")
 
 
-def seeded_parts(source: str, items: Items, shares: Mapping[str, float], groups: Grouping) -> np.ndarray:
-    """The parts (n,) of a seeded split; odd sizes are warned of. Raises `UserError` for rare classes."""
-    refuse_rare(source, list(items.table["labels"]), groups, shares)
+def seeded_parts(
+    source: str, items: Items, shares: Mapping[str, float], groups: Grouping, remedy: str = MERGE_OR_LEAVE_OUT
+) -> np.ndarray:
+    """The parts (n,) of a seeded split; odd sizes are warned of.
+
+    Raises `UserError` for rare classes, which says the ``remedy``.
+    """
+    refuse_rare(source, list(items.table["labels"]), groups, shares, remedy)
     parts = stratified(joined_strata(items.strata, groups, len(shares)), shares, SEED, groups)
     sizes = Counter(parts.tolist())
     if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
