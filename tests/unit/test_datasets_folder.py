@@ -71,6 +71,14 @@ def test_lines_and_lists_are_captions_and_folders_are_classes(tmp_path):
     items.check("here")
 
 
+def test_a_picture_that_is_named_as_a_caption_of_another_is_told_with_it(tmp_path):
+    write(tmp_path / "p", {
+        "0.png": picture(1), "0.txt": "One.\nTwo.", "0-2.png": picture(2), "0-2.txt": "Three.", "1.png": picture(3), "1.txt": "Four.",
+    })  # fmt: skip
+    with pytest.raises(UserError, match=r"p/0-2\.png and .*p/0\.png: both have an item '0-2', .*; rename one"):
+        dataset(tmp_path).prepare()
+
+
 def test_texts_without_a_picture_are_told(tmp_path, caplog):
     write(tmp_path / "p", {
         "cat/97.png": picture(1), "cat/97.txt": "One.", "cat/97.url": "http://x",

@@ -88,6 +88,8 @@ class Folder(Dataset):
         the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone.
         """
         table, cells, keys = self._read()
+        self._check_key(keys)
+        self._check_ids(table)
         first = table["image"].notna()
         parts = self._parts_of_folders(table["id"][first])
         labels = self._labels(table[first], cells, depth=1 if parts else 0)
@@ -119,11 +121,26 @@ class Folder(Dataset):
         if not tables:
             raise UserError(f"{self._source}: no pictures; expected {', '.join(sorted(PICTURES))}, or .tar shards")
         self._tell_alone(alone)
+        return pd.concat(tables, ignore_index=True), cells, keys
+
+    def _check_key(self, keys: Collection[str]) -> None:
         label = self.params.label
         if label and label not in keys:
             known = nearest(label, keys) or "; no picture has a .json file with keys beside it"
             raise UserError(f"{self._source}: params.label: no picture's .json has the key {label!r}{known}")
-        return pd.concat(tables, ignore_index=True), cells, keys
+
+    def _check_ids(self, table: pd.DataFrame) -> None:
+        """Raises `UserError` where a picture is named as a caption of another is, such as a-2 beside captions of a."""
+        twice = table[table["id"].duplicated(keep=False)]
+        if twice.empty:
+            return
+        item = twice["id"].iloc[0]
+        groups = twice["group"][twice["id"] == item]
+        of_groups = table["image"].notna() & table["group"].isin(groups)
+        first, second = (self.root() / picture for picture in table["image"][of_groups][:2])
+        raise UserError(
+            f"{first} and {second}: both have an item {item!r}, by name or as a further caption; rename one"
+        )
 
     def _rows(self, sample: Sample, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None, str]]:
         picture = os.path.relpath(sample.picture, self.root())
