@@ -116,7 +116,14 @@ def test_a_mark_that_no_reading_closes_is_named(tmp_path, quotes):
         cells(tmp_path, 'picture,caption,class\n1,"a, b",x\n2,"c, d,y\n', quotes=quotes)
 
 
-def test_rows_keep_the_numbers_of_an_editor_and_empty_ones_are_left_out(tmp_path):
+def test_a_row_of_several_lines_counts_once(tmp_path):
+    read = cells(tmp_path, 'picture,caption,class\n1,"a\nb\nc",x\n\n2,d,y\n')
+    assert read.numbers == [2, 4]
+    with pytest.raises(UserError, match="row 3 has 4 cells"):
+        cells(tmp_path, 'picture,caption,class\n1,"a\nb\nc",x\n2,d,y,z\n', quotes=True)
+
+
+def test_rows_keep_the_numbers_of_a_spreadsheet_and_empty_ones_are_left_out(tmp_path):
     read = cells(tmp_path, "\npicture,caption,class\n1,a,x\n\n,,\n2,b\n3,c,y,,\n")
     assert (read.numbers, read.rows) == ([3, 6, 7], [["1", "a", "x"], ["2", "b", ""], ["3", "c", "y"]])
     with pytest.raises(UserError, match="row 2 has 4 cells, the header 3"):

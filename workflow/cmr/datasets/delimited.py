@@ -73,7 +73,10 @@ def _unmarked_utf16(file: Path, raw: bytes) -> str:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table of strings: ``header`` (c,) and for each row its number in the file, from 1, and its cells (c,)."""
+    """A table of strings: ``header`` (c,) and for each row its number in the file and its cells (c,).
+
+    Numbers count rows from 1, the header and blank lines too; a row of several lines counts once, as in a spreadsheet.
+    """
 
     header: list[str]
     numbers: list[int]

@@ -124,7 +124,7 @@ def read_rows(
     quotes: bool | None = None,
     welcome: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """The table in a .csv, .tsv, .jsonl or .parquet file, indexed by row numbers as an editor shows them.
+    """The table in a .csv, .tsv, .jsonl or .parquet file, indexed by row numbers as a spreadsheet shows them.
 
     Cells of CSV are strings as they stand; ``wanted`` (columns), ``encoding`` and ``quotes``: see
     `cmr.datasets.delimited.read_cells`. Of parquet that has all ``wanted`` columns, these alone are read, and the
