@@ -85,7 +85,8 @@ class Folder(Dataset):
 
     def prepare(self) -> Items:
         """Raises `UserError` that names the first picture without captions, or without a class where others have one;
-        the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone.
+        the file that is not UTF-8, no JSON, or a damaged shard; pictures that differ in their suffix alone, or whose
+        items have one id; folders beside those of parts; a key of labels that no picture has.
         """
         table, cells, keys = self._read()
         self._check_key(keys)
@@ -241,11 +242,10 @@ class Folder(Dataset):
             )  # fmt: skip
 
     def _tell_unlabelled(self, keys: Collection[str]) -> None:
-        seen = f", such as one of {', '.join(sorted(keys)[:NAMED])}" if keys else ""
-        log.warning(
-            "%s: no labels: there will be figures by instance alone; label names their key in the .json files%s",
-            self._source, seen,
-        )  # fmt: skip
+        remedy = "a .cls beside a picture, or its folder outside shards, is its class"
+        if keys:
+            remedy = f"label names their key in the .json files, such as one of {', '.join(sorted(keys)[:NAMED])}"
+        log.warning("%s: no labels: there will be figures by instance alone; %s", self._source, remedy)
 
     def _label(self, sample: Sample, content: Mapping[str, Any]) -> Any:
         """What stands beside a picture of its class; None where its folder may tell it."""
