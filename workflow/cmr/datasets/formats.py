@@ -206,8 +206,9 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
     if first is None:
         return None
     separator = _separator(lines[first])
-    if first <= comments and _names_columns(file, lines[first], _parsed(lines[first + 1 :], separator)):
-        first += 1
+    cells = [cell.strip() for cell in lines[first].split(separator)]
+    if first <= comments and (not cells[0] or _count_up(cells)):
+        first += _names_columns(file, cells, _parsed(lines[first + 1 :], separator))
     values = _parsed(lines[first:], separator)
     if values is None:
         return None
@@ -230,14 +231,13 @@ def _parsed(lines: list[str], separator: str | None) -> np.ndarray | None:
     return frame.to_numpy() if all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes) else None
 
 
-def _names_columns(file: Path, line: str, below: np.ndarray | None) -> bool:
+def _names_columns(file: Path, cells: Sequence[str], below: np.ndarray | None) -> bool:
     """Whether a first line of numbers is a header: 0 to d - 1, as pandas names columns, or what stands behind the empty
     name of the rows' numbers.
 
     Raises `UserError` where it may be a row as well: the rows ``below`` are whole numbers as large. But 0,1 above zeros
     and ones is a row, since labels of two classes look so.
     """
-    cells = [cell.strip() for cell in line.split(_separator(line))]
     if below is None or len(cells) < 2:
         return False
     if not cells[0] and (_are_row_numbers(below[:, 0]) or _count_up(cells[1:])):
@@ -249,8 +249,8 @@ def _names_columns(file: Path, line: str, below: np.ndarray | None) -> bool:
     if len(cells) == 2 and below.min() >= 0 and below.max() == 1:
         return False
     raise UserError(
-        f"{file}: its first line, {line[:60]!r}, may name the columns or be a row; leave it out if it names them, or "
-        "write its numbers with a decimal point, as 0.0, if it is a row"
+        f"{file}: its first line, {','.join(cells)[:60]!r}, may name the columns or be a row; leave it out if it names "
+        "them, or write its numbers with a decimal point, as 0.0, if it is a row"
     )
 
 
