@@ -113,7 +113,28 @@ def test_all_that_cannot_be_told_from_the_best_are_counted() -> None:
         line("g", 0.3, significance.WORSE, (-0.3, -0.4, -0.2, 1e-5), 1e-4),
     ]
     (found,) = answer.answers([block_of(line("a", 0.6, significance.BEST), *others)])
-    assert found.sentences[2] == "4 of 6 other methods cannot be told from it: b, c, d, …; not tested: f."
+    assert found.sentences[2] == "4 of 6 others cannot be told from it: b, c, d, …; not tested: f."
+
+
+@pytest.mark.parametrize(
+    ("others", "level", "untested", "told"),
+    [
+        (2, "", "bc", "None of 2 others was tested: b, c."),
+        (2, "", "", "All 2 others are significantly worse."),
+        (1, "", "", "The other is significantly worse."),
+        (2, "", "c", "1 of 2 others is significantly worse; not tested: c."),
+        (4, "", "bc", "2 of 4 others are significantly worse; not tested: b, c."),
+        (3, "b", "", "1 of 3 others cannot be told from it: b."),
+    ],
+)
+def test_what_was_tested_and_what_it_said_of_the_others_is_told(others: int, level: str, untested: str, told: str):
+    assert answer.standing(others, level, untested) == told
+
+
+def test_methods_of_one_seed_each_are_not_said_to_be_told_apart() -> None:
+    others = [line(name, 0.5, significance.UNTESTED, seeds=1) for name in "bc"]
+    (found,) = answer.answers([block_of(line("a", 0.6, significance.BEST), *others)])
+    assert found.sentences[2] == "None of 2 others was tested: b, c."
 
 
 def test_intervals_show_each_method_with_its_seeds_and_chance(collection: Collection) -> None:

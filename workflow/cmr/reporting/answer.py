@@ -18,13 +18,12 @@ SHADES = {BEST: 0, NOT_WORSE: 5, UNTESTED: 4, WORSE: 6}
 class Answer:
     """The ``best`` method of a protocol's first metric and its ``runner_up``, by the average over directions.
 
-    ``level``: names of the others that cannot be told from the best. ``sentences``: all of it in words.
+    ``sentences``: all of it in words.
     """
 
     block: Block
     best: Line
     runner_up: Line | None
-    level: tuple[str, ...]
     sentences: tuple[str, ...]
 
 
@@ -39,12 +38,11 @@ def answers(blocks: Sequence[Block]) -> list[Answer]:
 def _answer(block: Block) -> Answer:
     lines = [line for line in block.lines if line.kind == MEASURED and AVERAGE in line.cells]
     best, *others = lines
-    level = tuple(line.name for line in others if line.cells[AVERAGE].evidence.mark == NOT_WORSE)
     runner_up = others[0] if others else None
     told = [_value(block, best), *([_difference(block, best, runner_up)] if runner_up else [])]
     if len(others) > 1:
-        told.append(_rest(level, others))
-    return Answer(block, best, runner_up, level, tuple(told))
+        told.append(standing(len(others), _marked(others, NOT_WORSE), _marked(others, UNTESTED)))
+    return Answer(block, best, runner_up, tuple(told))
 
 
 def _value(block: Block, best: Line) -> str:
@@ -88,11 +86,25 @@ def _seeds(line: Line) -> str:
     return f"{line.seeds} seeds" if (line.seeds or 1) > 1 else "one seed"
 
 
-def _rest(level: Sequence[str], others: Sequence[Line]) -> str:
-    """``2 of 5 other methods cannot be told from it: a, b.``"""
-    untested = [line.name for line in others if line.cells[AVERAGE].evidence.mark == UNTESTED]
-    told = f"{len(level) or 'None'} of {len(others)} other methods cannot be told from it{_some(level)}"
-    told += f"; not tested{_some(untested)}" if untested else ""
+def _marked(lines: Sequence[Line], mark: str) -> list[str]:
+    return [line.name for line in lines if line.cells[AVERAGE].evidence.mark == mark]
+
+
+def standing(others: int, level: Sequence[str], untested: Sequence[str] = ()) -> str:
+    """How all the ``others`` stand to the best: ``2 of 5 others cannot be told from it: a, b; not tested: c.``
+
+    ``level``: names of those that cannot be told from it; the rest of those that were tested are significantly worse.
+    """
+    worse = others - len(level) - len(untested)
+    if len(untested) == others:
+        told = f"None of {others} others was tested{_some(untested)}"
+    elif level:
+        told = f"{len(level)} of {others} others cannot be told from it{_some(level)}"
+    elif untested:
+        told = f"{worse} of {others} others {'is' if worse == 1 else 'are'} significantly worse"
+    else:
+        told = f"All {others} others are significantly worse" if others > 1 else "The other is significantly worse"
+    told += f"; not tested{_some(untested)}" if 0 < len(untested) < others else ""
     return told if told.endswith("…") else f"{told}."
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test, rankdata
 
-from cmr.reporting.answer import equals
+from cmr.reporting.answer import equals, standing
 from cmr.reporting.figures import Figure, Series, short
 from cmr.reporting.pivot import Pivot
 from cmr.reporting.protocols import MOST
@@ -54,9 +54,8 @@ class Ranked:
         if self.critical is None:
             return [*told, "No two methods can be told apart by their ranks."]
         level = next((last for first, last in self.groups if first == 0), 0)
-        others = f"{level} of {k - 1} others cannot be told from it" if level else "All others are significantly worse"
-        apart = f"ranks {self.critical:.2f} apart differ significantly (Nemenyi, p < {LEVEL})"
-        return [*told, f"{others}: {apart}."]
+        apart = f"Ranks {self.critical:.2f} apart differ significantly (Nemenyi, p < {LEVEL})."
+        return [*told, standing(k - 1, self.methods[1 : level + 1]), apart]
 
 
 def compare(over: Pivot) -> Ranked | None:
