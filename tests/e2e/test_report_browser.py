@@ -332,6 +332,7 @@ def test_two_methods_are_compared_with_the_figures_of_the_command(visit: Visit, 
     assert minus["B: dla"] == f"{wanted.b:.3f}"
     assert minus["A - B".replace("-", "−")] == f"{wanted.difference.value:+.3f}"
     assert minus["95 % interval"] == f"{low:+.3f} to {high:+.3f}"
+    assert minus["Interval and p cover"] == wanted.difference.covers
     page.locator("#versus details summary").click()
     shown = {
         row.locator("th").inner_text(): row.locator("td").first.inner_text().replace("−", "-")

@@ -178,6 +178,7 @@ def test_each_two_methods_are_compared_as_by_the_command(collection: Collection)
             assert pair["difference"] == pytest.approx(wanted.difference.value, abs=1e-6)
             assert pair["ci95"] == pytest.approx(wanted.difference.ci95, abs=1e-6)
             assert pair["p"] == pytest.approx(wanted.difference.p_value, rel=1e-2)
+            assert pair["covers"] == wanted.difference.covers
             assert [told["means"][a], told["means"][b]] == pytest.approx([wanted.a, wanted.b], abs=1e-6)
             gaps = np.subtract(told["classes"][a], told["classes"][b])
             assert dict(zip(protocol.items.classes, gaps, strict=True)) == pytest.approx(wanted.per_class, abs=1e-5)

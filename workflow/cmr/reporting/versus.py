@@ -21,7 +21,7 @@ TIE = 1e-6
 
 def of_protocol(protocol: Protocol, queries: Sequence[Sequence[int]], catalogue: Catalogue) -> dict[str, Any]:
     """For each direction the values of a metric, means over seeds, of ``queries`` (item numbers), of each class, and of
-    each two methods: difference, interval, p, and on how many queries each is the better.
+    each two methods: difference, interval, p, what the two cover, and on how many queries each is the better.
 
     The metric is the headline, or where its value is no mean over queries, a median say, the next that is one. Without
     any there are no methods. ``sign`` is -1 where less is better.
@@ -114,5 +114,6 @@ def _pair(a: Sample, b: Sample, sign: int, tested: bool) -> dict[str, Any]:
         "difference": round(float(per_query.mean()), DIGITS),
         "ci95": [round(end, DIGITS) for end in found.ci95] if found else None,
         "p": float(f"{found.p_value:.6g}") if found else None,
+        "covers": found.covers if found else None,
         "better": [int((sign * per_query > TIE).sum()), int((sign * per_query < -TIE).sum())],
     }

@@ -409,12 +409,12 @@ const compare = {
     const n = now.versus.methods.length;
     const pair = found.pairs[first * n - (first * (first + 1)) / 2 + second - first - 1];
     if (a < b) return pair;
-    return {difference: -pair.difference, ci95: pair.ci95 && [-pair.ci95[1], -pair.ci95[0]], p: pair.p, better: [...pair.better].reverse()};
+    return {...pair, difference: -pair.difference, ci95: pair.ci95 && [-pair.ci95[1], -pair.ci95[0]], better: [...pair.better].reverse()};
   },
 
   table(found, a, b, metric) {
     const {methods} = now.versus;
-    const {difference, ci95, p, better} = this.pair(found, a, b);
+    const {difference, ci95, p, covers, better} = this.pair(found, a, b);
     const queries = found.known;
     const told = {
       [`A: ${methods[a]}`]: found.means[a].toFixed(3),
@@ -422,6 +422,7 @@ const compare = {
       "A − B": signed(difference),
       "95 % interval": ci95 ? `${signed(ci95[0])} to ${signed(ci95[1])}` : "–",
       "p, of these two alone": p === null ? "–" : pInWords(p),
+      "Interval and p cover": covers ?? "–",
       "A better, equal, B better": `${better[0]}, ${queries - better[0] - better[1]}, ${better[1]} of ${queries} queries`,
     };
     const table = element("table", {className: "plain"}, element("caption", {textContent: metric}), element("tbody", {},
