@@ -131,6 +131,14 @@ def test_what_was_tested_and_what_it_said_of_the_others_is_told(others: int, lev
     assert answer.standing(others, level, untested) == told
 
 
+def test_what_equals_the_best_is_named_before_the_next() -> None:
+    worse = line("c", 0.4, significance.WORSE, (-0.2, -0.3, -0.1, 1e-5), 1e-4)
+    (found,) = answer.answers([block_of(*(line(name, 0.6, significance.BEST) for name in "ab"), worse)])
+    assert found.runner_up == worse
+    assert found.sentences[1] == "Equal: b."
+    assert found.sentences[2].startswith("0.200 [0.100, 0.300] above c")
+
+
 def test_methods_of_one_seed_each_are_not_said_to_be_told_apart() -> None:
     others = [line(name, 0.5, significance.UNTESTED, seeds=1) for name in "bc"]
     (found,) = answer.answers([block_of(line("a", 0.6, significance.BEST), *others)])
@@ -222,7 +230,7 @@ def test_equal_values_share_the_mean_of_their_ranks_and_less_may_be_better() -> 
         lines = tuple(line(name, value, significance.WORSE) for name, value in values.items())
         return headline.Block(Protocol(data), "rank", "Rank", {}, ("average",), lines, higher_is_better=False)
 
-    found = pivot([block("x", {"a": 2.0, "b": 2.0, "c": 1.0}), block("y", {"a": 1.0, "b": 2.0, "c": 3.0})])
+    found = pivot([block("x", {"a": 0.1 + 0.2, "b": 0.3, "c": 0.1}), block("y", {"a": 1.0, "b": 2.0, "c": 3.0})])
     assert {line.name: line.rank for line in found.lines} == {"a": 1.75, "b": 2.25, "c": 2.0}
 
 

@@ -82,7 +82,7 @@ def test_groups_are_the_largest_whose_ends_are_near() -> None:
 
 
 def test_ties_share_ranks_and_less_may_be_better() -> None:
-    found = over_datasets.compare(pivot_of([[1.0, 1.0], [1.0, 2.0], [3.0, 3.0]], higher_is_better=False))
+    found = over_datasets.compare(pivot_of([[0.3, 1.0], [0.1 + 0.2, 2.0], [3.0, 3.0]], higher_is_better=False))
     assert dict(zip(found.methods, found.ranks, strict=True)) == {"m0": 1.25, "m1": 1.75, "m2": 3.0}
 
 

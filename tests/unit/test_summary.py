@@ -47,6 +47,9 @@ def test_the_lowest_is_best_where_the_metric_says_so():
     text = summary.table(found)
     assert names(text) == ["b", "a", "chance"]
     assert "2.000*" in text
+    assert summary.table([*found, {**found[1], "group": "d/s/i/c", "id": "c"}]).count("2.000*") == 2, (
+        "equal to the best"
+    )
 
 
 def test_chances_that_differ_stand_from_the_least_to_the_greatest():

@@ -16,7 +16,8 @@ SHADES = {BEST: 0, NOT_WORSE: 5, UNTESTED: 4, WORSE: 6}
 
 @dataclass(frozen=True)
 class Answer:
-    """The ``best`` method of a protocol's first metric and its ``runner_up``, by the average over directions.
+    """The ``best`` method of a protocol's first metric and its ``runner_up``, by the average over directions: the first
+    whose mean is another.
 
     ``sentences``: all of it in words.
     """
@@ -37,9 +38,15 @@ def answers(blocks: Sequence[Block]) -> list[Answer]:
 
 def _answer(block: Block) -> Answer:
     lines = [line for line in block.lines if line.kind == MEASURED and AVERAGE in line.cells]
-    best, *others = lines
+    best = lines[0]
+    equal = _marked(lines[1:], BEST)
+    others = lines[1 + len(equal) :]
     runner_up = others[0] if others else None
-    told = [_value(block, best), *([_difference(block, best, runner_up)] if runner_up else [])]
+    told = [_value(block, best)]
+    if equal:
+        told.append(_ended(f"Equal{_some(equal)}"))
+    if runner_up:
+        told.append(_difference(block, best, runner_up))
     if len(others) > 1:
         told.append(standing(len(others), _marked(others, NOT_WORSE), _marked(others, UNTESTED)))
     return Answer(block, best, runner_up, tuple(told))
@@ -105,7 +112,11 @@ def standing(others: int, level: Sequence[str], untested: Sequence[str] = ()) ->
     else:
         told = f"All {others} others are significantly worse" if others > 1 else "The other is significantly worse"
     told += f"; not tested{_some(untested)}" if 0 < len(untested) < others else ""
-    return told if told.endswith("…") else f"{told}."
+    return _ended(told)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("…") else f"{sentence}."
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isclose
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,6 +19,9 @@ from cmr.reporting.agreement import agreeing, warning_notes
 from cmr.reporting.runs import Run, choices_at_edge, identity
 
 AVERAGE = "average"
+SAME = 1e-9
+"""Means that are nearer are equal: of the same values, in another order."""
+
 ASIDE = ("chance", "pessimistic", "optimistic")
 Row = dict[str, Any]
 
@@ -98,6 +102,12 @@ def mean_and_deviation(mean: float, std: float | None) -> str:
 def higher_is_better(row: Row) -> bool:
     known = row["plugin"] in registry.names("metrics")
     return registry.info("metrics", row["plugin"]).higher_is_better if known else True
+
+
+def best_of(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a column with the best mean: several where means are equal, up to the rounding of floats."""
+    best = (max if higher_is_better(rows[0]) else min)(row["mean"] for row in rows)
+    return [row for row in rows if isclose(row["mean"], best, rel_tol=SAME, abs_tol=SAME)]
 
 
 def load(

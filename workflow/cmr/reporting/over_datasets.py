@@ -16,7 +16,7 @@ from scipy.stats import permutation_test, rankdata
 
 from cmr.reporting.answer import equals, standing
 from cmr.reporting.figures import Figure, Series, short
-from cmr.reporting.pivot import Pivot
+from cmr.reporting.pivot import DECIMALS, Pivot
 from cmr.reporting.protocols import MOST
 from cmr.reporting.significance import LEVEL, p_in_words
 
@@ -70,7 +70,7 @@ def compare(over: Pivot) -> Ranked | None:
     lines = {line.name: line for line in over.lines}
     values = [[_of_dataset(over, lines[name].cells, data) for name in names] for data in datasets]
     sign = -1 if over.higher_is_better else 1
-    ranks = rankdata(sign * np.array(values), axis=1)
+    ranks = rankdata(sign * np.round(values, DECIMALS), axis=1)
     order = np.argsort(ranks.mean(axis=0), kind="stable")
     p, critical = _tested(ranks)
     means = ranks.mean(axis=0)[order]

@@ -10,6 +10,9 @@ from cmr.reporting.collect import AVERAGE
 from cmr.reporting.headline import MEASURED, Block, Cell
 from cmr.reporting.protocols import SEPARATOR
 
+DECIMALS = 9
+"""Figures that differ beyond have one rank: floats of the same values, in another order."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -51,7 +54,7 @@ def pivot(blocks: Sequence[Block]) -> Pivot | None:
             if line.kind == MEASURED and AVERAGE in line.cells:
                 found.setdefault(line.name, {})[column] = line.cells[AVERAGE]
     complete = [name for name, cells in found.items() if len(cells) == len(columns)]
-    means = np.array([[found[name][column].mean for name in complete] for column in columns])
+    means = np.round([[found[name][column].mean for name in complete] for column in columns], DECIMALS)
     ranked = rankdata(-means if alike[0].higher_is_better else means, axis=1).mean(axis=0)
     ranks = dict(zip(complete, ranked.tolist(), strict=True))
     lines = [Line(name, cells, ranks.get(name)) for name, cells in found.items()]

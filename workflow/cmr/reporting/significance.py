@@ -9,7 +9,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, difference, holm, mean, p_value
-from cmr.reporting.collect import AVERAGE, Collection, Row, higher_is_better, measures
+from cmr.reporting.collect import AVERAGE, Collection, Row, best_of, measures
 from cmr.reporting.runs import Run
 
 LEVEL = 0.05
@@ -34,8 +34,8 @@ class Evidence:
 
     ``mark``: `BEST`, `NOT_WORSE`, `WORSE` or `UNTESTED`; ``reason``: why it is not tested, in words. ``mean``: None
     where the values a query are not known or all equal, or directions have other queries. ``difference``: the row's
-    mean less that of the best, where tested; ``p_holm``: its p-value, corrected. ``one_seed``: the method is stochastic
-    and its interval is of one seed alone.
+    mean less that of the best, where it is tested and not itself best; ``p_holm``: its p-value, corrected.
+    ``one_seed``: the method is stochastic and its interval is of one seed alone.
     """
 
     mark: str = ""
@@ -68,11 +68,12 @@ def column_of(row: Row) -> Column:
 def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str], Evidence]:
     """(column, group) → how sure a united row's value is.
 
-    The best has the best mean over seeds. Another is not significantly worse where the difference over queries and
-    seeds (`cmr.metrics.crossed`) has p ≥ 0.05, corrected by Holm's method for all pairs of the column: the best is
-    chosen by the same figures, so its differences are extremes of all pairs. An average over directions takes an
-    item's mean over directions. There is no interval and no test where the runs do not hold a value a query whose
-    mean is the row's (a median, say, or an average over directions with other queries), and no test where queries
+    The best has the best mean over seeds; of several whose means are equal each is best, and the others are tested
+    against the one of them that can be tested against most. Another is not significantly worse where the difference
+    over queries and seeds (`cmr.metrics.crossed`) has p ≥ 0.05, corrected by Holm's method for all pairs of the column:
+    the best is chosen by the same figures, so its differences are extremes of all pairs. An average over directions
+    takes an item's mean over directions. There is no interval and no test where the runs do not hold a value a query
+    whose mean is the row's (a median, say, or an average over directions with other queries), and no test where queries
     differ, all differences are equal and not 0, or a stochastic method has fewer than three seeds.
     """
     runs = defaultdict(list)
@@ -88,15 +89,16 @@ def weigh(collection: Collection, rows: Iterable[Row]) -> dict[tuple[Column, str
 
 
 def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evidence]:
-    sign = 1 if higher_is_better(rows[0]) else -1
-    best = max(rows, key=lambda row: sign * row["mean"])["group"]
     found = {row["group"]: measured(row, runs[row["group"]]) for row in rows}
-    to_best = _differences_to(best, {group: own for group, own in found.items() if own})
+    known = {group: own for group, own in found.items() if own}
+    equal = [row["group"] for row in best_of(rows)]
+    best = max(equal, key=lambda group: _comparable(group, known))
+    to_best = _differences_to(best, known)
     evidence = {}
     for row in rows:
         group, own = row["group"], found[row["group"]]
-        against, p_holm = to_best.get(group, (None, None))
-        mark = BEST if group == best else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE
+        against, p_holm = (None, None) if group in equal else to_best.get(group, (None, None))
+        mark = BEST if group in equal else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE
         evidence[group] = Evidence(
             mark=mark,
             mean=mean(own.sample) if own else None,
@@ -106,6 +108,11 @@ def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evid
             reason=_why_untested(row, runs[group], own, found[best]) if mark == UNTESTED else "",
         )
     return evidence
+
+
+def _comparable(group: str, known: Mapping[str, Measured]) -> int:
+    """How many have values that a group's can be tested against."""
+    return sum(group in known and not known[group].obstacle(other) for other in known.values())
 
 
 def _why_untested(row: Row, runs: Sequence[Run], own: Measured | None, best: Measured | None) -> str:

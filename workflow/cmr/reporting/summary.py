@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cmr.errors import one_line
-from cmr.reporting.collect import Row, direction, higher_is_better, mean_and_deviation
+from cmr.reporting.collect import Row, best_of, direction, higher_is_better, mean_and_deviation
 
 PROTOCOL = ("dataset", "split", "inputs", "metric")
 
@@ -86,11 +86,12 @@ def block_rows(
 ) -> list[list[str]]:
     """The cells of a block: heading, a line a method, and chance. ``best`` marks the best of a column.
 
-    ``column``: names the column of a row. Methods are sorted by the average, or else by the last column.
+    Each is marked where several are equal. ``column``: names the column of a row. Methods are sorted by the average, or
+    else by the last column.
     """
     columns = tuple(dict.fromkeys(map(column, rows)))
     cells = {(row["group"], column(row)): row for row in rows}
-    marked = {id(_best([row for row in rows if column(row) == name])) for name in columns}
+    marked = {id(row) for name in columns for row in best_of([row for row in rows if column(row) == name])}
     cost = {row["group"]: [f"{row['seconds']:.1f} s", f"{row['peak_memory_mb']:.0f} MB"] for row in rows}
     name_of = labels(rows)
     lines = [["method", *columns, "fit", "memory"]]
@@ -104,10 +105,6 @@ def block_rows(
 def _rank(row: Row | None) -> tuple[bool, float]:
     """Sorts by value, best first, and what has none last."""
     return (True, 0.0) if row is None else (False, -row["mean"] if higher_is_better(row) else row["mean"])
-
-
-def _best(rows: list[Row]) -> Row:
-    return min(rows, key=_rank)
 
 
 def _chance(rows: Iterable[Row]) -> str:
