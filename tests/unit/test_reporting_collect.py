@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cmr import cli
 from cmr.errors import UserError
 from cmr.provenance import file_hash
 from cmr.reporting import collect, summary
@@ -42,6 +43,20 @@ def test_average_is_the_mean_over_directions_and_one_seed_has_no_deviation(tmp_p
     assert row["mean"] == pytest.approx((value(results, run, 0) + value(results, run, 1)) / 2, abs=1e-12)
     assert row["gallery"] == "average"
     assert row["std"] is None
+
+
+def test_queries_that_have_nothing_to_find_are_told_once(tmp_path: Path, monkeypatch, capsys) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca", "ridge"], seeds=1)
+    assert load(results).notes == ()
+    for file in results.glob("runs/**/metrics.json"):
+        metrics = json.loads(file.read_text())
+        metrics["tasks"][1]["queries_without_relevant"] = 3
+        file.write_text(json.dumps(metrics))
+    told = "shapes, default, lite0+bert: text→image: 3 of 24 queries have nothing relevant in the gallery"
+    assert load(results).notes == (told,)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["summary"])
+    assert told in capsys.readouterr().err.splitlines()
 
 
 def test_a_chance_that_one_direction_lacks_has_no_average(tmp_path: Path) -> None:

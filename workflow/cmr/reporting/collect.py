@@ -49,7 +49,9 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: what a reader must know of the runs as a whole: which are left out, and what jobs warned of."""
+    """``notes``: what a reader must know of the runs as a whole: which are left out, what jobs warned of, and
+    queries that have nothing to find.
+    """
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
@@ -143,7 +145,21 @@ def load(
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, (*notes, *warning_notes(shown)))
+    return Collection(results, experiments_shown, (*notes, *warning_notes(shown), *_nothing_relevant(shown)))
+
+
+def _nothing_relevant(runs: Iterable[Run]) -> list[str]:
+    """How many queries of a direction have nothing relevant to find: a line each, as `warning_notes`."""
+    found: dict[str, None] = {}
+    for run in runs:
+        with _damage_told(run.file("metrics.json"), "what an evaluation writes"):
+            for task in run.metrics["tasks"]:
+                if missing := task["queries_without_relevant"]:
+                    what = f"{run.data}, {run.split}, {run.inputs}: {task['query']}→{task['gallery']}"
+                    found[
+                        f"{what}: {missing:,} of {task['queries']:,} queries have nothing relevant in the gallery"
+                    ] = None
+    return list(found)
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:
