@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cmr.reporting import headline, significance, tables
 from cmr.reporting.collect import load
 from cmr.reporting.figures import of_protocol
+from cmr.reporting.pivot import pivot
 from cmr.reporting.protocols import protocols
 from reporting_tree import write_tree
 
@@ -43,6 +45,26 @@ def test_tables_are_centred_floats_with_one_line_of_heads_a_caption_and_a_label(
         "average",
     ]
     assert len(head) == 1
+
+
+def test_the_table_over_protocols_has_the_marks_of_the_page_and_their_key(tmp_path: Path) -> None:
+    collection = load(write_tree(tmp_path / "results", ["one", "two"], seeds=1))
+    rows = collection.united_rows()
+    evidence = significance.weigh(collection, rows)
+    blocks = headline.blocks(protocols(collection), rows, evidence)
+    over = pivot(blocks)
+    tables.write_all(tmp_path, rows, evidence, blocks, over, [], [])
+    text = (tmp_path / "over-protocols.tex").read_text()
+    marks = [cell.evidence.mark for line in over.lines for cell in line.cells.values()]
+    assert text.count(r"\textbf") == marks.count(significance.BEST) == 2
+    assert text.count(r"$^{\S}$ &") == marks.count(significance.UNTESTED) == 2
+    assert f"mean rank over protocols. {tables.KEY}" in text
+    written = pd.read_csv(tmp_path / "over-protocols.csv").set_index("method")
+    for line in over.lines:
+        for column, cell in line.cells.items():
+            assert written.loc[line.name, f"{column} mark"] == cell.evidence.mark
+            assert written.loc[line.name, f"{column} mean"] == pytest.approx(cell.mean)
+        assert written.loc[line.name, "mean rank"] == line.rank
 
 
 def test_a_remark_is_a_letter_at_the_name_and_words_in_the_caption(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Every table of the report as CSV and as LaTeX (booktabs)."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,9 @@ def write_all(
         caption = f"{block.metric}, {block.protocol.label}. "
         write_latex(folder / f"{block.slug}.tex", latex(block), caption, KEY + key_of(badge_letters(block)))
     if over:
-        write(folder / "over-protocols.csv", over_protocols(over, lambda cell: cell.mean).reset_index())
-        caption = f"{over.metric}, average over directions, by protocol; mean rank over protocols."
-        cells = over_protocols(over, lambda cell: escaped(cell.text)).rename(index=escaped, columns=escaped)
-        write_latex(folder / "over-protocols.tex", cells.fillna("--"), caption)
+        write(folder / "over-protocols.csv", over_numbers(over))
+        caption = f"{over.metric}, average over directions, by protocol; mean rank over protocols. "
+        write_latex(folder / "over-protocols.tex", over_latex(over), caption, KEY)
     for figure in figures:
         if figure.kind in ("bars", "heat"):
             write_figure(folder, figure)
@@ -184,15 +183,21 @@ def _numbers(line: Line, directions: Iterable[str]) -> dict[str, object]:
         "remarks": "; ".join(line.badges),
         "seeds": line.seeds,
     }
-    for direction in directions:
-        cell = line.cells.get(direction)
+    return row | _of_cells(line.cells, directions)
+
+
+def _of_cells(cells: Mapping[str, Cell], columns: Iterable[str]) -> dict[str, object]:
+    """``average mean``, ``average std`` and so on, empty where a column has no cell."""
+    row: dict[str, object] = {}
+    for column in columns:
+        cell = cells.get(column)
         low, high = cell.evidence.mean.ci95 if cell and cell.evidence.mean else (None, None)
         row |= {
-            f"{direction} mean": cell.mean if cell else None,
-            f"{direction} std": cell.std if cell else None,
-            f"{direction} ci95 low": low,
-            f"{direction} ci95 high": high,
-            f"{direction} mark": cell.evidence.mark if cell else "",
+            f"{column} mean": cell.mean if cell else None,
+            f"{column} std": cell.std if cell else None,
+            f"{column} ci95 low": low,
+            f"{column} ci95 high": high,
+            f"{column} mark": cell.evidence.mark if cell else "",
         }
     return row
 
@@ -288,15 +293,21 @@ def printed_latex(table: Table) -> pd.DataFrame:
     return pd.DataFrame(cells, index=pd.Index([escaped(line.method) for line in table.lines], name="Method"))
 
 
-def over_protocols(over: Pivot, shown: Callable[[Cell], object]) -> pd.DataFrame:
-    """Methods × protocols, and the mean rank."""
-    rows = [
-        {column: shown(cell) for column, cell in line.cells.items()}
-        | {"mean rank": None if line.rank is None else f"{line.rank:.2f}"}
+def over_numbers(over: Pivot) -> pd.DataFrame:
+    """One row a method: the numbers of each protocol, and the mean rank."""
+    return pd.DataFrame(
+        [{"method": line.name} | _of_cells(line.cells, over.columns) | {"mean rank": line.rank} for line in over.lines]
+    )
+
+
+def over_latex(over: Pivot) -> pd.DataFrame:
+    """Methods × protocols, and the mean rank, as LaTeX cells."""
+    cells = [
+        {escaped(column): _latex_cell(line.cells.get(column)) for column in over.columns}
+        | {"Mean rank": "--" if line.rank is None else f"{line.rank:.2f}"}
         for line in over.lines
     ]
-    names = pd.Index([line.name for line in over.lines], name="method")
-    return pd.DataFrame(rows, index=names, columns=[*over.columns, "mean rank"])
+    return pd.DataFrame(cells, index=pd.Index([escaped(line.name) for line in over.lines], name="Method"))
 
 
 def figure_table(figure: Figure) -> pd.DataFrame:
