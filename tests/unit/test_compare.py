@@ -111,11 +111,30 @@ def test_the_command_prints_lines_and_json(tree, capsys):
     assert {one["metric"] for one in json.loads(capsys.readouterr().out)} == {"map@all"}
 
 
+def test_a_metric_that_is_no_mean_over_queries_is_told_from_one_that_is_not_there(tree):
+    run = tree / "runs/shapes/default/lite0+bert/cca/0"
+    record = json.loads((run / "run.json").read_text())
+    metrics = json.loads((run / "metrics.json").read_text())
+    record["metrics"].append({"id": "medr", "metric": "median_rank", "params": {}})
+    for task in metrics["tasks"]:
+        task["metrics"]["medr"] = {"metric": "median_rank", "params": {}, "value": 3.0}
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    own = compare.seeds(run)
+    with pytest.raises(UserError, match=r"^medr: no mean over queries that both runs have; compare map@all, map@5$"):
+        compare.compare(own, own, "medr")
+    for one in own:
+        for task in one.tasks.values():
+            task.per_query.clear()
+    with pytest.raises(UserError, match=r"medr: no mean over queries .*; evaluate with one that is"):
+        compare.compare(own, own, "medr")
+
+
 def test_what_cannot_be_compared_is_told(tree):
     run = tree / "runs/shapes/default/lite0+bert/cca/0"
     with pytest.raises(UserError, match="neither a run nor a method with runs"):
         compare.seeds(tree / "runs")
-    with pytest.raises(UserError, match=r"no metric 'mapp@all' that both runs have .*; did you mean 'map@all'\?"):
+    with pytest.raises(UserError, match=r"no metric 'mapp@all' that both runs have; did you mean 'map@all'\?"):
         compare.compare(compare.seeds(run), compare.seeds(run), "mapp@all")
     record = json.loads((run / "run.json").read_text())
     other = Path(str(run).replace("cca", "pls"))

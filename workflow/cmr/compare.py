@@ -1,7 +1,7 @@
 """Two runs against each other on the same queries: differences with interval and p, by class and by query."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -82,8 +82,18 @@ def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int =
         for direction, values in _paired(metric, a, b)
     ]
     if not found:
-        raise UserError(f"no metric {metrics!r} that both runs have as a mean over queries{nearest(metrics, known)}")
+        raise UserError(_why_nothing(metrics, known, a, b))
     return found
+
+
+def _why_nothing(metrics: str, known: Iterable[str], a: Sequence[Run], b: Sequence[Run]) -> str:
+    """Why there is nothing to compare: no metric of the name, or one that is no mean over queries."""
+    named = [metric for metric in known if fnmatchcase(metric, metrics)]
+    means = [metric for metric in known if any(True for _ in _paired(metric, a, b))]
+    if not named:
+        return f"no metric {metrics!r} that both runs have{nearest(metrics, means)}"
+    remedy = f"compare {', '.join(means)}" if means else "evaluate with one that is, mean_average_precision say"
+    return f"{', '.join(named)}: no mean over queries that both runs have; {remedy}"
 
 
 def _check_data(a: Sequence[Run], b: Sequence[Run]) -> None:
