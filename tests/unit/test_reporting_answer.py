@@ -57,6 +57,7 @@ def line(name: str, mean: float, mark: str, difference: tuple | None = None, p_h
         Estimate(mean, (mean - 0.02, mean + 0.02), "queries"),
         tested,
         p_holm,
+        one_seed=seeds == 1 and mark == significance.UNTESTED,
         reason=significance.FEW_SEEDS if mark == significance.UNTESTED else "",
     )
     return headline.Line(name, "measured", {"average": headline.Cell(mean, None, evidence)}, seeds)
@@ -71,7 +72,7 @@ def line(name: str, mean: float, mark: str, difference: tuple | None = None, p_h
         ),
         (
             line("b", 0.491, significance.WORSE, (-0.100, -0.130, -0.070, 1e-9), 3e-9, seeds=1),
-            "0.100 [0.070, 0.130] above b, p < 0.001, corrected < 0.001, one seed: a significant difference.",
+            "0.100 [0.070, 0.130] above b, p < 0.001, corrected < 0.001, deterministic: a significant difference.",
         ),
         (
             line("b", 0.581, significance.UNTESTED, seeds=2),
@@ -129,6 +130,13 @@ def test_all_that_cannot_be_told_from_the_best_are_counted() -> None:
 )
 def test_what_was_tested_and_what_it_said_of_the_others_is_told(others: int, level: str, untested: str, told: str):
     assert answer.standing(others, level, untested) == told
+
+
+def test_one_seed_is_said_of_a_stochastic_method_alone(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca", "dla"], seeds=1)
+    assert ", one seed; " in answer_of(load(results)).sentences[0]
+    results = write_tree(tmp_path / "others", methods=["cca", "ridge"], seeds=1)
+    assert ", deterministic; " in answer_of(load(results)).sentences[0]
 
 
 def test_what_equals_the_best_is_named_before_the_next() -> None:

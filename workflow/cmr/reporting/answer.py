@@ -90,7 +90,10 @@ def equals(p: str) -> str:
 
 
 def _seeds(line: Line) -> str:
-    return f"{line.seeds} seeds" if (line.seeds or 1) > 1 else "one seed"
+    """Of one seed only a stochastic method is less certain."""
+    if (line.seeds or 1) > 1:
+        return f"{line.seeds} seeds"
+    return "one seed" if line.cells[AVERAGE].evidence.one_seed else "deterministic"
 
 
 def _marked(lines: Sequence[Line], mark: str) -> list[str]:

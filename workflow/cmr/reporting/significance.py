@@ -35,7 +35,7 @@ class Evidence:
     ``mark``: `BEST`, `NOT_WORSE`, `WORSE` or `UNTESTED`; ``reason``: why it is not tested, in words. ``mean``: None
     where the values a query are not known or all equal, or directions have other queries. ``difference``: the row's
     mean less that of the best, where it is tested and not itself best; ``p_holm``: its p-value, corrected.
-    ``one_seed``: the method is stochastic and its interval is of one seed alone.
+    ``one_seed``: the method is stochastic, and its value is of one seed alone.
     """
 
     mark: str = ""
@@ -104,7 +104,7 @@ def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evid
             mean=mean(own.sample) if own else None,
             difference=against,
             p_holm=p_holm,
-            one_seed=own is not None and own.stochastic and own.sample.seeds == 1,
+            one_seed=row["seeds"] == 1 and any(map(_stochastic, runs[group])),
             reason=_why_untested(row, runs[group], own, found[best]) if mark == UNTESTED else "",
         )
     return evidence
