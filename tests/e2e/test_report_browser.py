@@ -117,6 +117,30 @@ def test_whole_page_draws_without_an_error_or_an_outside_request(browser, report
     visit.page.context.close()
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_and_their_heading_stay_while_a_table_is_scrolled(browser, report: Path, width: int) -> None:
+    visit = Visit(browser, report, width)
+    name = "a_method_whose_name_has_more_than_forty_letters"
+    places = visit.page.evaluate(
+        """(name) => {
+            document.querySelector("#headline tbody th").append(name);
+            const scrolled = document.querySelector("#headline").parentElement;
+            scrolled.style.width = `${scrolled.clientWidth / 2}px`;
+            scrolled.scrollLeft = 300;
+            document.querySelector("#headline .unfold").click();
+            const cells = ["thead th", "tbody th", ".beneath"].map((cell) => document.querySelector(`#headline ${cell}`));
+            return [scrolled, ...cells].map((one) => [one.getBoundingClientRect().left, one.offsetWidth, one.scrollLeft]);
+        }""",
+        name,
+    )
+    (left, _, by), head, row, details = places
+    assert by > 0
+    assert head[:2] == row[:2] == [pytest.approx(left), pytest.approx(row[1])]
+    assert row[1] <= min(0.45 * width, 300)
+    assert left <= details[0] < left + 20
+    visit.page.context.close()
+
+
 def test_sorting_by_click_and_by_key(visit: Visit) -> None:
     visit.choose(SHAPES)
     visit.page.select_option("#filter-metric", "map@all")
