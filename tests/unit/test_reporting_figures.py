@@ -4,6 +4,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from plotly.graph_objects import Figure as PlotlyFigure
 
 from cmr.metrics import precision_recall
@@ -207,6 +208,23 @@ def test_the_sum_of_a_fits_terms_and_that_of_the_fit_it_was_chosen_by_are_drawn(
     assert np.isnan(drawn["sum"][2])
     assert drawn["choosing"] == [7, 5, 4]
     assert "choosing: " in losses.note
+
+
+@pytest.mark.parametrize("section", ["confusion", "grids"])
+def test_numbers_in_cells_can_be_read_on_every_shade(section: str) -> None:
+    values = np.linspace(0.2, 0.9, 101)
+    rows, columns = ["a", "b"], [f"c{number}" for number in range(101)]
+    heat = [list(values), [float("nan")] * 101]
+    figure = Figure("g", section, "p", "heat", "t", "x", "y", rows=rows, columns=columns, heat=heat)
+    low = 0 if section == "confusion" else 0.2
+    _, numbers = drawing.plotly(figure)["data"]
+    assert (numbers["x"], set(numbers["y"])) == (columns, {"a"})
+    for value, text, ink in zip(values, numbers["text"], numbers["textfont"]["color"], strict=True):
+        channels = np.array(colormaps["Blues"]((value - low) / (0.9 - low))[:3])
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        light, dark = sorted([float(linear @ [0.2126, 0.7152, 0.0722]), {"black": 0, "white": 1}[ink]], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+        assert text == f"{value:.2f}"
 
 
 def test_bars_of_many_methods_are_a_heat_map(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:

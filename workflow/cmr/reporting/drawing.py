@@ -107,9 +107,10 @@ def plotly(figure: Figure) -> dict[str, Any]:
         for axis, name in (("xaxis", figure.x), ("yaxis", figure.y))
     }
     if figure.kind == "heat":
-        layout["yaxis"] |= {"autorange": "reversed", "type": "category", "dtick": 1}
-        layout["xaxis"] |= {"type": "category"}
-        return {"data": [_heat_trace(figure)], "layout": layout}
+        layout["yaxis"] |= {"range": [len(figure.rows) - 0.5, -0.5], "type": "category", "dtick": 1}
+        layout["xaxis"] |= {"range": [-0.5, len(figure.columns) - 0.5], "type": "category"}
+        numbers = [_numbers_in_cells(figure)] if len(figure.rows) <= SHOWN_IN_CELLS else []
+        return {"data": [_heat_trace(figure), *numbers], "layout": layout}
     if figure.kind == "intervals":
         names = [plain(name) for name in figure.rows]
         places = list(range(len(names)))
@@ -218,11 +219,38 @@ def _heat_trace(figure: Figure) -> dict[str, Any]:
         "xgap": 1,
         "ygap": 1,
     }
-    if figure.section == "confusion":  # shares start at 0; the values of a grid lie close together
-        trace |= {"zmin": 0, "zmax": max(map(max, figure.heat))}
-    if len(figure.rows) <= SHOWN_IN_CELLS:
-        trace["texttemplate"] = "%{z:.2f}"
+    if figure.section == "confusion":
+        trace |= dict(zip(("zmin", "zmax"), _ends(figure), strict=True))
     return trace
+
+
+def _ends(figure: Figure) -> tuple[float, float]:
+    """The values of the first and the last shade: shares start at 0, and the values of a grid lie close together."""
+    values = [value for row in figure.heat for value in row if value == value]
+    return 0 if figure.section == "confusion" else min(values, default=0), max(values, default=0)
+
+
+def _numbers_in_cells(figure: Figure) -> dict[str, Any]:
+    """Plotly's own texts in cells are dark grey where black alone can be read."""
+    cells = [(x, y, value) for y, row in enumerate(figure.heat) for x, value in enumerate(row) if value == value]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [plain(figure.columns[x]) for x, _, _ in cells],
+        "y": [plain(figure.rows[y]) for _, y, _ in cells],
+        "text": [f"{value:.2f}" for _, _, value in cells],
+        "textfont": {"color": [ink(figure, value) for _, _, value in cells]},
+        "hoverinfo": "skip",
+    }
+
+
+def ink(figure: Figure, value: float) -> str:
+    """Black or white, whichever has more contrast to a value's shade: 4.5 at least (WCAG 2, relative luminance)."""
+    low, high = _ends(figure)
+    channels = colormaps[HEAT]((value - low) / (high - low) if high > low else 0.0)[:3]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
 
 
 def _nullable(values: Iterable[float]) -> list[float | None]:
@@ -450,12 +478,10 @@ def _heat(figure: Figure, axes: Axes) -> None:
     axes.grid(False)
     if len(figure.columns) > SHOWN_IN_CELLS * axes.figure.bbox.width / axes.figure.dpi / PAGE:
         return
-    middle = sum(image.get_clim()) / 2
     for r, row in enumerate(figure.heat):
         for c, value in enumerate(row):
             if value == value:
-                shade = "white" if value > middle else "black"
-                axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=shade)
+                axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink(figure, value))
 
 
 def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:

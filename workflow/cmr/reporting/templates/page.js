@@ -221,7 +221,7 @@ async function draw(figure) {
   const key = figure.closest(".panel").dataset.protocol;
   const {plots} = await part(key);
   const plot = plots[figure.dataset.plot];
-  if (kind === "heat" && narrow()) delete plot.data[0].texttemplate;
+  if (kind === "heat" && narrow()) plot.data.length = 1; // no room for numbers in its cells
   const data = kind === "lines" && now ? withChosen(plot) : plot.data;
   const layout = layoutOf({...plot, data}, kind, canvas.clientWidth);
   canvas.style.height = `${layout.height}px`;
