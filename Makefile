@@ -25,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 test: env
 	$(PYTEST) -m "not slow"
 
-# Whole chains of jobs, each of which takes ten seconds or more. CI runs them too.
+# Whole chains of jobs, and what else takes ten seconds or more. CI runs them too.
 test-slow: env
 	$(PYTEST) -m slow
 

@@ -24,6 +24,7 @@ from robustness.chains import STAGES, chain, figures, findings, make, planned, s
 from robustness.toys import cmr, measured
 from toy_clones import clone
 
+pytestmark = pytest.mark.slow
 CHAIN = {"download": 1, "prepare": 1, "split": 1, "extract": 2, "fit": 3, "evaluate": 2, "collect": 1}
 """What is made of numbers: cca takes both modalities, ridge_label each for itself."""
 ALL_BUT_RAW = {stage: count for stage, count in CHAIN.items() if stage != "download"}
@@ -248,7 +249,6 @@ def table(folder, words="ab", n=24):
 
 
 @pytest.mark.mended("a picture that was replaced under its name was not noticed")
-@pytest.mark.slow
 def test_a_picture_replaced_under_its_name(tmp_path):
     made = clone(tmp_path / "clone")
     table(made.root, n=80)
@@ -566,7 +566,7 @@ LATER = ["prepare", "split", "extract", "fit", "evaluate"]
 @pytest.mark.parametrize(
     "stage",
     [
-        pytest.param("prepare", marks=pytest.mark.slow),
+        "prepare",
         *(pytest.param(stage, marks=pytest.mark.long) for stage in LATER[1:]),
     ],
 )

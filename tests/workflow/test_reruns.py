@@ -7,6 +7,7 @@ import pytest
 
 from toy_clones import CONFIG
 
+pytestmark = pytest.mark.slow
 MAIN = CONFIG["experiments"][0]
 OTHER = {"experiments": [{**MAIN, "methods": [{"id": "cca", "params": {"components": 1}}, "ridge_label"]}]}
 
@@ -16,7 +17,6 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert finished.planned("metrics") == {}
 
 
-@pytest.mark.slow
 def test_stages_by_name(fresh):
     assert fresh.planned("features") == {"download": 1, "prepare": 1, "split": 1, "extract": 2}
     assert fresh.planned("fits") == {"download": 1, "prepare": 1, "split": 1, "extract": 2, "fit": 3}
@@ -37,7 +37,6 @@ def test_a_forced_stage_takes_what_depends_on_it(finished, stage, expected):
 
 
 @pytest.mark.parametrize("lost", ["metrics*.json", "*"])
-@pytest.mark.slow
 def test_a_run_that_lost_files_is_made_again(finished, lost):
     (run,) = finished.root.glob("results/runs/*/*/*/cca*/0")
     before = {file.name for file in run.iterdir()}
@@ -75,7 +74,6 @@ def test_a_new_plugin_file_or_an_edit_of_what_computes_nothing_reruns_nothing(fi
     assert finished.planned("metrics") == {}
 
 
-@pytest.mark.slow
 def test_an_edited_helper_reruns_what_reaches_it_by_imports(finished):
     finished.edit("workflow/cmr/methods/eigen.py", "import numpy as np", "import numpy as np\n\nNEW = 1")
     assert finished.planned("metrics") == {"fit": 1, "evaluate": 1, "collect": 1}
@@ -96,7 +94,6 @@ def test_an_identity_decides_whatever_the_times_of_files_say(finished):
     assert finished.planned("metrics") == {}
 
 
-@pytest.mark.slow
 def test_another_configuration_and_back(finished):
     (metrics,) = (finished.root / "results/runs/toy/default/image+text/ridge_label/0").glob("metrics*.json")
     before = metrics.read_bytes()
@@ -110,7 +107,6 @@ def test_another_configuration_and_back(finished):
     assert metrics.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_other_metrics_lie_beside_and_back_again(finished):
     finished.configure("other.yaml", metrics=["precision_recall"])
     assert finished.planned("metrics", "--configfile", "other.yaml") == {"evaluate": 2, "collect": 1}
@@ -133,7 +129,6 @@ def test_a_copy_without_snakemakes_records_is_complete(finished_once, tmp_path):
     assert copied.planned("metrics") == {}
 
 
-@pytest.mark.slow
 def test_two_trees_merge_as_a_union(finished, tmp_path):
     other = finished.copy(tmp_path / "other")
     other.configure(**OTHER)
@@ -149,7 +144,6 @@ def test_another_split_extracts_fitted_features_anew_and_fixed_ones_not(finished
     assert finished.planned("features") == {"split": 1, "extract": 1}
 
 
-@pytest.mark.slow
 def test_results_from_another_folder(finished, tmp_path):
     """One lab folder, an own clone each."""
     lab = tmp_path / "lab"
@@ -165,7 +159,6 @@ def test_the_slurm_profile_plans_as_typed(fresh):
     assert fresh.planned("--profile", "slurm", "metrics") == fresh.planned("metrics")
 
 
-@pytest.mark.slow
 def test_one_modality_more_is_one_fit_more(fresh):
     def with_inputs(*inputs):
         methods = [{"id": "sdml", "params": {"epochs": 2}}]
