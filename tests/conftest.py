@@ -16,7 +16,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: whole chains, and what else takes ten seconds or more; `make test-slow` runs them")
+    config.addinivalue_line(
+        "markers", "slow: whole chains, and what else takes ten seconds or more; `make test-slow` runs them"
+    )
     try:
         registry.use(config.getoption("own_plugins"))
     except UserError as error:

@@ -83,6 +83,22 @@ def test_a_split_has_rows_to_learn_from_and_to_rank(parts, missing):
         check_parts(np.array(parts))
 
 
+def test_classes_that_a_modality_lacks_are_told(project, monkeypatch, caplog):
+    made, genuine = project(), Precomputed.prepare
+
+    def prepare(self):
+        items = genuine(self)
+        lacks = items.table["labels"].str[0] == "a"
+        return Items(items.table.assign(image=items.table["image"].mask(lacks, None)), items.kinds)
+
+    (prepared,) = made.results("prepare")
+    made.make(prepared)
+    assert "classes have no" not in caplog.text
+    monkeypatch.setattr(Precomputed, "prepare", prepare)
+    made.make(prepared, again=True)
+    assert "1 of 3 classes have no image, the first: a" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

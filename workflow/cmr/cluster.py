@@ -45,10 +45,6 @@ class Site(BaseModel):
         named = self.gpu_partition or self.partition if gpus else self.partition
         return [name.strip() for name in (named or "").split(",") if name.strip()]
 
-    def qos_of(self, gpus: int) -> str | None:
-        """The quality of service that a job names; None: it names none."""
-        return self.gpu_qos or self.qos if gpus else self.qos
-
     def resources(self, gpus: int) -> dict[str, str | int]:
         """What a job that needs ``gpus`` tells SLURM of itself, in the terms of Snakemake's executor."""
         found: dict[str, str | int] = {}
@@ -56,7 +52,7 @@ class Site(BaseModel):
             found["slurm_partition"] = ",".join(partitions)
         if self.account and self.account != NO_ACCOUNTS:
             found["slurm_account"] = self.account
-        if qos := self.qos_of(gpus):
+        if qos := self.gpu_qos or self.qos if gpus else self.qos:
             found["qos"] = qos
         if gpus and self.gres:
             found["gres"] = self.gres

@@ -226,8 +226,9 @@ class Precomputed(Dataset):
             raise UserError("params.repeated: group says already which rows belong together; keep one of the two")
         if self.params.group:
             names = [name for block in blocks for name in self._group_names(block, blocks)]
-            _check_groups(table.assign(group=names), list(items.kinds))
-            return Items(with_labels_of_groups(table.assign(group=names)), items.kinds)
+            table = table.assign(group=names)
+            _check_groups(table, list(items.kinds))
+            return Items(with_labels_of_groups(table), items.kinds)
         if not repeated:
             self._tell_repeated(blocks)
             return items
@@ -248,7 +249,7 @@ class Precomputed(Dataset):
         if len(names) != block.size:
             raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
         if not self._owners():
-            return _group_names(names, source)
+            return _named_groups(names, source)
         size = self._owner(block, blocks).size
         rows = row_numbers(source, size, self.params.index_base, repeated=True)
         if not self.params.index_base and rows and 0 not in rows:
@@ -338,7 +339,7 @@ class Precomputed(Dataset):
         return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "", transposed)
 
 
-def _group_names(cells: np.ndarray, source: Reference) -> list[str]:
+def _named_groups(cells: np.ndarray, source: Reference) -> list[str]:
     """Names of groups in the form of class names, so that 0 and 0.0 are the same."""
     names = single_names(cells, lambda row: f"{source}: row {row}")
     if "" in names:

@@ -151,10 +151,10 @@ class Table(Dataset):
         if params.split:
             _check_parts(rows["part"], problems, file)
         if params.text:
-            where = f"{file}: {', '.join(self._text_columns)}"
-            _check_no_files(kept["text"].dropna(), file.parent, where)
-            _tell_wordless(kept["text"].dropna(), where)
-            _tell_missing(kept["text"].dropna(), where)
+            texts, where = kept["text"].dropna(), f"{file}: {', '.join(self._text_columns)}"
+            _check_no_files(texts, file.parent, where)
+            _tell_wordless(texts, where)
+            _tell_missing(texts, where)
         if not self._grouped:
             self._tell_repeated(kept, list(kinds), file)
         extra = [name for name in ("part", "group") if name in kept]

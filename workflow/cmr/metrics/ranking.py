@@ -56,8 +56,7 @@ class Ranked:
     """A block of queries against the whole gallery, to be ranked by one way or by several to resolve ties.
 
     ``scores`` (q, n), higher is better. ``gains`` (q, n): bool, or the number of shared labels. ``own`` (q,) or (q, p):
-    the columns of each query's pairs, -1 for none.
-    ``depth``: how many first ranks are wanted; all of them by default.
+    the columns of each query's pairs, -1 for none. ``depth``: how many first ranks are wanted; all of them by default.
 
     Raises `UserError` for NaN scores, gains below 0 and galleries of more than 2²⁴ items, ValueError for shapes that do
     not match.

@@ -36,11 +36,12 @@ def make(result: Result, machine: Machine) -> None:
 
 def _tell_classes(items: Items) -> None:
     """Warns of classes that a modality lacks: their queries have no right answer there."""
-    for modality in items.kinds if items.has_classes else ():
-        lacking = set(items.classes) - items.classes_of(modality)
+    classes = set(items.classes)
+    for modality in items.kinds:
+        lacking = classes - items.classes_of(modality)
         if lacking:
             told = "%d of %d classes have no %s, the first: %s"
-            log.warning(told, len(lacking), len(items.classes), modality, min(lacking))
+            log.warning(told, len(lacking), len(classes), modality, min(lacking))
 
 
 def _files(items: Items) -> set[str]:
