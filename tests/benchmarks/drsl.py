@@ -5,7 +5,7 @@
 The literal relation network concatenates every pair and sends it through 600-1024-1, the public code's way. Both do
 the same steps from the same weights: image 4096-1024-300, text 300-1024-300, a batch of 200, all 40,000 pairs, Adam.
 The two take turns, the best of the rounds counts, in seconds on the clock and of processor time; on a busy machine
-OMP_NUM_THREADS=1 and processor time tell most. Memory is that of a process of its own.
+OMP_NUM_THREADS=1 and processor time tell most. On a GPU, where there is one. Memory is that of a process of its own.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from cmr.methods.relation import Relation
 from cmr.provenance import peak_memory_mb
 
 BATCH, IMAGE, TEXT, SIZE, CLASSES = 200, 4096, 300, 300, 10
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Literal(nn.Module):
@@ -67,15 +68,16 @@ class Model:
 def models() -> tuple[Model, Model]:
     """Ours and the literal one, from the same weights."""
     torch.manual_seed(0)
-    network = Network({"image": IMAGE, "text": TEXT}, Params())
+    network = Network({"image": IMAGE, "text": TEXT}, Params()).to(DEVICE)
     ours, literal = Model(network), Model(network)
     literal.relation = Literal(literal.network.relation)
     return ours, literal
 
 
 def batch() -> tuple[Tensor, Tensor, Tensor]:
-    labels = torch.randint(CLASSES, (BATCH,))
-    return torch.randn(BATCH, IMAGE), torch.randn(BATCH, TEXT), labels[:, None] == labels
+    labels = torch.randint(CLASSES, (BATCH,), device=DEVICE)
+    rows = (torch.randn(BATCH, size, device=DEVICE) for size in (IMAGE, TEXT))
+    return *rows, labels[:, None] == labels
 
 
 def best(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -85,6 +87,8 @@ def best(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
         for name, contender in contenders.items():
             start = time.perf_counter(), time.process_time()
             contender()
+            if DEVICE == "cuda":
+                torch.cuda.synchronize()
             seconds[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     return {name: tuple(np.min(times, axis=0)) for name, times in seconds.items()}
 
@@ -103,7 +107,7 @@ def training(rounds: int) -> None:
     gap = (ours.gradient() - literal.gradient()).norm() / literal.gradient().norm()
     print(f"gradient of the first step: relative difference {gap:.1e}", flush=True)
     table("training step", best({"ours": lambda: ours.step(*rows), "literal": lambda: literal.step(*rows)}, rounds))
-    u, v = (torch.randn(BATCH, SIZE).relu().requires_grad_() for _ in range(2))
+    u, v = (torch.randn(BATCH, SIZE, device=DEVICE).relu().requires_grad_() for _ in range(2))
 
     def relation(model: Model) -> Callable[[], None]:
         return lambda: relation_loss(model.relation(u, v), rows[2]).backward()
@@ -113,7 +117,7 @@ def training(rounds: int) -> None:
 
 def scoring(items: int) -> None:
     ours, literal = models()
-    u, v = torch.randn(items, SIZE).relu(), torch.randn(items, SIZE).relu()
+    u, v = (torch.randn(items, SIZE, device=DEVICE).relu() for _ in range(2))
     found: dict[str, Tensor] = {}
 
     def score(name: str, relation: nn.Module) -> Callable[[], None]:
@@ -129,8 +133,8 @@ def scoring(items: int) -> None:
 
 
 def memory(items: int) -> None:
-    method = DRSL(Params(), ("image", "text"))
-    method.network = Network({"image": IMAGE, "text": TEXT}, method.params).eval()
+    method = DRSL(Params(), ("image", "text"), device=DEVICE)
+    method.network = Network({"image": IMAGE, "text": TEXT}, method.params).to(DEVICE).eval()
     z = np.random.default_rng(0).random((2, items, SIZE), np.float32)
     before = peak_memory_mb()
     method.similarity("image", z[0], "text", z[1])

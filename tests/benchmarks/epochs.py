@@ -6,10 +6,14 @@ following the median counts. Then each product is computed alone, several times,
 strides, and the medians are added up: that is the epoch's limit. Products that need not be computed are in it too.
 Methods that learn in parts have an epoch of each.
 
+On a CPU that is processor time of one thread, so that work beside it changes the ratios little. On a GPU (``--device
+cuda``) it is time on the clock, until the GPU has done all; a product then runs many times in a row, as its start takes
+longer than a small one.
+
 Rows come in two sizes: that of Wikipedia's SIFT and LDA features, and that of networks'. Where a method takes vectors
 and sets, an image has besides 16 regions and a text 20 words. So that this ends soon, epochs are of ``--steps`` batches
-where ``--rows`` make more, and seconds are those of all rows in proportion. Processor time of one thread, so that work
-beside it changes the ratios little; the table has what is farthest from its products first.
+where ``--rows`` make more, and seconds are those of all rows in proportion. The table has what is farthest from its
+products first.
 """
 
 import argparse
@@ -31,12 +35,14 @@ from torch.utils.flop_counter import flop_registry
 
 from cmr import registry
 from cmr.data import View
+from cmr.device import resolve
 from cmr.methods import training
 from cmr.sets import Sets, VectorsAndSets
 
 CLASSES = 10
 ELEMENTS = {"image": 16, "text": 20}
-ALONE = 3  # times that a product is computed
+ALONE = 3  # times that a product is timed
+AT_ONCE = {"cpu": 1, "cuda": 20}  # how often it is computed each time
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class Operand:
     def of(cls, tensor: Tensor) -> "Operand":
         return cls(tuple(tensor.shape), tensor.stride())
 
-    def fresh(self) -> Tensor:
-        return torch.empty_strided(self.shape, self.stride).normal_()
+    def fresh(self, device: str) -> Tensor:
+        return torch.empty_strided(self.shape, self.stride, device=device).normal_()
 
 
 class Products(TorchDispatchMode):
@@ -88,21 +94,29 @@ class Products(TorchDispatchMode):
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out
 
-    def seconds(self) -> float:
-        """Processor time of all of them, each alone."""
-        return sum(count * _alone(*self.calls[key]) for key, count in self.counts.items())
+    def seconds(self, device: str) -> float:
+        """Of all of them, each alone."""
+        return sum(count * _alone(*self.calls[key], device) for key, count in self.counts.items())
 
 
-def _alone(func: Callable, operands: Any) -> float:
-    args = tree_map_only(Operand, Operand.fresh, operands)
+def _alone(func: Callable, operands: Any, device: str) -> float:
+    args = tree_map_only(Operand, lambda operand: operand.fresh(device), operands)
     func(*args)
-    return median(processor_seconds(lambda: func(*args)) for _ in range(ALONE))
+    often = AT_ONCE[device]
+    return median(seconds(lambda: [func(*args) for _ in range(often)], device) / often for _ in range(ALONE))
 
 
-def processor_seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
+def seconds(work: Callable[[], object], device: str) -> float:
+    """Processor time, or on a GPU time on the clock."""
+    if device == "cpu":
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
     work()
-    return time.process_time() - start
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 @dataclass
@@ -114,7 +128,7 @@ class Learned:
 
 
 @contextmanager
-def watched(parts: list[Learned]) -> Iterator[None]:
+def watched(parts: list[Learned], device: str) -> Iterator[None]:
     """Within it, what is trained is added to ``parts``, and each of its epochs is timed."""
     epoch_of = training._train_epoch
 
@@ -122,12 +136,13 @@ def watched(parts: list[Learned]) -> Iterator[None]:
         found: dict[str, float] = {}
         if arguments[5] == 1:  # the epoch's number
             parts.append(Learned())
-            torch.backends.mkldnn.enabled = False  # of which an LSTM is one operation, without products to be seen
+            # Libraries, of which an LSTM is one operation, without products to be seen.
+            torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = False
             with parts[-1].products:
                 found.update(epoch_of(*arguments))
-            torch.backends.mkldnn.enabled = True
+            torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = True
             return found
-        parts[-1].seconds.append(processor_seconds(lambda: found.update(epoch_of(*arguments))))
+        parts[-1].seconds.append(seconds(lambda: found.update(epoch_of(*arguments)), device))
         return found
 
     training._train_epoch = timed
@@ -167,7 +182,7 @@ class Epoch:
 
     def cells(self) -> str:
         rate = self.operations / self.products
-        return f"{self.seconds:.2f} s | {self.products:.2f} s | {rate:.0f} | {self.ratio:.2f}"
+        return f"{self.seconds:.3g} s | {self.products:.2g} s | {rate:.0f} | {self.ratio:.2f}"
 
 
 def measured(name: str, inputs: Inputs, options: argparse.Namespace) -> Epoch:
@@ -179,13 +194,14 @@ def measured(name: str, inputs: Inputs, options: argparse.Namespace) -> Epoch:
     part = views(inputs, rows, "both" in info.takes)
     alone = info.modalities == 1
     parts: list[Learned] = []
-    with watched(parts):
+    with watched(parts, options.device):
         for modalities in [(m,) for m in part] if alone else [tuple(part)]:
-            registry.load("methods", name)(params, modalities).fit({m: part[m] for m in modalities})
+            method = registry.load("methods", name)(params, modalities, device=options.device)
+            method.fit({m: part[m] for m in modalities})
     share = options.rows / rows
     return Epoch(
         share * sum(median(learned.seconds) for learned in parts),
-        share * sum(learned.products.seconds() for learned in parts),
+        share * sum(learned.products.seconds(options.device) for learned in parts),
         share * sum(learned.products.operations for learned in parts) / 1e9,
     )
 
@@ -200,7 +216,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2173, help="of an epoch")
     parser.add_argument("--steps", type=int, default=2, help="batches of an epoch that is timed, at most")
     parser.add_argument("--epochs", type=int, default=3, help="that are timed")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options = parser.parse_args()
+    resolve(options.device)  # settles how CUDA computes
     torch.set_num_threads(1)
     found = {}
     for name in options.methods:

