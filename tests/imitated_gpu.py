@@ -4,7 +4,7 @@ A tensor of it holds a CPU tensor, and every operation is computed on that. As o
 both devices raises, save with a single number, and so does NumPy's view of a tensor that was not copied to the CPU
 first. Random numbers are those of the CPU, so what is computed on either device is the same.
 
-Not imitated: what has no form on the CPU (streams, memory, TF32), bfloat16, and how a GPU rounds.
+Not imitated: what has no form on the CPU (streams, graphs, memory, TF32), bfloat16, and how a GPU rounds.
 """
 
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ def imitated_gpu() -> Iterator[None]:
             patch("torch.cuda._lazy_init"),
             patch("torch.cuda.get_device_properties", return_value=properties),
             patch.object(nn.Module, "to", _moved),
+            patch("cmr.methods.steps.records", return_value=False),
             _Imitation(),
         ):
             yield

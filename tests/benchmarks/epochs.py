@@ -128,21 +128,24 @@ class Learned:
 
 
 @contextmanager
-def watched(parts: list[Learned], device: str) -> Iterator[None]:
+def watched(parts: list[Learned], options: argparse.Namespace) -> Iterator[None]:
     """Within it, what is trained is added to ``parts``, and each of its epochs is timed."""
     epoch_of = training._train_epoch
 
     def timed(*arguments: Any) -> dict[str, float]:
         found: dict[str, float] = {}
+        steps = arguments[1]
         if arguments[5] == 1:  # the epoch's number
+            replayed, steps.replayed = steps.replayed, False  # the products of a replayed step would not be seen
             parts.append(Learned())
             # Libraries, of which an LSTM is one operation, without products to be seen.
             torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = False
             with parts[-1].products:
                 found.update(epoch_of(*arguments))
             torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = True
+            steps.replayed = replayed and options.replay
             return found
-        parts[-1].seconds.append(seconds(lambda: found.update(epoch_of(*arguments)), device))
+        parts[-1].seconds.append(seconds(lambda: found.update(epoch_of(*arguments)), options.device))
         return found
 
     training._train_epoch = timed
@@ -194,7 +197,7 @@ def measured(name: str, inputs: Inputs, options: argparse.Namespace) -> Epoch:
     part = views(inputs, rows, "both" in info.takes)
     alone = info.modalities == 1
     parts: list[Learned] = []
-    with watched(parts, options.device):
+    with watched(parts, options):
         for modalities in [(m,) for m in part] if alone else [tuple(part)]:
             method = registry.load("methods", name)(params, modalities, device=options.device)
             method.fit({m: part[m] for m in modalities})
@@ -217,6 +220,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="batches of an epoch that is timed, at most")
     parser.add_argument("--epochs", type=int, default=3, help="that are timed")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--replay", action=argparse.BooleanOptionalAction, default=True, help="steps that a GPU may replay (yes)"
+    )
     options = parser.parse_args()
     resolve(options.device)  # settles how CUDA computes
     torch.set_num_threads(1)

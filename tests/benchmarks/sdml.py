@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from cmr.data import Part, View
 from cmr.methods import training
 from cmr.methods.sdml import SDML, Params, mean_error
+from cmr.methods.steps import Update
 from cmr.provenance import peak_memory_mb
 
 SIZES = {"image": 4096, "text": 300}
@@ -129,7 +130,7 @@ def joint(epochs: int, rows: int) -> None:
         return {f"{m} {name}": term for m, of in found.items() for name, term in of.items()}
 
     optimizer = torch.optim.Adam(networks.parameters(), 1e-4, betas=(0.5, 0.999), fused=True)
-    training.train(networks, [training.Update(optimizer, terms)], rows, epochs, 100, 0, DEVICE)
+    training.train(networks, [Update(optimizer, terms)], rows, epochs, 100, 0, DEVICE, replayed=True)
 
 
 def one_process(what: str, epochs: int, rows: int) -> None:

@@ -6,18 +6,23 @@ The networks are of the shapes that methods here have: two layers, on Wikipedia'
 a VGG-19. One side takes a step of each network after the other. The other has all weights in one tensor, so that a layer
 of all networks is one batched product (`torch.baddbmm`) and one optimiser steps them all; losses are added up, so each
 network gets the gradient that it gets alone. Both draw the same batches, a seed its own, and must end with the same
-weights, within rounding. They take turns; the best of the rounds counts, in processor time on a CPU (OMP_NUM_THREADS=1
-on a busy machine), on the clock on a GPU.
+weights, within rounding. On a GPU, the first side also replays its steps, as the workflow does. They take turns; the
+best of the rounds counts, in processor time on a CPU (OMP_NUM_THREADS=1 on a busy machine), on the clock on a GPU.
 """
 
 import argparse
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from cmr.methods.steps import Steps, Update, own_stream
+from cmr.methods.training import Adam
 
 SHAPES = {
     "128, 512, 10": (128, 512, 10),
@@ -26,6 +31,7 @@ SHAPES = {
 }
 BATCH = 64
 CUDA = torch.cuda.is_available()
+Side = Callable[[argparse.Namespace, Sequence[int]], list[list[Tensor]]]
 DEVICE = "cuda" if CUDA else "cpu"
 
 
@@ -43,19 +49,24 @@ def batches(shape: Sequence[int], seed: int, steps: int) -> tuple[Tensor, Tensor
 
 
 def adam(tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
-    return torch.optim.Adam(tensors, 1e-3, fused=True)
+    return Adam(tensors, 1e-3)
 
 
-def alone(shape: Sequence[int], seed: int, steps: int) -> list[Tensor]:
+def alone(shape: Sequence[int], seed: int, steps: int, replayed: bool = False) -> list[Tensor]:
     layers, (x, labels) = [layer.requires_grad_() for layer in weights(shape, seed)], batches(shape, seed, steps)
-    optimizer = adam(layers)
-    for step in range(steps):
-        h = x[step]
+    x, labels = x.flatten(0, 1), labels.flatten()
+
+    def terms(rows: Tensor) -> dict[str, Tensor]:
+        h = x[rows]
         for i, layer in enumerate(layers):
             h = torch.addmm(layer[-1], h if i == 0 else h.relu(), layer[:-1])
-        optimizer.zero_grad()
-        functional.cross_entropy(h, labels[step]).backward()
-        optimizer.step()
+        return {"label": functional.cross_entropy(h, labels[rows])}
+
+    with own_stream() if replayed else nullcontext():
+        taken = Steps([Update(adam(layers), terms)], DEVICE, replayed)
+        taken.begin()
+        for rows in torch.arange(len(x), device=DEVICE).split(BATCH):
+            taken.take(rows)
     return layers
 
 
@@ -86,6 +97,27 @@ def seconds(work: Callable[[], object]) -> float:
     return clock() - begun
 
 
+def one_by_one(options: argparse.Namespace, shape: Sequence[int]) -> list[list[Tensor]]:
+    return [alone(shape, seed, options.steps) for seed in range(options.seeds)]
+
+
+def replayed(options: argparse.Namespace, shape: Sequence[int]) -> list[list[Tensor]]:
+    return [alone(shape, seed, options.steps, CUDA) for seed in range(options.seeds)]
+
+
+def as_one_batch(options: argparse.Namespace, shape: Sequence[int]) -> list[list[Tensor]]:
+    layers = together(shape, options.seeds, options.steps)
+    return [[layer[seed] for layer in layers] for seed in range(options.seeds)]
+
+
+SIDES = (one_by_one, replayed, as_one_batch)
+
+
+def weights_after(side: Side, options: argparse.Namespace, shape: Sequence[int]) -> Tensor:
+    """All numbers of all networks."""
+    return torch.cat([layer.detach().flatten() for network in side(options, shape) for layer in network])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
@@ -93,25 +125,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     print(torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads")
-    print("| layers | one after the other, ms a step | as one batch, ms a step | times as fast | largest difference |")
+    print("| layers | one after the other | replayed | as one batch | differ from the first by at most |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, shape in SHAPES.items():
-        ends: dict[str, list[list[Tensor]]] = {}
-
-        def singles(shape: Sequence[int] = shape, ends: dict[str, list[list[Tensor]]] = ends) -> None:
-            ends["alone"] = [alone(shape, seed, options.steps) for seed in range(options.seeds)]
-
-        def batch(shape: Sequence[int] = shape, ends: dict[str, list[list[Tensor]]] = ends) -> None:
-            ends["together"] = [together(shape, options.seeds, options.steps)]
-
-        times = [(seconds(singles), seconds(batch)) for _ in range(options.rounds + 1)][1:]
-        one, other = (1000 * min(side) / options.steps for side in zip(*times, strict=True))
-        apart = max(
-            (single - whole[seed]).detach().abs().max().item()
-            for seed, layers in enumerate(ends["alone"])
-            for single, whole in zip(layers, ends["together"][0], strict=True)
-        )
-        print(f"| {name} | {one:.2f} | {other:.2f} | {one / other:.2f} | {apart:.0e} |")
+        ends = [weights_after(side, options, shape) for side in SIDES]
+        times = [[seconds(partial(side, options, shape)) for side in SIDES] for _ in range(options.rounds)]
+        cells = [f"{1000 * min(side) / options.steps:.2f} ms a step" for side in zip(*times, strict=True)]
+        apart = [(found - ends[0]).abs().max().item() for found in ends[1:]]
+        print(f"| {name} | {' | '.join(cells)} | {', '.join(f'{most:.0e}' for most in apart)} |")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torchvision.models import AlexNet_Weights, VGG19_Weights, alexnet, vgg19
 from cmr import registry
 from cmr.errors import BadContent
 from cmr.features import images, states
+from cmr.features.feeding import Feed
 from cmr.features.images import Preprocessing, batches, cropped
 from cmr.pictures import read_rgb
 
@@ -84,6 +85,28 @@ def test_batches_keep_the_order(monkeypatch, size, threads):
     stacked = list(batches(paths, Preprocessing(), size, threads))
     assert [len(batch) for batch in stacked] == [len(paths[i : i + size]) for i in range(0, 10, size)]
     assert np.concatenate(stacked)[:, 0, 0, 0].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("size", [3, 40, 100])
+def test_processes_decode_the_same_batches(tmp_path, size):
+    generator = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(70)]
+    for path in paths:
+        Image.fromarray(generator.integers(0, 256, (8, 10, 3), np.uint8)).save(path)
+    preprocessing = Preprocessing(resize=8, crop=8)
+    feed = Feed(preprocessing, "cuda", threads=2)
+    for given in (paths, paths[::-1]):  # the processes stay
+        expected = list(batches(given, preprocessing, size, 1))
+        found = [torch.cat(pieces).numpy() for pieces in feed._pieces(given, size)]
+        assert [len(batch) for batch in found] == [len(batch) for batch in expected]
+        np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+
+
+def test_a_picture_that_a_process_cannot_decode_is_named(tmp_path):
+    (tmp_path / "bad.png").write_text("not a picture")
+    with pytest.raises(BadContent, match=r"bad\.png: not a picture that can be decoded") as error:
+        list(Feed(Preprocessing(), "cuda", threads=1)._pieces([tmp_path / "bad.png"], 4))
+    assert error.value.content == tmp_path / "bad.png"
 
 
 @cache

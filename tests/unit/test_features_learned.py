@@ -169,10 +169,9 @@ def test_fine_tuning_steps_are_sgds(small_vgg, pictures, monkeypatch):
     network.load_state_dict(torch.load(small_vgg))
     torch.manual_seed(3)
     network.classifier[-1] = nn.Linear(6, 2)
-    from cmr.features.images import batches
     from cmr.features.networks import as_input
 
-    images = as_input(next(batches(pictures, ours.preprocessing, 8, 1)), ours.preprocessing, "cpu")
+    images = as_input(next(ours.feed(pictures, 8)), ours.preprocessing)
     targets = torch.tensor(labels / labels.sum(1, keepdims=True))
     loss = -(targets * torch.log_softmax(network(images), 1)).sum(1).mean()
     loss.backward()

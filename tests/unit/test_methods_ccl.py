@@ -224,7 +224,9 @@ def test_the_lower_parts_stand_one_upon_the_other():
 def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
     method, learned = create("ccl", **SMALL), []
     learn = ccl.CCL.learn_part
-    monkeypatch.setattr(ccl.CCL, "learn_part", lambda self, name, *a: (learned.append(name), learn(self, name, *a)))
+    monkeypatch.setattr(
+        ccl.CCL, "learn_part", lambda self, name, *a, **b: (learned.append(name), learn(self, name, *a, **b))
+    )
     method.fit(TRAIN)
     machines = [f"{m}.{grain}{number}" for m in TRAIN for grain in ("whole", "parts") for number in (0, 1)]
     tops = [f"{m}.{part}" for m in TRAIN for part in ("joint", "classifier")]
@@ -236,7 +238,7 @@ def test_each_part_learns_on_all_rows_below_it(monkeypatch):
     method, seen = create("ccl", **SMALL), {}
     learn = ccl.CCL.learn_part
 
-    def spy(self, name, learned, terms, n):
+    def spy(self, name, learned, terms, n, replayed=True):
         if name.endswith(("joint", "classifier")):
             torch.manual_seed(9)
             seen[name] = (n, {key: value.item() for key, value in terms(torch.arange(n)).items()})
@@ -250,7 +252,7 @@ def test_each_part_learns_on_all_rows_below_it(monkeypatch):
             else:
                 expected = learned.terms(self.lower.joints[m](codes).detach(), labels, torch.arange(n))
             assert {key: value.item() for key, value in expected.items()} == pytest.approx(seen[name][1], rel=1e-4)
-        learn(self, name, learned, terms, n)
+        learn(self, name, learned, terms, n, replayed)
 
     monkeypatch.setattr(ccl.CCL, "learn_part", spy)
     method.fit(TRAIN)

@@ -12,7 +12,8 @@ from torch import nn
 from cmr import provenance
 from cmr.errors import UserError
 from cmr.methods import training
-from cmr.methods.training import Update, apply, feed_forward, load_network, network_state, reverse_gradient, train
+from cmr.methods.steps import Update
+from cmr.methods.training import apply, feed_forward, load_network, network_state, reverse_gradient, train
 
 
 def regression(seed=0, rows=30):

@@ -38,6 +38,9 @@ class BadContent(UserError):
         super().__init__(f"{content}: {reason}")
         self.content, self.reason = content, reason
 
+    def __reduce__(self) -> tuple[type, tuple[object, str]]:
+        return type(self), (self.content, self.reason)
+
 
 @contextmanager
 def texts_told(source: object) -> Iterator[None]:

@@ -17,7 +17,8 @@ from cmr.boundary import check_zip, plain
 from cmr.device import torch_threads
 from cmr.errors import UserError
 from cmr.features.base import Extractor
-from cmr.features.images import Preprocessing, batches
+from cmr.features.feeding import Feed
+from cmr.features.images import Preprocessing
 from cmr.sets import Sets
 
 GPU_BATCH = 256
@@ -79,11 +80,10 @@ def batch_size(device: str, on_cpu: int, item_bytes: int) -> int:
     return max(1, min(GPU_BATCH, memory // 2 // item_bytes))
 
 
-def as_input(pixels: np.ndarray, preprocessing: Preprocessing, device: str) -> torch.Tensor:
+def as_input(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised pixels (b, 3, h, w) from (b, h, w, 3) uint8; channels-last, as they lie in memory already."""
-    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    return images.float().div_(255).sub_(mean).div_(std)
+    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
 
 
 class ImageNetwork(Extractor[Path]):
@@ -106,6 +106,10 @@ class ImageNetwork(Extractor[Path]):
     def network(self) -> nn.Module:
         return prepare(self.build(), self.device, self.params.precision)
 
+    @cached_property
+    def feed(self) -> Feed:
+        return Feed(self.preprocessing, self.device, self.threads)
+
     def transform(self, contents: Sequence[Path]) -> np.ndarray | Sets:
         return self.outputs(contents)
 
@@ -114,8 +118,8 @@ class ImageNetwork(Extractor[Path]):
         size = batch_size(self.device, self.cpu_batch, self.item_bytes)
         rows = []
         with torch_threads(self.threads), torch.inference_mode(), computing(self.device, self.params.precision):
-            for pixels in batches(contents, self.preprocessing, size, self.threads):
-                rows.append(self.network(as_input(pixels, self.preprocessing, self.device)).float().cpu())
+            for pixels in self.feed(contents, size):
+                rows.append(self.network(as_input(pixels, self.preprocessing)).float().cpu())
         return torch.cat(rows).numpy()
 
     def resolved(self) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from tqdm import trange
 
 from cmr.device import torch_threads
 from cmr.features.classic_networks import FullyConnected, empty, load, up_to
-from cmr.features.images import batches
 from cmr.features.learning import seeded, shares
 from cmr.features.networks import as_input, computing
 from cmr.info import ExtractorInfo
@@ -79,9 +78,9 @@ class FineTuned(FullyConnected):
         optimiser = torch.optim.SGD(groups, momentum=0.9, weight_decay=p.weight_decay)
         for _ in trange(p.epochs, desc="fine-tuning", unit=" epochs"):
             order = torch.randperm(len(contents))
-            shuffled = batches([contents[row] for row in order], self.preprocessing, p.batch, self.threads)
+            shuffled = self.feed([contents[row] for row in order], p.batch)
             for rows, pixels in zip(order.split(p.batch), shuffled, strict=True):
-                images = as_input(pixels, self.preprocessing, self.device)
+                images = as_input(pixels, self.preprocessing)
                 flipped = (torch.rand(len(images), 1, 1, 1) < 0.5).to(self.device)
                 with computing(self.device, p.precision):
                     scores = network(torch.where(flipped, images.flip(3), images))

@@ -39,7 +39,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, reverse_gradient, shares_of, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, reverse_gradient, shares_of, total
 
 INFO = MethodInfo(
     title="ACMR",

@@ -36,7 +36,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.dscmr import likelihood
-from cmr.methods.training import Adam, Terms, Update, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, total
 
 INFO = MethodInfo(
     title="ALGCN",
@@ -71,6 +72,7 @@ class Params(DeepParams):
 
 class ALGCN(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

@@ -26,7 +26,8 @@ from cmr.methods.deep import Networks
 from cmr.methods.heads import ContrastiveHeads, negatives
 from cmr.methods.infonce import ScaledNetworks, info_nce
 from cmr.methods.scaling import of_sets
-from cmr.methods.training import Terms, feed_forward
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward
 
 INFO = MethodInfo(
     title="Attention-pooled InfoNCE heads",

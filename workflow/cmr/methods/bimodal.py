@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from cmr.methods.deep import ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import ByModality, Terms, feed_forward, shares_of, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, feed_forward, shares_of, total
 
 
 class Level(nn.Module):
@@ -62,6 +63,7 @@ class Network(nn.Module):
 class BimodalAutoencoders(ScaledCodesMethod):
     """Codes of the last level, standardised. Takes from the parameters ``layers``, ``levels`` and ``weight_decay``."""
 
+    replayed = True
     network: Network
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Network:

@@ -47,7 +47,8 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.scaling import of_sets
 from cmr.methods.sequences import Convolution, Recurrent
-from cmr.methods.training import SGD, ByModality, Terms, Update, apply, feed_forward, shares_of
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import SGD, ByModality, apply, feed_forward, shares_of
 from cmr.sets import VectorsAndSets
 
 INFO = MethodInfo(

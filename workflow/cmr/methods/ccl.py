@@ -50,7 +50,8 @@ from cmr.methods.contrastive import LastLayers
 from cmr.methods.penalties import decay
 from cmr.methods.rbm import RBM, Units, stacked
 from cmr.methods.scaling import NONE, Scaling, fit_each, of_sets
-from cmr.methods.training import ByModality, Terms, apply, feed_forward, shares_of, tensor, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, apply, feed_forward, shares_of, tensor, total
 from cmr.methods.two_stages import TwoStages, on_rows
 from cmr.sets import VectorsAndSets
 
@@ -263,7 +264,8 @@ class CCL(TwoStages):
         lower, n = self.lower, len(labels)
         for (m, grain), machines in lower.grains.items():
             for number, machine in enumerate(machines.machines):
-                self.learn_part(f"{m}.{grain}{number}", machine, partial(machines.terms, number, rows[m], grain), n)
+                terms = partial(machines.terms, number, rows[m], grain)
+                self.learn_part(f"{m}.{grain}{number}", machine, terms, n, replayed=False)  # items have several parts
         for grain, learned in lower.correspondences.items():
             of_grain = {m: self._all(partial(lower.of_grain, m, grain), x) for m, x in rows.items()}
             self.learn_part(grain, learned, partial(learned.terms, of_grain), n)

@@ -39,7 +39,8 @@ from cmr.methods.base import unit_rows
 from cmr.methods.batches import ScaledVectors
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import ByModality, Terms, apply, feed_forward, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, apply, feed_forward, total
 
 INFO = MethodInfo(
     title="CDPAE",

@@ -36,7 +36,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.dla_cmr import label_loss, triplet_sum
-from cmr.methods.training import Terms, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import total
 
 INFO = MethodInfo(
     title="CLIP4CMR heads",
@@ -73,6 +74,7 @@ class Params(DeepParams):
 
 class CLIP4CMR(DeepMethod):
     info = INFO
+    replayed = True
     betas = (0.5, 0.999)
     params: Params
 

@@ -42,7 +42,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import ScaledCodesMethod
-from cmr.methods.training import Adam, ByModality, Terms, Update, shares_of, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, shares_of, total
 
 INFO = MethodInfo(
     title="CM-GANs",
@@ -127,6 +128,7 @@ class Network(nn.Module):
 
 class CMGANs(ScaledCodesMethod):
     info = INFO
+    replayed = True
     params: Params
     network: Network
 

@@ -49,7 +49,8 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.penalties import norm
 from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
 from cmr.methods.scaling import Scaling, fit_each
-from cmr.methods.training import ByModality, Terms, tensor, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, tensor, total
 from cmr.methods.two_stages import TwoStages, on_rows
 
 INFO = MethodInfo(

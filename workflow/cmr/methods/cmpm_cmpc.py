@@ -24,7 +24,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, shares_of
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, shares_of
 
 INFO = MethodInfo(
     title="CMPM+CMPC",
@@ -57,6 +58,7 @@ class Params(DeepParams):
 
 class CMPMCMPC(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

@@ -9,12 +9,14 @@ from torch.nn import functional
 
 from cmr.methods.deep import Networks, ScaledCodesMethod
 from cmr.methods.penalties import decay
-from cmr.methods.training import ByModality, Terms, feed_forward, shares_of, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, feed_forward, shares_of, total
 
 
 class LastLayers(ScaledCodesMethod):
     """Codes of the second layer, standardised. Takes ``hidden``, ``dimension``, ``margin``, ``weight_decay``."""
 
+    replayed = True
     params: Any
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

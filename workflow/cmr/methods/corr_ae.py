@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import Networks, ScaledCodesMethod
-from cmr.methods.training import ByModality, Terms, feed_forward, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, feed_forward, total
 
 INFO = MethodInfo(
     title="Corr-AE",
@@ -56,6 +57,7 @@ class Params(DeepParams):
 
 class CorrAE(ScaledCodesMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

@@ -39,7 +39,8 @@ from cmr.methods.algcn import cosines, graph_layer_weights, normalised, related
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.dscmr import likelihood
-from cmr.methods.training import Adam, Terms, Update, feed_forward, reverse_gradient, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, feed_forward, reverse_gradient, total
 
 INFO = MethodInfo(
     title="DAGNN",
@@ -76,6 +77,7 @@ class Params(DeepParams):
 
 class DAGNN(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

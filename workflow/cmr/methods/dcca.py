@@ -22,7 +22,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import CorrelationParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import canonical_pairs, covariance, with_ridge
-from cmr.methods.training import Terms, feed_forward
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward
 
 INFO = MethodInfo(
     title="DCCA",

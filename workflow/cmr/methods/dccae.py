@@ -17,7 +17,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import CorrelationParams
 from cmr.methods.dcca import DCCA, total_correlation
 from cmr.methods.deep import Networks
-from cmr.methods.training import ByModality, Terms, feed_forward, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import ByModality, feed_forward, total
 
 INFO = MethodInfo(
     title="DCCAE",

@@ -14,7 +14,8 @@ from cmr.methods.base import History, Method
 from cmr.methods.batches import ScaledVectors, scaled
 from cmr.methods.checks import training_views
 from cmr.methods.scaling import Scaling, fit_each, of_sets
-from cmr.methods.training import Adam, ByModality, Terms, Update, apply, load_network, network_state, tensor, train
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, apply, load_network, network_state, tensor, train
 
 
 class DeepMethod(Method):
@@ -26,6 +27,9 @@ class DeepMethod(Method):
 
     info: MethodInfo
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of Adam
+    replayed: ClassVar[bool] = False
+    """Whether `terms` are the same operations for any rows, whatever was computed before: no ``if`` on what a tensor
+    holds, and nothing that is remembered outside of the network. A GPU is then given a whole step at once."""
     params: Any
     network: Any
 
@@ -60,6 +64,7 @@ class DeepMethod(Method):
             checkpoint=self.checkpoint,
             each_epoch=self.each_epoch,
             announce=self.announce,
+            replayed=self.replayed and all(isinstance(x, Tensor) for x in self.inputs),
         )
         self.finish()
         del self.inputs, self.labels

@@ -42,7 +42,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.penalties import norm
-from cmr.methods.training import Adam, ByModality, Terms, Update, feed_forward, reverse_gradient, shares_of
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, feed_forward, reverse_gradient, shares_of
 
 INFO = MethodInfo(
     title="DLA-CMR",

@@ -41,7 +41,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.relation import Relation, hidden_layers
-from cmr.methods.training import Adam, ByModality, Terms, Update, tensor
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, tensor
 
 INFO = MethodInfo(
     title="DRSL",
@@ -117,6 +118,7 @@ class Network(nn.Module):
 
 class DRSL(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
     network: Network
 

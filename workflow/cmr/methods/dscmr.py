@@ -21,7 +21,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import total
 
 INFO = MethodInfo(
     title="DSCMR",
@@ -54,6 +55,7 @@ class Params(DeepParams):
 
 class DSCMR(DeepMethod):
     info = INFO
+    replayed = True
     betas = (0.5, 0.999)
     params: Params
 

@@ -36,7 +36,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, apply, shares_of, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import apply, shares_of, total
 
 INFO = MethodInfo(
     title="FGCrossNet's losses on features",
@@ -69,6 +70,7 @@ class Params(DeepParams):
 
 class FGCrossNet(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

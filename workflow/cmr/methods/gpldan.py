@@ -43,7 +43,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Adam, ByModality, RMSprop, Terms, Update, apply, feed_forward, tensor, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, RMSprop, apply, feed_forward, tensor, total
 
 INFO = MethodInfo(
     title="GPLDAN",
@@ -122,6 +123,7 @@ class GPLDAN(DeepMethod):
     """Embeddings are the k representations and attentions, (n, kH + k); without attention what cosine compares."""
 
     info = INFO
+    replayed = True
     params: Params
     network: Network
 

@@ -24,7 +24,7 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import Networks
 from cmr.methods.heads import ContrastiveHeads, negatives
-from cmr.methods.training import Terms
+from cmr.methods.steps import Terms
 
 INFO = MethodInfo(
     title="InfoNCE heads",
@@ -56,6 +56,7 @@ class Params(DeepParams):
 
 class InfoNCE(ContrastiveHeads):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

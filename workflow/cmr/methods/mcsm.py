@@ -54,7 +54,8 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.scaling import of_sets
 from cmr.methods.sequences import Convolution, Recurrent
-from cmr.methods.training import RMSprop, Terms, Update, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import RMSprop, total
 from cmr.sets import VectorsAndSets
 
 INFO = MethodInfo(

@@ -31,7 +31,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, total
 
 INFO = MethodInfo(
     title="MRL",
@@ -64,6 +65,7 @@ class Params(DeepParams):
 
 class MRL(DeepMethod):
     info = INFO
+    replayed = True
     betas = (0.5, 0.999)
     params: Params
 

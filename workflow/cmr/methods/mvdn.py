@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, shares_of
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, shares_of
 
 INFO = MethodInfo(
     title="MvDN",

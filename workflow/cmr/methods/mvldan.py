@@ -29,7 +29,8 @@ from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import HeadedMethod, Networks
 from cmr.methods.eigen import top_eigenpairs
 from cmr.methods.penalties import decay
-from cmr.methods.training import Terms, feed_forward, shares_of
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, shares_of
 
 INFO = MethodInfo(
     title="MvLDAN",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.methods.penalties import norm
-from cmr.methods.training import Terms
+from cmr.methods.steps import Terms
 
 Units = Literal["gaussian", "binary", "counts"]
 FIRST_WEIGHTS_OF_COUNTS = 1e-5  # their deviation; of other machines it is 1/√hidden

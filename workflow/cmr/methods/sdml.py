@@ -34,7 +34,8 @@ from cmr.info import MethodInfo
 from cmr.methods.checks import labels_of
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
-from cmr.methods.training import Adam, Terms, Update, apply, feed_forward, tensor
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, apply, feed_forward, tensor
 
 INFO = MethodInfo(
     title="SDML",
@@ -99,6 +100,7 @@ class Network(nn.Module):
 
 class SDML(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
     network: Network
 

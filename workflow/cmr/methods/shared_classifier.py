@@ -19,7 +19,8 @@ from torch.nn import functional
 from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
-from cmr.methods.training import Terms, feed_forward, shares_of, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import feed_forward, shares_of, total
 
 INFO = MethodInfo(
     title="Shared classifier",
@@ -40,6 +41,7 @@ class Params(DeepParams):
 
 class SharedClassifier(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:

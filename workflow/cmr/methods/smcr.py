@@ -43,7 +43,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
-from cmr.methods.training import Adam, ByModality, Terms, Update, apply, feed_forward, total
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, ByModality, apply, feed_forward, total
 
 INFO = MethodInfo(
     title="SMCR",
@@ -110,6 +111,7 @@ class Network(nn.Module):
 
 class SMCR(DeepMethod):
     info = INFO
+    replayed = True
     params: Params
     network: Network
 

@@ -10,6 +10,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import pairwise
@@ -23,6 +24,7 @@ from torch.optim import Optimizer
 
 from cmr.errors import UserError
 from cmr.methods.base import History
+from cmr.methods.steps import Steps, Update, own_stream
 from cmr.provenance import went_on_after
 from cmr.publish import atomic
 
@@ -32,9 +34,6 @@ SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_LINES = 5  # of the log
 BLOCK_BYTES = 2**27
 """Of the rows that a network is applied to at once."""
-
-Terms = Mapping[str, Tensor]
-"""Loss terms by name, weighted; the step minimises their sum."""
 
 
 class _Uncompiled(Optimizer):
@@ -63,14 +62,6 @@ class SGD(_Uncompiled, torch.optim.SGD):
     step = torch.no_grad()(torch.optim.SGD.step.__wrapped__)  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class Update:
-    """One optimiser's step on a batch: ``terms(rows)`` gives the loss terms of the row numbers ``rows`` (b,)."""
-
-    optimizer: Optimizer
-    terms: Callable[[Tensor], Terms]
-
-
 def train(
     network: nn.Module,
     updates: list[Update],
@@ -84,6 +75,7 @@ def train(
     checkpoint: Path | None = None,
     each_epoch: Callable[[int], None] | None = None,
     announce: Callable[[Tensor], None] | None = None,
+    replayed: bool = False,
 ) -> History:
     """Trains ``network`` for ``epochs`` epochs over ``rows`` training rows; each batch takes the updates in turn.
 
@@ -92,26 +84,29 @@ def train(
     trained and the last weights stay. A last batch of a single row is left out, as batch statistics need two.
 
     ``each_epoch`` is called with the epoch's number before it starts, to change a learning rate, say; ``announce`` with
-    the rows of the next batch before a batch is computed with, so that they can be read meanwhile.
+    the rows of the next batch before a batch is computed with, so that they can be read meanwhile. ``replayed``: the
+    terms are the same operations for any rows, which a GPU may be given at once (`cmr.methods.steps`).
     Raises `UserError` that names the epoch and the term where the loss is not finite.
     """
     progress = _Progress.resume(checkpoint, network, updates, device)
-    while progress.epoch < epochs and not progress.is_over(patience):
-        epoch = progress.epoch + 1
-        torch.manual_seed(_epoch_seed(seed, epoch))
-        if each_epoch:
-            each_epoch(epoch)
-        row = {"epoch": epoch, **_train_epoch(network, updates, rows, batch_size, seed, epoch, device, announce)}
-        if validate:
-            network.eval()
-            with torch.inference_mode():
-                row["validation"] = validate()
-        progress.record(row, network)
-        progress.tell(row, epochs)
-        if checkpoint and progress.is_due(last=epoch == epochs or progress.is_over(patience)):
-            progress.save(checkpoint, network, updates)
-    if progress.best is not None:
-        network.load_state_dict(progress.best)
+    steps = Steps(updates, device, replayed)
+    with own_stream() if steps.replayed else nullcontext():
+        while progress.epoch < epochs and not progress.is_over(patience):
+            epoch = progress.epoch + 1
+            torch.manual_seed(_epoch_seed(seed, epoch))
+            if each_epoch:
+                each_epoch(epoch)
+            row = {"epoch": epoch, **_train_epoch(network, steps, rows, batch_size, seed, epoch, device, announce)}
+            if validate:
+                network.eval()
+                with torch.inference_mode():
+                    row["validation"] = validate()
+            progress.record(row, network)
+            progress.tell(row, epochs)
+            if checkpoint and progress.is_due(last=epoch == epochs or progress.is_over(patience)):
+                progress.save(checkpoint, network, updates)
+        if progress.best is not None:
+            network.load_state_dict(progress.best)
     network.eval()
     chosen = {"epochs": progress.best_epoch} if validate else {}
     return History(progress.rows, chosen)
@@ -123,7 +118,7 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 def _train_epoch(
     network: nn.Module,
-    updates: list[Update],
+    steps: Steps,
     rows: int,
     batch_size: int,
     seed: int,
@@ -136,25 +131,15 @@ def _train_epoch(
     generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
     order = torch.randperm(rows, generator=generator).to(device)
     batches = [batch for batch in order.split(batch_size) if len(batch) > 1 or rows == 1]
-    totals: dict[str, Tensor] = {}
-    steps: dict[str, int] = {}  # of each term: an update may take several turns on a batch
-    finite_steps: dict[str, Tensor] = {}
+    steps.begin()
     for batch, following in zip(batches, [*batches[1:], None], strict=True):
         if announce and following is not None:
             announce(following)
-        for update in updates:
-            terms = update.terms(batch)
-            loss = torch.stack([term.float() for term in terms.values()]).sum()
-            update.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            update.optimizer.step()
-            for name, term in terms.items():
-                totals[name] = totals.get(name, 0) + term.detach().float()
-                steps[name] = steps.get(name, 0) + 1
-                finite_steps[name] = finite_steps.get(name, 0) + torch.isfinite(term.detach())
-    means = {name: float(total) / steps[name] for name, total in totals.items()}
+        steps.take(batch)
+    means = steps.means()
     if not np.isfinite(list(means.values())).all():
-        first = min(finite_steps, key=lambda name: int(finite_steps[name]) / steps[name])  # the others became so later
+        finite = steps.finite_shares()
+        first = min(finite, key=lambda name: finite[name])  # the others became so later
         remedy = "lower the learning rate or scale the features"
         raise UserError(f"epoch {epoch}: the loss term {first!r} is {means[first]}; {remedy}")
     return means

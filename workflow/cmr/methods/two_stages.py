@@ -14,7 +14,8 @@ from cmr.methods.base import History, Method
 from cmr.methods.checks import labels_of, training_views
 from cmr.methods.deep import DeepMethod
 from cmr.methods.scaling import STANDARDISE, Scaling
-from cmr.methods.training import Adam, Terms, Update, apply, load_network, network_state, tensor, train
+from cmr.methods.steps import Terms, Update
+from cmr.methods.training import Adam, apply, load_network, network_state, tensor, train
 
 
 class TwoStages(Method):
@@ -103,7 +104,9 @@ class TwoStages(Method):
         params = self.params.model_copy(update={"scale": STANDARDISE})
         self.upper = self.UPPER(params, self.modalities, self.seed, self.device, self.checkpoint)
 
-    def learn_part(self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: int) -> None:
+    def learn_part(
+        self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: int, replayed: bool = True
+    ) -> None:
         """``terms`` takes row numbers (b,) below ``rows``; ``name`` tells the part's checkpoint from the others'."""
         train(
             part,
@@ -114,6 +117,7 @@ class TwoStages(Method):
             seed=self.seed,
             device=self.device,
             checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{name}.pt"),
+            replayed=replayed,
         )
 
 

@@ -24,7 +24,8 @@ from cmr.info import MethodInfo
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import Networks
 from cmr.methods.heads import ContrastiveHeads, negatives
-from cmr.methods.training import Terms, total
+from cmr.methods.steps import Terms
+from cmr.methods.training import total
 
 INFO = MethodInfo(
     title="VSE++ heads",
@@ -55,6 +56,7 @@ class Params(DeepParams):
 
 class VSEPP(ContrastiveHeads):
     info = INFO
+    replayed = True
     params: Params
 
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
