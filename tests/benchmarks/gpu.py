@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2173, help="training rows of an epoch")
     parser.add_argument("--batch", type=int, default=64, help="pictures and texts of a batch")
     parser.add_argument("--files", type=int, default=64, help="JPEG files")
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     options = parser.parse_args()
     device = resolve(options.device)
     card = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
@@ -129,7 +130,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, device: str, files: list[Path]) -> None:
-    for precision in PRECISIONS:
+    for precision in options.precisions:
         rate = products(precision, device, options.rounds)
         print(f"{precision}: products at {rate / 1e12:.3g} TFLOP/s")
         works = {
