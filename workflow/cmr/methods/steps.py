@@ -57,7 +57,6 @@ class Steps:
         self._recorded: dict[int, Recorded] = {}
         self._options: list[dict[str, Any]] = []
         if self.replayed:
-            self._pool = torch.cuda.graph_pool_handle()
             for update in updates:
                 prepare(update.optimizer)
 
@@ -67,8 +66,9 @@ class Steps:
             found.zero_()
         self._counts.clear()
         options = [_options(group) for update in self.updates for group in update.optimizer.param_groups]
-        if options != self._options:
+        if self.replayed and options != self._options:
             self._recorded.clear()
+            self._pool = torch.cuda.graph_pool_handle()  # that of graphs which are gone cannot be used again
         self._options = options
 
     def take(self, rows: Tensor) -> None:
