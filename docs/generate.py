@@ -156,7 +156,21 @@ def measured_table(name: str, wanted: Sequence[str]) -> str:
     ((_, metrics),) = _protocols(rows).items()
     column = summary.direction if len(metrics) == 1 else (lambda row: row["metric"])
     head, *lines = summary.block_rows(rows, "**{}**".format, column)
-    return table(head, [[f"`{line[0]}`" if line[0] != "chance" else line[0], *line[1:]] for line in lines])
+    cards = _cards(rows)
+    return table(
+        head,
+        [
+            [f"`{name}`" if name != "chance" else name, *cells, fit + cards.get(name, ""), memory]
+            for name, *cells, fit, memory in lines
+        ],
+    )
+
+
+def _cards(rows: Sequence[Row]) -> dict[str, str]:
+    """Name in the table → the GPU that a method was fitted on, as it stands behind the seconds."""
+    names = summary.labels(rows)
+    of_row = ((names[row["group"]], row["hardware"].partition("NVIDIA ")[2]) for row in rows)
+    return {name: f", {card}" for name, card in of_row if card}
 
 
 def table_beside_printed(rows: Sequence[Row], paper: str, number: str, features: str) -> str:

@@ -1,10 +1,9 @@
-"""How near networks come to a card's rate of matrix products: extraction and training, on the GPU or on the CPU.
+"""How near extraction comes to a card's rate of matrix products, on the GPU or on the CPU; for training see epochs.py.
 
-    python tests/benchmarks/gpu.py [--device cuda] [--rounds 3] [--rows 2173] [--batch 64]
+    python tests/benchmarks/gpu.py [--device cuda] [--rounds 3] [--batch 64] [--files 64]
 
 The rate is that of the largest product that is tried, in float32 (without TF32) and in bfloat16. Floating-point
-operations are those that torch counts; the best of the rounds counts, after one that warms up. Work by rows, from
-there to the labels' loss: the layers and the batches of the papers, VGG-19 fc7 and Doc2Vec's sizes.
+operations are those that torch counts; the best of the rounds counts, after one that warms up.
 
 Pictures go through the network alone, and as the workflow extracts them: from JPEG files of 500 × 375, decoded by all
 cores; how fast these decode is beside it.
@@ -16,7 +15,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from features import photographs
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,13 +22,9 @@ from torchvision.models import vgg19
 from transformers import BertConfig, BertModel
 
 from cmr import registry
-from cmr.data import Part, View
 from cmr.device import cores, resolve
-from cmr.features.images import Preprocessing, batches
 from cmr.features.networks import GPU_BATCH, computing, prepare
 
-SIZES = {"image": 4096, "text": 300}
-CLASSES = 10
 TOKENS = 128
 BERT_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -94,30 +88,15 @@ def from_files(paths: list[Path], device: str, precision: str, rounds: int) -> N
     params = registry.params("extractors", "vgg19_fc7", {"weights": str(weights), "precision": precision})
     extractor = registry.load("extractors", "vgg19_fc7")(params, weights.parent, device, cores())
     extracted = best(lambda: extractor.transform(paths), device, rounds)
-    decoded = best(lambda: list(batches(paths, Preprocessing(), GPU_BATCH, cores())), "cpu", rounds)
+    decoded = best(lambda: list(extractor.feed(paths, GPU_BATCH)), device, rounds)
     rates = f"{len(paths) / extracted:8.0f} a second, decoding alone {len(paths) / decoded:.0f} on {cores()} cores"
     print(f"  {f'VGG-19 fc7, {len(paths)} JPEG files':40} {rates}")
-
-
-def part(rows: int) -> Part:
-    generator = np.random.default_rng(0)
-    labels = np.eye(CLASSES, dtype=np.uint8)[generator.integers(CLASSES, size=rows)]
-    ids = np.arange(rows).astype(str)
-    return {m: View(ids, generator.random((rows, d), np.float32), labels) for m, d in SIZES.items()}
-
-
-def epoch(name: str, modalities: tuple[str, ...], device: str, precision: str, rows: int) -> Work:
-    data = {m: view for m, view in part(rows).items() if m in modalities}
-    params = registry.params("methods", name, {"epochs": 1, "precision": precision})
-    plugin = registry.load("methods", name)
-    return lambda: plugin(params, modalities, 0, device).fit(data)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=2173, help="training rows of an epoch")
     parser.add_argument("--batch", type=int, default=64, help="pictures and texts of a batch")
     parser.add_argument("--files", type=int, default=64, help="JPEG files")
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
@@ -136,9 +115,6 @@ def measure(options: argparse.Namespace, device: str, files: list[Path]) -> None
         works = {
             f"VGG-19, {options.batch} pictures": pictures(device, precision, options.batch),
             f"BERT-large, {options.batch} texts of {TOKENS} tokens": texts(device, precision, options.batch),
-            "SDML, an epoch of images": epoch("sdml", ("image",), device, precision, options.rows),
-            "DRSL, an epoch": epoch("drsl", ("image", "text"), device, precision, options.rows),
-            "DLA-CMR, an epoch": epoch("dla_cmr", ("image", "text"), device, precision, options.rows),
         }
         for name, work in works.items():
             counted, seconds = operations(work), best(work, device, options.rounds)

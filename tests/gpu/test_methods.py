@@ -26,7 +26,7 @@ HALF = [name for name in NAMES if "precision" in registry.params_model("methods"
 ROUNDING = defaultdict(lambda: 1e-4, ccl=2e-3)
 """CCL standardises codes that hardly vary: in float32 its scores on the CPU are 3e-4 from those in float64."""
 OTHER_DRAWS = 0.1
-HALF_PRECISION = 0.02
+HALF_PRECISION = defaultdict(lambda: 0.02, mvldan=0.05)  # which minimises eigenvalues of what its networks give
 
 every = pytest.mark.parametrize("name", NAMES)
 
@@ -116,7 +116,7 @@ def test_losses_in_half_precision_are_near(name):
         return [history.rows[0] for *_, history in fits(name, DEVICE, precision=precision, epochs=1)]
 
     for found, expected in zip(first_epochs("bf16"), first_epochs("fp32"), strict=True):
-        bound = HALF_PRECISION * sum(abs(value) for key, value in expected.items() if key != "epoch")
+        bound = HALF_PRECISION[name] * sum(abs(value) for key, value in expected.items() if key != "epoch")
         assert found == pytest.approx(expected, abs=bound)
         assert found != expected
 

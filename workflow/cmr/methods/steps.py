@@ -66,9 +66,8 @@ class Steps:
             found.zero_()
         self._counts.clear()
         options = [_options(group) for update in self.updates for group in update.optimizer.param_groups]
-        if self.replayed and options != self._options:
+        if options != self._options:
             self._recorded.clear()
-            self._pool = torch.cuda.graph_pool_handle()  # that of graphs which are gone cannot be used again
         self._options = options
 
     def take(self, rows: Tensor) -> None:
@@ -116,6 +115,8 @@ class Steps:
 
     def _record(self, rows: Tensor) -> Recorded:
         """Takes no step."""
+        if not self._recorded:  # the pool of graphs that are gone cannot be used again
+            self._pool = torch.cuda.graph_pool_handle()
         torch.cuda.synchronize()
         graph, own = torch.cuda.CUDAGraph(), rows.clone()
         graph.capture_begin(pool=self._pool)
