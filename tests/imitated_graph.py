@@ -17,7 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 ATEN = torch.ops.aten
+INDEXING = {ATEN.index.Tensor, ATEN.index_put.default, ATEN.index_put_.default}  # by a mask
 IMPOSSIBLE = {
+    ATEN.equal.default,
     ATEN._local_scalar_dense.default,
     ATEN.nonzero.default,
     ATEN.masked_select.default,
@@ -79,8 +81,8 @@ class Graph(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        masks = (x for x in tree_leaves(args) if isinstance(x, Tensor) and x.dtype == torch.bool)
-        if function in IMPOSSIBLE or (function is ATEN.index.Tensor and any(masks)):
+        masked = any(isinstance(x, Tensor) and x.dtype == torch.bool for x in tree_leaves(args[1:2]))
+        if function in IMPOSSIBLE or (function in INDEXING and masked):
             raise RuntimeError(f"a graph cannot hold {function}")
         for tensor in tree_leaves((args, kwargs)):  # any may be changed: batch normalisation does not say that it does
             if isinstance(tensor, Tensor) and id(tensor) not in self._made:

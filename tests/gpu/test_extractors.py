@@ -14,6 +14,7 @@ import torchvision
 from PIL import Image
 
 from cmr import registry
+from cmr.features import feeding
 from cmr.features.classic_networks import empty
 from random_weights import dual_encoder, timm_network, write_state
 
@@ -70,6 +71,7 @@ def created(name, device, folder, **params):
 def features(tmp_path, monkeypatch):
     """Features of the same contents on a device; fitted ones take what was learned on the CPU."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(feeding, "FEW", 0)  # processes decode
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the library has read it already
     states = {}
 

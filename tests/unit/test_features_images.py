@@ -102,6 +102,25 @@ def test_processes_decode_the_same_batches(tmp_path, size):
         np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
 
 
+def test_pictures_of_another_call_are_not_mixed_up(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(9)]
+    for path in paths:
+        Image.new("RGB", (8, 8)).save(path)
+    feed = Feed(Preprocessing(resize=8, crop=8), "cuda", threads=1)
+    first = feed._pieces(paths, 4)
+    next(first)
+    next(feed._pieces(paths[::-1], 4))
+    with pytest.raises(RuntimeError, match=r"other pictures before all of these were taken"):
+        next(first)
+
+
+def test_decoding_draws_no_number_that_a_fit_would_miss(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    before = torch.get_rng_state()
+    list(Feed(Preprocessing(resize=8, crop=8), "cuda", threads=1)._pieces([tmp_path / "a.png"], 4))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_picture_that_a_process_cannot_decode_is_named(tmp_path):
     (tmp_path / "bad.png").write_text("not a picture")
     with pytest.raises(BadContent, match=r"bad\.png: not a picture that can be decoded") as error:

@@ -201,6 +201,8 @@ def _told_by(folder: str | Path, flags: int) -> Iterator[int]:
     try:
         yield file
     finally:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)  # which a process that was started meanwhile would hold on to
         os.close(file)
 
 

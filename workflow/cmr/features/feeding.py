@@ -5,6 +5,9 @@ Python's lock, and so does whoever asks the GPU for the network's operations. Th
 stay for all that an extractor is given.
 """
 
+import ctypes
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,11 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from cmr.errors import UserError
 from cmr.features.images import Preprocessing, batches, cropped
 
-PIECE = 32  # pictures that a process decodes at a time
+PIECE = 8  # pictures that a process decodes at a time; two pieces a process wait in shared memory, which may be small
+FEW = 64  # pictures that are not worth starting processes
 
 
 class Feed:
-    """``threads``: cores to decode with."""
+    """``threads``: cores to decode with. Batches of one call at a time."""
 
     def __init__(self, preprocessing: Preprocessing, device: str, threads: int):
         self.preprocessing, self.device, self.threads = preprocessing, device, threads
@@ -31,8 +35,9 @@ class Feed:
 
     def __call__(self, paths: Sequence[Path], size: int) -> Iterator[Tensor]:
         """Batches (at most ``size``, crop, crop, 3) uint8 in order, while the next ones are being decoded."""
-        if self.device == "cpu":
-            yield from map(torch.from_numpy, batches(paths, self.preprocessing, size, self.threads))
+        if self.device == "cpu" or len(paths) <= FEW:
+            for pixels in batches(paths, self.preprocessing, size, self.threads):
+                yield torch.from_numpy(pixels).to(self.device)
             return
         for pieces in self._pieces(paths, size):
             yield torch.cat([piece.to(self.device, non_blocking=True) for piece in pieces])
@@ -40,20 +45,33 @@ class Feed:
     def _pieces(self, paths: Sequence[Path], size: int) -> Iterator[list[Tensor]]:
         """Those of each batch."""
         parts = [_parts(batch, PIECE) for batch in _parts(paths, size)]
-        self._wanted[:] = [list(piece) for pieces in parts for piece in pieces]
-        if self._processes is None:
-            self._processes = DataLoader(
-                _Pictures(self.preprocessing),
-                batch_sampler=self._wanted,
-                num_workers=self.threads,
-                collate_fn=_together,
-                pin_memory=torch.cuda.is_available(),
-                persistent_workers=True,
-                multiprocessing_context="fork",  # they never ask for the GPU
-            )
+        wanted = [list(piece) for pieces in parts for piece in pieces]
+        self._wanted[:] = wanted  # the list that the processes' batches are drawn from
+        self._processes = self._processes or self._started()
         found = map(_checked, self._processes)
         for pieces in parts:
+            if self._wanted != wanted:
+                raise RuntimeError("a feed was asked for other pictures before all of these were taken")
             yield list(islice(found, len(pieces)))
+
+    def _started(self) -> DataLoader[Any]:
+        return DataLoader(
+            _Pictures(self.preprocessing),
+            batch_sampler=self._wanted,
+            num_workers=self.threads,
+            collate_fn=_together,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=True,
+            multiprocessing_context="fork",  # they never ask for the GPU
+            worker_init_fn=_end_with_parent,
+            generator=torch.Generator(),  # it draws a number, which a fit would miss
+        )
+
+
+def _end_with_parent(_: int) -> None:
+    """A process that is killed leaves none behind, whose locks the next one would wait for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _parts(paths: Sequence[Path], size: int) -> list[Sequence[Path]]:

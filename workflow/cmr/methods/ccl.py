@@ -265,18 +265,18 @@ class CCL(TwoStages):
         for (m, grain), machines in lower.grains.items():
             for number, machine in enumerate(machines.machines):
                 terms = partial(machines.terms, number, rows[m], grain)
-                self.learn_part(f"{m}.{grain}{number}", machine, terms, n, replayed=False)  # items have several parts
+                self.learn_part(f"{m}.{grain}{number}", machine, terms, n)
         for grain, learned in lower.correspondences.items():
             of_grain = {m: self._all(partial(lower.of_grain, m, grain), x) for m, x in rows.items()}
-            self.learn_part(grain, learned, partial(learned.terms, of_grain), n)
+            self.learn_part(grain, learned, partial(learned.terms, of_grain), n, replayed=True)
         share = shares_of(labels)
         for m, x in rows.items():
             joint, classifier = lower.joints[m], lower.classifiers[m]
             codes = self._all(partial(lower.codes, m), x)
-            self.learn_part(f"{m}.joint", joint, on_rows(joint.terms, codes), n)
+            self.learn_part(f"{m}.joint", joint, on_rows(joint.terms, codes), n, replayed=True)
             with torch.no_grad():
                 fused = joint(codes)
-            self.learn_part(f"{m}.classifier", classifier, partial(classifier.terms, fused, share), n)
+            self.learn_part(f"{m}.classifier", classifier, partial(classifier.terms, fused, share), n, replayed=True)
 
     def _all(self, function: Callable[[Any], Tensor], rows: ScaledVectorsAndSets) -> Tensor:
         return tensor(apply(function, rows, self.device), self.device)

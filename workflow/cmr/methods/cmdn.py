@@ -223,7 +223,7 @@ class CMDN(TwoStages):
         return seen
 
     def _learn(self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: Tensor) -> None:
-        self.learn_part(name, part, on_rows(terms, rows), len(rows))
+        self.learn_part(name, part, on_rows(terms, rows), len(rows), replayed=True)
 
     def rows(self, modality: str, features: np.ndarray) -> np.ndarray:
         """Scaled features (n, d), with the counts beside them (n, 2d) where the modality's machine takes these."""

@@ -29,7 +29,8 @@ class DeepMethod(Method):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of Adam
     replayed: ClassVar[bool] = False
     """Whether `terms` are the same operations for any rows, whatever was computed before: no ``if`` on what a tensor
-    holds, and nothing that is remembered outside of the network. A GPU is then given a whole step at once."""
+    holds, nothing that is remembered outside of the network, and no number that `each_epoch` sets but an optimiser's.
+    A GPU is then given a whole step at once."""
     params: Any
     network: Any
 

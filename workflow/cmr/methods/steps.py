@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from cmr.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +57,21 @@ class Steps:
         self._counts: Counter[str] = Counter()  # an update may take several turns on a batch
         self._taken: Counter[int] = Counter()
         self._recorded: dict[int, Recorded] = {}
-        self._options: list[dict[str, Any]] = []
-        if self.replayed:
-            for update in updates:
-                prepare(update.optimizer)
+        self._pool: Any = None
+        self._settings: list[dict[str, Any]] = []
+        for update in updates:
+            prepare(update.optimizer, self.replayed)
 
     def begin(self) -> None:
         """An epoch, in which no step has been taken."""
         for found in (*self._sums.values(), *self._finite.values()):
             found.zero_()
         self._counts.clear()
-        options = [_options(group) for update in self.updates for group in update.optimizer.param_groups]
-        if options != self._options:
+        settings = [_settings(group) for update in self.updates for group in update.optimizer.param_groups]
+        if settings != self._settings:
             self._recorded.clear()
-        self._options = options
+            self._taken = Counter(dict.fromkeys(self._taken, WARM_UP - 1))  # what comes once an epoch is not recorded
+        self._settings = settings
 
     def take(self, rows: Tensor) -> None:
         """Every update in turn, on the row numbers ``rows`` (b,)."""
@@ -76,11 +79,11 @@ class Steps:
 
     def means(self) -> dict[str, float]:
         """Of each term over the epoch's steps."""
-        return {name: float(found) / self._counts[name] for name, found in self._sums.items()}
+        return {name: float(self._sums[name]) / count for name, count in self._counts.items()}
 
     def finite_shares(self) -> dict[str, float]:
         """In how many of the epoch's steps each term was finite, from 0 to 1."""
-        return {name: float(found) / self._counts[name] for name, found in self._finite.items()}
+        return {name: float(self._finite[name]) / count for name, count in self._counts.items()}
 
     def _take(self, rows: Tensor) -> list[str]:
         names: list[str] = []
@@ -114,16 +117,22 @@ class Steps:
         return recorded.names
 
     def _record(self, rows: Tensor) -> Recorded:
-        """Takes no step."""
+        """Takes no step. Raises `UserError` where the step cannot be recorded."""
         if not self._recorded:  # the pool of graphs that are gone cannot be used again
             self._pool = torch.cuda.graph_pool_handle()
-        torch.cuda.synchronize()
         graph, own = torch.cuda.CUDAGraph(), rows.clone()
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # nothing that is free now is taken while a step is recorded, or was in a graph before
         graph.capture_begin(pool=self._pool)
         try:
             names = self._take(own)
-        finally:
-            graph.capture_end()
+        except Exception as error:
+            with suppress(RuntimeError):  # of what was interrupted
+                graph.capture_end()
+            if isinstance(error, torch.OutOfMemoryError) or not isinstance(error, RuntimeError):
+                raise
+            raise UserError(f"a step cannot be recorded ({error}); the method must not say `replayed`") from error
+        graph.capture_end()
         return Recorded(graph, own, names)
 
     def _watched(self, rows: Tensor) -> list[str]:
@@ -139,6 +148,7 @@ class Steps:
         if waits:
             log.info("steps are not replayed: the method waits for the GPU %d times in one", len(waits))
             self.replayed = False
+            self._recorded.clear()
         for found in caught:
             if found not in waits and "debug mode" not in str(found.message):  # which is of torch's watching itself
                 warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
@@ -150,15 +160,18 @@ def records(device: str) -> bool:
     return torch.device(device).type == "cuda"
 
 
-def prepare(optimizer: Optimizer) -> None:
-    """Lets an optimiser's steps be recorded: it then counts them on the GPU, and does not warn of one that is not."""
+def prepare(optimizer: Optimizer, recorded: bool) -> None:
+    """Has an optimiser whose steps are recorded count them on the GPU, without a warning of one that is not.
+
+    A checkpoint may say otherwise, of another machine.
+    """
     optimizer._warned_capturable_if_run_uncaptured = True
     for group in optimizer.param_groups:
         if "capturable" in group:
-            group["capturable"] = True
+            group["capturable"] = recorded
 
 
-def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
 
 
@@ -167,9 +180,11 @@ def own_stream() -> Iterator[None]:
     """A GPU's queue other than the default one, of which nothing can be recorded; the default one waits for it."""
     stream, before = _stream(), torch.cuda.current_stream()
     stream.wait_stream(before)
-    with torch.cuda.stream(stream):
-        yield
-    before.wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        before.wait_stream(stream)
 
 
 @cache

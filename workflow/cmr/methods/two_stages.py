@@ -105,9 +105,12 @@ class TwoStages(Method):
         self.upper = self.UPPER(params, self.modalities, self.seed, self.device, self.checkpoint)
 
     def learn_part(
-        self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: int, replayed: bool = True
+        self, name: str, part: nn.Module, terms: Callable[[Tensor], Terms], rows: int, replayed: bool = False
     ) -> None:
-        """``terms`` takes row numbers (b,) below ``rows``; ``name`` tells the part's checkpoint from the others'."""
+        """``terms`` takes row numbers (b,) below ``rows``; ``name`` tells the part's checkpoint from the others'.
+
+        ``replayed``: as of `DeepMethod`.
+        """
         train(
             part,
             [Update(Adam(part.parameters(), self.params.pretraining_rate), terms)],
