@@ -194,7 +194,8 @@ def table_by_parameters(rows: Sequence[Row], name: str, other: str = "") -> str:
     cells: dict[Any, dict[Any, str]] = defaultdict(dict)
     columns: dict[Any, str] = {}
     for row in rows:
-        params = json.loads(row["parameters"])["params"]
+        given = json.loads(row["parameters"]).get("params", {})
+        params = registry.params("methods", row["method"], {}).model_dump() | given
         column = params[other] if other else summary.direction(row)
         columns[column] = f"`{other}` {column}" if other else column
         assert column not in cells[params[name]], f"two figures of {name} {params[name]}, {columns[column]}"
