@@ -18,7 +18,7 @@ from transformers import (
 from cmr.features.pretrained import PACKAGED
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-STEP = 37  # of so few that neighbouring filters are alike, what they find cancels out over the layers
+STEP = 37  # of 1, filters would be alike, and what they find would cancel out over the layers
 VISION, TEXT = {**SMALL, "image_size": 32, "patch_size": 8}, {**SMALL, "vocab_size": 30522}
 
 
