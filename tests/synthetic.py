@@ -8,6 +8,8 @@ import numpy as np
 from cmr import registry
 from cmr.data import Part, View
 from cmr.methods.base import History, Method
+from cmr.methods.deep import DeepMethod
+from cmr.methods.two_stages import TwoStages
 from cmr.sets import Features, Sets, VectorsAndSets
 
 DIMENSIONS = {"image": 12, "text": 8, "audio": 10}
@@ -142,3 +144,9 @@ def fitted(name: str, part: Part, seed: int = 0, unlabelled_part: Part | None = 
     history = method.fit(part, None, unlabelled_part)
     assert isinstance(history, History)
     return method
+
+
+def may_be_replayed(name: str) -> bool:
+    """Whether a GPU may replay steps of the method, of vectors."""
+    method = registry.load("methods", name)
+    return issubclass(method, TwoStages) or (issubclass(method, DeepMethod) and method.replayed)

@@ -10,18 +10,10 @@ from torch import nn
 
 from cmr import registry
 from cmr.errors import UserError
-from cmr.methods.deep import DeepMethod
 from cmr.methods.steps import Update
 from cmr.methods.training import SGD, RMSprop, train
-from cmr.methods.two_stages import TwoStages
 from imitated_graph import imitated_graphs
-from synthetic import create, for_method, separable, small
-
-
-def may_be_replayed(name):
-    method = registry.load("methods", name)
-    return issubclass(method, TwoStages) or (issubclass(method, DeepMethod) and method.replayed)
-
+from synthetic import create, for_method, may_be_replayed, separable, small
 
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).gpu]
 REPLAYED = [name for name in NAMES if may_be_replayed(name)]

@@ -16,10 +16,8 @@ import torch
 from cmr import provenance, registry
 from cmr.data import Part
 from cmr.methods import steps
-from cmr.methods.deep import DeepMethod
-from cmr.methods.two_stages import TwoStages
 from cmr.metrics.ranking import average_precision
-from synthetic import for_method, separable, small
+from synthetic import for_method, may_be_replayed, separable, small
 
 DEVICE = "cuda"
 NAMES = [name for name in registry.names("methods") if registry.info("methods", name).gpu]
@@ -39,11 +37,6 @@ def rows(name: str, seed: int) -> Part:
 def created(name: str, group: tuple[str, ...], device: str, **params):
     model = registry.params_model("methods", name)
     return registry.load("methods", name)(model(**{**small(name), **params}), group, 0, device)
-
-
-def may_be_replayed(name: str) -> bool:
-    method = registry.load("methods", name)
-    return issubclass(method, TwoStages) or (issubclass(method, DeepMethod) and method.replayed)
 
 
 def groups(name: str) -> list[tuple[str, ...]]:

@@ -31,9 +31,9 @@ def read_rgb(path: Path, side: int | None = None) -> Image.Image:
     """The picture in RGB, upright where it says how it was taken; what is transparent becomes white.
 
     Of an animation the first frame. ``side``: the pixels that are needed of the shorter side, so that less may be
-    decoded. Of more than `LARGE` pixels, every two by two are one, and one picture is decoded at a time, so that
-    memory is bounded by `MAX_PIXELS`. Raises `BadContent` for a file that is missing, truncated or no picture of
-    `FORMATS`, for more pixels, for numbers of unknown range (32-bit integers, floats), and for sides so unlike that
+    decoded. Of more than `LARGE` pixels, every two by two are one, and a process decodes one such picture at a time, so
+    that its memory is bounded by `MAX_PIXELS`. Raises `BadContent` for a file that is missing, truncated or no picture
+    of `FORMATS`, for more pixels, for numbers of unknown range (32-bit integers, floats), and for sides so unlike that
     scaling would fill the memory.
     """
     try:
