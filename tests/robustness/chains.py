@@ -32,9 +32,10 @@ def chain(clone, function="make", *arguments):
 
 def planned(file="config.yaml"):
     """The plan of a configuration, and the machine that its jobs run on."""
-    plugins = config.plugin_folder([str(file)])
+    files = config.read_all([file])
+    plugins = config.plugin_folder(files)
     registry.use(plugins)
-    return Plan(config.load(file)), Machine(base=config.data_base([str(file)]), plugins=plugins)
+    return Plan(config.load(file)), Machine(base=config.data_base(files), plugins=plugins)
 
 
 def stale(file="config.yaml"):

@@ -48,7 +48,7 @@ import json
 from cmr import config, expected, code, sharing, config as c
 from cmr.machine import Machine
 from cmr.plan import Plan
-plan, machine = Plan(config.load("config.yaml")), Machine(base=c.data_base(["config.yaml"]))
+plan, machine = Plan(config.load("config.yaml")), Machine(base=c.data_base(c.read_all(["config.yaml"])))
 results = list(plan.results())
 print(json.dumps({
     "stale": [found.result.record for found in expected.Expected(machine).stale(results)],

@@ -130,8 +130,8 @@ def test_relative_data_paths_resolve_against_the_file_that_names_them(tmp_path, 
     (tmp_path / "lab" / "mine.yaml").write_text("datasets: []\n")
     (tmp_path / "config.yaml").write_text("title: x\n")
     files = [str(tmp_path / "config.yaml"), str(tmp_path / "lab" / "mine.yaml")]
-    assert config.data_base(files) == "lab"
-    assert config.data_base(files[:1]) == "."
+    assert config.data_base(config.read_all(files)) == "lab"
+    assert config.data_base(config.read_all(files[:1])) == "."
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,14 @@ def test_a_base_is_relative_to_its_file_and_for_the_data_that_it_can_be_for(tmp_
     (tmp_path / "lab").mkdir()
     for file, value in (("config.yaml", own), ("lab/mine.yaml", mine)):
         Path(file).write_text(json.dumps(value))
-    assert config.data_base(["config.yaml", "lab/mine.yaml"]) == expected
+    assert config.data_base(config.read_all(["config.yaml", "lab/mine.yaml"])) == expected
 
 
 @pytest.mark.parametrize("key", ["base", "plugins"])
 def test_a_folder_that_is_relative_to_no_file_is_refused(tmp_path, key):
     file = tmp_path / "mine.yaml"
     file.write_text(f"{key}: data\n")
-    config.check_is_of_files({key: "data"}, [str(file)])
+    files = config.read_all([file])
+    config.check_is_of_files({key: "data"}, files)
     with pytest.raises(UserError, match=f"{key}: elsewhere: it is relative to a configuration file; write it into one"):
-        config.check_is_of_files({key: "elsewhere"}, [str(file)])
+        config.check_is_of_files({key: "elsewhere"}, files)

@@ -144,12 +144,12 @@ def test_the_folder_is_relative_to_the_last_file_that_names_it(folder, tmp_path,
     Path("config.yaml").write_text("plugins: none_such\n")
     Path("my/my.yaml").write_text("plugins: .\n")
     Path("other.yaml").write_text("title: Other\n")
-    assert config.plugin_folder([]) is None
-    assert config.plugin_folder(["config.yaml", "my/my.yaml", "other.yaml"]) == "my"
+    assert config.plugin_folder({}) is None
+    assert config.plugin_folder(config.read_all(["config.yaml", "my/my.yaml", "other.yaml"])) == "my"
     Path("off.yaml").write_text("plugins: null\n")
-    assert config.plugin_folder(["my/my.yaml", "off.yaml"]) is None
+    assert config.plugin_folder(config.read_all(["my/my.yaml", "off.yaml"])) is None
     with pytest.raises(UserError, match=r"config\.yaml: plugins: no such folder: none_such; the path is relative"):
-        config.plugin_folder(["config.yaml"])
+        config.plugin_folder(config.read_all(["config.yaml"]))
 
 
 def test_commands_find_them_where_the_configuration_names_the_folder(folder, tmp_path, monkeypatch, capsys):

@@ -228,7 +228,7 @@ def _add_json(command: argparse._ActionsContainer) -> None:
 def begin_plugin(options: argparse.Namespace) -> None:
     from cmr import config, settings
 
-    folder = options.to or config.plugin_folder(settings.files_of(options.config))
+    folder = options.to or config.plugin_folder(config.read_all(settings.files_of(options.config)))
     if folder is None:
         raise UserError("--to names the folder of plug-ins, or plugins: FOLDER in the configuration")
     _print(templates.new(options.template, options.name, Path(folder)))

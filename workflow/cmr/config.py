@@ -4,6 +4,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -399,12 +400,21 @@ def read(path: str | Path) -> dict[str, Any]:
     return value or {}
 
 
-def extended(files: Sequence[str | Path]) -> dict[str, Any]:
+Files = dict[str, dict[str, Any]]
+"""What each configuration file says, by its path: the last extends those before it."""
+
+
+def read_all(files: Sequence[str | Path]) -> Files:
+    """What ``files`` say, each read once. One that is named twice extends those before its last place. Raises
+    `UserError` as `read` does.
+    """
+    once = dict.fromkeys(str(file) for file in reversed(files))
+    return {file: read(file) for file in reversed(once)}
+
+
+def extended(files: Files) -> dict[str, Any]:
     """One configuration of several files: mappings are merged and lists replaced, as Snakemake's --configfile does."""
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged = _merged(merged, read(file))
-    return merged
+    return reduce(_merged, files.values(), {})
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,7 +426,7 @@ def _are_mappings(*values: Any) -> bool:
     return all(isinstance(value, Mapping) for value in values)
 
 
-def data_base(files: Sequence[str]) -> str:
+def data_base(files: Files) -> str:
     """The folder that relative data paths resolve against: that of the last file that configures data sets.
 
     Where that file has the key ``base``, the folder that it names; so has one that configures none, for those of the
@@ -425,20 +435,19 @@ def data_base(files: Sequence[str]) -> str:
     return _folder_of("datasets", files)
 
 
-def _folder_of(key: str, files: Sequence[str]) -> str:
+def _folder_of(key: str, files: Files) -> str:
     """The folder that paths below ``key`` start at: the one that ``base`` names, relative to its file, else that of the
     last file with the key. A ``base`` beside paths that a later file replaces was for those.
     """
-    values = {file: read(file) for file in files}
-    last = next((file for file in reversed(files) if key in values[file]), None)
-    free = [file for file in files if not {"datasets", "features"} & values[file].keys()]
-    named = [file for file in files if values[file].get("base") and file in (last, *free)]
+    last = next((file for file, value in reversed(files.items()) if key in value), None)
+    free = [file for file, value in files.items() if not {"datasets", "features"} & value.keys()]
+    named = [file for file, value in files.items() if value.get("base") and file in (last, *free)]
     if named:
-        return os.path.relpath(Path(named[-1]).parent / values[named[-1]]["base"])
+        return os.path.relpath(Path(named[-1]).parent / files[named[-1]]["base"])
     return os.path.relpath(Path(last).parent) if last else "."
 
 
-def check_is_of_files(value: Mapping[str, Any], files: Sequence[str]) -> None:
+def check_is_of_files(value: Mapping[str, Any], files: Files) -> None:
     """Raises `UserError` where a folder is named on the command line: it would be relative to no file."""
     in_files = extended(files)
     for key in ("base", "plugins"):
@@ -446,7 +455,7 @@ def check_is_of_files(value: Mapping[str, Any], files: Sequence[str]) -> None:
             raise UserError(f"{key}: {value.get(key)}: it is relative to a configuration file; write it into one")
 
 
-def with_located_features(value: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+def with_located_features(value: Mapping[str, Any], files: Files) -> dict[str, Any]:
     """The configuration, in which the files that features name are relative to `data_base`, as those of data sets are.
 
     As they are written, they are relative to the last file that configures features. What is not there, such as a
@@ -472,12 +481,12 @@ def _relocated(entry: Any, folder: str, base: str) -> Any:
     return {**entry, "params": {**params, **own}}
 
 
-def plugin_folder(files: Sequence[str]) -> str | None:
+def plugin_folder(files: Files) -> str | None:
     """The folder of plug-ins that the last file with the key ``plugins`` names, which is relative to that file.
 
     Relative to the working directory; None where no file names one. Raises `UserError` where there is no such folder.
     """
-    naming = [(file, value["plugins"]) for file in files if "plugins" in (value := read(file))]
+    naming = [(file, value["plugins"]) for file, value in files.items() if "plugins" in value]
     file, name = naming[-1] if naming else ("", None)
     if name is None:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from cmr import registry
 from cmr.boundary import files_named_by, trusted_by
-from cmr.config import Config, data_base, extended, plugin_folder, with_located_features
+from cmr.config import Config, Files, data_base, extended, plugin_folder, read_all, with_located_features
 from cmr.errors import UserError
 from cmr.machine import Machine
 
@@ -29,15 +29,18 @@ def merged(given: Sequence[str], plugins: str | Path | None = None) -> dict[str,
     From here on, the user's own plug-ins are those of the folder that these files name, or where they name none those
     of ``plugins``.
     """
-    files = files_of(given)
+    return _merged(read_all(files_of(given)), plugins)
+
+
+def _merged(files: Files, plugins: str | Path | None) -> dict[str, Any]:
     registry.use(plugin_folder(files) or plugins)
     return with_located_features(extended(files), files)
 
 
 def machine(given: Sequence[str], plugins: str | Path | None = None) -> Machine:
     """What the configuration says of this machine, whatever else is wrong in it. ``plugins``: as in `merged`."""
-    files = files_of(given)
-    found = merged(files, plugins)
+    files = read_all(files_of(given))
+    found = _merged(files, plugins)
     settings = {key: found.get(key, Config.model_fields[key].default) for key in ("cache", "device", "data_root")}
     for key, value in settings.items():
         if not isinstance(value, str | None):

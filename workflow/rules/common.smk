@@ -53,11 +53,12 @@ OWN_CONFIG = [file for file in workflow.configfiles if file not in workflow.over
 CONFIG_FILES = [*OWN_CONFIG, *workflow.overwrite_configfiles]
 
 try:
-    configuration.check_is_of_files(config, CONFIG_FILES)
-    BASE = configuration.data_base(CONFIG_FILES)
-    PLUGINS = configuration.plugin_folder(CONFIG_FILES)
+    read_files = configuration.read_all(CONFIG_FILES)
+    configuration.check_is_of_files(config, read_files)
+    BASE = configuration.data_base(read_files)
+    PLUGINS = configuration.plugin_folder(read_files)
     registry.use(PLUGINS)
-    located = configuration.with_located_features(config, CONFIG_FILES)
+    located = configuration.with_located_features(config, read_files)
     CONFIG = configuration.validate(located, ", ".join(map(str, CONFIG_FILES)) or "configuration")
     MACHINE = Machine(CONFIG.cache, CONFIG.device, BASE, CONFIG.data_root, plugins=PLUGINS)
     WHOLE = Plan(CONFIG)
