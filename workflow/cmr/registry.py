@@ -71,6 +71,8 @@ def use(folder: str | Path | None) -> None:
     given, never one that a record names. Raises `UserError` where the folder holds no folder of a kind, where a
     plug-in's name cannot be one, and where the package has a plug-in of that name.
     """
+    if folder is None and own_folder() is None:
+        return  # nothing that is remembered could be another
     own.__path__ = [] if folder is None else [os.path.abspath(folder)]
     for remembered in (names, own_plugins, _info, params_model):
         remembered.cache_clear()
