@@ -232,3 +232,24 @@ def test_what_is_no_sound_is_refused_by_name(tmp_path, content):
         (tmp_path / "bad.wav").write_bytes(content)
     with pytest.raises(BadContent, match=r"bad\.wav"):
         extractor("mfcc").transform([tmp_path / "bad.wav"])
+
+
+def sound_file(folder, ending):
+    soundfile.write(folder / f"whole.{ending}", np.random.default_rng(0).normal(size=22050) / 10, 22050)
+    return (folder / f"whole.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["wav", "aiff", "au", "ogg", "flac"])
+def test_a_sound_that_was_cut_is_refused(tmp_path, ending):
+    whole = sound_file(tmp_path, ending)
+    (tmp_path / f"cut.{ending}").write_bytes(whole[: len(whole) * 3 // 4])
+    assert len(extractor("mfcc").read(tmp_path / f"whole.{ending}")) == 22050
+    with pytest.raises(BadContent, match=rf"cut\.{ending}"):
+        extractor("mfcc").read(tmp_path / f"cut.{ending}")
+
+
+def test_a_sound_that_was_written_into_a_pipe_is_whole(tmp_path):
+    whole = sound_file(tmp_path, "wav")
+    unknown = (0xFFFFFFFF).to_bytes(4, "little")
+    (tmp_path / "piped.wav").write_bytes(whole[:4] + unknown + whole[8:40] + unknown + whole[44:])
+    assert len(extractor("mfcc").read(tmp_path / "piped.wav")) == 22050

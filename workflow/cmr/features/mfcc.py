@@ -2,9 +2,11 @@
 
 Mono, resampled to 22,050 Hz; power spectra of Hann windows of 2048 samples every 512, 128 mel bands (Slaney's), in
 decibels down to 80 below the loudest, orthonormal DCT-II. The settings are those of the librosa library, whose
-coefficients these equal; the papers give the dimension alone. Reads what libsndfile reads: WAV, FLAC, OGG, MP3.
+coefficients these equal; the papers give the dimension alone. Reads what libsndfile reads: WAV, FLAC, OGG, MP3. A file
+that was cut is refused, as a cut picture is, except an MP3, which does not say where it ends.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -37,6 +39,12 @@ RATES = 1_000, 1_000_000
 MAX_SAMPLES = 120_000_000
 """Of all channels of a sound together, as stored and as resampled; a file of some bytes may tell of hours."""
 BLOCK = 2**20
+SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile notes of samples in WAV, AIFF and AU whose header tells another number of bytes than there are."""
+UNENDED = "Last page lacks an end-of-stream bit"
+"""What it notes of such an Ogg stream."""
+LENGTH_UNKNOWN = 0x7FFF0000
+"""Bytes that a header tells, or more, where its sound was written into a pipe and its length was not known."""
 
 
 class Params(BaseParams):
@@ -76,6 +84,7 @@ class MFCC(Extractor[Path]):
         try:
             with soundfile.SoundFile(plain(path)) as opened:
                 check_size(opened, self.params.rate)
+                check_whole(opened)
                 parts = [block.mean(1) for block in opened.blocks(BLOCK, always_2d=True)]
                 rate = opened.samplerate
         except Exception as error:  # libsndfile's, Python's, and of a name such as x.raw soundfile's own
@@ -99,3 +108,14 @@ def check_size(sound: soundfile.SoundFile, rate: int) -> None:
     samples = max(sound.frames * sound.channels, sound.frames * rate // sound.samplerate)
     if samples > MAX_SAMPLES:
         raise ValueError(f"{samples:,} samples of all channels; at most {MAX_SAMPLES:,} are read; cut it")
+
+
+def check_whole(sound: soundfile.SoundFile) -> None:
+    """Raises ValueError for a sound of which an end is missing, as of a download that broke off."""
+    notes = sound.extra_info
+    if told := SHORTER.search(notes):
+        expected, found = map(int, told.groups())
+        if found < expected < LENGTH_UNKNOWN:
+            raise ValueError(f"its end is missing: {found:,} of {expected:,} bytes of samples; get it again")
+    if UNENDED in notes:
+        raise ValueError("its end is missing: the stream has no last page; get it again")
