@@ -190,14 +190,15 @@ def test_the_encoders_share_their_last_layer_but_not_its_statistics():
     assert image[0] is not text[0]
 
 
-def test_the_step_is_halved():
+def test_the_step_is_halved_where_the_code_halves_it():
+    """train.lua halves before the batches of each epoch, counted from 1, that ``decay_every`` divides."""
     method = untrained(halving=2)
     method.updates()
     rates = []
     for epoch in range(1, 6):
         method.each_epoch(epoch)
         rates.append([group["lr"] for optimizer in method.optimizers for group in optimizer.param_groups])
-    assert rates == [[0.01] * 2, [0.01] * 2, [0.005] * 2, [0.005] * 2, [0.0025] * 2]
+    assert rates == [[0.01] * 2, [0.005] * 2, [0.005] * 2, [0.0025] * 2, [0.0025] * 2]
 
 
 def test_codes_are_standardised_by_the_training_rows(monkeypatch):

@@ -74,7 +74,7 @@ class Params(DeepParams):
     generator_steps: int = Field(5, ge=1, description="steps of the autoencoders for one of the discriminators")
     batch_size: int = Field(64, ge=2, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="step of Adam with β₁ = 0.5, at the start")
-    halving: int = Field(100, ge=1, description="epochs after which the step is halved")
+    halving: int = Field(100, ge=1, description="the step is halved at each epoch that this divides")
     epochs: int = Field(2000, ge=1, description="epochs at most; the best is chosen on held-out rows")
     code_scale: Literal["standardise", "centre", "none"] = Field(
         "standardise", description="scaling of the codes compared"
@@ -147,7 +147,7 @@ class CMGANs(ScaledCodesMethod):
 
     def each_epoch(self, epoch: int) -> None:
         for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = self.params.learning_rate * 0.5 ** ((epoch - 1) // self.params.halving)
+            optimizer.param_groups[0]["lr"] = self.params.learning_rate * 0.5 ** (epoch // self.params.halving)
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
         """What the autoencoders minimise; the discriminators get no gradients, as they take no step."""
