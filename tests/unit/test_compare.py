@@ -130,6 +130,18 @@ def test_a_metric_that_is_no_mean_over_queries_is_told_from_one_that_is_not_ther
         compare.compare(own, own, "medr")
 
 
+def test_a_metric_that_the_data_have_no_labels_for_is_left_out(tree):
+    run = tree / "runs/shapes/default/lite0+bert/cca/0"
+    metrics = json.loads((run / "metrics.json").read_text())
+    for task in metrics["tasks"]:
+        del task["metrics"]["map@5"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    own = compare.seeds(run)
+    assert {one.metric for one in compare.compare(own, own)} == {"map@all"}
+    with pytest.raises(UserError, match=r"^map@5: no mean over queries that both runs have; compare map@all$"):
+        compare.compare(own, own, "map@5")
+
+
 def test_what_cannot_be_compared_is_told(tree):
     run = tree / "runs/shapes/default/lite0+bert/cca/0"
     with pytest.raises(UserError, match="neither a run nor a method with runs"):

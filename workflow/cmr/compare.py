@@ -127,11 +127,11 @@ def _paired(metric: str, a: Sequence[Run], b: Sequence[Run]) -> Iterator[tuple[D
 
 
 def _values(run: Run, direction: Direction, metric: str, ids: np.ndarray) -> np.ndarray | None:
-    """(q,); None where the metric's value is not their mean."""
+    """(q,); None where the metric's value is not their mean, and where the data have no labels that it takes."""
     task = run.tasks.get(direction)
     if task is None or not np.array_equal(task.ids, ids):
         raise UserError(f"{run.path}: other queries for {direction[0]}→{direction[1]}")
-    (entry,) = (t["metrics"][metric] for t in run.metrics["tasks"] if (t["query"], t["gallery"]) == direction)
+    (entry,) = (t["metrics"].get(metric, {}) for t in run.metrics["tasks"] if (t["query"], t["gallery"]) == direction)
     values = task.per_query.get(metric)
     if values is None or "value" not in entry or abs(np.nanmean(values) - entry["value"]) > ROUNDING:
         return None
