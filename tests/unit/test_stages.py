@@ -54,6 +54,14 @@ def project(tmp_path, monkeypatch):
     return made
 
 
+def test_an_own_file_that_comes_or_goes_meanwhile_has_changed(project):
+    made, labels, elsewhere = project(), Path("labels.npy"), Path("elsewhere.npy")
+    for before, after in ((labels, elsewhere), (elsewhere, labels)):
+        changed = pytest.raises(UserError, match=r"labels\.npy: it changed while it was read")
+        with changed, made.by_hand(made.only("prepare")):
+            before.rename(after)
+
+
 def split_of(project):
     return Split.read(project.make(project.only("split")).files[0])
 

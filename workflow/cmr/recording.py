@@ -57,8 +57,8 @@ def recording(result: Result, machine: Machine, reads: bool = True) -> Iterator[
     made = Recording(result, machine, hashes, origin, inputs, provenance.project())
     with provenance.used() as usage, warnings_of() as warned:
         yield made
-    if own_hashes(result, machine, hashes) != own:
-        changed = next(name for name in own if hashes.of(machine.located(name)) != own[name])
+    if (now := own_hashes(result, machine, hashes)) != own:
+        changed = next(name for name in {**own, **now} if own.get(name) != now.get(name))
         raise UserError(f"{machine.located(changed)}: it changed while it was read; run again")
     _write(made, usage, [without_folders(line, machine) for line in warned])
 
