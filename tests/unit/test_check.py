@@ -258,6 +258,12 @@ def test_a_method_that_learns_from_labels_stops_at_one_class(folder, capsys):
     assert lines[-1].startswith("error mine, ridge_label: this method learns from labels of two classes or more")
 
 
+def test_without_any_configuration_config_yaml_is_asked_for(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["check"])
+    assert capsys.readouterr().err == "error: config.yaml: experiments: required, but missing\n"
+
+
 def test_what_no_reader_foresaw_is_a_finding_too(folder, capsys, monkeypatch):
     def look(*_):
         raise KeyError("x\n" * 1000)

@@ -284,7 +284,7 @@ def check_data(options: argparse.Namespace) -> None:
     from cmr.check import ERROR, check
 
     files = settings.files_of(options.config)
-    configuration = config.validate(settings.merged(options.config), ", ".join(files))
+    configuration = config.validate(settings.merged(options.config), ", ".join(files) or settings.DEFAULT)
     findings = check(configuration, settings.machine(options.config))
     if options.json:
         _print_json([asdict(finding) for finding in findings])
