@@ -135,6 +135,21 @@ def test_a_finished_experiment_has_no_such_line(failed, capsys):
     assert "finished" not in shown.err
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_link_may_lead_to_a_folder_that_the_configuration_names(failed, ended, capsys, tmp_path_factory):
+    made, _ = failed
+    if ended:
+        made.make(made.only("collect"))
+    big = tmp_path_factory.mktemp("big")
+    Path("results/runs").symlink_to(Path("results/runs").rename(big / "runs"))
+    Path("root.yaml").write_text(f"data_root: {big}\n")
+    for command in (["summary"], ["report", "--out", "page"])[: 1 + ended]:
+        with pytest.raises(SystemExit):
+            cli.main(command)
+        assert "a link that leaves results" in capsys.readouterr().err
+        cli.main([*command, "--config", "root.yaml"])
+
+
 def test_without_any_run_the_failure_is_told(failed, capsys):
     made, _ = failed
     for run in made.results("evaluate"):

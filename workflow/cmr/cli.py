@@ -158,7 +158,7 @@ def _add_looking(add: Add) -> None:
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
     report.add_argument("--title", default="Cross-modal retrieval", help="heading of the page")
-    _add_config(report, "files that extend config.yaml: they name the folder of plug-ins")
+    _add_config(report, "files that extend config.yaml: they name the folder of plug-ins and where the data lie")
 
 
 def _add_new_items(add: Add) -> None:
@@ -343,9 +343,9 @@ def build_report(options: argparse.Namespace) -> None:
     from cmr.publish import check_free
     from cmr.reporting.page import build
 
-    settings.merged(options.config)  # titles and metrics of one's own plug-ins
+    machine = settings.machine(options.config)  # with it titles and metrics of one's own plug-ins
     check_free(options.out)
-    _print(build(Path(options.results), options.out, None, options.title))
+    _print(build(Path(options.results), options.out, title=options.title, folders=machine.folders))
 
 
 def search_run(options: argparse.Namespace) -> None:

@@ -20,30 +20,37 @@ def with_unfinished(results: str | Path, config_files: Sequence[str]) -> Collect
     A note for each of these experiments says how many runs there are, and what failed. Raises `UserError` as `load`
     does, and for a configuration that was named and cannot be read.
     """
-    plan = _plan(config_files)
-    begun = [] if plan is None else list(_begun(Path(results), plan, named=bool(config_files)))
+    plan, folders = _configured(config_files)
+    begun = [] if plan is None else list(_begun(Path(results), plan, folders, named=bool(config_files)))
     indices = [index for index, _ in begun if index.runs]
     notes = [note for _, found in begun for note in found]
     try:
-        found = load(results, more=indices)
+        found = load(results, folders=folders, more=indices)
     except UserError as error:
         raise UserError("\n".join([str(error), *notes])) from None
     return replace(found, notes=(*found.notes, *notes))
 
 
-def _plan(config_files: Sequence[str]) -> Plan | None:
-    """None in a folder without a configuration, or with one that is none: a summary is of results."""
-    if not settings.files_of(config_files):
-        return None
+def _configured(config_files: Sequence[str]) -> tuple[Plan | None, tuple[str, ...]]:
+    """The plan, and the folders that links in the results may lead to.
+
+    Neither in a folder without a configuration, or with one that is none: a summary is of results.
+    """
+    files = settings.files_of(config_files)
+    if not files:
+        return None, ()
     try:
-        return Plan(config.validate(settings.merged(config_files), ", ".join(settings.files_of(config_files))))
+        machine = settings.machine(config_files)
+        return Plan(config.validate(settings.merged(config_files), ", ".join(files))), machine.folders
     except UserError:
         if config_files:
             raise
-        return None
+        return None, ()
 
 
-def _begun(results: Path, plan: Plan, named: bool) -> Iterator[tuple[UnitedIndices, list[str]]]:
+def _begun(
+    results: Path, plan: Plan, folders: tuple[str, ...], named: bool
+) -> Iterator[tuple[UnitedIndices, list[str]]]:
     """Experiments that have begun, or all that have not ended where their configuration was ``named``."""
     for name, runs in plan.runs_of.items():
         index = plan.index(name)
@@ -54,7 +61,7 @@ def _begun(results: Path, plan: Plan, named: bool) -> Iterator[tuple[UnitedIndic
         if not (there or failures or named):
             continue
         what, files = index.settings["id"], [Path(plan.run_files(run)["metrics"]).name for run in there]
-        listed = [Run.listed(results, run.folder, file) for run, file in zip(there, files, strict=True)]
+        listed = [Run.listed(results, run.folder, file, folders) for run, file in zip(there, files, strict=True)]
         note = f"experiment {what}: {len(there)} of {len(runs)} runs are finished; run `snakemake` again"
         yield UnitedIndices(what, (Index(name, dict(index.settings), tuple(listed)),)), [note, *failures]
 
