@@ -122,6 +122,15 @@ def test_a_server_without_ranges_starts_again(server, known, tmp_path):
     assert (tmp_path / "raw/f").read_bytes() == CONTENT
 
 
+def test_a_server_that_starts_again_and_is_always_cut_is_given_up(server, known, tmp_path, monkeypatch):
+    known(("f", "open", server.address + "good", SHA256))
+    monkeypatch.setattr(transfer, "CHUNK", 1000)
+    server.honours_ranges, server.cuts = False, [6000, 5000, 4000, 5000, 4000, 5000]
+    with pytest.raises(UserError, match="Run again to resume"):
+        fetch("d", ["f"], tmp_path / "raw")
+    assert len(server.ranges) == transfer.ATTEMPTS
+
+
 def test_the_next_mirror_is_tried(server, known, tmp_path):
     known(("f", "open", server.address + "gone", SHA256), ("f", "open", server.address + "good", SHA256))
     assert fetch("d", ["f"], tmp_path / "raw") == {"f": SHA256}

@@ -23,16 +23,17 @@ def reason(error: requests.RequestException) -> str:
 def resume(address: str, part: Path) -> None:
     """Goes on with ``part`` where it ends, again after every cut, until the server has no more to send.
 
-    Gives up after ``ATTEMPTS`` in a row that brought nothing.
+    Gives up after ``ATTEMPTS`` in a row that brought nothing: no more than there has been, of a server that starts
+    again.
     """
-    attempts, size = 0, 0
+    attempts, most = 0, 0
     while True:
         try:
             _append(address, part)
             return
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            attempts = attempts + 1 if part.stat().st_size == size else 1
             size = part.stat().st_size
+            attempts, most = (1, size) if size > most else (attempts + 1, most)
             if attempts == ATTEMPTS:
                 raise
             log.warning("%s: cut after %d bytes (%s); resuming", address, size, error)
