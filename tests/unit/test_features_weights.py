@@ -1,5 +1,6 @@
 """Weights: a file is used only when its hash is right, and is never lost."""
 
+import errno
 import functools
 import hashlib
 import os
@@ -80,6 +81,15 @@ def test_without_internet_the_message_says_where_to_place_the_file(tmp_path, mon
         weights.download(URL, "12345678", tmp_path)
     assert URL in str(raised.value)
     assert f"place it as {tmp_path / 'net-12345678.pth'}" in str(raised.value)
+
+
+def test_a_full_disk_is_not_told_as_a_lack_of_internet(tmp_path, monkeypatch):
+    def resume(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer, "resume", resume)
+    with pytest.raises(UserError, match=r"net-12345678\.pth\.part: cannot be written: No space left on device"):
+        weights.download(URL, "12345678", tmp_path)
 
 
 def test_offline_nothing_is_downloaded(tmp_path, monkeypatch, served):

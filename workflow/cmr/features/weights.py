@@ -9,7 +9,7 @@ from cmr import transfer
 from cmr.errors import UserError
 from cmr.mirror import on_mirror
 from cmr.provenance import file_hash
-from cmr.publish import alone
+from cmr.publish import alone, write_errors_told
 
 
 def download(url: str, sha256: str, cache: Path) -> Path:
@@ -41,8 +41,9 @@ def _bring(url: str, file: Path) -> None:
         if os.environ.get("HF_HUB_OFFLINE") == "1":  # the switch that transformers obeys too
             raise ConnectionError("HF_HUB_OFFLINE is set")
         part = file.with_name(f"{file.name}.part")
-        transfer.resume(on_mirror(url), part)
-        os.replace(part, file)
+        with write_errors_told(part):
+            transfer.resume(on_mirror(url), part)
+            os.replace(part, file)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{url} cannot be downloaded ({type(error).__name__}); download it on a machine with internet access and "
