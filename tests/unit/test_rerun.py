@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmr import cli
+from cmr import cli, rerun
 from cmr.accept import Candidate
+from cmr.machine import Machine
 from cmr.reporting.runs import Run
 from toy_plan import Project, experiment, written_features
 
@@ -28,6 +29,12 @@ def test_data_that_are_not_here_are_asked_for_by_config(tmp_path, monkeypatch, c
     assert "no such file: ./image.npy" in error
     assert error.rstrip().endswith("--config names the configuration that the run was made with")
     assert not Path("again").exists()
+
+
+def test_a_relative_data_root_is_the_same_folder_in_the_new_one(tmp_path):
+    settings = rerun._settings(Machine(data_root="big"), tmp_path / "again")
+    assert settings["data_root"] == str(Path("big").absolute())
+    assert rerun._settings(Machine(), tmp_path / "again")["data_root"] is None
 
 
 def test_a_run_of_other_metrics_is_named_with_their_digest_behind_its_path():

@@ -61,8 +61,9 @@ def rerun(run: Run, directory: Path, machine: Machine) -> Comparison:
 def _settings(machine: Machine, directory: Path) -> dict[str, Any]:
     """What the record does not hold, as paths that are right in ``directory``."""
     base, cache = os.path.relpath(machine.base, directory), os.path.abspath(machine.cache)
+    data_root = machine.data_root and os.path.abspath(machine.data_root)
     own = {"plugins": os.path.relpath(machine.plugins, directory)} if machine.plugins else {}
-    return {"cache": cache, "base": base, "device": machine.device, "data_root": machine.data_root, **own}
+    return {"cache": cache, "base": base, "device": machine.device, "data_root": data_root, **own}
 
 
 def _configure(directory: Path, configuration: Mapping[str, Any]) -> None:
