@@ -35,8 +35,8 @@ class Machine:
     def anchored(self, folder: str | Path) -> str:
         """A folder of pictures, as a record may hold it: relative to what is known on every machine.
 
-        ``results/data/emoji``, ``cache:datasets/ms_coco`` or ``base:pictures``; raises nothing: what lies elsewhere,
-        below ``data_root`` that is, is named from there.
+        ``results:data/emoji``, ``cache:datasets/ms_coco``, ``data_root:photos`` or ``base:pictures``; what lies
+        elsewhere is named from ``base``.
         """
         place = os.path.abspath(folder)
         for name, root in self._anchors().items():
