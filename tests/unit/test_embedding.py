@@ -174,6 +174,7 @@ def test_pictures_of_a_folder_are_found_below_it_by_name(tmp_path):
     ("arguments", "text", "expected"),
     [
         (["--texts", "t.txt"], "a\n\nb", "t.txt: line 2 is empty"),
+        (["--texts", "t.txt"], "", "t.txt: line 1 is empty"),
         (["--texts", "none.txt"], "", "none.txt: no such file"),
         (["--images", "t.txt"], "x.png\ny.png", "t.txt: 2 of 2 files are not there, the first is x.png"),
         (["--images", "."], "", ".: no pictures in it"),

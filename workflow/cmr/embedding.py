@@ -64,8 +64,6 @@ def pictures(source: Path) -> NewItems:
 def texts(source: Path) -> NewItems:
     """A text a line; ids are ``queries.txt:1`` and so on. Raises `UserError` for an empty line."""
     numbered = list(_lines(source))
-    if not numbered:
-        raise UserError(f"{source}: no texts in it")
     return NewItems(
         TEXT, tuple(f"{source.name}:{number}" for number, _ in numbered), tuple(text for _, text in numbered)
     )
