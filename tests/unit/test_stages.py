@@ -54,6 +54,13 @@ def project(tmp_path, monkeypatch):
     return made
 
 
+def test_a_file_that_a_plugin_names_and_that_is_not_there_is_told(project, monkeypatch):
+    made = project()
+    monkeypatch.setattr(Precomputed, "also_read", lambda self, items: ["gone.txt"])
+    with pytest.raises(UserError, match=r"prepare: .*: 1 of \d files are not there, the first is gone\.txt$"):
+        made.make(made.only("prepare"))
+
+
 def test_an_own_file_that_comes_or_goes_meanwhile_has_changed(project):
     made, labels, elsewhere = project(), Path("labels.npy"), Path("elsewhere.npy")
     for before, after in ((labels, elsewhere), (elsewhere, labels)):

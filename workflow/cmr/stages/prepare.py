@@ -1,6 +1,7 @@
 """The items table, from the raw files, and the list of the files that it names and of those that it is read from."""
 
 import logging
+from collections.abc import Sequence
 
 from cmr import content, create
 from cmr.data import Items
@@ -29,6 +30,7 @@ def make(result: Result, machine: Machine) -> None:
         names = sorted({*_files(items), *dataset.also_read(items)})
         root = dataset.root()
         pairs = list(zip(names, made.hashes.of_all([root / name for name in names]), strict=True))
+        _check_there(pairs, f"{source}: {root}")
         content.write_list(contents, pairs)
         made.contents = content.joint_hash(pairs) if pairs else ""
         made.facts = {"root": machine.anchored(root) if pairs else ""}
@@ -42,6 +44,13 @@ def _tell_classes(items: Items) -> None:
         if lacking:
             told = "%d of %d classes have no %s, the first: %s"
             log.warning(told, len(lacking), len(classes), modality, min(lacking))
+
+
+def _check_there(pairs: Sequence[tuple[str, str]], source: str) -> None:
+    """Raises `UserError` for files that are not there: a list of contents has no form for them."""
+    missing = [name for name, found in pairs if found == content.ABSENT]
+    if missing:
+        raise UserError(f"{source}: {len(missing)} of {len(pairs)} files are not there, the first is {missing[0]}")
 
 
 def _files(items: Items) -> set[str]:
