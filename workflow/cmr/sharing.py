@@ -312,7 +312,7 @@ def referred(plan: Plan) -> Iterator[str]:
         if result.stage in ("prepare", "fit"):
             yield result.folder
         if result.stage == "extract":  # unfinished work of the features that choices are made on
-            yield f"{result.files[0]}{CHOOSING.strip('/')}"
+            yield f"{result.files[0]}{CHOOSING}"
 
 
 def _shards(results: Path, plan: Plan) -> Iterator[str]:
