@@ -7,7 +7,7 @@ same, bit for bit, the kind's records are written anew with the present identity
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cmr import code, paths, records
 from cmr.errors import UserError
 from cmr.expected import Expected
 from cmr.machine import Machine
-from cmr.plan import Plan, Result
+from cmr.plan import Plan, Result, with_sources
 from cmr.provenance import project
 from cmr.publish import read_json, write_json
 from cmr.recorded import plan_of
@@ -91,24 +91,10 @@ def _candidate(file: Path, expected: Expected) -> Candidate:
     """The run of a record, and those of its results that differ in code alone, or in what they are made from."""
     plan, planned = plan_of(records.read_run(file), str(file))
     run = Run.listed(Path(paths.RESULTS), planned.folder, Path(plan.run_files(planned)["metrics"]).name)
-    stale = [result for result in _walk(plan.run(planned)) if _differs_in_code(result, expected)]
-    if any(_differs_otherwise(result, expected) for result in _walk(plan.run(planned))):
+    stale = [result for result in with_sources(plan.run(planned)) if _differs_in_code(result, expected)]
+    if any(_differs_otherwise(result, expected) for result in with_sources(plan.run(planned))):
         stale = []
     return Candidate(run, plan, tuple(stale))
-
-
-def _walk(result: Result) -> Iterator[Result]:
-    """A result and all that it is made from, sources first, each once."""
-    seen: set[str] = set()
-
-    def walk(one: Result) -> Iterator[Result]:
-        if one.record not in seen:
-            seen.add(one.record)
-            for source in one.made_from:
-                yield from walk(source)
-            yield one
-
-    yield from walk(result)
 
 
 def _differs_in_code(result: Result, expected: Expected) -> bool:
@@ -154,7 +140,7 @@ def _same(candidate: Candidate, machine: Machine, directory: Path, made_in: dict
     ``made_in``: record → the folder that a result was made in for an earlier run; that of this run are added.
     """
     stale = {result.record for result in candidate.stale}
-    walked = list(_walk(candidate.plan.run(candidate.plan.runs[-1])))
+    walked = list(with_sources(candidate.plan.run(candidate.plan.runs[-1])))
     for result in walked:
         if result.record not in stale or result.record in made_in:
             _lend(result, made_in.get(result.record, Path()), directory)

@@ -64,6 +64,20 @@ class Result:
         return self.record.rpartition("/")[0]
 
 
+def with_sources(result: Result) -> Iterator[Result]:
+    """A result and all that it is made from, each once; sources come first."""
+    seen: set[str] = set()
+
+    def walk(one: Result) -> Iterator[Result]:
+        if one.record not in seen:
+            seen.add(one.record)
+            for source in one.made_from:
+                yield from walk(source)
+            yield one
+
+    return walk(result)
+
+
 def shards_of(features: Result, rows: int) -> tuple[Result, ...]:
     """What features of ``rows`` items are joined from; nothing where one job extracts them all.
 
@@ -495,16 +509,7 @@ class Plan:
 
     def results(self) -> Iterator[Result]:
         """All results that the configuration asks for, and what they are made from, each once; sources come first."""
-        seen: set[str] = set()
-
-        def walk(result: Result) -> Iterator[Result]:
-            if result.record not in seen:
-                seen.add(result.record)
-                for source in result.made_from:
-                    yield from walk(source)
-                yield result
-
-        yield from walk(self.report())
+        return with_sources(self.report())
 
     @cached_property
     def identity(self) -> str:
