@@ -18,7 +18,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogFormatter
 from matplotlib.typing import RcKeyType
 
-from cmr.reporting.figures import NAMED, Figure, Series
+from cmr.reporting.figures import NAMED, Figure, Series, nullable
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # else dozens of lines for each PDF
 
@@ -169,7 +169,7 @@ def _trace(figure: Figure, series: Series) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "name": plain(series.name),
         "x": [plain(x) if isinstance(x, str) else x for x in series.x],
-        "y": _nullable(series.y),
+        "y": nullable(series.y),
     }
     if figure.kind == "bars":
         return trace | {"type": "bar", "marker": {"color": shade, "pattern": {"shape": pattern(series)}}}
@@ -214,7 +214,7 @@ def _heat_trace(figure: Figure) -> dict[str, Any]:
         "type": "heatmap",
         "x": [plain(name) for name in figure.columns],
         "y": [plain(name) for name in figure.rows],
-        "z": [_nullable(row) for row in figure.heat],
+        "z": [nullable(row) for row in figure.heat],
         "colorscale": [[place / 4, to_hex(colormaps[HEAT](place / 4))] for place in range(5)],
         "xgap": 1,
         "ygap": 1,
@@ -251,11 +251,6 @@ def ink(figure: Figure, value: float) -> str:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
-
-
-def _nullable(values: Iterable[float]) -> list[float | None]:
-    """JSON has no NaN."""
-    return [value if value == value else None for value in values]
 
 
 # Static ------------------------------------------------------------------------------------------------------------

@@ -192,6 +192,11 @@ def short(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
+def nullable(values: Iterable[float]) -> list[float | None]:
+    """None for NaN, which JSON lacks."""
+    return [value if value == value else None for value in values]
+
+
 # Classes -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cmr.metrics.crossed import Sample, bounds_of, difference
 from cmr.reporting.collect import Row, higher_is_better, measures
-from cmr.reporting.figures import short
+from cmr.reporting.figures import nullable, short
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.protocols import Group, Protocol, numbers
 from cmr.reporting.runs import Direction, Run
@@ -76,7 +76,7 @@ def _direction(
     of_class = [labels.T @ sample.over_seeds / np.maximum(labels.sum(axis=0), 1) for sample in samples]
     sign = 1 if higher_is_better(metric) else -1
     return {
-        "values": [_nullable(short(v.mean(axis=0)[rows])) for v in values],
+        "values": [nullable(short(v.mean(axis=0)[rows])) for v in values],
         "classes": [[round(float(v), DIGITS) for v in of_method] for of_method in of_class],
         "counts": labels.sum(axis=0).tolist(),
         "known": int(known.sum()),
@@ -91,10 +91,6 @@ def _direction(
 def _known(values: Sequence[np.ndarray]) -> np.ndarray:
     """The queries (q,) that have a value by every method and seed."""
     return np.all([~np.isnan(v).any(axis=0) for v in values], axis=0)
-
-
-def _nullable(values: Iterable[float]) -> list[float | None]:
-    return [value if value == value else None for value in values]
 
 
 def _values(group: Group, direction: Direction, metric: str, ids: np.ndarray) -> np.ndarray:
