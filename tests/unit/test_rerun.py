@@ -1,14 +1,15 @@
 """`cmr rerun` without the place of the data says how to name it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cmr import cli, rerun
-from cmr.accept import Candidate
+from cmr import accept, cli, rerun
 from cmr.machine import Machine
 from cmr.reporting.runs import Run
+from reporting_tree import write_tree
 from toy_plan import Project, experiment, written_features
 
 
@@ -37,6 +38,15 @@ def test_a_relative_data_root_is_the_same_folder_in_the_new_one(tmp_path):
     assert rerun._settings(Machine(), tmp_path / "again")["data_root"] is None
 
 
+def test_embeddings_of_which_one_file_is_missing_do_not_agree(tmp_path):
+    write_tree(tmp_path / "then", methods=["cca"], n=16)
+    shutil.copytree(tmp_path / "then", tmp_path / "now")
+    then, now = (Run(tmp_path / name, "runs/shapes/default/lite0+bert/cca/0", "") for name in ("then", "now"))
+    assert accept._embeddings_agree(then, now)
+    (now.file("embeddings") / "text.h5").unlink()
+    assert not accept._embeddings_agree(then, now)
+
+
 def test_a_run_of_other_metrics_is_named_with_their_digest_behind_its_path():
     run = Run(Path("results"), "runs/v1.0/default/lite0+bert/cca/0", "1a2b3c")
-    assert Candidate(run, None, ()).name == "runs/v1.0/default/lite0+bert/cca/0-1a2b3c"
+    assert accept.Candidate(run, None, ()).name == "runs/v1.0/default/lite0+bert/cca/0-1a2b3c"

@@ -175,7 +175,7 @@ def _embeddings_agree(then: Run, now: Run) -> bool:
         sorted(file.relative_to(run.file("embeddings")) for file in run.file("embeddings").rglob("*.h5"))
         for run in (then, now)
     )
-    pairs = [[read_matrix(run.file("embeddings") / name, "embeddings") for run in (then, now)] for name in names]
+    pairs = ([read_matrix(run.file("embeddings") / name, "embeddings") for run in (then, now)] for name in names)
     return (
         bool(names)
         and names == again
