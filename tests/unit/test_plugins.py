@@ -46,6 +46,14 @@ def edit(file, old, new):
     file.write_text(text.replace(old, new))
 
 
+def test_code_of_another_folder_is_not_taken_for_that_of_the_one_in_use(folder, tmp_path):
+    registry.use(folder)
+    registry.load("methods", "shifted")
+    registry.use(write_folder(tmp_path / "other"))
+    with pytest.raises(UserError, match=r"other: this process runs .*my/.*\.py; start another one for this folder"):
+        registry.load("methods", "shifted")
+
+
 def test_they_are_found_beside_the_packages_own_and_work(folder):
     package = registry.names("methods")
     registry.use(folder)
@@ -203,6 +211,8 @@ def test_a_saved_model_of_ones_own_is_loaded_with_the_folder_in_use(folder, tmp_
     assert np.array_equal(loaded.embed("text", views["text"]), model.embed("text", views["text"]))
     write_folder(tmp_path / "other")
     (tmp_path / "other.yaml").write_text("plugins: other\n")
+    forget()
+    registry.use("my")
     cmr.load("model", ["other.yaml"])
     assert registry.own_folder() == tmp_path / "other"  # what a configuration names comes first
 

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import os
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -65,7 +66,7 @@ LIGHT_MODULES = {"typing", "pydantic", "cmr.params", "cmr.methods.common_params"
 
 
 def use(folder: str | Path | None) -> None:
-    """Finds plug-ins in a folder of the user's too; None: in none. Called once, before a configuration is checked.
+    """Finds plug-ins in a folder of the user's too; None: in none. Called before a configuration is checked.
 
     Nothing of the folder is executed before one of its plug-ins is asked for. Only a folder that the user names may be
     given, never one that a record names. Raises `UserError` where the folder holds no folder of a kind, where a
@@ -238,8 +239,19 @@ def params(kind: str, name: str, values: Mapping[str, Any]) -> Params:
 
 
 def module(kind: str, name: str) -> ModuleType:
+    """Raises `UserError` where this process runs code of another folder: a name stands for one module in Python."""
     check(kind, name)
-    return importlib.import_module(module_name(kind, name))
+    found = importlib.import_module(module_name(kind, name))
+    if is_own(found.__name__):
+        _check_one_folder()
+    return found
+
+
+def _check_one_folder() -> None:
+    (folder,) = own.__path__
+    for file in [module.__file__ for name, module in sys.modules.items() if is_own(name)]:
+        if file and not Path(file).is_relative_to(folder):  # a folder of modules has none
+            raise UserError(f"plugins: {folder}: this process runs {file}; start another one for this folder")
 
 
 def load(kind: str, name: str) -> type:
