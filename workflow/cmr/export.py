@@ -72,9 +72,10 @@ def _npz(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
 def _mat(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
     from scipy.io import savemat
 
-    texts = {key: np.array(value, object) for key, value in _arrays(rows, items).items() if value.dtype.kind == "U"}
+    arrays = _arrays(rows, items)
+    texts = {key: np.array(value, object) for key, value in arrays.items() if value.dtype.kind == "U"}
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        savemat(file, _arrays(rows, items) | texts, do_compression=True)  # texts as cells
+        savemat(file, arrays | texts, do_compression=True)  # texts as cells
 
 
 def _npy(path: Path, rows: Mapping[str, Rows], items: Items) -> None:
