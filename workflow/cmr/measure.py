@@ -1,7 +1,7 @@
 """Measures embeddings that the workflow did not make: two files of them, and labels."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
 from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer
+from cmr.metrics.keys import Ties
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +77,25 @@ def metrics_of_files(
     )
     found = {
         ties: {
-            name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+            name: _both_ways(there, back)
             for name, there, back in zip(("map@all", f"map@{at}"), forward[ties], backward[ties], strict=True)
         }
         for ties in forward
     }
-    fixed = found.pop("fixed")
-    bounds = found if found["pessimistic"] != found["optimistic"] else {}
     # Row i of both files is one item, so that a query with a label has its own item for a relevant one.
     without = len(known.unlabelled)
     counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
-    return fixed | bounds | counts
+    return _with_bounds(found) | counts
+
+
+def _both_ways(there: float, back: float) -> dict[str, float]:
+    return {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
+
+
+def _with_bounds(found: Mapping[Ties, dict[str, Any]]) -> dict[str, Any]:
+    """Of figures by tie rule those of the fixed order, and the bounds where ties leave them open."""
+    worst, best = found["pessimistic"], found["optimistic"]
+    return found["fixed"] | ({"pessimistic": worst, "optimistic": best} if worst != best else {})
 
 
 RECALL_AT = (1, 5, 10)
@@ -109,10 +118,8 @@ def recall_of_files(a: str | Path, b: str | Path, owner: str | Path) -> dict[str
     forward = best_pair_ranks(scorer(first, second), owners, rows, ties=ALL_TIES)
     backward = best_pair_ranks(scorer(second, first), rows, owners, ties=ALL_TIES)
     found = {ties: _by_instance(forward[ties][forward[ties] > 0], backward[ties]) for ties in ALL_TIES}
-    fixed = found.pop("fixed")
-    bounds = found if found["pessimistic"] != found["optimistic"] else {}
     alone = int(np.count_nonzero(forward["fixed"] == 0))
-    return fixed | bounds | {"rows_a": len(first), "rows_b": len(second), "rows_a_alone": alone}
+    return _with_bounds(found) | {"rows_a": len(first), "rows_b": len(second), "rows_a_alone": alone}
 
 
 def _by_instance(forward: np.ndarray, backward: np.ndarray) -> dict[str, Any]:
@@ -120,11 +127,7 @@ def _by_instance(forward: np.ndarray, backward: np.ndarray) -> dict[str, Any]:
     figures = {f"recall@{k}": [float(np.mean(ranks <= k)) for ranks in (forward, backward)] for k in RECALL_AT}
     rsum = 100 * sum(map(sum, figures.values()))
     figures["median_rank"] = [float(np.median(ranks)) for ranks in (forward, backward)]
-    named = {
-        name: {"a_to_b": there, "b_to_a": back, "average": (there + back) / 2}
-        for name, (there, back) in figures.items()
-    }
-    return named | {"rsum": rsum}
+    return {name: _both_ways(*both) for name, both in figures.items()} | {"rsum": rsum}
 
 
 def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
