@@ -15,7 +15,16 @@ import literal
 from cmr import directions, evaluation
 from cmr.data import View
 from cmr.errors import UserError
-from cmr.evaluation import ConfiguredMetric, evaluate_task, mean_average_precisions, scorer, write_curves, write_metrics
+from cmr.evaluation import (
+    ConfiguredMetric,
+    Product,
+    ProductOfCodes,
+    evaluate_task,
+    mean_average_precisions,
+    scorer,
+    write_curves,
+    write_metrics,
+)
 from cmr.measure import metrics_of_files
 from cmr.methods.base import Method
 from cmr.metrics import crossed, ranking
@@ -460,6 +469,34 @@ def test_equal_gallery_items_have_equal_scores():
     assert scores.shape == (200, 322)
     assert all(np.ptp(scores[:, which == each], axis=1).max() == 0 for each in np.unique(which))
     assert scores == pytest.approx(scorer(query, distinct)(slice(0, 200))[:, which], abs=1e-4)
+
+
+@pytest.mark.parametrize("bits", [12, 16, 32, 48])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+@pytest.mark.parametrize("form", ["signs", "zeros and ones", "of length one"])
+def test_codes_at_one_distance_are_tied(bits, dtype, form):
+    """Cosines of rounded rows differ in their last digit, which decided what ties leave open."""
+    rng = np.random.default_rng(bits)
+    codes, labels = [np.sign(rng.standard_normal((200, bits)) - 0.01).astype(int) for _ in range(2)], np.arange(200) % 5
+    if form == "zeros and ones":
+        codes = [np.maximum(code, 0) for code in codes]
+        codes[1][7] = 0
+    lengths = [np.sqrt((code**2).sum(axis=1)) for code in codes]
+    exact = np.divide(codes[0] @ codes[1].T, np.outer(*lengths), where=np.outer(*lengths) > 0, out=np.zeros((200, 200)))
+    rows = [code.astype(dtype) for code in codes]
+    if form == "of length one" and dtype != np.int8:
+        rows = [(code / length[:, None]).astype(dtype) for code, length in zip(codes, lengths, strict=True)]
+    ties = ("pessimistic", "fixed", "optimistic")
+    wanted = mean_average_precisions(lambda part: np.round(exact[part], 9), labels, labels, ties=ties)
+    assert mean_average_precisions(scorer(*rows), labels, labels, ties=ties) == wanted
+    np.testing.assert_allclose(scorer(*rows)(slice(0, 200)), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", [[1, 0.5, 0.3], [1e8, 1, 1], [np.nan, 1, 1]])
+def test_rows_that_are_no_codes_are_compared_by_their_cosines(row):
+    query, gallery = np.array([[1, -1, 1], row], np.float32), np.array([[1, 1, 1], [-1, 1, -1]], np.float32)
+    assert type(scorer(query, gallery)) is Product
+    assert type(scorer(gallery, gallery)) is ProductOfCodes
 
 
 def test_a_collapsed_gallery_leaves_everything_open():

@@ -39,6 +39,9 @@ ALL_TIES: tuple[Ties, ...] = ("fixed", "pessimistic", "optimistic")
 ScoreBlock = Callable[[slice], np.ndarray]
 """Rows of the queries → their scores (rows, n), higher is better."""
 Values = dict[str, np.ndarray]
+LARGEST_SQUARE = 2**12
+"""Of a code's length, d of signs: the squares of two cosines of such differ by 2⁻³⁶ at least, relative to them."""
+
 T = TypeVar("T")
 
 
@@ -209,22 +212,65 @@ class Product:
     which: np.ndarray | None
 
     def __call__(self, rows: slice) -> np.ndarray:
-        scores = self.query[rows] @ self.columns
+        scores = self.scores(rows)
         return scores if self.which is None else scores[:, self.which]
+
+    def scores(self, rows: slice) -> np.ndarray:
+        return self.query[rows] @ self.columns
+
+
+@dataclass(frozen=True)
+class ProductOfCodes(Product):
+    """Cosines of rows of whole numbers, with their squared lengths (q, 1) and (1, n).
+
+    The root of s² / |q|² |g|², of three whole numbers: of equal cosines it is the same number, whatever the lengths.
+    """
+
+    query_squares: np.ndarray
+    column_squares: np.ndarray
+
+    def scores(self, rows: slice) -> np.ndarray:
+        products = super().scores(rows)
+        return np.copysign(np.sqrt(products**2 / (self.query_squares[rows] * self.column_squares)), products)
 
 
 def scorer(query: np.ndarray, gallery: np.ndarray) -> Product:
     """Cosines of embeddings (q, d) and (n, d), in their precision; rows of zeros score 0.
 
-    Equal gallery items have equal scores: a product rounds a column by its place, so each of them is taken once.
+    Equal gallery items have equal scores: a product rounds a column by its place, so each of them is taken once. So
+    have hash codes, and other rows of small whole numbers times a length, that are equally far from a query.
     """
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"embeddings of {query.shape[1]} and {gallery.shape[1]} dimensions cannot be compared")
     gallery, which = distinct(gallery)
+    query_codes, codes = _as_codes(query), _as_codes(gallery)
+    if query_codes is not None and codes is not None:
+        return ProductOfCodes(query_codes, _by_rows(codes.T), which, _squares(query_codes), _squares(codes).T)
     query, columns = cosine_factors(query, gallery)
-    if len(gallery) > LARGE_GALLERY:  # read by rows, a product of few queries is twice as fast
-        columns = np.ascontiguousarray(columns)
-    return Product(query, columns, which)
+    return Product(query, _by_rows(columns), which)
+
+
+def _by_rows(columns: np.ndarray) -> np.ndarray:
+    """Columns (d, n) as a product of few queries reads them twice as fast, where they are many."""
+    return np.ascontiguousarray(columns) if columns.shape[1] > LARGE_GALLERY else columns
+
+
+def _squares(codes: np.ndarray) -> np.ndarray:
+    """The squared lengths (n, 1) of codes; one for rows of zeros."""
+    return np.maximum((codes**2).sum(axis=1, keepdims=True), 1)
+
+
+def _as_codes(rows: np.ndarray) -> np.ndarray | None:
+    """Each of the rows (n, d) over its smallest number but 0, float64, as codes of -1, 0 and 1 of any length are whole
+    numbers then; None where they are not, or so large that fractions of them would be rounded to the same number.
+    """
+    if len(rows) > 1 and _as_codes(rows[:1]) is None:
+        return None  # as nearly all rows are, which costs nothing then
+    rows = rows.astype(np.float64, copy=False)
+    with np.errstate(all="ignore"):
+        found = rows / np.abs(rows).min(axis=1, keepdims=True, where=rows != 0, initial=np.inf)
+        small = found.shape[1] * np.abs(found).max(initial=0) ** 2 <= LARGEST_SQUARE
+        return found if small and (found == np.rint(found)).all() else None
 
 
 def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
