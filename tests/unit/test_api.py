@@ -328,7 +328,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.evaluate(VALUES, labels=NAMES), "embeddings of 7 and 5 dimensions cannot be compared"),
         (lambda: cmr.evaluate(cmr.fit("cca", VALUES), {"image": WRONG}), "evaluate: expected views of image, text"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["mapp@all"]), "metric 'mapp@all': unknown; did you mean 'map'?"),
-        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, labels=NAMES, metrics=["map@x"]), "metric 'map@x': expected map@ and a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["map@²"]), "metric 'map@²': expected map@ and a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall@²"]), "metric 'recall@²': expected recall@ and a number"),
         (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, metrics=["recall@1", "recall@1"]), "metrics: the id 'recall@1' stands twice; ids must differ"),
@@ -348,6 +348,14 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.fit("cca", VALUES, device="gpu"), "device: expected auto, cpu, cuda, found 'gpu'"),
         (lambda: cmr.fit("cca", {**VALUES, "text": [[1, 2], [3]] * 60}), "text: expected a matrix of numbers (n, d), found rows of several"),
         (lambda: cmr.fit("cca", {**VALUES, "text": csr_array(WRONG)}), "text: a sparse matrix; pass the dense one, text.toarray()"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": torch.tensor(WRONG).to_sparse()}), "text: a sparse tensor; pass the dense one, text.to_dense()"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": np.ma.masked_array(WRONG, np.arange(240).reshape(120, 2) == 5)}), "text: 1 rows hold NaN or infinite values, the first is row 2"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": pd.DataFrame(WRONG).astype("Float64").where(np.arange(240).reshape(120, 2) != 7)}), "text: 1 rows hold NaN or infinite values, the first is row 3"),
+        (lambda: cmr.fit("cca", {**VALUES, "text": np.array([[1.0, "a"]] * 120, object)}), "text: row 0: expected numbers, found str 'a'"),
+        (lambda: cmr.fit("sdml", VALUES, csr_array(WRONG)), "labels: a sparse matrix; pass the dense one, labels.toarray()"),
+        (lambda: cmr.fit("sdml", VALUES, (name for name in NAMES)), "for each row, found generator"),
+        (lambda: cmr.fit("sdml", VALUES, np.ma.masked_equal(np.arange(120) % 4, 3)), "labels: 30 rows are masked, the first is row 3; leave them out"),
+        (lambda: cmr.evaluate({"a": WRONG, "b": WRONG}, NAMES, metrics=["map@all"]), "pass labels by name, labels="),
         (lambda: cmr.fit("sdml", VALUES, 3), "labels: expected a label, or a list of labels, for each row, found int"),
         (lambda: cmr.fit("sdml", VALUES, "cat"), "for each row, found str"),
         (lambda: cmr.fit("sdml", VALUES, {"image": NAMES}), "for each row, found dict"),
@@ -489,6 +497,39 @@ def test_a_matrix_that_cannot_be_inverted_is_told_with_its_remedy():
     views = {"image": np.hstack([image, image]), "text": image}
     with pytest.raises(cmr.UserError, match="raise the method's regularisation"):
         cmr.fit("cca", views, regularisation=1e-20, device="cpu")
+
+
+def test_numbers_of_python_in_a_table_are_numbers():
+    rows = pd.DataFrame(VALUES["text"]).astype(object)
+    views = {**VALUES, "text": rows}
+    assert np.array_equal(
+        cmr.fit("cca", views).embed("text", rows), cmr.fit("cca", VALUES).embed("text", VALUES["text"])
+    )
+
+
+def test_what_embeddings_leave_open_is_told(caplog):
+    embeddings = {"image": np.eye(4)[[0, 1, 2, 3]], "text": np.zeros((4, 4))}
+    found = cmr.evaluate(embeddings, labels=["cat", "cat", "dog", "dog"], metrics=["map@all"])["image→text"]["map@all"]
+    assert found.bounds == pytest.approx(((1 / 3 + 2 / 4) / 2, 1))
+    assert repr(found).endswith("ties 0.417 to 1.000")
+    assert "text: 4 of 4 embeddings are zero, and score 0 against all" in caplog.text
+    told = cmr.evaluate(
+        {"image": np.eye(4), "text": np.eye(4)}, labels=["cat", "cat", "dog", "dog"], metrics=["map@all"]
+    )
+    assert told["image→text"]["map@all"].bounds is not None  # three of four are at a right angle
+    rows = np.random.default_rng(0).standard_normal((4, 3))
+    assert cmr.evaluate({"a": rows, "b": rows}, labels=list("ccdd"))["a→b"]["map@all"].bounds is None
+
+
+def test_queries_without_a_pair_are_told(caplog):
+    rows = {"image": np.eye(3), "text": np.eye(3)}
+    cmr.evaluate(rows, groups={"image": [0, 1, 2], "text": [0, 1, 9]}, metrics=["recall@1"])
+    assert "image→text: recall@1: 1 of 3 queries have nothing to find in the gallery, and do not count" in caplog.text
+
+
+def test_a_class_that_may_stand_for_no_label_is_told(caplog):
+    cmr.evaluate(dict.fromkeys("ab", VALUES["image"]), labels=[-1] * 20 + [0, 1] * 50)
+    assert "labels: 20 rows are of a class '-1'; if it stands for no label, leave them out" in caplog.text
 
 
 def test_embeddings_without_a_dimension_are_warned_of(caplog):

@@ -3,6 +3,7 @@
 It runs the code of the workflow's stages, so that the same rows, parameters and seed give the same bits.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ SEEDS = 2**32
 """Fewer than these every generator takes."""
 BY_CLASS = ("map@all", "map@50")
 BY_INSTANCE = ("recall@1", "recall@5", "recall@10")
+
+log = logging.getLogger(__name__)
 
 
 # Models ------------------------------------------------------------------------------------------------------------
@@ -343,12 +346,14 @@ def _record(
 class Figure:
     """A metric's value in one direction.
 
-    ``ci95``: its interval over queries; ``chance``: its expectation under random scores, where it is known;
-    ``per_class``: class → value over the queries of the class; ``per_query`` (q,): NaN where it is not defined.
+    ``ci95``: its interval over queries; ``bounds``: with the ties of scores resolved the worst and the best way, None
+    where they leave nothing open; ``chance``: its expectation under random scores, where it is known; ``per_class``:
+    class → value over the queries of the class; ``per_query`` (q,): NaN where it is not defined.
     """
 
     value: float
     ci95: tuple[float, float] | None = None
+    bounds: tuple[float, float] | None = None
     chance: float | None = None
     per_class: Mapping[str, float] = field(default_factory=dict)
     per_query: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -360,7 +365,9 @@ class Figure:
         return format(self.value, spec) if spec else repr(self)
 
     def __repr__(self) -> str:
-        return f"{self.value:.3f}" + (" [{:.3f}, {:.3f}]".format(*self.ci95) if self.ci95 else "")
+        interval = " [{:.3f}, {:.3f}]".format(*self.ci95) if self.ci95 else ""
+        worst, best = (f"{bound:.3f}" for bound in self.bounds or (0, 0))
+        return f"{self.value:.3f}{interval}" + (f", ties {worst} to {best}" if worst != best else "")
 
 
 def evaluate(
@@ -385,19 +392,23 @@ def evaluate(
     recall@1, recall@5 and recall@10. Raises `UserError` for unknown ones, for curves, and for those by class where
     there are no labels.
     """
+    if not isinstance(model, Model):
+        _check_embeddings(model, views)
     configured = _configured(metrics, labels is not None)
     if isinstance(model, Model):
         rows, classes = arrays.to_evaluate(_of_model(model, views), labels, groups)
         directions = tasks([_embedded(one, rows) for one in model.fits])
     else:
-        _check_embeddings(model, views)
         rows, classes = arrays.to_evaluate(model, labels, groups, dtype=None)
+        for modality, view in rows.items():
+            _tell_zeros(modality, view.features)
         directions = _by_cosine(rows)
     if len(rows) < 2:
         raise UserError("views: one modality alone; retrieval is between two or more")
     found = {}
     for (query, gallery), queries, answers, scores in directions:
         evaluated = evaluate_task(scores, queries, answers, configured, classes, (query, gallery))
+        _tell_queries_left_out(f"{query}→{gallery}", evaluated.per_query)
         found[f"{query}→{gallery}"] = {
             metric.id: _figure(evaluated.task["metrics"][metric.id], evaluated.per_query.get(metric.id), metric)
             for metric in configured
@@ -446,6 +457,18 @@ def _embedded(one: Fit, rows: Part) -> Embedded:
     )
 
 
+def _tell_queries_left_out(direction: str, per_query: Mapping[str, np.ndarray]) -> None:
+    for metric, values in per_query.items():
+        if missing := int(np.isnan(values).sum()):
+            told = "%s: %s: %d of %d queries have nothing to find in the gallery, and do not count"
+            log.warning(told, direction, metric, missing, len(values))
+
+
+def _tell_zeros(modality: str, embeddings: np.ndarray) -> None:
+    if zeros := int((~embeddings.any(axis=1)).sum()):
+        log.warning("%s: %d of %d embeddings are zero, and score 0 against all", modality, zeros, len(embeddings))
+
+
 def _by_cosine(rows: Part) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:
     for (query, queries), (gallery, answers) in permutations(rows.items(), 2):
         yield (query, gallery), queries, answers, scorer(queries.features, answers.features)
@@ -455,8 +478,10 @@ def _figure(entry: Mapping[str, Any], per_query: np.ndarray | None, metric: Conf
     if "value" not in entry:
         raise UserError(f"metric {metric.id!r}: {entry['note']}")
     interval = tuple(entry["ci95"]) if entry.get("ci95") else None
+    tied = entry.get("pessimistic") != entry.get("optimistic")
+    bounds = (entry["pessimistic"], entry["optimistic"]) if tied else None
     more = {} if per_query is None else {"per_query": per_query}
-    return Figure(entry["value"], interval, entry.get("chance"), entry.get("per_class", {}), **more)
+    return Figure(entry["value"], interval, bounds, entry.get("chance"), entry.get("per_class", {}), **more)
 
 
 def configured_metric(metric: str | Mapping[str, Any]) -> ConfiguredMetric:

@@ -1,9 +1,12 @@
 """Arrays and labels as they are given from Python, checked and made into what the stages work with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import combinations
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pandas as pd
 
 from cmr.boundary import check_name
 from cmr.data import TRAIN, Items, Part, TrainingData, View, among
-from cmr.datasets.labels import LabelReader
+from cmr.datasets.labels import LabelReader, perhaps_no_label
 from cmr.datasets.matrices import cells_of
 from cmr.datasets.splitting import same_content, vector_keys, with_held_out
 from cmr.errors import UserError
@@ -20,6 +23,8 @@ from cmr.sets import Features, Sets, VectorsAndSets, by_form, columns_in_words, 
 from cmr.store import Rows, check_finite
 
 READY = "ready"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,15 @@ def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
     kept."""
     if hasattr(rows, "toarray"):
         raise UserError(f"{name}: a sparse matrix; pass the dense one, {name}.toarray()")
+    rows = _without_torch(name, rows)
+    if np.ma.is_masked(rows):  # numpy.asarray would take what the mask hides
+        rows = np.ma.filled(rows.astype(float), np.nan)
     try:
-        found = np.asarray(_without_torch(rows))
+        found = np.asarray(rows)
     except ValueError as error:
         raise UserError(f"{name}: expected a matrix of numbers (n, d), found rows of several lengths") from error
+    if found.dtype == object and found.ndim == 2:
+        found = _of_objects(name, found)
     if found.ndim != 2 or found.dtype.kind not in "fiub" or not found.shape[1]:
         raise UserError(f"{name}: expected a matrix of numbers (n, d), found {found.dtype} of shape {found.shape}")
     if not len(found):
@@ -119,10 +129,21 @@ def matrix(name: str, rows: Any, dtype: type | None = np.float32) -> np.ndarray:
     return found
 
 
-def _without_torch(values: Any) -> Any:
+def _of_objects(name: str, rows: np.ndarray) -> np.ndarray:
+    """float64 of an array of Python's numbers, NaN where one is missing, as tables of several types have them."""
+    for row, cells in enumerate(rows):
+        for cell in cells:
+            if not isinstance(cell, Real) and not (cell is None or cell is pd.NA):
+                raise UserError(f"{name}: row {row}: expected numbers, found {type(cell).__name__} {str(cell)[:40]!r}")
+    return np.where(pd.isna(rows), np.nan, rows).astype(float)
+
+
+def _without_torch(name: str, values: Any) -> Any:
     """A tensor as numpy takes it: without a gradient, off the GPU, and not in bfloat16."""
     if not hasattr(values, "detach"):
         return values
+    if str(values.layout) != "torch.strided":
+        raise UserError(f"{name}: a sparse tensor; pass the dense one, {name}.to_dense()")
     values = values.detach().cpu()
     return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
 
@@ -141,8 +162,13 @@ def class_names(labels: Any, n: int) -> list[list[str]]:
     ``labels``: an array (n,) or (n, c), or anything with a label, or a list of labels, for each row. Raises
     `UserError` for another number of rows, and for a row without a label.
     """
-    labels = _without_torch(labels)
-    if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
+    labels = _without_torch("labels", labels)
+    if hasattr(labels, "toarray"):
+        raise UserError("labels: a sparse matrix; pass the dense one, labels.toarray()")
+    if np.ma.is_masked(labels):
+        masked = np.flatnonzero(np.ma.getmaskarray(labels).any(axis=tuple(range(1, labels.ndim))))
+        raise UserError(f"labels: {len(masked)} rows are masked, the first is row {masked[0]}; leave them out")
+    if isinstance(labels, str | Mapping) or not isinstance(labels, Collection):
         raise UserError(f"labels: expected a label, or a list of labels, for each row, found {type(labels).__name__}")
     shape: tuple[int, ...] = getattr(labels, "shape", (n,))
     if len(shape) not in (1, 2):
@@ -157,6 +183,10 @@ def class_names(labels: Any, n: int) -> list[list[str]]:
     empty = [row for row, own in enumerate(names) if not own]
     if empty:
         raise UserError(f"labels: {len(empty)} of {len(names)} rows have none, the first is row {empty[0]}")
+    counts = Counter(name for own in names for name in own)
+    if suspect := perhaps_no_label(counts):
+        told = "labels: %d rows are of a class %r; if it stands for no label, leave them out"
+        log.warning(told, counts[suspect], suspect)
     return names
 
 
@@ -195,7 +225,7 @@ def to_evaluate(
 
 
 def _groups(modality: str, groups: Any, n: int) -> np.ndarray:
-    given = _without_torch(groups)
+    given = _without_torch("groups", groups)
     found = np.asarray(given)
     if found.shape != (n,):
         raise UserError(f"groups: {modality}: expected a number or name for each of {n} rows, found {found.shape}")

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,13 +266,16 @@ def _ask_for_separator(texts: list[str], source: str) -> None:
             log.warning("%s; each is taken for one label", found)
 
 
-def _ask_whether_missing(counts: Counter[str], source: str) -> None:
-    suspects = [name for name in PERHAPS_NO_LABEL if name in counts]
+def perhaps_no_label(counts: Mapping[str, int]) -> str:
+    """The name among those of classes that may stand for no label; '' for none."""
     others = set(counts) - {"-1"}
-    if "-1" in counts and others and others != {"1"} and all(name.isdigit() for name in others):
-        suspects.append("-1")  # -1 and 1 alone are two classes
-    if suspects:
-        name = suspects[0]
+    numbered = "-1" in counts and others and others != {"1"} and all(name.isdigit() for name in others)
+    suspects = [*PERHAPS_NO_LABEL, *(["-1"] if numbered else [])]  # -1 and 1 alone are two classes
+    return next((name for name in suspects if name in counts), "")
+
+
+def _ask_whether_missing(counts: Counter[str], source: str) -> None:
+    if name := perhaps_no_label(counts):
         raise LabelQuestion(
             f"{source}: {counts[name]} labels are {name!r}, which may be a class or stand for no label",
             f"say no_label: ['{name}'] if it stands for no label, no_label: [] if it is a class",
