@@ -7,13 +7,13 @@ from torch import nn
 
 from cmr.data import View
 from cmr.methods import dla_cmr
+from cmr.methods.adversarial import modality_loss
 from cmr.methods.dla_cmr import (
     DLACMR,
     Params,
     drawn_triplet_sum,
     drawn_triplets,
     label_loss,
-    modality_loss,
     triplet_sum,
     weight_norms,
 )
@@ -173,19 +173,6 @@ def test_weight_norms_are_equation_13():
         for layer in (networks["a"][0], networks["a"][2], networks["b"])
     )
     assert weight_norms(networks).item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_modality_loss_is_equation_9_with_its_gradient_reversed():
-    classifier = nn.Linear(4, 2)
-    u, v = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
-    loss = modality_loss(classifier, u, v, 0.01)
-    first, second = torch.softmax(classifier(u), 1), torch.softmax(classifier(v), 1)
-    plain = -(first[:, 0].log().sum() + second[:, 1].log().sum()) / 5
-    assert float(loss) == pytest.approx(float(plain), rel=1e-6)
-    reversed_gradient, own = torch.autograd.grad(loss, (u, classifier.weight), retain_graph=True)
-    forward_gradient, own_plain = torch.autograd.grad(plain, (u, classifier.weight))
-    assert torch.allclose(reversed_gradient, -0.01 * forward_gradient, atol=1e-7)
-    assert torch.allclose(own, own_plain, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from cmr import registry
 from cmr.data import Items
 from cmr.datasets.splitting import stratified, with_held_out
 from cmr.methods import deep, gpldan, training
-from cmr.methods.gpldan import GPLDAN, Params, fused_cosine, modality_loss, mutual, original_distances, unpaired
+from cmr.methods.gpldan import GPLDAN, Params, fused_cosine, mutual, original_distances, unpaired
 from cmr.methods.scaling import Scaling
 from synthetic import separable
 from toy_plan import Project, experiment, written_features
@@ -117,16 +116,6 @@ def test_mutual_distances_are_equation_8():
             if i != j:
                 expected += abs(vt[i, j] - vv[i, j]) + abs(vt[i, j] - tt[i, j]) + abs(vv[i, j] - tt[i, j])
     assert float(mutual(vt, vv, tt)) == pytest.approx(float(expected) / 16)
-
-
-def test_modality_loss_is_equation_10():
-    classifier, v, t = nn.Linear(4, 1), torch.randn(5, 4), torch.randn(3, 4)
-    expected = 0.0
-    for row in v:
-        expected -= math.log(1 / (1 + math.exp(-float(classifier(row))))) / 5
-    for row in t:
-        expected -= math.log(1 - 1 / (1 + math.exp(-float(classifier(row))))) / 3
-    assert float(modality_loss(classifier, v, t)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("function", [unpaired, mutual, fused_cosine])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cmr.methods import deep, smcr, training
-from cmr.methods.smcr import SMCR, Params, constraint, distance, media_loss
+from cmr.methods.smcr import SMCR, Params, constraint, distance
 from synthetic import separable
 
 SMALL = {
@@ -75,23 +75,12 @@ def test_constraint_is_zero_where_each_refined_row_is_nearer_to_the_other_medium
     assert float(constraint((v, t), (t, v))) == 0
 
 
-def test_media_loss_is_equation_9():
-    discriminator, v, t = nn.Linear(4, 1), torch.randn(5, 4), torch.randn(5, 4)
-    expected = 0.0
-    for i in range(5):
-        of_v, of_t = (1 / (1 + math.exp(-discriminator(x[i]).item())) for x in (v, t))
-        expected -= math.log(of_v) + math.log(1 - of_t)
-    assert float(media_loss(discriminator, v, t)) == pytest.approx(expected / 5, rel=1e-5)
-
-
-@pytest.mark.parametrize("function", ["distance", "constraint", "media_loss"])
+@pytest.mark.parametrize("function", ["distance", "constraint"])
 def test_gradients_are_those_of_finite_differences(function, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # float32 is too coarse for differences
-    discriminator = nn.Linear(4, 1).double()
     of = {
         "distance": lambda v, t, *_: distance(v, t),
         "constraint": lambda v, t, a, b: constraint((v, t), (a, b)),
-        "media_loss": lambda v, t, *_: media_loss(discriminator, v, t),
     }[function]
     assert torch.autograd.gradcheck(of, [rows(5, 4, seed=s).requires_grad_() for s in range(4)])
 

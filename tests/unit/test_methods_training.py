@@ -13,7 +13,7 @@ from cmr import provenance
 from cmr.errors import UserError
 from cmr.methods import training
 from cmr.methods.steps import Update
-from cmr.methods.training import apply, feed_forward, load_network, network_state, reverse_gradient, train
+from cmr.methods.training import apply, feed_forward, load_network, network_state, train
 
 
 def regression(seed=0, rows=30):
@@ -221,14 +221,6 @@ def test_updates_take_turns_on_each_batch():
 
     train(network, [update("discriminator"), update("projector")], 8, 1, 4, 0, "cpu")
     assert order == ["discriminator", "projector"] * 2
-
-
-def test_gradient_reversal():
-    x = torch.ones(3, requires_grad=True)
-    y = reverse_gradient(x, 0.25)
-    assert torch.equal(y, x)
-    y.sum().backward()
-    assert torch.equal(x.grad, torch.full((3,), -0.25))
 
 
 def test_network_state_round_trip_and_blocks():

@@ -31,16 +31,16 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
+from cmr.methods.adversarial import modality_loss
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.steps import Terms
-from cmr.methods.training import feed_forward, reverse_gradient, shares_of, total
+from cmr.methods.training import feed_forward, shares_of, total
 
 INFO = MethodInfo(
     title="ACMR",
@@ -106,12 +106,10 @@ class ACMR(DeepMethod):
         u, v = embedded
         share = shares_of(labels)
         triplets = self.triplets(u, v, inputs[0], labels) + self.triplets(v, u, inputs[1], labels)
-        modality = torch.arange(2, device=u.device).repeat_interleave(len(u))
-        logits = self.network.modality(reverse_gradient(torch.cat(embedded), self.reversal))
         return {
             "label": p.label_weight * total(functional.cross_entropy(self.network.label(e), share) for e in embedded),
             "triplet": p.triplet_weight * triplets,
-            "modality": functional.cross_entropy(logits, modality, reduction="sum") / len(u),
+            "modality": modality_loss(self.network.modality, u, v, self.reversal),
         }
 
     def triplets(self, anchors: Tensor, gallery: Tensor, anchor_inputs: Tensor, labels: Tensor) -> Tensor:

@@ -36,12 +36,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
+from cmr.methods.adversarial import modality_loss
 from cmr.methods.algcn import cosines, graph_layer_weights, normalised, related
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.dscmr import likelihood
 from cmr.methods.steps import Terms, Update
-from cmr.methods.training import Adam, feed_forward, reverse_gradient, total
+from cmr.methods.training import Adam, feed_forward, total
 
 INFO = MethodInfo(
     title="DAGNN",
@@ -112,14 +113,11 @@ class DAGNN(DeepMethod):
 
     def told_apart(self, inputs: list[Tensor], others: tuple[Tensor, Tensor]) -> Tensor:
         """The discriminators' cross-entropies: of features, and of those made of the ``others``' representations."""
-        found = []
-        for x, other, generate, tell in zip(
-            inputs, others, self.network.generate, self.network.discriminate, strict=True
-        ):
-            logits = tell(reverse_gradient(torch.cat([x, generate(other)]), 1.0))
-            made = torch.arange(2, device=x.device).repeat_interleave(len(x))
-            found.append(functional.cross_entropy(logits, made, reduction="sum") / len(x))
-        return total(found)
+        networks = self.network.generate, self.network.discriminate
+        return total(
+            modality_loss(tell, x, generate(other), 1.0)
+            for x, other, generate, tell in zip(inputs, others, *networks, strict=True)
+        )
 
 
 class Graph(nn.Module):

@@ -39,11 +39,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
+from cmr.methods.adversarial import modality_loss
 from cmr.methods.common_params import TwoNetworksParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.penalties import norm
 from cmr.methods.steps import Terms, Update
-from cmr.methods.training import Adam, ByModality, feed_forward, reverse_gradient, shares_of
+from cmr.methods.training import Adam, ByModality, feed_forward, shares_of
 
 INFO = MethodInfo(
     title="DLA-CMR",
@@ -116,7 +117,7 @@ class DLACMR(DeepMethod):
         return [Update(Adam(groups, p.learning_rate), self.batch_terms)]
 
     def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
-        """The weighted terms of eq. 14 and the adversarial one."""
+        """The weighted terms of eq. 14 and that of eq. 9, the adversarial one."""
         p = self.params
         u, v = self.embed_all(inputs)
         relevant = labels @ labels.T > 0
@@ -175,10 +176,3 @@ def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def weight_norms(networks: nn.Module) -> Tensor:
     """Eq. 13: the sum over layers of the unsquared Frobenius norm of the weights."""
     return torch.stack([norm(weight) for name, weight in networks.named_parameters() if name.endswith("weight")]).sum()
-
-
-def modality_loss(classifier: nn.Module, u: Tensor, v: Tensor, reversal: float) -> Tensor:
-    """Eq. 9: cross-entropy of the modality of each row, mean over the pairs, behind the gradient reversal layer."""
-    logits = classifier(reverse_gradient(torch.cat([u, v]), reversal))
-    modality = torch.arange(2, device=u.device).repeat_interleave(len(u))
-    return functional.cross_entropy(logits, modality, reduction="sum") / len(u)

@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
+from cmr.methods.adversarial import discriminator_loss
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.steps import Terms, Update
@@ -149,14 +150,14 @@ class GPLDAN(DeepMethod):
             "pairwise": between.diagonal().mean(),
             "unpaired": p.alpha * total(unpaired(d, target, p.unpaired) for d in (between, images, texts)),
             "mutual": p.beta * mutual(between, images, texts),
-            "confusion": p.classifier_weight * modality_loss(self.network.classifier, t, v),
+            "confusion": p.classifier_weight * discriminator_loss(self.network.classifier, t, v),
         }
 
     def classifier_terms(self, inputs: list[Tensor]) -> Terms:
         """Eq. 10, which the modality classifier minimises."""
         with torch.no_grad():
             v, t = self._abstract(inputs)
-        return {"modality": modality_loss(self.network.classifier, v, t)}
+        return {"modality": discriminator_loss(self.network.classifier, v, t)}
 
     def distances(self, v: Tensor, t: Tensor) -> list[Tensor]:
         """l_p (b, b) of rows v and t (b, L): of images with texts, of images and of texts."""
@@ -281,9 +282,3 @@ def mutual(between: Tensor, images: Tensor, texts: Tensor) -> Tensor:
 def over_others(values: Tensor) -> Tensor:
     """(1/n²) Σ over i and j ≠ i."""
     return (values.sum() - values.diagonal().sum()) / len(values) ** 2
-
-
-def modality_loss(classifier: nn.Module, ones: Tensor, zeros: Tensor) -> Tensor:
-    """Eqs. 10 and 11: binary cross-entropy of ``ones`` (b, L) being of the first modality and ``zeros`` not."""
-    logits = classifier(ones), classifier(zeros)
-    return functional.softplus(-logits[0]).mean() + functional.softplus(logits[1]).mean()

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cmr.info import MethodInfo
+from cmr.methods.adversarial import discriminator_loss
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod
 from cmr.methods.dla_cmr import label_loss
@@ -160,8 +161,9 @@ class SMCR(DeepMethod):
         return {space: (v.float(), t.float()) for space, (v, t) in spaces.items()}
 
     def _media_loss(self, spaces: Spaces) -> Tensor:
+        """Eq. 9 of each of the outputs that the discriminator sees."""
         seen = spaces_of(self.params.discriminated)
-        return total(media_loss(self.network.discriminator, *spaces[space]) for space in seen)
+        return total(discriminator_loss(self.network.discriminator, *spaces[space]) for space in seen)
 
 
 def spaces_of(option: str) -> tuple[str, ...]:
@@ -179,8 +181,3 @@ def constraint(base: tuple[Tensor, Tensor], refined: tuple[Tensor, Tensor]) -> T
     of_v = functional.relu(distance(refined_v, t) - distance(refined_v, v))
     of_t = functional.relu(distance(refined_t, v) - distance(refined_t, t))
     return (of_v + of_t).mean()
-
-
-def media_loss(discriminator: nn.Module, v: Tensor, t: Tensor) -> Tensor:
-    """Eq. 9: −log D(v) − log(1 − D(t)), mean over the pairs, D the sigmoid of the discriminator's output."""
-    return functional.softplus(-discriminator(v)).mean() + functional.softplus(discriminator(t)).mean()

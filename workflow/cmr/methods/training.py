@@ -283,22 +283,3 @@ def feed_forward(
         if follow:
             layers.append(follow())
     return nn.Sequential(*layers)
-
-
-class _Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
-        ctx.weight = weight
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.weight * gradient, None
-
-
-def reverse_gradient(x: Tensor, weight: float) -> Tensor:
-    """The gradient reversal layer: the identity, whose gradient is multiplied by −``weight``.
-
-    Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, ICML 2015.
-    """
-    return _Reverse.apply(x, weight)
