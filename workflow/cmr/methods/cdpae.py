@@ -36,11 +36,10 @@ from torch.nn.functional import cosine_similarity
 
 from cmr.info import MethodInfo
 from cmr.methods.base import unit_rows
-from cmr.methods.batches import ScaledVectors
 from cmr.methods.common_params import DeepParams
 from cmr.methods.deep import DeepMethod, Networks
 from cmr.methods.steps import Terms
-from cmr.methods.training import ByModality, apply, feed_forward, total
+from cmr.methods.training import ByModality, feed_forward, total
 
 INFO = MethodInfo(
     title="CDPAE",
@@ -101,12 +100,8 @@ class CDPAE(DeepMethod):
         }
 
     def finish(self) -> None:
-        if self.params.compare == "cosine":
-            return
-        inputs = zip(self.modalities, self.inputs, strict=True)
-        rows = [(m, x if isinstance(x, ScaledVectors) else x.cpu().numpy()) for m, x in inputs]
-        codes = [apply(self.network.embed[m], x, self.device) for m, x in rows]
-        self.training = unit_rows(np.vstack(codes))
+        if self.params.compare == "neighbours":
+            self.training = unit_rows(np.vstack(self.training_outputs()))
 
     def similarity(
         self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray

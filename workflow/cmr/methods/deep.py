@@ -116,6 +116,11 @@ class DeepMethod(Method):
         with self.mixed_precision():
             return [self.network.embed[m](x).float() for m, x in zip(self.modalities, inputs, strict=True)]
 
+    def training_outputs(self) -> list[np.ndarray]:
+        """Outputs (n, k) of each modality's network for all training rows, while it is fitted."""
+        inputs = [x if isinstance(x, ScaledVectors) else x.cpu().numpy() for x in self.inputs]  # a block on the device
+        return [apply(self.network.embed[m], x, self.device) for m, x in zip(self.modalities, inputs, strict=True)]
+
     def reconstruction_errors(self, codes: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
         """What each modality's decoder makes of its code, minus its input (b, d)."""
         decoders = [self.network.decode[m] for m in self.modalities]
@@ -190,10 +195,8 @@ class ScaledCodesMethod(DeepMethod):
     """
 
     def finish(self) -> None:
-        inputs = zip(self.modalities, self.inputs, strict=True)
-        rows = {m: x if isinstance(x, ScaledVectors) else x.cpu().numpy() for m, x in inputs}
-        codes = {m: apply(self.network.embed[m], x, self.device) for m, x in rows.items()}
-        self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes.items()}
+        codes = zip(self.modalities, self.training_outputs(), strict=True)
+        self.code_scaling = {m: Scaling.fit(code, self.params.code_scale) for m, code in codes}
 
     def embed(self, modality: str, features: np.ndarray) -> np.ndarray:
         return self.code_scaling[modality](super().embed(modality, features), np.float32)
