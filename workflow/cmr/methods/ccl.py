@@ -42,9 +42,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.batches import ScaledVectorsAndSets, SetBatch, scaled
+from cmr.methods.checks import check_counts
 from cmr.methods.common_params import DeepParams
 from cmr.methods.contrastive import LastLayers
 from cmr.methods.penalties import decay
@@ -287,16 +287,5 @@ class CCL(TwoStages):
 
     def _check(self, modality: str, features: VectorsAndSets) -> None:
         if self._counts(modality):
-            check_counts(modality, features)
-
-
-def check_counts(modality: str, features: VectorsAndSets) -> None:
-    """Raises `UserError` where a number of a vector or of a part is negative."""
-    first = next((row for row, own in enumerate(features.vectors) if (own < 0).any()), None)
-    if first is None:
-        first = next((row for row, own in enumerate(features.sets) if (own < 0).any()), None)
-    if first is not None:
-        raise UserError(
-            f"CCL: the {modality} features of row {first} are below 0, so they are no counts; set first_units or "
-            "second_units of this modality to gaussian"
-        )
+            check_counts(INFO, modality, features.vectors)
+            check_counts(INFO, modality, features.sets)

@@ -103,6 +103,16 @@ def _is_constant(columns: np.ndarray) -> bool:
     return bool((deviation <= np.finfo(np.float32).eps * np.abs(mean)).all())
 
 
+def check_counts(info: MethodInfo, modality: str, features: np.ndarray | Sets) -> None:
+    """Raises `UserError` that names the first row, or set, of which a number is negative."""
+    row = next((row for row, own in enumerate(features) if (own < 0).any()), None)
+    if row is not None:
+        raise UserError(
+            f"{info.title}: the {modality} features of row {row} are below 0, so they are no counts; set first_units "
+            "or second_units of this modality to gaussian"
+        )
+
+
 def check_labels(info: MethodInfo, modality: str, labels: np.ndarray | None) -> None:
     """Raises `UserError` where there are no labels or only one class."""
     if labels is None:

@@ -42,9 +42,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.bimodal import BimodalAutoencoders
+from cmr.methods.checks import check_counts
 from cmr.methods.common_params import DeepParams
 from cmr.methods.penalties import norm
 from cmr.methods.rbm import RBM, SMALLEST, Units, stacked
@@ -236,12 +236,7 @@ class CMDN(TwoStages):
 
 def shares(modality: str, features: np.ndarray) -> np.ndarray:
     """Rows (n, d) divided by their sums; rows of zeros stay zeros. Raises `UserError` where a number is negative."""
-    if (features < 0).any():
-        row = int((features < 0).any(axis=1).argmax())
-        raise UserError(
-            f"CMDN: the {modality} features of row {row} are below 0, so they are no counts; set first_units or "
-            "second_units of this modality to gaussian"
-        )
+    check_counts(INFO, modality, features)
     sums = features.sum(axis=1, dtype=np.float64, keepdims=True)
     return np.divide(features, sums, out=np.zeros(features.shape), where=sums > 0).astype(np.float32)
 
