@@ -6,13 +6,13 @@ The papers' vocabularies have 3000, 5000 and 6500 words; where the training text
 many columns as there are words. What a word is in Chinese, Thai and other scripts: `cmr.features.texts`.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.features.texts import VocabularyExtractor, counted, fitted_vocabulary
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 from cmr.sets import Sets
@@ -30,11 +30,10 @@ class Params(BaseParams):
     stop_words: Literal["english", "none"] = Field("english", description="words left out, scikit-learn's list")
 
 
-class BagOfWords(WordExtractor):
+class BagOfWords(VocabularyExtractor):
     """State: ``vocabulary`` (words,) and, for tfidf, ``idf`` (words,)."""
 
     params: Params
-    vocabulary: np.ndarray
     idf: np.ndarray | None = None
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
@@ -60,10 +59,6 @@ class BagOfWords(WordExtractor):
             weight.idf_ = self.idf
             counts = weight.transform(counts)
         return counts.toarray().astype(np.float32)
-
-    @property
-    def known(self) -> Container[str]:
-        return set(self.vocabulary.tolist())
 
     def state(self) -> dict[str, np.ndarray]:
         return {"vocabulary": self.vocabulary} | ({} if self.idf is None else {"idf": self.idf})

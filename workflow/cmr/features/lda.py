@@ -9,14 +9,14 @@ should not depend on the node. ``deterministic: false`` uses all cores of the jo
 and other scripts: `cmr.features.texts`.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 from sklearn.decomposition import LatentDirichletAllocation
 
-from cmr.features.texts import WordExtractor, counted, fitted_vocabulary
+from cmr.features.texts import VocabularyExtractor, counted, fitted_vocabulary
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
@@ -39,11 +39,10 @@ class Params(BaseParams):
     deterministic: bool = Field(True, description="the same features on every node, for one core's speed")
 
 
-class LDA(WordExtractor):
+class LDA(VocabularyExtractor):
     """State: ``vocabulary`` (words,), ``components_`` and ``exp_dirichlet_component_`` (topics, words)."""
 
     params: Params
-    vocabulary: np.ndarray
 
     def model(self) -> LatentDirichletAllocation:
         p = self.params
@@ -57,10 +56,6 @@ class LDA(WordExtractor):
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
         return self.fitted.transform(counted(contents, self.vocabulary)).astype(np.float32)
-
-    @property
-    def known(self) -> Container[str]:
-        return set(self.vocabulary.tolist())
 
     def state(self) -> dict[str, np.ndarray]:
         return {"vocabulary": self.vocabulary} | {name: getattr(self.fitted, name) for name in LEARNED}

@@ -95,3 +95,13 @@ class WordExtractor(Extractor[str]):
         known = self.known
         without = sum(not any(word in known for word in words(text)) for text in contents)
         return {"no_known_word": Gap(without, len(contents), "texts have no word that was learned")} if without else {}
+
+
+class VocabularyExtractor(WordExtractor):
+    """An extractor that counts the words of a ``vocabulary`` (words,)."""
+
+    vocabulary: np.ndarray
+
+    @property
+    def known(self) -> Container[str]:
+        return set(self.vocabulary.tolist())

@@ -12,9 +12,7 @@ is marked so in every table. What a word is in Chinese, Thai and other scripts: 
 vectors made with a word segmenter, the words of one or two characters are found.
 """
 
-from collections.abc import Container, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -25,8 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cmr.device import torch_threads
 from cmr.features.learning import seeded, shares
-from cmr.features.texts import WordExtractor, words
-from cmr.features.word_tables import described, word_vectors
+from cmr.features.texts import words
+from cmr.features.word_tables import WordTableExtractor, word_vectors
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 
@@ -73,16 +71,12 @@ class SentenceCNN(nn.Module):
         return found.masked_fill(outside.unsqueeze(1), 0).amax(2)
 
 
-class Word2VecCNN(WordExtractor):
+class Word2VecCNN(WordTableExtractor):
     """State: ``words`` (w,), their ``vectors`` (w, d), and the convolutions' weights under torch's names."""
 
     params: Params
-    words: np.ndarray
     vectors: torch.Tensor
     network: SentenceCNN
-
-    def fetch(self) -> dict[str, Any]:
-        return described(self.params.vectors)
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
         assert labels is not None  # as INFO says that it uses them
@@ -113,14 +107,6 @@ class Word2VecCNN(WordExtractor):
         least = self.vectors.new_zeros(max(WINDOWS), self.vectors.shape[1])  # no text is shorter than a window
         vectors = pad_sequence([*(self.vectors[r] for r in rows), least], batch_first=True)[:-1]
         return vectors.to(self.device), torch.tensor([len(r) for r in rows], device=self.device)
-
-    @cached_property
-    def row_of_word(self) -> dict[str, int]:
-        return {word: row for row, word in enumerate(self.words.tolist())}
-
-    @property
-    def known(self) -> Container[str]:
-        return self.row_of_word
 
     def transform(self, contents: Sequence[str]) -> np.ndarray:
         with torch_threads(self.threads), torch.inference_mode():

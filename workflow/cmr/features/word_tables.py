@@ -1,6 +1,7 @@
 """Vectors of words: read from a file in word2vec's format, or trained on the training texts."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gensim.models import KeyedVectors, Word2Vec
 from cmr.boundary import check_size
 from cmr.errors import UserError
 from cmr.features import weights
+from cmr.features.texts import WordExtractor
 
 FIRST_LINE = 100
 PLACE = 8
@@ -50,6 +52,20 @@ def _table(file: Path) -> KeyedVectors:
         ) from None
 
 
-def described(file: str | None) -> dict[str, Any]:
-    """What a features file records of the vectors' file."""
-    return weights.describe(weights.local(file, "vectors"), "local file") if file else {}
+class WordTableExtractor(WordExtractor):
+    """An extractor that knows the ``words`` (w,) of the training texts that have a vector (`word_vectors`)."""
+
+    params: Any
+    words: np.ndarray
+
+    def fetch(self) -> dict[str, Any]:
+        file = self.params.vectors
+        return weights.describe(weights.local(file, "vectors"), "local file") if file else {}
+
+    @cached_property
+    def row_of_word(self) -> dict[str, int]:
+        return {word: row for row, word in enumerate(self.words.tolist())}
+
+    @property
+    def known(self) -> Container[str]:
+        return self.row_of_word

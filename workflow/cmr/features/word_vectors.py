@@ -6,15 +6,14 @@ fitted state is small and whole; a text of which no word is known has one vector
 Thai and other scripts: `cmr.features.texts`.
 """
 
-from collections.abc import Container, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from cmr.features.texts import WordExtractor, words
-from cmr.features.word_tables import described, word_vectors
+from cmr.features.texts import words
+from cmr.features.word_tables import WordTableExtractor, word_vectors
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
 from cmr.sets import Sets
@@ -38,26 +37,14 @@ class Params(BaseParams):
     storage: Literal["float32", "float16"] = Field("float16", description="numbers in the file")
 
 
-class WordVectors(WordExtractor):
+class WordVectors(WordTableExtractor):
     """State: ``words`` (w,) and their ``vectors`` (w, d)."""
 
     params: Params
-    words: np.ndarray
     vectors: np.ndarray
-
-    def fetch(self) -> dict[str, Any]:
-        return described(self.params.vectors)
 
     def fit(self, contents: Sequence[str], labels: np.ndarray | None = None) -> None:
         self.words, self.vectors = word_vectors([words(text) for text in contents], self.params)
-
-    @cached_property
-    def row_of_word(self) -> dict[str, int]:
-        return {word: row for row, word in enumerate(self.words.tolist())}
-
-    @property
-    def known(self) -> Container[str]:
-        return self.row_of_word
 
     def transform(self, contents: Sequence[str]) -> Sets:
         row, unknown = self.row_of_word, len(self.words)
