@@ -17,12 +17,17 @@ def configuration(runs: Sequence[Mapping[str, Any]], experiments: Sequence[Mappi
     fits = [fit for run in runs for fit in run["fits"]]
     return {
         "datasets": _distinct(fit["data"] for fit in fits),
-        "features": _distinct(feature for fit in fits for feature in fit["features"]),
+        "features": features_of(fits),
         "dictionaries": _distinct(fit["dictionary"] for fit in fits if fit["dictionary"]),
         "metrics": _distinct(metric for run in runs for metric in run["metrics"]),
         "queries": runs[0].get("queries"),
         "experiments": list(experiments),
     }
+
+
+def features_of(fits: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The configured features of fits, by their records, each once."""
+    return _distinct(feature for fit in fits for feature in fit["features"])
 
 
 def _distinct(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -34,7 +39,7 @@ def check(run: Mapping[str, Any], machine: Machine, source: str) -> None:
     files that lie outside of the user's folders and that the configuration does not name.
     """
     data = _distinct(fit["data"] for fit in run["fits"])
-    features = _distinct(feature for fit in run["fits"] for feature in fit["features"])
+    features = features_of(run["fits"])
     boundary.check_trust([*data, *features], machine.trusted, source)
     models = [(config.DatasetEntry, entry) for entry in data] + [(config.FeatureEntry, entry) for entry in features]
     for model, entry in models:
@@ -52,7 +57,7 @@ def _own_files(model: type[config.Entry], entry: Mapping[str, Any]) -> list[str]
 
 def configuration_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration whose last run is the recorded one."""
-    first, features = run["fits"][0], _distinct(feature for fit in run["fits"] for feature in fit["features"])
+    first, features = run["fits"][0], features_of(run["fits"])
     experiment = {
         "id": "recorded",
         "data": [f"{first['data']['id']}/{first['split']}"],

@@ -7,9 +7,9 @@ import yaml
 
 from cmr import registry
 from cmr.boundary import without_trust
-from cmr.params import canonical
 from cmr.progress import duration
 from cmr.recorded import configuration as recorded_configuration
+from cmr.recorded import features_of
 from cmr.records import Project
 from cmr.reporting.collect import Collection, Index
 from cmr.reporting.figures import title_of
@@ -27,7 +27,7 @@ def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
             "data": identity(protocol.first.data),
             "title": title_of("datasets", protocol.first.fits[0]["data"]["dataset"]),
             "split": protocol.first.split,
-            "inputs": ", ".join(_feature(feature) for feature in _features(protocol.first)),
+            "inputs": ", ".join(_feature(feature) for feature in features_of(protocol.first.fits)),
             "items": len(protocol.items.table),
             "classes": len(protocol.items.classes),
             "tasks": protocol.first.metrics["tasks"],
@@ -36,11 +36,6 @@ def overview(protocols: Iterable[Protocol]) -> list[dict[str, Any]]:
         }
         for protocol in protocols
     ]
-
-
-def _features(run: Run) -> list[Mapping[str, Any]]:
-    """The features of all fits of a run, each once."""
-    return list({canonical(f): f for fit in run.fits for f in fit["features"]}.values())
 
 
 def _feature(feature: Mapping[str, Any]) -> str:

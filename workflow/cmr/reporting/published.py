@@ -20,6 +20,7 @@ import yaml
 
 from cmr import project, registry
 from cmr.errors import UserError
+from cmr.recorded import features_of
 from cmr.reporting import costs
 from cmr.reporting.collect import Row, direction
 from cmr.reporting.figures import title_of
@@ -305,7 +306,8 @@ def _same_number(row: Row, quote: Quote) -> bool:
 def inputs_of(run: Run) -> str:
     """``sift+lda``: ready features by their names, others by their extractors' titles."""
     return "+".join(
-        _ready_name(f) if f["extractor"] == "ready" else title_of("extractors", f["extractor"]) for f in _features(run)
+        _ready_name(f) if f["extractor"] == "ready" else title_of("extractors", f["extractor"])
+        for f in features_of(run.fits)
     )
 
 
@@ -317,7 +319,7 @@ def processor_of(run: Run) -> str:
 
 def same_features(run: Run, printed: str) -> bool:
     """Whether a run has taken the ``printed`` features, in whatever order: one of its own is each of them."""
-    features, names = _features(run), printed.split("+")
+    features, names = features_of(run.fits), printed.split("+")
     orders = permutations(features) if len(features) == len(names) else ()
     return any(all(map(_is_printed, order, names)) for order in orders)
 
@@ -329,11 +331,6 @@ def _is_printed(feature: Mapping[str, Any], name: str) -> bool:
         return _ready_name(feature) in (name, plugin)
     values = parameters("extractors", feature)
     return feature["extractor"] == plugin and all(values[key] in allowed for key, allowed in wanted.items())
-
-
-def _features(run: Run) -> list[Mapping[str, Any]]:
-    """The configured features of all fits, each once."""
-    return list({(f["modality"], f["id"]): f for fit in run.fits for f in fit["features"]}.values())
 
 
 def _ready_name(feature: Mapping[str, Any]) -> str:
