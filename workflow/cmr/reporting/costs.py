@@ -1,6 +1,6 @@
 """Times and memory of runs, in the words of the papers' tables of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmr.provenance import MB
@@ -35,6 +35,12 @@ def cost(run: Run, what: str, modality: str = "", strategy: str = "") -> float |
         return float(run.record["usage"]["seconds"])
     coding = sum(record["usage"]["seconds"] for record in map(read_json, run.codes_records))
     return {DICTIONARY: coding, BOTH: coding + fitting}[what]
+
+
+def processor_of(fit: Mapping[str, Any]) -> str:
+    """What a fit was computed on, by its record: the GPU's name, or the processor's."""
+    hardware = fit["hardware"]
+    return hardware.get("gpu") or hardware["processor"]
 
 
 def _usage(fits: Sequence[dict[str, Any]], key: str) -> list[float]:

@@ -13,6 +13,7 @@ from typing import Any
 from cmr.errors import UserError, inert
 from cmr.params import canonical
 from cmr.reporting.collect import Collection, Row
+from cmr.reporting.costs import processor_of
 from cmr.reporting.runs import Run
 
 COLUMNS = (
@@ -59,7 +60,7 @@ def _made(runs: Sequence[Run]) -> dict[str, str]:
         "parameters": canonical(parameters(runs[0].method)),
         "version": _all(fit["project"]["version"] for fit in fits),
         "commit": _all(_commit(fit["project"]) for fit in fits),
-        "hardware": _all(fit["hardware"].get("gpu") or fit["hardware"]["processor"] for fit in fits),
+        "hardware": _all(map(processor_of, fits)),
     }
 
 

@@ -124,8 +124,8 @@ class Line:
         """Of the measured run; beside times and memory, the processor too, or the GPU."""
         if self.group is None:
             return ""
-        inputs = inputs_of(self.group.shown)
-        return f"{inputs}, {processor_of(self.group.shown)}" if is_cost(self.quote) else inputs
+        run = self.group.shown
+        return f"{inputs_of(run)}, {costs.processor_of(run.fits[0])}" if is_cost(self.quote) else inputs_of(run)
 
     @property
     def same_features(self) -> bool:
@@ -309,12 +309,6 @@ def inputs_of(run: Run) -> str:
         _ready_name(f) if f["extractor"] == "ready" else title_of("extractors", f["extractor"])
         for f in features_of(run.fits)
     )
-
-
-def processor_of(run: Run) -> str:
-    """Of its first fit: the GPU's name, or the processor's."""
-    hardware = run.fits[0]["hardware"]
-    return hardware.get("gpu") or hardware["processor"]
 
 
 def same_features(run: Run, printed: str) -> bool:
