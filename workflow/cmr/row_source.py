@@ -15,11 +15,8 @@ from cmr.methods.checks import check_memory
 from cmr.pairing import paired_by_class
 from cmr.plan import Result
 from cmr.sets import Sets, VectorsAndSets
-from cmr.store import Rows, read_rows
+from cmr.store import SELECTION, Rows, read_rows
 from cmr.vectors import Vectors
-
-CHOOSING = "selection"
-"""The group of a file of features or codes with what was made without the held-out rows."""
 
 
 def read_features(
@@ -27,7 +24,7 @@ def read_features(
 ) -> dict[str, Rows]:
     """The features of the inputs by modality, each checked against the items and its configuration.
 
-    ``group``: `CHOOSING` for features to choose on, which differ where the extractor learned from labels.
+    ``group``: `SELECTION` for features to choose on, which differ where the extractor learned from labels.
     ``by_the_block``: vectors that are many stay in their file, as `Vectors`.
     """
     found: dict[str, Rows] = {}
@@ -90,7 +87,7 @@ class RowSource:
         among themselves. Held-out rows are scored by their labels; they need pairs where the method takes no labels.
         """
         final, split = self._read(tuned), self.split
-        choosing = final if split.has_validation else self._read(tuned, CHOOSING)
+        choosing = final if split.has_validation else self._read(tuned, SELECTION)
         train = self._part(final, split.ids(TRAIN), with_labels)
         pairs, held_out = self._in_pairs(train), self._part(choosing, split.held_out, with_labels)
         return TrainingData(

@@ -10,7 +10,6 @@ from typing import Any
 from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
 from cmr.errors import Damaged, UserError
-from cmr.features.extraction import CHOOSING
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.publish import read_json
@@ -18,6 +17,7 @@ from cmr.recorded import plan_of
 from cmr.records import Origin, Record
 from cmr.reporting.collect import checked_numbers
 from cmr.reporting.runs import Run
+from cmr.store import SELECTION
 
 STAGES = ("data", "weights", "features", "codes", "fits", "runs")
 CACHED_HASHES = 100_000
@@ -312,7 +312,7 @@ def referred(plan: Plan) -> Iterator[str]:
         if result.stage in ("prepare", "fit"):
             yield result.folder
         if result.stage == "extract":  # unfinished work of the features that choices are made on
-            yield f"{result.files[0]}{CHOOSING}"
+            yield f"{result.files[0]}{SELECTION}"
 
 
 def _shards(results: Path, plan: Plan) -> Iterator[str]:

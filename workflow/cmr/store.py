@@ -20,6 +20,9 @@ from cmr.vectors import Vectors, is_large
 
 BLOCK_ROWS = 4096
 OFFSETS = "offsets"
+"""Beside the elements of sets: where each item's begin, and the end of the last."""
+SELECTION = "selection"
+"""The group of a file of features or codes with what was made without the held-out rows, for choices on these."""
 SET_TYPES = (np.float32, np.float16)
 TEXT = h5py.string_dtype("utf-8")
 

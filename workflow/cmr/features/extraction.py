@@ -31,9 +31,6 @@ from cmr.shards import CHUNK
 
 log = logging.getLogger(__name__)
 
-CHOOSING = "selection"
-"""The group of a file with the features that methods choose on, where these are others."""
-
 
 @dataclass(frozen=True)
 class Task(Generic[Content]):
@@ -78,7 +75,7 @@ def extract(
     """
     if not len(task.contents):
         raise UserError(f"{path}: there are no items to extract features from")
-    tasks = {"/": task} | ({CHOOSING: choosing} if choosing else {})
+    tasks = {"/": task} | ({store.SELECTION: choosing} if choosing else {})
     with ExitStack() as unfinished:
         files = {
             group: unfinished.enter_context(computed(one, path, f"{partial}{group.strip('/')}", key, chunk))

@@ -13,8 +13,8 @@ from cmr.errors import UserError
 from cmr.machine import Machine
 from cmr.plan import Result
 from cmr.recording import recording
-from cmr.row_source import CHOOSING, in_memory, read_features
-from cmr.store import Rows, resumable, write_groups
+from cmr.row_source import in_memory, read_features
+from cmr.store import SELECTION, Rows, resumable, write_groups
 from cmr.vectors import blocks
 
 
@@ -23,7 +23,7 @@ def make(result: Result, machine: Machine) -> None:
     with recording(result, machine) as made, resumable(paths.partial(output), made.key) as unfinished:
         items = Items.read(result.source("prepare").files[0], contents=False)
         split = Split.read(result.source("split").files[0])
-        trainings = {"": split.ids(TRAIN)} | ({} if split.has_validation else {CHOOSING: split.selection_train})
+        trainings = {"": split.ids(TRAIN)} | ({} if split.has_validation else {SELECTION: split.selection_train})
         groups: dict[str, Rows] = {}
         for group, training in trainings.items():
             matrices = read_features(result.sources("extract"), items, group, by_the_block=True)

@@ -15,7 +15,7 @@ from cmr.data import TRAIN, Items, Split, among
 from cmr.errors import UserError
 from cmr.features import joining, weights
 from cmr.features.base import Extractor, Gap
-from cmr.features.extraction import CHOOSING, Task, extract, publish, told
+from cmr.features.extraction import Task, extract, publish, told
 from cmr.machine import Machine
 from cmr.params import canonical_hash
 from cmr.plan import Result, shards_of
@@ -82,7 +82,7 @@ def learned_states(shard: Result) -> dict[str, dict[str, np.ndarray]]:
     """What the extractor of a shard learned before, by the group of the features; {} of a fixed one."""
     for source in shard.sources("learn"):
         with store.open_hdf5(source.files[0]) as file:
-            return {group: store.state_in(file[group]) for group in ("/", CHOOSING) if group in file}
+            return {group: store.state_in(file[group]) for group in ("/", store.SELECTION) if group in file}
     return {"/": {}}
 
 
@@ -107,7 +107,7 @@ def trainings_of(result: Result) -> dict[str, pd.Series | None]:
         return {"/": None}
     split = Split.read(splits[0].files[0])
     apart = create.learns_from_labels(result.settings["feature"]) and not split.has_validation
-    return {"/": split.ids(TRAIN), **({CHOOSING: split.selection_train} if apart else {})}
+    return {"/": split.ids(TRAIN), **({store.SELECTION: split.selection_train} if apart else {})}
 
 
 @dataclass(frozen=True)
