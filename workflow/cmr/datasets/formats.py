@@ -19,6 +19,7 @@ from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
 from cmr.errors import UserError, nearest
+from cmr.store import OFFSETS
 from cmr.vectors import Vectors
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ MORE_THAN_TENSORS = (
     "holds more than tensors, and loading that can execute code; save the tensors alone, or convert to .npy"
 )
 NPY, PICKLE = b"\x93N", b"\x80"  # how such files start
-OFFSETS = "offsets"
 SPARSE_NPZ = {"format", "shape", "data"}  # of SciPy's save_npz
 COLUMN_SEPARATORS = ("\t", ";", "|", ",")
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>", "NaN", "nan"})

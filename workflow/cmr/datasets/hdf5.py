@@ -11,10 +11,11 @@ import numpy as np
 
 from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
+from cmr.store import OFFSETS
 from cmr.vectors import Vectors
 
 OWN_NAMES = ("features", "embeddings")  # of the arrays in this project's files
-IDS, OFFSETS = "ids", "offsets"
+IDS = "ids"
 
 
 def read(file: Path, key: str) -> np.ndarray:
