@@ -24,7 +24,7 @@ from cmr.metrics.bootstrap import bootstrap_interval
 from cmr.metrics.crossed import Sample, difference, holm, mean, p_value
 from cmr.metrics.ranking import average_precision
 
-LEVEL = 0.05
+ALPHA = 0.05
 QUERY, OWN, BOTH = 0.25, 0.08, 0.1
 """Deviations of b, c and e."""
 QUERIES = (10, 50, 462)
@@ -59,7 +59,7 @@ def covered(samples: Iterator[list[Sample]]) -> float:
 
 def called_different(samples: Iterator[list[Sample]]) -> float:
     """How often the two methods differ with p < 0.05."""
-    return float(np.mean([p_value(a, b) < LEVEL for a, b in samples]))
+    return float(np.mean([p_value(a, b) < ALPHA for a, b in samples]))
 
 
 def regimes(draws: int) -> None:
@@ -125,7 +125,7 @@ def many(draws: int) -> None:
             corrected = holm(p)
             own = [p[row] for row in with_best]
             called.append([min(own), min(holm(own)), min(corrected[row] for row in with_best)])
-        shares = (np.array(called) < LEVEL).mean(axis=0)
+        shares = (np.array(called) < ALPHA).mean(axis=0)
         print(f"| {number} | {kind} | {shares[0]:.3f} | {shares[1]:.3f} | {shares[2]:.3f} |", flush=True)
 
 
@@ -172,7 +172,7 @@ def elsewhere(draws: int) -> None:
     found = []
     for test in tests:
         a, b = (Sample(precisions(fitted(rng), test, test)[None]) for _ in range(2))
-        found.append(difference(a, b).p_value < LEVEL)
+        found.append(difference(a, b).p_value < ALPHA)
     print(f"| training rows | CCA differs from CCA in {np.mean(found):.3f} |", flush=True)
 
 
@@ -198,9 +198,9 @@ def of_runs(folder: Path, draws: int) -> None:
         for size in (1, 2, 3, 5):
             groups = [np.split(rng.permutation(len(values))[: 2 * size], 2) for _ in range(draws)]
             alone = [
-                difference(*(Sample(values[g].mean(axis=0)[None]) for g in pair)).p_value < LEVEL for pair in groups
+                difference(*(Sample(values[g].mean(axis=0)[None]) for g in pair)).p_value < ALPHA for pair in groups
             ]
-            seeded = [difference(*(Sample(values[g]) for g in pair)).p_value < LEVEL for pair in groups]
+            seeded = [difference(*(Sample(values[g]) for g in pair)).p_value < ALPHA for pair in groups]
             told = f"{np.mean(seeded):.3f}" if size > 1 else "not tested"
             print(f"| {size} | {np.mean(alone):.3f} | {told} |", flush=True)
 

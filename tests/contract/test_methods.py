@@ -395,7 +395,7 @@ def without_large_reads(monkeypatch) -> list[int]:
     monkeypatch.setattr(vectors, "rows_at_once", lambda row_bytes: AT_ONCE)
     if "cmr.methods.training" in sys.modules:
         monkeypatch.setattr(
-            sys.modules["cmr.methods.training"], "BLOCK_BYTES", AT_ONCE
+            sys.modules["cmr.methods.training"], "INPUT_BYTES", AT_ONCE
         )  # of what a network is applied to
     return read
 

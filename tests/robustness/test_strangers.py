@@ -318,7 +318,7 @@ def test_archives_within_measure(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("zeros", bytes(2**22))
     downloads.unpack(tmp_path / "x.zip", tmp_path / "fine")
-    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(downloads, "ARCHIVE_UNPACKED_FREELY", 2**20)
     assert "refused" in refused(downloads.unpack, tmp_path / "x.zip", tmp_path / "out")
     assert "refused" in refused(downloads.extract_member, tmp_path / "x.zip", "zeros", tmp_path / "zeros")
     assert not (tmp_path / "out").exists()
@@ -329,10 +329,10 @@ def test_members_take_room_however_small_they_are(tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
         for number in range(300):
             file.addfile(tarfile.TarInfo(f"{number}.txt"))
-    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(downloads, "ARCHIVE_UNPACKED_FREELY", 2**20)
     monkeypatch.setattr(downloads, "MAX_RATIO", 1)
     assert "refused" in refused(downloads.unpack, tmp_path / "x.tar.gz", tmp_path / "out")
-    monkeypatch.setattr(downloads, "UNPACKED_FREELY", 2**21)
+    monkeypatch.setattr(downloads, "ARCHIVE_UNPACKED_FREELY", 2**21)
     downloads.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
 
 

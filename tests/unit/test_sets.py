@@ -330,12 +330,12 @@ def test_blocks_of_an_application_are_bounded_in_bytes(monkeypatch):
         seen.append(len(batch.mask))
         return batch.mask.sum(1, keepdim=True)
 
-    monkeypatch.setattr("cmr.methods.training.BLOCK_BYTES", 3 * 6 * D * 4)
+    monkeypatch.setattr("cmr.methods.training.INPUT_BYTES", 3 * 6 * D * 4)
     assert apply(count, rows, "cpu").ravel().tolist() == LENGTHS
     assert seen == [3, 3, 1]
     seen.clear()
     vectors = np.ones((5, 2), np.float32)
-    monkeypatch.setattr("cmr.methods.training.BLOCK_BYTES", 16)
+    monkeypatch.setattr("cmr.methods.training.INPUT_BYTES", 16)
     assert apply(lambda x: seen.append(len(x)) or x, vectors, "cpu").shape == (5, 2)
     assert seen == [2, 2, 1]
 

@@ -24,7 +24,7 @@ PARTS = (TRAIN, VALIDATION, TEST)
 HELD_OUT_SHARE = 0.1
 KINDS = ("image", "text", "audio", "ready")
 CONTROL = r"[\x00-\x1f\x7f]"
-BLOCK_ROWS = 2**16
+TABLE_ROWS = 2**16
 """Of a table, that stand as Python's objects at a time."""
 MAX_LETTERS = 1000
 """Of an id, and of a class's name."""
@@ -364,7 +364,7 @@ class Split:
     def read(cls, path: str | Path) -> "Split":
         try:
             kinds = {"id": str, "part": str, "held_out": bool, "fold": str}
-            blocks = pd.read_csv(plain(path), dtype=kinds, keep_default_na=False, chunksize=BLOCK_ROWS)
+            blocks = pd.read_csv(plain(path), dtype=kinds, keep_default_na=False, chunksize=TABLE_ROWS)
             table = pd.concat(blocks, ignore_index=True)
             wrong = set(table["part"]) - set(PARTS) if len(table) and table["held_out"].size else {"none"}
         except (OSError, ValueError, KeyError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors

@@ -11,7 +11,8 @@ from PIL.IcoImagePlugin import IcoImageFile
 from cmr.boundary import plain
 from cmr.errors import BadContent
 
-MAX_RATIO = 100
+MAX_ASPECT_RATIO = 100
+"""Of the longer side to the shorter."""
 FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
@@ -61,8 +62,8 @@ def _check_size(image: Image.Image) -> None:
     if image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode}: what is white is not said; save it with 8 or 16 bits")
     width, height = _stored_size(image)
-    if max(width, height) > MAX_RATIO * min(width, height):
-        raise ValueError(f"{width} × {height} pixels: sides of more than 1:{MAX_RATIO}")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise ValueError(f"{width} × {height} pixels: sides of more than 1:{MAX_ASPECT_RATIO}")
     if width * height > (MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS):
         raise ValueError(f"{width} × {height} pixels: more than {MAX_PIXELS:,}; make it smaller")
 

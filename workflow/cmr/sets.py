@@ -14,7 +14,7 @@ from cmr.frozen import freeze
 from cmr.info import BOTH, SET, VECTOR
 from cmr.vectors import Vectors
 
-BLOCK_BYTES = 2**24
+ELEMENT_BYTES = 2**24
 """Of elements that are read from a file at once."""
 
 
@@ -72,7 +72,7 @@ class Sets:
         first, last = self.starts[np.append(True, breaks)], ends[np.append(breaks, True)]
         return np.concatenate([self.values[start:end] for start, end in zip(first, last, strict=True)])
 
-    def blocks(self, size: int = BLOCK_BYTES) -> Iterator["Sets"]:
+    def blocks(self, size: int = ELEMENT_BYTES) -> Iterator["Sets"]:
         """The same items, some at a time: as many as have elements of ``size`` bytes, and one at least."""
         number = np.cumsum(self.lengths) * self.dimension * self.values.dtype.itemsize // size
         edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(self)]

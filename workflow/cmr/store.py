@@ -18,7 +18,8 @@ from cmr.records import SCHEMA_VERSION
 from cmr.sets import Sets
 from cmr.vectors import Vectors, is_large
 
-BLOCK_ROWS = 4096
+COPIED_ROWS = 4096
+"""Of a matrix, that are checked and written at once."""
 OFFSETS = "offsets"
 """Beside the elements of sets: where each item's begin, and the end of the last."""
 SELECTION = "selection"
@@ -152,7 +153,7 @@ def _reopened(path: Path, key: str) -> h5py.File | None:
 
 
 def _blocks(values: np.ndarray | Vectors | h5py.Dataset) -> Iterator[slice]:
-    return (slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS))
+    return (slice(start, start + COPIED_ROWS) for start in range(0, len(values), COPIED_ROWS))
 
 
 def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:

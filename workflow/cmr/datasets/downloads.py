@@ -27,7 +27,7 @@ from typing import Any, Self
 import requests
 
 from cmr import project, transfer
-from cmr.boundary import BoundaryError
+from cmr.boundary import MAX_RATIO, BoundaryError
 from cmr.datasets.base import Dataset
 from cmr.errors import UserError
 from cmr.mirror import on_mirror
@@ -36,9 +36,8 @@ from cmr.publish import CANNOT_WRITE, alone, atomic, atomic_folder
 
 SOURCES = project.path("resources/sources.csv")
 OPEN, ARCHIVE, BY_HAND = "open", "archive", "by hand"
-UNPACKED_FREELY = 2**30
+ARCHIVE_UNPACKED_FREELY = 2**30
 """Bytes that any archive may unpack to; more only up to `MAX_RATIO` times its own size, and never `MAX_UNPACKED`."""
-MAX_RATIO = 100
 MAX_UNPACKED = 2**38
 MAX_HEADER = 2**20
 HEADERS = (
@@ -316,7 +315,7 @@ def _reading(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
 
 def _refuse_bombs(archive: Path, sizes: Iterable[int]) -> None:
     """Raises `UserError` once the members, by their sizes, are more than an archive of data unpacks to."""
-    allowed, total = min(MAX_UNPACKED, max(UNPACKED_FREELY, MAX_RATIO * archive.stat().st_size)), 0
+    allowed, total = min(MAX_UNPACKED, max(ARCHIVE_UNPACKED_FREELY, MAX_RATIO * archive.stat().st_size)), 0
     for size in sizes:
         total += size + BLOCK
         if total > allowed:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cmr.boundary import plain, plain_parquet
-from cmr.data import BLOCK_ROWS
+from cmr.data import TABLE_ROWS
 from cmr.datasets.base import Dataset
 from cmr.datasets.delimited import COMPRESSED, decoded, read_cells
 from cmr.errors import UserError, nearest
@@ -240,7 +240,7 @@ def cells_of(table: pd.DataFrame, name: str, file: Path) -> pd.Series:
 
 def blocks_of(cells: pd.Series) -> Iterator[pd.Series]:
     """The cells as Python's objects, some at a time."""
-    return (cells.iloc[start : start + BLOCK_ROWS].astype(object) for start in range(0, len(cells), BLOCK_ROWS))
+    return (cells.iloc[start : start + TABLE_ROWS].astype(object) for start in range(0, len(cells), TABLE_ROWS))
 
 
 def compact(blocks: Iterable[Sequence[str | None]], index: pd.Index) -> pd.Series:

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cmr.data import BLOCK_ROWS, HELD_OUT_SHARE, TEST, TRAIN, VALIDATION, Items, Split
+from cmr.data import HELD_OUT_SHARE, TABLE_ROWS, TEST, TRAIN, VALIDATION, Items, Split
 from cmr.errors import UserError
 from cmr.store import Rows
 
@@ -158,8 +158,8 @@ def text_keys(cells: pd.Series, form: Callable[[str], str] = str) -> pd.Series:
     """
     there, keys = cells.notna().to_numpy(bool), np.zeros(len(cells), np.uint64)
     rows = np.flatnonzero(there)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
+    for start in range(0, len(rows), TABLE_ROWS):
+        block = rows[start : start + TABLE_ROWS]
         texts = np.array([form(text) for text in cells.iloc[block]], object)
         keys[block] = pd.util.hash_array(texts, categorize=False)
     return pd.Series(pd.arrays.IntegerArray(keys, ~there), cells.index)
@@ -168,7 +168,7 @@ def text_keys(cells: pd.Series, form: Callable[[str], str] = str) -> pd.Series:
 def file_keys(names: pd.Series, listed: Iterable[tuple[str, str]]) -> pd.Series:
     """As `text_keys`, of files: by their sha256 as far as they are ``listed`` with it, else by their names."""
     pairs = iter(listed)
-    blocks = [_keys_of_pairs(block) for block in iter(lambda: list(islice(pairs, BLOCK_ROWS)), [])]
+    blocks = [_keys_of_pairs(block) for block in iter(lambda: list(islice(pairs, TABLE_ROWS)), [])]
     known, found = np.concatenate([np.empty((2, 0), np.uint64), *blocks], axis=1)
     order, own = np.argsort(known), text_keys(names)
     values = own.to_numpy(np.uint64, na_value=0)

@@ -20,7 +20,7 @@ from cmr.errors import BadContent
 from cmr.features.base import Extractor
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
-from cmr.pictures import MAX_RATIO, read_rgb
+from cmr.pictures import MAX_ASPECT_RATIO, read_rgb
 from cmr.sets import Sets
 
 INFO = ExtractorInfo(
@@ -80,7 +80,7 @@ class ImagePatches(Extractor[Path]):
         image, side = read_rgb(path), self.params.side
         if min(image.size) < side:
             raise BadContent(path, f"{image.width} × {image.height} pixels: too few for {side} × {side} patches")
-        if -(-max(image.size) // side) > MAX_RATIO * (min(image.size) // side):
+        if -(-max(image.size) // side) > MAX_ASPECT_RATIO * (min(image.size) // side):
             raise BadContent(path, f"{image.width} × {image.height} pixels: its patches' sides are too unlike")
         folder.mkdir()
         files = []

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_LINES = 5  # of the log
-BLOCK_BYTES = 2**27
+INPUT_BYTES = 2**27
 """Of the rows that a network is applied to at once."""
 
 
@@ -262,10 +262,10 @@ def apply(network: Callable[[Any], Tensor], features: Any, device: str, block: i
     """``network`` over rows (n, d), a block at a time, without gradients; float32.
 
     Rows of another form (`cmr.methods.batches`) give a block on the device themselves. A block has as many rows as
-    ``BLOCK_BYTES`` hold, ``block`` at most.
+    `INPUT_BYTES` hold, ``block`` at most.
     """
     size = features[:1].nbytes if isinstance(features, np.ndarray) else features.row_bytes
-    step = max(1, min(block, BLOCK_BYTES // max(size, 1)))
+    step = max(1, min(block, INPUT_BYTES // max(size, 1)))
     with torch.inference_mode():
         parts = (features[start : start + step] for start in range(0, len(features), step))
         blocks = [network(tensor(x, device) if isinstance(x, np.ndarray) else x).float().cpu() for x in parts]

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
-LEVEL = 0.95
+CONFIDENCE = 0.95
+"""Of intervals."""
 INDICES_AT_ONCE = 2**21
 
 
@@ -32,7 +33,7 @@ def bootstrap_interval(
 
 def expanded_tail(queries: int) -> float:
     """The share of draws beyond each end: Φ(√(q/(q-1)) t), t being the 2.5 % quantile with q - 1 degrees of freedom."""
-    return float(ndtr(np.sqrt(queries / (queries - 1)) * stdtrit(queries - 1, (1 - LEVEL) / 2)))
+    return float(ndtr(np.sqrt(queries / (queries - 1)) * stdtrit(queries - 1, (1 - CONFIDENCE) / 2)))
 
 
 def _resampled(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

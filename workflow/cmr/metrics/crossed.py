@@ -34,7 +34,8 @@ from scipy.special import stdtr, stdtrit
 from cmr import registry
 from cmr.errors import UserError
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
+"""Of intervals."""
 SMALLEST_P = 1e-12
 TINY = np.finfo(float).tiny
 Z = np.linspace(-46, 12, 233)
@@ -150,7 +151,7 @@ class _Uncertainty:
         return float(brentq(lambda value: self.p_value(value) - p, 0, furthest))
 
     def interval(self, value: float, bounds: Bounds) -> tuple[float, float]:
-        reach = self.reach(1 - LEVEL)
+        reach = self.reach(1 - CONFIDENCE)
         return max(value - reach, bounds[0]), min(value + reach, bounds[1])
 
 

@@ -18,7 +18,7 @@ from cmr.reporting.answer import equals, standing
 from cmr.reporting.figures import Figure, Series, short
 from cmr.reporting.pivot import DECIMALS, Pivot
 from cmr.reporting.protocols import MOST
-from cmr.reporting.significance import LEVEL, p_in_words
+from cmr.reporting.significance import ALPHA, p_in_words
 
 PERMUTATIONS = 9_999
 SAME_RANK = 1e-9
@@ -54,7 +54,7 @@ class Ranked:
         if self.critical is None:
             return [*told, "No two methods can be told apart by their ranks."]
         level = next((last for first, last in self.groups if first == 0), 0)
-        apart = f"Ranks {self.critical:.2f} apart differ significantly (Nemenyi, p < {LEVEL})."
+        apart = f"Ranks {self.critical:.2f} apart differ significantly (Nemenyi, p < {ALPHA})."
         return [*told, standing(k - 1, self.methods[1 : level + 1]), apart]
 
 
@@ -74,7 +74,7 @@ def compare(over: Pivot) -> Ranked | None:
     order = np.argsort(ranks.mean(axis=0), kind="stable")
     p, critical = _tested(ranks)
     means = ranks.mean(axis=0)[order]
-    found = critical if p < LEVEL else None
+    found = critical if p < ALPHA else None
     return Ranked(
         over.metric,
         datasets,
@@ -121,7 +121,7 @@ def critical_difference(spread: np.ndarray) -> float | None:
     """The smallest spread of all mean ranks that random ranks reach in fewer than 5 %; None where none is."""
     values, counts = np.unique(spread, return_counts=True)
     reached = counts[::-1].cumsum()[::-1] / len(spread)
-    rare = values[reached < LEVEL]
+    rare = values[reached < ALPHA]
     return float(rare[0]) if len(rare) else None
 
 
@@ -140,7 +140,7 @@ def datasets_needed(methods: int) -> int:
     than 5 %.
     """
     pairs = methods * (methods - 1)
-    return next(n for n in count(2) if pairs ** (1 - n) < LEVEL)
+    return next(n for n in count(2) if pairs ** (1 - n) < ALPHA)
 
 
 def diagram(ranked: Ranked) -> Figure:

@@ -12,7 +12,8 @@ from cmr.metrics.crossed import Difference, Estimate, Sample, bounds_of, differe
 from cmr.reporting.collect import AVERAGE, Collection, Row, best_of, measures
 from cmr.reporting.runs import Run
 
-LEVEL = 0.05
+ALPHA = 0.05
+"""The level of significance."""
 ROUNDING = 1e-6
 SMALL_P = 0.001
 SEEDS_NEEDED = 3
@@ -98,7 +99,7 @@ def _weigh(rows: Sequence[Row], runs: Mapping[str, list[Run]]) -> dict[str, Evid
     for row in rows:
         group, own = row["group"], found[row["group"]]
         against, p_holm = (None, None) if group in equal else to_best.get(group, (None, None))
-        mark = BEST if group in equal else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= LEVEL else WORSE
+        mark = BEST if group in equal else UNTESTED if p_holm is None else NOT_WORSE if p_holm >= ALPHA else WORSE
         evidence[group] = Evidence(
             mark=mark,
             mean=mean(own.sample) if own else None,
@@ -153,7 +154,7 @@ def p_in_words(p: float, form: str = ".2g") -> str:
     if p < SMALL_P:
         return f"< {SMALL_P}"
     shown = f"{p:{form}}"
-    return f"< {LEVEL}" if p < LEVEL <= float(shown) else shown
+    return f"< {ALPHA}" if p < ALPHA <= float(shown) else shown
 
 
 def can_be_tested(a: Sequence[Run], b: Sequence[Run]) -> bool:
