@@ -17,6 +17,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -78,9 +79,9 @@ class Source:
 class Downloaded(Dataset):
     """A data set with raw files in ``sources.csv``, under the name of its folder in the cache (``raw`` in INFO)."""
 
+    @abstractmethod
     def files(self) -> list[str]:
         """The raw files that these parameters need."""
-        raise NotImplementedError
 
     def download(self) -> dict[str, str]:
         return fetch(self.raw.name, self.files(), self.raw)
