@@ -9,6 +9,7 @@ With ``labels: objects`` the categories of the objects in a picture are its clas
 class ``no object``, so that the protocol's pictures stay complete.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -79,10 +80,7 @@ class CocoCaptions(CaptionedPictures):
         if not self._labelled:
             return found
         classes = self._classes()
-        return [
-            Picture(p.file, p.captions, p.part, tuple(sorted(classes.get(number_of(p.file), {NO_OBJECT}))))
-            for p in found
-        ]
+        return [replace(p, labels=tuple(sorted(classes.get(number_of(p.file), {NO_OBJECT})))) for p in found]
 
     def place(self, file: str) -> Path:
         return self.raw / f"{Path(file).parent}.zip.unpacked" / file
