@@ -12,21 +12,17 @@ this project's choice. The epoch is chosen on held-out pairs.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cmr.info import MethodInfo
 from cmr.methods.batches import SetBatch
 from cmr.methods.common_params import DeepParams
-from cmr.methods.deep import Networks
-from cmr.methods.heads import ContrastiveHeads, negatives
-from cmr.methods.infonce import ScaledNetworks, info_nce
+from cmr.methods.infonce import InfoNCE
 from cmr.methods.scaling import of_sets
-from cmr.methods.steps import Terms
 from cmr.methods.training import feed_forward
 
 INFO = MethodInfo(
@@ -59,19 +55,15 @@ class Params(DeepParams):
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step")
 
 
-class AttentionPool(ContrastiveHeads):
+class AttentionPool(InfoNCE):
     info = INFO
-    params: Params
+    replayed = False  # the sets of a batch are read from their file, which a GPU cannot repeat
+    params: Params  # type: ignore[assignment]  # those of the heads, and of the pooling
 
-    def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
-        heads = {
+    def heads(self, dimensions: Mapping[str, int]) -> dict[str, nn.Module]:
+        return {
             m: PooledHead(dimensions.get(m, 0), dimensions.get(of_sets(m), 0), self.params) for m in self.modalities
         }
-        return ScaledNetworks(heads, self.params.temperature)
-
-    def terms(self, inputs: list[Any], labels: Tensor) -> Terms:
-        u, v = map(functional.normalize, self.embed_all(inputs))
-        return {"contrast": info_nce(self.network.scale() * u @ v.T, negatives(labels))}
 
 
 class PooledHead(nn.Module):

@@ -14,6 +14,7 @@ of the same group, such as other captions of the picture, are left out. As their
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
@@ -62,7 +63,7 @@ class InfoNCE(ContrastiveHeads):
     def build(self, dimensions: Mapping[str, int], classes: int) -> Networks:
         return ScaledNetworks(self.heads(dimensions), self.params.temperature)
 
-    def terms(self, inputs: list[Tensor], labels: Tensor) -> Terms:
+    def terms(self, inputs: list[Any], labels: Tensor) -> Terms:
         u, v = map(functional.normalize, self.embed_all(inputs))
         return {"contrast": info_nce(self.network.scale() * u @ v.T, negatives(labels))}
 
