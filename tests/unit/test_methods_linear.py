@@ -10,10 +10,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 import scipy.spatial
 
 from cmr.data import View
 from cmr.errors import UserError
+from cmr.methods.cmcp import conjugate_gradient
 from cmr.methods.eigen import singular_vectors
 from cmr.methods.scatter import class_sums
 from synthetic import fitted, separable
@@ -499,6 +501,15 @@ def test_a_norm_without_weight_is_refused(name):
 
 
 SEVERAL = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1], [0, 1, 0]] * 8, np.uint8)
+
+
+def test_cmcp_without_a_solution_names_the_parameter_to_lower():
+    system = scipy.sparse.csr_array(np.diag([1.0, -1.0]))  # not positive definite
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(UserError, match=r"^CMCP: label propagation did not .*; lower alpha$"),
+    ):
+        conjugate_gradient(system, np.ones(2))
 
 
 def test_cmcp_counts_the_query_s_rows_and_takes_any_shared_class_for_alike():

@@ -26,6 +26,7 @@ from pydantic import Field
 from sklearn.neighbors import NearestNeighbors
 
 from cmr.data import Part
+from cmr.errors import UserError
 from cmr.info import MethodInfo
 from cmr.methods.base import History, Method
 from cmr.methods.checks import labels_of, training_views
@@ -50,6 +51,7 @@ INFO = MethodInfo(
     stochastic=False,
     transductive=True,
 )
+MAX_STEPS = 10_000
 
 
 class Params(BaseParams):
@@ -155,8 +157,11 @@ def correlations(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> n
 
 
 def conjugate_gradient(system: scipy.sparse.csr_array, right: np.ndarray) -> np.ndarray:
-    """Solution of a positive definite sparse system, to a relative residual of 1e-10."""
-    solution, failed = scipy.sparse.linalg.cg(system, right, rtol=1e-10, maxiter=10_000)
+    """Solution of a positive definite sparse system, to a relative residual of 1e-10.
+
+    Raises `UserError` where none is found.
+    """
+    solution, failed = scipy.sparse.linalg.cg(system, right, rtol=1e-10, maxiter=MAX_STEPS)
     if failed:
-        raise ArithmeticError("label propagation did not converge")
+        raise UserError(f"{INFO.title}: label propagation did not converge in {MAX_STEPS:,} steps; lower alpha")
     return solution
