@@ -1,6 +1,7 @@
 """Two runs on the same queries: differences as a literal loop finds them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -109,6 +110,16 @@ def test_the_command_prints_lines_and_json(tree, capsys):
     assert "image→text: queries whose map@all differs most" in text
     cli.main(["compare", *folders, "--metric", "map@all", "--json"])
     assert {one["metric"] for one in json.loads(capsys.readouterr().out)} == {"map@all"}
+
+
+def test_without_labels_there_is_no_table_of_classes(tree):
+    a, b = (compare.seeds(tree / "runs/shapes/default/lite0+bert" / name) for name in ("cca/0", "dla/0"))
+    found = compare.compare(a, b)
+    assert "by the query's class" in compare.described(found, a, b)
+    without = [replace(one, per_class={}) for one in found]
+    text = compare.described(without, a, b)
+    assert "by the query's class" not in text
+    assert "queries whose" in text
 
 
 def test_a_metric_that_is_no_mean_over_queries_is_told_from_one_that_is_not_there(tree):

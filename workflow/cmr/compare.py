@@ -182,14 +182,16 @@ def _compared(
 
 
 def described(comparisons: Sequence[Comparison], a: Sequence[Run], b: Sequence[Run]) -> str:
-    """What is printed: a line a metric and direction; classes and queries of the first metric."""
+    """What is printed: a line a metric and direction; classes, if there are any, and queries of the first metric."""
     head = [f"{letter}  {_named(runs)}" for letter, runs in (("A", a), ("B", b))]
     rows = [("metric", "direction", "A", "B", "A - B", "95 % interval", "p", "covers")]
     rows += [
         (one.metric, f"{one.query}→{one.gallery}", f"{one.a:.3f}", f"{one.b:.3f}", *_tested(one)) for one in comparisons
     ]
     first = [found for found in comparisons if found.metric == comparisons[0].metric]
-    blocks = [head, search.aligned(rows), _classes(first), *(_queries(found) for found in first if found.queries)]
+    of_classes = [_classes(first)] if any(found.per_class for found in first) else []
+    of_queries = [_queries(found) for found in first if found.queries]
+    blocks = [head, search.aligned(rows), *of_classes, *of_queries]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
