@@ -108,6 +108,15 @@ def test_what_features_leave_out_is_the_same_after_a_kill(tmp_path):
     assert run(tmp_path, Gapped()).read_bytes() == run(tmp_path, Gapped(), name="whole").read_bytes()
 
 
+def test_bad_content_that_is_no_items_is_told_by_itself(tmp_path):
+    class Reader(Lengths):
+        def transform(self, contents):
+            raise BadContent("inner.wav", "cannot be read")
+
+    with pytest.raises(BadContent, match=r"^inner\.wav: cannot be read$"):
+        run(tmp_path, Reader())
+
+
 def test_features_to_choose_on_stand_beside_and_survive_a_kill(tmp_path):
     def task(extractor, rows):
         return Task(extractor, TEXTS, np.array(IDS), np.arange(rows))

@@ -253,8 +253,10 @@ def _naming_items(contents: Sequence[object], ids: np.ndarray) -> Iterator[None]
     try:
         yield
     except BadContent as error:
-        row = list(contents).index(error.content)
-        raise UserError(f"item {str(ids[row])!r}: {error}") from error
+        listed = list(contents)
+        if error.content not in listed:  # a plug-in may name another file, whose message says which
+            raise
+        raise UserError(f"item {str(ids[listed.index(error.content)])!r}: {error}") from error
 
 
 def _key(task: Task, key: str, chunk: int) -> str:
