@@ -6,6 +6,7 @@ The page holds all that its script reads where that fits, and refers to files be
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from multiprocessing import get_context
@@ -20,13 +21,14 @@ from cmr.errors import UserError
 from cmr.progress import duration
 from cmr.publish import atomic
 from cmr.reporting import answer, drawing, headline, origins, over_datasets, published, significance, tables
-from cmr.reporting.collect import AVERAGE, Collection, load
+from cmr.reporting.collect import AVERAGE, Collection, Row, load
 from cmr.reporting.figures import MAX_CLASSES, Figure, of_protocol
 from cmr.reporting.gallery import Catalogue
 from cmr.reporting.parts import JSON, Part, parts
-from cmr.reporting.pivot import pivot
+from cmr.reporting.pivot import Pivot, pivot
 from cmr.reporting.printed_figures import labelled
 from cmr.reporting.protocols import MOST, Protocol, protocols
+from cmr.reporting.significance import Column, Evidence
 from cmr.reporting.space import maps
 
 LIMIT = 15_000_000
@@ -72,10 +74,40 @@ def build(
 
     ``experiments``: index files, by default all. ``roots``: data set's path component → the folder that the pictures'
     paths are relative to, where it is not the data set's own below ``results/data``. ``folders``: those of the user's
-    own that results may refer to. The same results give the same
-    bytes. Raises `UserError` where results are missing or damaged.
+    own that results may refer to. The same results give the same bytes. Raises `UserError` where results are missing or
+    damaged.
     """
-    results, out = Path(results), Path(out)
+    return write(gather(Path(results), experiments, roots or {}, folders), Path(out), title)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page and its files are made of.
+
+    ``figures``: those of each protocol, by its key; ``filed``: those that are drawn as files. ``beside``: whether the
+    page reads ``parts`` from files beside it.
+    """
+
+    collection: Collection
+    protocols: list[Protocol]
+    rows: list[Row]
+    evidence: dict[tuple[Column, str], Evidence]
+    blocks: list[headline.Block]
+    answers: list[answer.Answer]
+    over: Pivot | None
+    ranked: over_datasets.Ranked | None
+    printed: list[published.Table]
+    figures: dict[str, list[Figure]]
+    filed: list[Figure]
+    catalogues: dict[str, Catalogue]
+    parts: list[Part]
+    beside: bool
+
+
+def gather(
+    results: Path, experiments: Iterable[Path] | None, roots: Mapping[str, Path], folders: tuple[str, ...]
+) -> Report:
+    """Reads ``results``; the arguments are those of `build`."""
     collection = load(results, experiments, folders)
     compared = protocols(collection)
     rows = collection.united_rows()
@@ -87,9 +119,9 @@ def build(
     printed = published.compare(published.read(), compared, rows)
     first = {found.block.protocol.key: [answer.intervals(found)] for found in answers}
     figures = {p.key: [*first[p.key], *labelled(p, of_protocol(p, rows)), *maps(p)] for p in compared}
-    own = roots or {}
+    own = (*folders, *map(str, roots.values()))
     catalogues = {
-        data: Catalogue(p.items, own.get(data, results / "data" / data), results, (*folders, *map(str, own.values())))
+        data: Catalogue(p.items, roots.get(data, results / "data" / data), results, own)
         for p in compared
         for data in [p.first.data]
     }
@@ -98,37 +130,46 @@ def build(
     filed += [over_datasets.diagram(ranked)] if ranked else []
     general = sum(not figure.method for figure in filed)
     beside = FRAME + PICTURE * general + sum(len(part.text.encode()) for part in read) > LIMIT
-    pictures = draw_all(out / "figures", filed)
-    if beside:
-        write_beside(out / "figures", read)
-    tables.write_all(out / "tables", rows, evidence, blocks, over, filed, printed)
-    runs = origins.run_table(collection.runs)
+    return Report(
+        collection, compared, rows, evidence, blocks, answers, over, ranked, printed, figures, filed, catalogues, read,
+        beside,
+    )  # fmt: skip
+
+
+def write(report: Report, out: Path, title: str) -> Path:
+    """Writes the figures, the tables and, at last, the page, whose path it returns."""
+    r = report
+    pictures = draw_all(out / "figures", r.filed)
+    if r.beside:
+        write_beside(out / "figures", r.parts)
+    tables.write_all(out / "tables", r.rows, r.evidence, r.blocks, r.over, r.filed, r.printed)
+    runs = origins.run_table(r.collection.runs)
     tables.write(out / "tables" / "runs.csv", tables.of_runs(runs))
     context = {
         "title": title,
-        "notes": [*collection.notes, *left_out(compared, catalogues, beside)],
-        "protocols": compared,
-        "answers": [(found, answer.by_class(found)) for found in answers],
-        "over": over,
-        "ranked": ranked,
-        "diagrams": [figure for figure in filed if figure.kind == "ranks"],
-        "overview": origins.overview(compared),
-        "blocks": blocks,
+        "notes": [*r.collection.notes, *left_out(r.protocols, r.catalogues, r.beside)],
+        "protocols": r.protocols,
+        "answers": [(found, answer.by_class(found)) for found in r.answers],
+        "over": r.over,
+        "ranked": r.ranked,
+        "diagrams": [figure for figure in r.filed if figure.kind == "ranks"],
+        "overview": origins.overview(r.protocols),
+        "blocks": r.blocks,
         "signs": headline.SIGNS,
-        "directions": sorted(dict.fromkeys(d for b in blocks for d in b.directions), key=lambda d: d != AVERAGE),
-        "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in filed)},
-        "metric_options": headline.metric_options(blocks),
-        "figures": figures,
-        "filed": {figure.name for figure in filed},
-        "printed": printed,
-        "beside": beside,
-        "parts": read,
-        **provenance(collection, title),
+        "directions": sorted(dict.fromkeys(d for b in r.blocks for d in b.directions), key=lambda d: d != AVERAGE),
+        "sections": {key: name for key, name in SECTIONS.items() if any(f.section == key for f in r.filed)},
+        "metric_options": headline.metric_options(r.blocks),
+        "figures": r.figures,
+        "filed": {figure.name for figure in r.filed},
+        "printed": r.printed,
+        "beside": r.beside,
+        "parts": r.parts,
+        **provenance(r.collection, title),
         "runs": runs[:MAX_RUNS],
         "run_count": len(runs),
     }
     with atomic(out / "index.html") as temporary:
-        temporary.write_text(render(context, {f.name: pictures[f.name] for f in filed if not f.method}), "utf-8")
+        temporary.write_text(render(context, {f.name: pictures[f.name] for f in r.filed if not f.method}), "utf-8")
     return out / "index.html"
 
 
