@@ -45,6 +45,18 @@ def test_average_is_the_mean_over_directions_and_one_seed_has_no_deviation(tmp_p
     assert row["std"] is None
 
 
+def test_a_figure_without_a_value_is_named_with_its_reason_and_a_curve_is_not(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["cca", "ridge"], seeds=1)
+    for file in results.glob("runs/**/metrics.json"):
+        metrics = json.loads(file.read_text())
+        undefined = {"metric": "recall_at_k", "params": {"k": 1}, "note": "no query has a pair in the gallery"}
+        metrics["tasks"][0]["metrics"]["recall@1"] = undefined
+        metrics["tasks"][0]["metrics"]["precision_scope"]["note"] = "scopes 50 are cut"
+        file.write_text(json.dumps(metrics))
+    told = "shapes, default, lite0+bert: image→text: recall@1: no query has a pair in the gallery"
+    assert load(results).notes == (told,)
+
+
 def test_queries_that_have_nothing_to_find_are_told_once(tmp_path: Path, monkeypatch, capsys) -> None:
     results = write_tree(tmp_path / "results", methods=["cca", "ridge"], seeds=1)
     assert load(results).notes == ()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import yaml
 
 from cmr import cli, paths
 from cmr.errors import UserError
-from cmr.reporting import choice, collect, summary, unfinished
+from cmr.reporting import choice, collect, headline, significance, summary, unfinished
+from cmr.reporting.protocols import protocols
 from reporting_tree import write_tree
 from toy_plan import Project, experiment, written_features
 
@@ -41,7 +43,7 @@ def test_the_lowest_is_best_where_the_metric_says_so():
     row = {
         "dataset": "d", "split": "s", "inputs": "i", "metric": "median_rank", "plugin": "median_rank", "std": None,
         "query": "image", "gallery": "text", "seconds": 1.0, "peak_memory_mb": 1.0, "chance": None,
-        "at_edge": "",
+        "at_edge": "", "note": "",
     }  # fmt: skip
     found = [{**row, "group": f"d/s/i/{name}", "id": name, "mean": mean} for name, mean in (("a", 9.0), ("b", 2.0))]
     text = summary.table(found)
@@ -50,6 +52,26 @@ def test_the_lowest_is_best_where_the_metric_says_so():
     assert summary.table([*found, {**found[1], "group": "d/s/i/c", "id": "c"}]).count("2.000*") == 2, (
         "equal to the best"
     )
+
+
+def test_what_the_evaluation_says_of_a_figure_stands_below_its_table_and_at_its_lines(tmp_path):
+    note = "its cut at 100 is beyond the gallery's 24 items"
+    results = write_tree(tmp_path / "results")
+    for file in results.glob("runs/**/metrics.json"):
+        told = json.loads(file.read_text())
+        for task in told["tasks"]:
+            task["metrics"]["map@5"]["note"] = note
+        file.write_text(json.dumps(told))
+    collection = collect.load(results)
+    rows = collection.united_rows()
+    assert {row["metric"] for row in rows if row["note"] == note} == {"map@5"}
+    text = summary.table(choice.matching(rows, {"metric": "map@5"}))
+    assert text.splitlines()[-1] == f"note: {note}"
+    assert note not in summary.table(choice.matching(rows, {"metric": "map@all"}))
+    evidence = significance.weigh(collection, rows)
+    for block in headline.blocks(protocols(collection), rows, evidence):
+        told = {note in line.badges for line in block.lines if line.kind == headline.MEASURED}
+        assert told == {block.metric == "map@5"}
 
 
 def test_chances_that_differ_stand_from_the_least_to_the_greatest():

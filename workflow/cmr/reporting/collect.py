@@ -68,8 +68,9 @@ class Collection:
         Keys: dataset, split, inputs, experiment, method (the plug-in), id (the entry), metric, query, gallery
         (both ``average`` for the mean over directions), mean, std (sample standard deviation over seeds, None for
         one seed), seeds (their number), chance, pessimistic and optimistic (None where not known), seconds (of a
-        seed's fits, mean over seeds), peak_memory_mb (of a fit, the greatest) and at_edge (the choices that lie at the
-        end of what was tried, in words); and, for code that goes on from here, plugin and params (the metric's), key
+        seed's fits, mean over seeds), peak_memory_mb (of a fit, the greatest), at_edge (the choices that lie at the
+        end of what was tried, in words) and note (what the evaluation says of the figure, such as that the metric's cut
+        is beyond the gallery); and, for code that goes on from here, plugin and params (the metric's), key
         (the metric's name in the runs' files), sample (how many queries were asked, in words; empty for all) and
         group (the runs' path without the seed). Seeds are put together only where data set, split, inputs, method, all
         their parameters, the metric's options and the sample agree.
@@ -99,6 +100,11 @@ def direction(row: Mapping[str, Any]) -> str:
 def mean_and_deviation(mean: float, std: float | None) -> str:
     """``0.571 ± 0.004``; without the deviation where there is one seed."""
     return f"{mean:.3f}" + ("" if std is None else f" ± {std:.3f}")
+
+
+def notes_of(rows: Iterable[Row]) -> list[str]:
+    """What the evaluation says of the figures of a table, each once."""
+    return list(dict.fromkeys(row["note"] for row in rows if row["note"] and row["query"] != AVERAGE))
 
 
 def higher_is_better(row: Row) -> bool:
@@ -149,17 +155,26 @@ def load(
 
 
 def _nothing_relevant(runs: Iterable[Run]) -> list[str]:
-    """How many queries of a direction have nothing relevant to find: a line each, as `warning_notes`."""
+    """How many queries of a direction have nothing relevant to find, and figures that have no value for want of it: a
+    line each, as `warning_notes`.
+    """
     found: dict[str, None] = {}
     for run in runs:
         with _damage_told(run.file("metrics.json"), "what an evaluation writes"):
             for task in run.metrics["tasks"]:
+                what = f"{run.data}, {run.split}, {run.inputs}: {task['query']}→{task['gallery']}"
                 if missing := task["queries_without_relevant"]:
-                    what = f"{run.data}, {run.split}, {run.inputs}: {task['query']}→{task['gallery']}"
-                    found[
-                        f"{what}: {missing:,} of {task['queries']:,} queries have nothing relevant in the gallery"
-                    ] = None
+                    told = f"{missing:,} of {task['queries']:,} queries have nothing relevant in the gallery"
+                    found[f"{what}: {told}"] = None
+                for metric, entry in task["metrics"].items():
+                    if "value" not in entry and "note" in entry and _gives_number(entry["metric"]):
+                        found[f"{what}: {metric}: {entry['note']}"] = None
     return list(found)
+
+
+def _gives_number(metric: str) -> bool:
+    """A curve's note stands below its figure."""
+    return metric in registry.names("metrics") and registry.info("metrics", metric).gives == "number"
 
 
 def _without(index: Index, shown: Container[Run]) -> Index:
@@ -234,6 +249,7 @@ def _rows(runs: Iterable[Run]) -> Iterator[Row]:
             "seconds": mean(seconds),
             "peak_memory_mb": max(memory),
             "at_edge": "; ".join(edges[group]),
+            "note": _each_once(numbers["note"] for numbers in seeds),
             "plugin": plugin,
             "params": json.loads(options),
             "key": metric,
@@ -247,6 +263,7 @@ def checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
     with _damage_told(f"{run.file('metrics.json')}, {run.file('run.json').name}", "what an evaluation writes"):
         found = list(_numbers(run))
         names = [run.method["method"], run.method["id"], *(part for key, _ in found for part in key)]
+        names += [numbers["note"] for _, numbers in found]
         numbers = [numbers["value"] for _, numbers in found]
         aside = [numbers[name] for _, numbers in found for name in ASIDE if numbers[name] is not None]
         if not all(isinstance(name, str) for name in names) or not all(map(boundary.is_number, [*numbers, *aside])):
@@ -258,18 +275,22 @@ def checked_numbers(run: Run) -> list[tuple[Key, dict[str, Any]]]:
 
 def _numbers(run: Run) -> Iterator[tuple[Key, dict[str, Any]]]:
     """The value of each metric and direction of one run, and of the mean over directions, with what goes beside it."""
-    over_directions: dict[tuple, list[dict[str, float | None]]] = defaultdict(list)
+    over_directions: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for task in run.metrics["tasks"]:
         for metric, entry in task["metrics"].items():
             if "value" not in entry:
                 continue  # a curve, or a metric that is not defined here
             key = (run.group, metric, entry["metric"], canonical(dict(entry["params"])), sample_of(task))
-            numbers = {name: entry.get(name) for name in ("value", *ASIDE)}
+            numbers = {name: entry.get(name) for name in ("value", *ASIDE)} | {"note": entry.get("note", "")}
             yield (*key, task["query"], task["gallery"]), numbers
             over_directions[key].append(numbers)
     for key, directions in over_directions.items():
         average = {name: _mean_or_none(numbers[name] for numbers in directions) for name in ("value", *ASIDE)}
-        yield (*key, AVERAGE, AVERAGE), average
+        yield (*key, AVERAGE, AVERAGE), average | {"note": _each_once(numbers["note"] for numbers in directions)}
+
+
+def _each_once(notes: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
 def sample_of(task: Mapping[str, Any]) -> str:

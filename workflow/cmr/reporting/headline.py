@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cmr import registry
-from cmr.reporting.collect import AVERAGE, Row, direction, higher_is_better, mean_and_deviation
+from cmr.reporting.collect import AVERAGE, Row, direction, higher_is_better, mean_and_deviation, notes_of
 from cmr.reporting.figures import in_words, title_of
 from cmr.reporting.protocols import Group, Protocol, in_file_name
 from cmr.reporting.runs import choices_at_edge
@@ -163,7 +163,7 @@ def _line(group: Group, rows: Sequence[Row], evidence: Mapping[tuple[Column, str
         cells,
         max(r["seeds"] for r in rows),
         rows[0]["experiment"],
-        (*badges(group), *_tied(cells.values())),
+        (*badges(group), *_tied(cells.values()), *notes_of(rows)),
         tuple(value for value in values if value is not None),
         rows[0]["seconds"],
         rows[0]["peak_memory_mb"],

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cmr.errors import one_line
-from cmr.reporting.collect import Row, best_of, direction, higher_is_better, mean_and_deviation
+from cmr.reporting.collect import Row, best_of, direction, higher_is_better, mean_and_deviation, notes_of
 
 PROTOCOL = ("dataset", "split", "inputs", "metric")
 
@@ -13,7 +13,7 @@ def table(rows: Iterable[Row]) -> str:
 
     The best average comes first, and a star marks the best of each column. Beside them the wall time of a seed's fits,
     choosing included, and the greatest peak memory of a fit. Below them the choices that lie at the end of what was
-    tried. Protocols with the same directions share the heading and the columns' widths.
+    tried, and notes of the evaluation. Protocols with the same directions share the heading and the columns' widths.
 
     The rows are those of `cmr.reporting.collect.Collection.united_rows`.
     """
@@ -65,7 +65,7 @@ def _aligned(found: Mapping[tuple[str, ...], list[Row]]) -> str:
     for key, (head, *lines) in cells.items():
         title = one_line(" · ".join(key))
         text += [*([] if text else [_line(head, widths)]), title, *(_line(line, widths) for line in lines)]
-        text += map(one_line, _at_edge(found[key]))
+        text += map(one_line, [*_at_edge(found[key]), *(f"note: {note}" for note in notes_of(found[key]))])
     return "\n".join(text)
 
 
