@@ -91,6 +91,18 @@ def test_rows_are_chosen_by_patterns(tmp_path, patterns, expected):
     assert {row["id"] for row in choice.matching(rows(tmp_path), patterns)} == expected
 
 
+def test_notes_are_of_the_chosen_data_sets(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = write_tree(tmp_path / "results", ["shapes", "forms"], ["cca"])
+    for file in results.glob("runs/**/metrics.json"):
+        told = json.loads(file.read_text())
+        told["tasks"][0]["queries_without_relevant"] = 3
+        file.write_text(json.dumps(told))
+    for chosen in ("shapes", "forms"):
+        cli.main(["summary", "--data", chosen])
+        assert re.findall(r"^(\w+),", capsys.readouterr().err, re.MULTILINE) == [chosen]
+
+
 def test_a_pattern_that_matches_nothing_says_what_there_is(tmp_path):
     with pytest.raises(UserError, match="no method matches 'x'; there are cca, dla, ridge"):
         choice.matching(rows(tmp_path), {"id": "x"})

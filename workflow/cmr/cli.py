@@ -301,6 +301,8 @@ def summarise(options: argparse.Namespace) -> None:
     found = with_unfinished(options.results, options.config)
     patterns = {key: pattern for name, key in GLOBS.items() if (pattern := getattr(options, name))}
     rows = choice.matching(found.rows() if options.json or options.csv else found.united_rows(), patterns)
+    groups = {row["group"] for row in rows}
+    notes = found.notes_of([run for run in found.runs if run.group in groups])  # before a line is printed: it may fail
     if options.json:
         _print_json(rows)
     elif options.csv:
@@ -310,7 +312,7 @@ def summarise(options: argparse.Namespace) -> None:
         _print(choice.as_latex(shown) if options.latex else summary.table(shown))
         if others := sorted({row["metric"] for row in rows} - {row["metric"] for row in shown}):
             print(printable(f"other metrics, which --metric shows: {', '.join(others)}"), file=sys.stderr)
-    for note in found.notes:
+    for note in notes:
         print(printable(one_line(note)), file=sys.stderr)
 
 

@@ -49,13 +49,20 @@ class UnitedIndices:
 
 @dataclass(frozen=True)
 class Collection:
-    """``notes``: what a reader must know of the runs as a whole: which are left out, what jobs warned of, and
-    queries that have nothing to find.
-    """
+    """``left_out``: a line for each group of runs that are not shown or not finished, and why."""
 
     results: Path
     experiments: tuple[UnitedIndices, ...]
-    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the runs as a whole."""
+        return self.notes_of(self.runs)
+
+    def notes_of(self, runs: Sequence[Run]) -> tuple[str, ...]:
+        """Which runs are left out, and of the given ones what jobs warned of, and queries that have nothing to find."""
+        return (*self.left_out, *warning_notes(runs), *_nothing_relevant(runs))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -151,7 +158,7 @@ def load(
     experiments_shown = tuple(
         UnitedIndices(name, tuple(_without(index, set(shown)) for index in found)) for name, found in indices.items()
     )
-    return Collection(results, experiments_shown, (*notes, *warning_notes(shown), *_nothing_relevant(shown)))
+    return Collection(results, experiments_shown, tuple(notes))
 
 
 def _nothing_relevant(runs: Iterable[Run]) -> list[str]:

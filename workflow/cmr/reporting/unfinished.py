@@ -28,7 +28,7 @@ def with_unfinished(results: str | Path, config_files: Sequence[str]) -> Collect
         found = load(results, folders=folders, more=indices)
     except UserError as error:
         raise UserError("\n".join([str(error), *notes])) from None
-    return replace(found, notes=(*found.notes, *notes))
+    return replace(found, left_out=(*found.left_out, *notes))
 
 
 def _configured(config_files: Sequence[str]) -> tuple[Plan | None, tuple[str, ...]]:
