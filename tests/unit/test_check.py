@@ -163,6 +163,13 @@ def test_ready_features_with_rows_in_no_part(folder, capsys):
     assert any("if the numbers start at 1, say index_base: 1" in line for line in lines)
 
 
+def test_a_class_that_no_test_row_has(folder, capsys):
+    rows().assign(part=["test" if row % 3 and row > 9 else "train" for row in range(N)]).to_csv("my/my.csv", index=False)
+    status, lines = checked(capsys, configure("table", {**TABLE, "split": "part"}, "sift_bovw", "bert"))
+    told = "no test item has the class 'c0': the figures are of the other 2 of 3 classes"
+    assert (status, [line for line in lines if line.startswith("warning")]) == (0, [f"warning mine, default: {told}"])
+
+
 def test_features_and_classes_that_tell_nothing_apart(folder, capsys):
     name = ready()
     np.save("my/x.npy", np.ones((N, 4)))

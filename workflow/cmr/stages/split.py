@@ -30,10 +30,22 @@ def make(result: Result, machine: Machine) -> None:
             for part in (TRAIN, TEST):
                 if part not in having:
                     log.warning("no %s item has the modality %s, so methods that need it will stop", part, modality)
+        tell_untested(items, parts)
         made.facts = {"separated": separated(dataset.groups(items), parts)}
         for pair, count in made.facts["separated"].items():
             first, second = pair.split(", ")
             log.warning("%d %s items share a picture, a text or a vector with %s items", count, second, first)
+
+
+def tell_untested(items: Items, parts: np.ndarray) -> None:
+    """Warns of classes that the test figures say nothing of."""
+    tested = {label for labels in items.table["labels"][parts == TEST] for label in labels}
+    if untested := [name for name in items.classes if name not in tested]:
+        log.warning(
+            "no test item has the class %s%s: the figures are of the other %d of %d classes",
+            repr(untested[0]), f", nor {len(untested) - 1} more" if len(untested) > 1 else "",
+            len(items.classes) - len(untested), len(items.classes),
+        )  # fmt: skip
 
 
 def check_parts(parts: np.ndarray) -> None:
