@@ -95,11 +95,12 @@ def faulty() -> None:
     made.to_csv("my/my.csv", index=False)
 
 
+NEEDED = "and each of train, validation, test needs one; remove or merge such classes"
 BAD = {
     "mine: row 2: no label",
     "mine: row 3: no such file: 99.png",
-    "mine: row 4: class 'rare' has only 1 distinct item",
-    "mine: row 5: class 'C0' has only 1 distinct item",
+    f"mine: row 4: class 'rare' has only 1 distinct item, {NEEDED}",
+    f"mine: row 5: class 'C0' has only 1 distinct item, {NEEDED}",
     "mine: row 6: 4.png does not decode: not a picture that can be decoded (cannot identify image file '4.png')",
 }
 ODD = {

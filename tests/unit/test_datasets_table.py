@@ -508,7 +508,20 @@ def test_classes_too_rare_for_the_split_are_named_all_at_once_or_left_out(pictur
     assert len(made.split(made.prepare(), "default").table) == 9
     skipped = pd.read_csv(pictures / "out/skipped.csv")
     assert list(skipped["row"]) == [2, 3, 4]
-    assert skipped["problem"][0] == "class 'odd' has only 1 distinct item"
+    assert skipped["problem"][0] == (
+        "class 'odd' has only 1 distinct item, and each of train, validation, test needs one; remove or merge such classes"
+    )
+
+
+def test_parts_far_from_their_shares_are_told_once_with_the_reason(pictures, caplog):
+    labels = [f"c{row % 100}" for row in range(300)]
+    data = pd.DataFrame({"key": range(300), "caption": map(str, range(300)), "class": labels})
+    made = dataset(pictures, data, image="", strict=False)
+    made.split(made.prepare(), "default")
+    (told,) = [line for line in caplog.messages if "far from their shares" in line]
+    assert told.endswith(
+        "train 100, validation 100, test 100; 300 distinct items in 100 classes, each of which is dealt alone"
+    )
 
 
 @pytest.mark.parametrize("strict", [True, False])

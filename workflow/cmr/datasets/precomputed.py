@@ -135,13 +135,9 @@ class Precomputed(Dataset):
 
     def _without_place(self, rows: pd.DataFrame, kinds: dict[str, str]) -> dict[str, str]:
         """Item → why the split has no place for it."""
-
-        def parts(some: pd.DataFrame) -> np.ndarray:
-            return self.parts(Items(some, kinds), "")
-
         if self.params.index or rows["part"].all():
-            return dict(untrained(rows, parts(rows)))
-        return without_place(rows, lambda some: self.groups(Items(some, kinds)), parts, self.params.shares)
+            return dict(untrained(rows, self.parts(Items(rows, kinds), "")))
+        return without_place(rows, lambda some: self.groups(Items(some, kinds)), self._shares())
 
     def features(self, modality: str, name: str) -> Rows:
         if name or modality not in self.params.features:
@@ -155,10 +151,14 @@ class Precomputed(Dataset):
             return items.table["part"].to_numpy(str)
         if self.params.index:
             return self._indexed(items)
+        return seeded_parts("params.labels", items, self._shares(), self.groups(items))
+
+    def _shares(self) -> dict[str, float]:
+        """Raises `UserError` for shares that are none."""
         shares: dict[str, float] = {part: share for part, share in self.params.shares.items() if share}
         if not {TRAIN, TEST} <= shares.keys() or abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError("params.shares: expected shares of train and test, and of validation if any, that sum to 1")
-        return seeded_parts("params.labels", items, shares, self.groups(items))
+        return shares
 
     def content_keys(self, items: Items, modality: str) -> pd.Series:
         """Equal rows of features are one content, such as a picture that stands beside each of its captions."""

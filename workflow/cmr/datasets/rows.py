@@ -84,41 +84,55 @@ def seeded_parts(
     Raises `UserError` for rare classes, which says the ``remedy``.
     """
     refuse_rare(source, list(items.table["labels"]), groups, shares, remedy)
-    parts = stratified(joined_strata(items.strata, groups, len(shares)), shares, SEED, groups)
+    parts = _drawn(items.strata, shares, groups)
     sizes = Counter(parts.tolist())
     if any(abs(sizes[part] / len(parts) - share) > UNEVEN for part, share in shares.items()):
         found = ", ".join(f"{part} {sizes[part]}" for part in shares)
-        largest = Groups.of(groups).sizes.max()
         log.warning(
-            "%s: the parts have sizes far from their shares: %s; %d items share a content", source, found, largest
+            "%s: the parts have sizes far from their shares: %s; %s", source, found, _dealt(items.strata, groups)
         )
     return parts
+
+
+def _drawn(strata: Sequence[str], shares: Mapping[str, float], groups: Grouping) -> np.ndarray:
+    return stratified(joined_strata(strata, groups, len(shares)), shares, SEED, groups)
+
+
+def _dealt(strata: Sequence[str], groups: Grouping) -> str:
+    """What lets a split miss its shares: few items a class, of which each part gets one at least, and large groups."""
+    sizes, classes = Groups.of(groups).sizes, len(set(strata))
+    told = _distinct(len(sizes)) + (f" in {classes} classes, each of which is dealt alone" if classes > 1 else "")
+    return told + (f"; {sizes.max()} items share a content" if sizes.max() > 1 else "")
 
 
 def _distinct(count: int) -> str:
     return f"{count} distinct item{'s' if count > 1 else ''}"
 
 
+def _too_rare(name: str, count: int, parts: Iterable[str]) -> str:
+    return f"class {name!r} has only {_distinct(count)}, and each of {', '.join(parts)} needs one; {MERGE}"
+
+
 def without_place(
     rows: pd.DataFrame,
     groups: Callable[[pd.DataFrame], Grouping],
-    parts: Callable[[pd.DataFrame], Iterable[str]],
-    shares: Collection[str],
+    shares: Mapping[str, float],
 ) -> dict[Any, str]:
     """Row → why a seeded split has no place for it: its class is rare, or a label of it has no training row.
 
-    Leaving rows out changes the split, so this goes on until all of the rest have a place. ``groups`` and ``parts`` of
-    some rows: numbers of groups that stay together (n,), and names of parts (n,). ``shares``: the parts' names.
+    Leaving rows out changes the split, so this goes on until all of the rest have a place. ``groups`` of some rows:
+    numbers (n,) of those that stay together.
     """
     problems: dict[Any, str] = {}
     while True:
         left = rows.drop(index=list(problems))
         if left.empty:
             return problems
-        rare = rare_classes(list(left["labels"]), groups(left), shares)
+        together = groups(left)
+        rare = rare_classes(list(left["labels"]), together, shares)
         first = left["labels"].map(lambda labels: labels[0] if labels else "")
-        found = {row: f"class {name!r} has only {_distinct(rare[name])}" for row, name in first.items() if name in rare}
-        found = found or dict(untrained(left, parts(left)))
+        found = {row: _too_rare(name, rare[name], shares) for row, name in first.items() if name in rare}
+        found = found or dict(untrained(left, _drawn(list(first), shares, together)))
         if not found:
             return problems
         problems |= found

@@ -197,9 +197,7 @@ class Table(Dataset):
         def items(some: pd.DataFrame) -> Items:
             return Items(some.reset_index(drop=True), kinds)
 
-        return without_place(
-            self._sorted(rows), lambda some: self.groups(items(some)), lambda some: self.parts(items(some), ""), SHARES
-        )
+        return without_place(self._sorted(rows), lambda some: self.groups(items(some)), SHARES)
 
     def _tell_repeated(self, rows: pd.DataFrame, modalities: list[str], file: Path) -> None:
         """Warns of a modality whose contents repeat, as pictures beside several captions do."""
