@@ -141,6 +141,15 @@ def test_a_helper_may_have_any_name(folder):
     assert registry.path("methods", "cca") == registry.PACKAGE / "methods" / "cca.py"
 
 
+def test_a_file_without_an_info_is_told_where_its_name_is_asked_for(folder):
+    edit(folder / "methods" / "cut.py", "INFO = ", "INFO: MethodInfo = ")
+    registry.use(folder)
+    told = r"my/methods/cut\.py: no line starts with 'INFO =', so it is no method; cmr new writes an example"
+    for method in ("cut", {"id": "mine", "method": "cut"}):
+        with pytest.raises(UserError, match=told):
+            config.validate({"experiments": [{**EXPERIMENT, "methods": [method]}]})
+
+
 def test_a_folder_without_a_folder_of_a_kind_is_refused(tmp_path):
     (tmp_path / "method").mkdir()
     with pytest.raises(UserError, match=r"none of the folders datasets, extractors, dictionaries, methods, metrics"):

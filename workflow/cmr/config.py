@@ -358,7 +358,8 @@ def _find(entries: Iterable[Any], kind: type[Entry], name: str, where: str) -> A
         return declared[name]
     if name in plugins:
         return kind.model_validate(name)
-    raise mistake(where, f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
+    told = registry.without_info(kind.KIND, name)
+    raise mistake(where, told or f"unknown {kind.FIELD} {name!r}{nearest(name, {*declared, *plugins})}")
 
 
 def checked(kind: type[M], value: Any, source: str) -> M:

@@ -163,8 +163,16 @@ def check(kind: str, name: str) -> None:
     use, with the way to name one.
     """
     if name not in names(kind):
-        told = f"unknown {_singular(kind)} {name!r}{nearest(name, names(kind))}"
+        told = without_info(kind, name) or f"unknown {_singular(kind)} {name!r}{nearest(name, names(kind))}"
         raise UserError(told if own_folder() else f"{told}; {HOW_TO_NAME_A_FOLDER}")
+
+
+def without_info(kind: str, name: str) -> str:
+    """Why a file of the user's own that has the name is no plug-in; empty where there is no such file."""
+    folder = own_folder()
+    if folder is None or not OWN_NAME.fullmatch(name) or not (file := folder / kind / f"{name}.py").is_file():
+        return ""
+    return f"{file}: no line starts with 'INFO =', so it is no {_singular(kind)}; cmr new writes an example"
 
 
 def _singular(kind: str) -> str:
