@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -200,6 +201,27 @@ def test_a_record_names_no_folder_and_is_told_how_to_get_one(folder, tmp_path, m
     assert registry.own_folder() is None
     registry.use("my")
     assert plan_of(record, "run.json")[1].folder.endswith("/cca/0")
+
+
+@pytest.mark.parametrize(
+    ("file", "broken", "said"),
+    [
+        ("methods/shifted.py", "import numpyy", r"methods/shifted\.py: line 3: ModuleNotFoundError: .*'numpyy'"),
+        ("helpers.py", "\nnone_such", r"helpers\.py: line 7: NameError: name 'none_such' is not defined"),
+        ("helpers.py", "\na b", r"helpers\.py: line 7: SyntaxError: invalid syntax$"),
+    ],
+)
+def test_what_keeps_a_plug_in_from_being_imported_is_told_by_check(folder, monkeypatch, capsys, file, broken, said):
+    monkeypatch.chdir(folder.parent)
+    Path("my/my.yaml").write_text(json.dumps({"plugins": ".", "experiments": [EXPERIMENT]}))
+    text = (folder / file).read_text()
+    (folder / file).write_text(text.replace("import numpy", broken) if "numpyy" in broken else text + broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", "my/my.yaml"])
+    found = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok")]
+    assert (ended.value.code, len(found)) == (1, 1)
+    assert re.search(f"^error    shifted: .*my/{said}", found[0])
+    assert f"{registry.own.__name__}.methods.cut" not in sys.modules  # it is in the folder, and the configuration does not name it
 
 
 def test_they_are_there_from_python(folder):

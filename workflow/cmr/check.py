@@ -1,9 +1,10 @@
 """Looks at a configuration and its data before a run: the first stages, in a folder that is gone afterwards.
 
-Only data sets of the user's own files are looked at. They are prepared and split as the workflow does it, but bad rows
-are left out and listed all at once, and pictures are decoded. Of some items the features are extracted, which tells
-what all of them take; texts are counted that a pretrained model would cut or does not know. What fitted extractors give
-is found out by fitting them, which is left to the run.
+Plug-ins of the user's own that the configuration names are imported. Only data sets of the user's own files are looked
+at. They are prepared and split as the workflow does it, but bad rows are left out and listed all at once, and pictures
+are decoded. Of some items the features are extracted, which tells what all of them take; texts are counted that a
+pretrained model would cut or does not know. What fitted extractors give is found out by fitting them, which is left to
+the run.
 """
 
 import os
@@ -70,6 +71,7 @@ def _device(machine: Machine) -> Iterator[Finding]:
 def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
     own = {entry.id: entry for entry in config.datasets if entry.own_files()}
     plan = Plan(config.model_copy(update={"datasets": [_lenient(entry) for entry in config.datasets]}))
+    yield from _own_plugins(plan)
     for entry in plan.datasets.values():
         if entry.id not in own:
             yield Finding(OK, entry.id, "not of files of your own; its data are not looked at")
@@ -95,6 +97,16 @@ def _findings(config: Config, machine: Machine) -> Iterator[Finding]:
     for items in plan.results():
         if items.stage == "prepare" and items.settings["data"]["id"] in own and items.record not in failed:
             yield from _lack_of_classes(plan, items)
+
+
+def _own_plugins(plan: Plan) -> Iterator[Finding]:
+    """What would stop as soon as a plug-in of the user's own is imported, of those that the configuration names."""
+    for kind, name in dict.fromkeys(plugin for result in plan.results() for plugin in result.plugins):
+        if name in registry.own_plugins(kind):
+            try:
+                registry.module(kind, name)
+            except UserError as error:
+                yield Finding(ERROR, name, str(error))
 
 
 def _lack_of_classes(plan: Plan, items: Result) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from pydantic import ValidationError
 
 from cmr import own
 from cmr.boundary import plain
-from cmr.errors import UserError, nearest
+from cmr.errors import UserError, nearest, one_line
 from cmr.info import DatasetInfo, DictionaryInfo, ExtractorInfo, Info, MethodInfo, MetricInfo
 from cmr.params import Params
 
@@ -247,12 +248,29 @@ def params(kind: str, name: str, values: Mapping[str, Any]) -> Params:
 
 
 def module(kind: str, name: str) -> ModuleType:
-    """Raises `UserError` where this process runs code of another folder: a name stands for one module in Python."""
+    """Raises `UserError` where this process runs code of another folder: a name stands for one module in Python; and
+    where the file of a plug-in of the user's own cannot be imported.
+    """
     check(kind, name)
-    found = importlib.import_module(module_name(kind, name))
+    try:
+        found = importlib.import_module(module_name(kind, name))
+    except Exception as error:  # of the user's own code
+        if name not in own_plugins(kind):
+            raise
+        told = one_line(f"{type(error).__name__}: {getattr(error, 'msg', error)}")
+        raise UserError(f"{_place_of(error, own_plugins(kind)[name])}: {told}") from None
     if is_own(found.__name__):
         _check_one_folder()
     return found
+
+
+def _place_of(error: Exception, file: Path) -> str:
+    """``FILE: line N`` of the user's own code that an error comes from, which may be a module that ``file`` imports."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}: line {error.lineno}"
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own_lines = [f"{name}: line {line}" for name, line in frames if Path(name).is_relative_to(own.__path__[0])]
+    return own_lines[-1] if own_lines else str(file)
 
 
 def _check_one_folder() -> None:
