@@ -124,6 +124,8 @@ def test_chosen_experiments_only(tmp_path: Path) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished experiment"):
         collect.load(tmp_path)
+    with pytest.raises(UserError, match="nothere: no such folder; name a folder of results"):
+        collect.load(tmp_path / "nothere")
     with pytest.raises(UserError, match=r"gone\.json"):
         collect.load(tmp_path, [tmp_path / "gone.json"])
     write_experiment(tmp_path, "main-aaaaaa", ["runs/shapes/default/lite0+bert/cca/0"])

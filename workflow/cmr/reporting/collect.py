@@ -140,6 +140,8 @@ def load(
     """
     results = Path(results)
     files = sorted((results / "experiments").glob("*.json")) if experiments is None else [Path(f) for f in experiments]
+    if experiments is None and not results.is_dir():
+        raise UserError(f"{results}: no such folder; name a folder of results, or run `snakemake metrics` first")
     if not files and not any(united.runs for united in more):
         raise UserError(f"{results}/experiments: no finished experiment; run `snakemake metrics` first")
     indices: dict[str, list[Index]] = defaultdict(list)
