@@ -100,6 +100,14 @@ def test_a_file_that_extends_no_configuration_of_this_folder_is_told(toy, capsys
     assert "no_such_key: unknown key" in file["problem"]
 
 
+def test_a_file_that_is_not_there_ends_the_listing_in_a_line(toy, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["list", "experiments", "--config", "my/nope.yaml"])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (1, "", 1)
+    assert "my/nope.yaml" in err
+
+
 def test_a_file_of_the_folder_that_is_named_is_listed_alone(capsys):
     main(["list", "experiments", "--json", "--config", str(experiments.FILES / "smcr.yaml")])
     (file,) = json.loads(capsys.readouterr().out)

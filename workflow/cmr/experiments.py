@@ -31,8 +31,9 @@ def described(given: Sequence[str]) -> list[dict[str, Any]]:
     download, or missing: then ``missing`` says what to place where), ``runs`` (their number), ``measured`` (of how many
     the time is known) and ``seconds`` (of these). ``given``: files that each of them extends. A file that does not
     extend them has a ``problem`` in the place of entries. Where some of the folder's own files are given, these alone
-    are described.
+    are described. Raises `UserError` where one of them cannot be read.
     """
+    config.read_all(settings.files_of(given))  # else each file of the folder would have the same problem
     seconds = _seconds()
     files = {file.resolve(): file for file in sorted(FILES.glob("*.yaml"))}
     asked = {Path(name).resolve(): name for name in given}
