@@ -214,7 +214,8 @@ def failing(capsys, *arguments):
     with pytest.raises(SystemExit) as caught:
         run(capsys, *arguments)
     assert caught.value.code == 1
-    error = capsys.readouterr().err
+    answer, error = capsys.readouterr()
+    assert answer == ""
     assert error.startswith("error: ")
     assert len(error.splitlines()) == 1
     return error
@@ -229,7 +230,11 @@ def failing(capsys, *arguments):
         (("--image", "none.png"), "none.png: no such file"),
         (("--image", "my.csv"), "my.csv: not a picture that can be decoded"),
         (("--text", "a", "-k", "0"), "k: expected a whole number, at least 1, found 0"),
-        (("--text", "a", "--html", "x.html", "--config", "away/c.yaml"), "--config names the configuration"),
+        (
+            ("--text", "a", "--html", "x.html", "--config", "away/c.yaml"),
+            "--html shows pictures of the data set 'mine': params.file: no such file: away/my.csv; the path is relative "
+            "to the configuration file; --config names the configuration that the run was made with",
+        ),
     ],
 )
 def test_a_mistake_in_the_query_is_one_line(here, capsys, query, expected):

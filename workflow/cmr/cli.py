@@ -361,10 +361,11 @@ def search_run(options: argparse.Namespace) -> None:
     machine = settings.machine(options.config)
     run = search.find(options.folder, machine.folders)
     modality, query = (search.TEXT, options.text) if options.image is None else (search.IMAGE, options.image)
+    root = search.pictures(run, machine) if options.html else None  # before an answer is printed: it may fail
     answers = search.search(run, modality, query, options.k, machine, options.index)
     _print(search.table(answers))
-    if options.html:
-        search.write_page(options.html, run, query, answers, machine)
+    if root is not None:
+        search.write_page(options.html, run, query, answers, root, machine.folders)
 
 
 def embed_items(options: argparse.Namespace) -> None:

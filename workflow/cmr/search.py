@@ -213,18 +213,25 @@ small { color: #595959; display: block; }
 """
 
 
-def write_page(path: Path, run: Run, query: str | Path, answers: Sequence[Answer], machine: Machine) -> None:
-    """One self-contained page with thumbnails of the query and of what was found."""
+def pictures(run: Run, machine: Machine) -> Path:
+    """The folder that the run's pictures are in; raises `UserError` where the configuration does not tell."""
+    data = run.fits[0]["data"]
+    try:
+        return create.dataset(data, str(run.results / "data" / run.data), machine).root()
+    except UserError as error:
+        told = f"--html shows pictures of the data set {data['id']!r}: {error}"
+        raise UserError(f"{told}; --config names the configuration that the run was made with") from None
+
+
+def write_page(
+    path: Path, run: Run, query: str | Path, answers: Sequence[Answer], root: Path, folders: tuple[str, ...] = ()
+) -> None:
+    """One self-contained page with thumbnails of the query and of what was found. ``root``: what `pictures` gives."""
     from jinja2 import Template
 
     from cmr.reporting.gallery import Catalogue, thumbnail
 
-    folder = run.results / "data" / run.data
-    try:
-        root = create.dataset(run.fits[0]["data"], str(folder), machine).root()
-    except UserError as error:
-        raise UserError(f"{error}; --config names the configuration that the run was made with") from None
-    catalogue = Catalogue(Items.read(run.place(paths.ITEMS.format(data=run.data))), root, run.results, machine.folders)
+    catalogue = Catalogue(Items.read(run.place(paths.ITEMS.format(data=run.data))), root, run.results, folders)
     shown = [
         (a, [(hit, catalogue.thumbnail(hit.content) if a.kind == IMAGE and hit.content else None) for hit in a.hits])
         for a in answers
