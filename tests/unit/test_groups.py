@@ -177,6 +177,14 @@ def definition(scores, owner, k):
     return there, back
 
 
+@pytest.mark.parametrize("option", [("--at", "3"), ("--separator", ";"), ("--no-label",)])
+def test_options_of_figures_by_class_are_refused_beside_owner(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["metrics", "a.npy", "b.npy", "--owner", "owner.npy", *option])
+    assert ended.value.code == 1
+    assert "go with --labels: the cuts by instance are 1, 5 and 10" in capsys.readouterr().err
+
+
 def test_recalls_of_files_are_those_of_the_literal_definition(tmp_path, capsys):
     rng = np.random.default_rng(2)
     owner = rng.permutation(OWNER)

@@ -153,7 +153,7 @@ def _add_looking(add: Add) -> None:
         metavar="LABEL",
         help="labels that stand for none, besides empty ones; none is given: no others",
     )
-    measure.add_argument("--at", type=at_least(1), default=50, help="cut of the second mAP; default: 50")
+    measure.add_argument("--at", type=at_least(1), help="cut of the second mAP; default: 50")
     report = add("report", build_report, "Build the report of a results folder, which may be read-only.")
     report.add_argument("results", nargs="?", default=paths.RESULTS, help="default: results")
     report.add_argument("--out", type=Path, required=True, help="folder to write the page into")
@@ -334,10 +334,12 @@ def measure_files(options: argparse.Namespace) -> None:
     from cmr.measure import metrics_of_files, recall_of_files
 
     if options.owner:
+        if any(value is not None for value in (options.at, options.separator, options.no_label)):
+            raise UserError("--at, --separator and --no-label go with --labels: the cuts by instance are 1, 5 and 10")
         _print_json(recall_of_files(options.a, options.b, options.owner))
     else:
         reader = LabelReader(options.separator, options.no_label)
-        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at, reader=reader))
+        _print_json(metrics_of_files(options.a, options.b, options.labels, options.at or 50, reader=reader))
 
 
 def build_report(options: argparse.Namespace) -> None:
