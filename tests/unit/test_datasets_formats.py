@@ -238,7 +238,7 @@ REFUSED = {
     "rows as objects in npz": (lambda f: saved(lambda p, x: np.savez(p, x=x), f / "x.npz", cell_array([1], [2])), "x", "x.npz: holds Python objects, .* say trust: true"),
     "a module in pt": (lambda f: saved(lambda p, x: torch.save(x, p), f / "x.pt", Anything()), "", "x.pt: holds more than tensors"),
     "a pickle named pt": (lambda f: saved(lambda p, x: p.write_bytes(pickle.dumps(x)), f / "x.pt", Anything()), "", "x.pt: "),
-    "two values a line": (lambda f: written(f / "y.csv", "1,cat\n2,dog\n"), "", "line 1 holds 2 values; expected numbers alone, or one label a line"),
+    "two values a line": (lambda f: written(f / "y.csv", "1,cat\n2,dog\n"), "", "line 1 holds 2 values; expected numbers alone, or one label a line; leave other columns out"),
     "a header, or a row": (lambda f: written(f / "x.csv", "0,1,2\n5,1,0\n"), "", "first line, '0,1,2', may name the columns or be a row; .* as 0.0,"),
     "a first column that does not count": (lambda f: written(f / "y.csv", ",label\n7,cat\n3,dog\n5,cat\n"), "", "line 1 holds 2 values"),
     "no format": (lambda f: written(f / "y.xls", "1"), "", "expected one of .npy, [^;]*, .txt$"),

@@ -102,6 +102,15 @@ def test_labels_that_are_none_or_have_two_meanings_are_told(files, name, content
     assert "say " not in str(told.value)  # a command has options
 
 
+def test_a_header_over_names_is_told_by_the_row_that_is_too_many(files):
+    put(files / "y.csv", lines("class", *(("cat", "dog", "pet")[row % 3] for row in range(N))))
+    with pytest.raises(UserError, match=f"y.csv has {N + 1}; leave out the first line of the labels if it is a header$"):
+        measured(files, "y.csv")
+    put(files / "y.csv", lines(*(("cat", "dog", "pet")[row % 3] for row in range(N + 2))))
+    with pytest.raises(UserError, match="row i of each must be the same item$"):
+        measured(files, "y.csv")
+
+
 def test_options_of_the_command_answer_its_questions(files, capsys):
     several = [["cat", "pet"], ["dog"], ["pet"]]
     hot = [[name in several[row % 3] for name in ("cat", "dog", "pet")] for row in range(N)]

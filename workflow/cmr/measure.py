@@ -12,7 +12,7 @@ import numpy as np
 from cmr.datasets.formats import CAN_EXECUTE_CODE
 from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelQuestion, LabelReader
-from cmr.datasets.matrices import Reference, label_cells, matrix, row_numbers
+from cmr.datasets.matrices import FROM_TEXT, HEADED, Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
 from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer
 from cmr.metrics.keys import Ties
@@ -62,10 +62,10 @@ def metrics_of_files(
     )
     classes = known.values
     if not len(first) == len(second) == len(classes):
-        raise UserError(
-            f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; "
-            "row i of each must be the same item"
-        )
+        of_text = _reference(labels).file.suffix.lower() in FROM_TEXT
+        headed = of_text and len(first) == len(second) == len(classes) - 1
+        remedy = HEADED if headed else "row i of each must be the same item"
+        raise UserError(f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; {remedy}")
     if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
         row = int(np.flatnonzero(first_ids != second_ids)[0])
         raise UserError(

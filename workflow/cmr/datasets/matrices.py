@@ -24,6 +24,7 @@ from cmr.vectors import Vectors, is_large, read_blocks
 log = logging.getLogger(__name__)
 
 FROM_TEXT = (".csv", ".tsv", ".txt")
+HEADED = "leave out the first line of the labels if it is a header"
 
 Values = np.ndarray | Vectors | Sets
 """Features of items: vectors (n, d), in memory or in a file, or sets."""
@@ -253,7 +254,7 @@ def _check_rows(reference: Reference, modality: str, block: Block, expected: int
     if fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
-        hint = "leave out the first line of the labels if it is a header"
+        hint = HEADED
     what = "labels" if block.labels else "rows"
     raise UserError(f"{reference} has {rows} rows, {labels} has {expected} {what}; {hint}")
 
