@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cmr import compare
+from cmr.data import Items
 from cmr.metrics.crossed import Difference, Estimate
 from cmr.reporting import answer, headline, significance, versus
 from cmr.reporting.collect import Collection, load
@@ -254,6 +255,10 @@ def test_the_weakest_and_the_strongest_class_of_the_best_are_named(collection: C
         f"Weakest on queries of the class {weakest}, {means[weakest]:.3f}; strongest on {strongest}, "
         f"{means[strongest]:.3f}."
     )
+    items = found.block.protocol.items.table.copy()
+    items.at[0, "labels"] = [*items.at[0, "labels"], "another"]
+    found.block.protocol.__dict__["items"] = Items(items, found.block.protocol.items.kinds)
+    assert answer.by_class(found).endswith("A query of several classes counts in each.")
 
 
 def test_a_line_tells_what_its_fits_cost(collection: Collection) -> None:

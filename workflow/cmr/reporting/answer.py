@@ -142,7 +142,9 @@ def by_class(answer: Answer) -> str:
         return ""
     means = sorted((mean(of_class), name) for name, of_class in values.items())
     (low, weakest), *_, (high, strongest) = means if block.higher_is_better else means[::-1]
-    return f"Weakest on queries of the class {weakest}, {low:.3f}; strongest on {strongest}, {high:.3f}."
+    told = f"Weakest on queries of the class {weakest}, {low:.3f}; strongest on {strongest}, {high:.3f}."
+    several = any(len(labels) > 1 for labels in block.protocol.items.distinct_labels[1])
+    return f"{told} A query of several classes counts in each." if several else told  # the weakest may pass the mean
 
 
 def intervals(answer: Answer) -> Figure:
