@@ -191,6 +191,7 @@ WRONG = [
     (lambda rows: [[1], [1, 2]], "list, expected"),
     (lambda rows: rows * 1j, r"complex64 of shape \(6, 2\), expected"),
     (lambda rows: rows.astype(str), "<U"),
+    (lambda rows: rows / (np.arange(6)[:, None] != 2), "NaN or infinite values in 1 of 6 rows, the first is row 2"),
 ]
 
 

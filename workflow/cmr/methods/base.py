@@ -103,13 +103,20 @@ class Method(ABC):
     def embedded(self, modality: str, features: Any) -> np.ndarray:
         """`embed` of rows that may stay in a file: a block of them at a time. It cannot change them.
 
-        Raises `UserError` where a plug-in gives something else than a vector for each row.
+        Raises `UserError` where a plug-in gives something else than a vector of finite numbers for each row.
         """
         blocks = read_blocks(features) if isinstance(features, Vectors) else [features]
         found = [
             checked(f"{self}: embed of {modality}", self.embed(modality, read_only(b)), (len(b), None)) for b in blocks
         ]
-        return np.concatenate(found) if len(found) > 1 else found[0]
+        rows = np.concatenate(found) if len(found) > 1 else found[0]
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise UserError(
+                f"{self}: embed of {modality} gave NaN or infinite values in {len(bad)} of {len(rows)} rows, the first "
+                f"is row {bad[0]}"
+            )
+        return rows
 
     def scores(self, query_modality: str, query: np.ndarray, gallery_modality: str, gallery: np.ndarray) -> np.ndarray:
         """`similarity`. Raises `UserError` where a plug-in gives something else than a score for each pair."""
