@@ -292,6 +292,20 @@ def test_no_form_is_exported_under_the_name_of_another(here, form, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("form", ["npz", "mat"])
+def test_a_file_is_named_as_its_form_and_replaces_none(here, form, tmp_path):
+    run, place = find(folder_of(here, "cca")), tmp_path / f"e.{form}"
+    with pytest.raises(UserError, match=rf"e: --to {form} writes a file; name it e\.{form}$"):
+        export.export(run, form, tmp_path / "e")
+    place.write_text("mine")
+    with pytest.raises(UserError, match=rf"e\.{form}: stands there already, .*; name a new file$"):
+        export.export(run, form, place)
+    (tmp_path / "e.h5").write_text("mine")
+    with pytest.raises(UserError, match=r"e\.h5: stands there already, .*; name a new file$"):
+        embedding.embed(run, embedding.NewItems("text", ("a",), ("a text",)), tmp_path / "e.h5", MACHINE)
+    assert {file.read_text() for file in tmp_path.iterdir()} == {"mine"}
+
+
 def test_each_pair_is_exported_apart(here, tmp_path):
     cli.main(["export", folder_of(here, "mdcr", 3), "--to", "npz", "--out", str(tmp_path / "e")])
     assert len(list((tmp_path / "e").glob("*.npz"))) == 3

@@ -20,6 +20,7 @@ from cmr.machine import Machine
 from cmr.params import canonical_hash
 from cmr.paths import ITEMS
 from cmr.pictures import FORMATS
+from cmr.publish import check_no_file
 from cmr.recorded import check
 from cmr.reporting.runs import Run
 
@@ -84,10 +85,11 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
 
     Where fits of several pairs of modalities embed this one, a group for each, such as ``/image+text``. Features are
     extracted chunk after chunk into a file beside ``out``: a killed command goes on after the last chunk. Raises
-    `UserError` for content that cannot be decoded, and where ``out`` is named as another form.
+    `UserError` for content that cannot be decoded, and where ``out`` is there or is named as another form.
     """
     if out.suffix not in ENDINGS:
         raise UserError(f"{out}: embeddings are written as HDF5; name the file {out.stem}.h5")
+    check_no_file(out)
     check(run.record, machine, str(run.file("run.json")))
     new_items.check_modality(run, items.modality, Items.read(run.place(ITEMS.format(data=run.data))).kinds)
     extractor, record = new_items.extractor(run, items.modality, machine)

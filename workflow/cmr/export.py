@@ -12,7 +12,7 @@ import numpy as np
 from cmr.data import Items
 from cmr.errors import UserError, inert
 from cmr.paths import ITEMS
-from cmr.publish import atomic, atomic_folder, check_free
+from cmr.publish import atomic, atomic_folder, check_free, check_no_file
 from cmr.reporting.runs import Run
 from cmr.store import Rows, read_matrix
 
@@ -27,21 +27,21 @@ def export(run: Run, form: str, out: Path) -> list[Path]:
     spreadsheet would take for a formula starts with an apostrophe.
 
     Where fits of several pairs of modalities embed one, each pair has a file or folder of its own below ``out``. Raises
-    `UserError` where a folder would take the place of something, and where ``out`` is named as another form.
+    `UserError` where one would take the place of something, and where ``out`` is not named as the form.
     """
     if out.suffix.lstrip(".") in FORMS.keys() - {form}:
         raise UserError(f"{out}: --to {form} does not write {out.suffix}; name it {out.stem}{FORMS[form].ending}")
+    ending, spaces = FORMS[form].ending, run.spaces
+    if len(spaces) == 1 and out.suffix != ending and ending:
+        raise UserError(f"{out}: --to {form} writes a file; name it {out.name}{ending}")
+    places = [out] if len(spaces) == 1 else [out / (space.name + ending) for space in spaces]
+    for place in places:
+        (check_no_file if ending else check_free)(place)
     items = Items.read(run.place(ITEMS.format(data=run.data)))
-    written = []
-    spaces = run.spaces
-    for space in spaces:
-        place = out if len(spaces) == 1 else out / (space.name + FORMS[form].ending)
-        if not FORMS[form].ending:
-            check_free(place)
+    for space, place in zip(spaces, places, strict=True):
         rows = {modality: read_matrix(file, "embeddings") for modality, file in run.files_of(space).items()}
         FORMS[form].write(place, rows, items)
-        written.append(place)
-    return written
+    return places
 
 
 def _arrays(rows: Mapping[str, Rows], items: Items) -> dict[str, np.ndarray]:

@@ -108,6 +108,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_no_file(path: str | Path) -> None:
+    """Raises `UserError` where a file stands that one named by the user would replace."""
+    if Path(path).is_file() or Path(path).is_symlink():
+        raise UserError(f"{path}: stands there already, and what is in it would be lost; name a new file")
+
+
 def check_free(path: str | Path) -> None:
     """Raises `UserError` where something stands that a folder named by the user would replace: an empty folder may."""
     if os.path.lexists(path) and not (Path(path).is_dir() and not Path(path).is_symlink() and not os.listdir(path)):
