@@ -1,10 +1,14 @@
 """A line a job: what is counted, what is said, and how long the rest will take."""
 
+import inspect
 import logging
 from enum import Enum
 
 import pytest
+import snakemake.api  # before its parts
+from snakemake.scheduling import job_scheduler
 
+from cmr import terminal
 from cmr.terminal import Lines, Progress
 
 Event = Enum("Event", "JOB_INFO JOB_FINISHED PROGRESS RUN_INFO SHELLCMD JOB_ERROR")
@@ -104,3 +108,13 @@ def test_failures_and_plain_lines_are_said_as_they_are_but_for_snakemakes_own_pa
         "Error in rule fit:",
         "    log: x.log",
     ]
+
+
+def test_an_interrupted_run_ends_with_what_to_do_and_a_failed_one_as_it_did(told):
+    ends = "WorkflowError:\nAt least one job did not complete successfully."
+    told.log(message=ends)
+    told.log(message="Terminating processes on user request, this might take some time.")
+    told.log(message=ends)
+    assert told.text[-4::3] == ["WorkflowError:", "interrupted; type the same command to go on"]
+    source = inspect.getsource(snakemake.api.Workflow) + inspect.getsource(job_scheduler)
+    assert all(words in source for words in (terminal.STOPPING, terminal.FAILED))  # Snakemake's own

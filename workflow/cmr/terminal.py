@@ -20,6 +20,8 @@ SELECTING = "Select jobs to execute..."
 UPDATED = ("DAG of jobs will be updated", "Updating checkpoint dependencies")
 REMARKS = ("Using shell: ", "Conda environments: ", "Group jobs: ", "Assuming unrestricted ", SELECTING, *UPDATED)
 """How lines begin that are about Snakemake itself and that nobody acts on."""
+STOPPING, FAILED = "Terminating processes on user request", "At least one job did not complete successfully"
+"""How Snakemake answers Ctrl-C, and with what it ends then, as after a job that failed."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Lines(logging.Formatter):
         self.live = live
         self.progress = progress or Progress()
         self.ended: list[int] = []
+        self.interrupted = False
 
     def shown(self, record: logging.LogRecord) -> bool:
         """A filter, since a handler may write before it formats. It sees all events, and keeps count of them."""
@@ -92,6 +95,7 @@ class Lines(logging.Formatter):
             self.progress.begin(said["jobid"], said["rule_name"], about(said["wildcards"]))
         elif event == "JOB_FINISHED":
             self.ended.append(record.__dict__["job_id"])
+        self.interrupted |= record.getMessage().startswith(STOPPING)
         return event not in {*DROPPED, "JOB_FINISHED"} and not record.getMessage().startswith(REMARKS)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -104,6 +108,8 @@ class Lines(logging.Formatter):
             return self._plan(said["stats"])
         if event == "PROGRESS":
             return self._ended(said["done"], said["total"])
+        if self.interrupted and FAILED in record.getMessage():
+            return "interrupted; type the same command to go on"
         return self.other.format(record)
 
     def _plan(self, stats: Mapping[str, int]) -> str:
