@@ -165,7 +165,9 @@ def test_ready_features_with_rows_in_no_part(folder, capsys):
 
 
 def test_a_class_that_no_test_row_has(folder, capsys):
-    rows().assign(part=["test" if row % 3 and row > 9 else "train" for row in range(N)]).to_csv("my/my.csv", index=False)
+    rows().assign(part=["test" if row % 3 and row > 9 else "train" for row in range(N)]).to_csv(
+        "my/my.csv", index=False
+    )
     status, lines = checked(capsys, configure("table", {**TABLE, "split": "part"}, "sift_bovw", "bert"))
     told = "no test item has the class 'c0': the figures are of the other 2 of 3 classes"
     assert (status, [line for line in lines if line.startswith("warning")]) == (0, [f"warning mine, default: {told}"])

@@ -104,10 +104,12 @@ def test_labels_that_are_none_or_have_two_meanings_are_told(files, name, content
 
 def test_a_header_over_names_is_told_by_the_row_that_is_too_many(files):
     put(files / "y.csv", lines("class", *(("cat", "dog", "pet")[row % 3] for row in range(N))))
-    with pytest.raises(UserError, match=f"y.csv has {N + 1}; leave out the first line of the labels if it is a header$"):
+    with pytest.raises(
+        UserError, match=f"y.csv has {N + 1}; leave out the first line of the labels if it is a header$"
+    ):
         measured(files, "y.csv")
     put(files / "y.csv", lines(*(("cat", "dog", "pet")[row % 3] for row in range(N + 2))))
-    with pytest.raises(UserError, match="row i of each must be the same item$"):
+    with pytest.raises(UserError, match=r"row i of each must be the same item$"):
         measured(files, "y.csv")
 
 

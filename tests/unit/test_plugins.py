@@ -221,7 +221,7 @@ def test_what_keeps_a_plug_in_from_being_imported_is_told_by_check(folder, monke
     found = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok")]
     assert (ended.value.code, len(found)) == (1, 1)
     assert re.search(f"^error    shifted: .*my/{said}", found[0])
-    assert f"{registry.own.__name__}.methods.cut" not in sys.modules  # it is in the folder, and the configuration does not name it
+    assert f"{registry.own.__name__}.methods.cut" not in sys.modules  # the configuration does not name it
 
 
 def test_they_are_there_from_python(folder):

@@ -197,7 +197,9 @@ def test_a_candidate_that_fails_is_named(monkeypatch, score):
 def test_a_candidate_that_diverges_is_named():
     rng = np.random.default_rng(0)
     views = {m: rng.standard_normal((40, 5)).astype(np.float32) for m in ("image", "text")}
-    with pytest.raises(UserError, match=r"^tune: the candidate learning_rate: 1e\+35: .* gave NaN or infinite .*; .* take this one out"):
+    with pytest.raises(
+        UserError, match=r"^tune: the candidate learning_rate: 1e\+35: .* gave NaN or infinite .*; .* take this one out"
+    ):
         cmr.fit("dscmr", views, ["a", "b"] * 20, tune={"learning_rate": [1e-4, 1e35]}, epochs=2, device="cpu")
 
 

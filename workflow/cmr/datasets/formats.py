@@ -301,7 +301,10 @@ def _single(file: Path, lines: list[str]) -> list[str]:
     texts = []
     for number, cells in enumerate(csv.reader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ","), 1):
         if len(cells) > 1:
-            raise ValueError(f"line {number} holds {len(cells)} values; expected numbers alone, or one label a line; leave other columns out")
+            raise ValueError(
+                f"line {number} holds {len(cells)} values; expected numbers alone, or one label a line; leave other "
+                "columns out"
+            )
         texts.append(cells[0].strip() if cells else "")
     return texts
 
