@@ -108,7 +108,7 @@ def any_bytes_as_file(folder, content):
     file = folder / "c.yaml"
     file.write_bytes(content)
     told(config.load, file)
-    told(config.data_base, [str(file)])
+    told(lambda: config.data_base(config.read_all([file])))
 
 
 def test_any_bytes_as_a_file(tmp_path, cases):

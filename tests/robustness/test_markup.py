@@ -64,7 +64,7 @@ def searched(folder, words):
     record = json.loads((run_folder / "run.json").read_text())
     record["fits"][0]["data"]["dataset"] = "wikipedia"
     (run_folder / "run.json").write_text(json.dumps(record))
-    search.write_page(folder / "page.html", run, words, answers, machine)
+    search.write_page(folder / "page.html", run, words, answers, search.pictures(run, machine), machine.folders)
     return Seen((folder / "page.html").read_text("utf-8"))
 
 

@@ -98,4 +98,4 @@ def read(path: str | Path) -> list[Row]:
 def _read_row(line: Mapping[str, str]) -> Row:
     numbers = {key: float(line[key]) if line[key] else None for key in NUMBERS}
     same = [line[key] for key in ("dataset", "split", "inputs", "id", "parameters")]
-    return {**line, **numbers, "group": "/".join(same)}
+    return {**line, **numbers, "group": "/".join(same), "note": ""}  # notes are of runs, which are not here
