@@ -21,10 +21,10 @@ convolutions; the discriminators are linear. Its state of 2022 is that of a late
 
 Different from the code: inputs are standardised (``scale``). The generator of the first modality ends in ReLU, those of
 others in LeakyReLU (0.2), as there of images and texts; so the first cannot make the negative numbers that standardised
-inputs have. The input of the graph network is learned from random numbers; there
-it is words' vectors of the classes' names, held fixed. The code sets the images of some training rows and the texts of
-others to zero, for its other network, which completes them; here all rows are complete. The code keeps the epoch that
-is best on the test rows; here it is chosen on held-out rows.
+inputs have. The input of the graph network is learned from random numbers; there it is words' vectors of the classes'
+names, held fixed. The code sets the images of some training rows and the texts of others to zero, for its other
+network, which completes them; here all rows are complete. The code keeps the epoch that is best on the test rows; here
+it is chosen on held-out rows.
 """
 
 from collections.abc import Callable, Mapping
