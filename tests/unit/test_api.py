@@ -512,7 +512,7 @@ def test_what_embeddings_leave_open_is_told(caplog):
     found = cmr.evaluate(embeddings, labels=["cat", "cat", "dog", "dog"], metrics=["map@all"])["image→text"]["map@all"]
     assert found.bounds == pytest.approx(((1 / 3 + 2 / 4) / 2, 1))
     assert repr(found).endswith("ties 0.417 to 1.000")
-    assert "text: 4 of 4 embeddings are zero, and score 0 against all" in caplog.text
+    assert "text: 4 of 4 rows are zero, and score 0 against every other" in caplog.text
     told = cmr.evaluate(
         {"image": np.eye(4), "text": np.eye(4)}, labels=["cat", "cat", "dog", "dog"], metrics=["map@all"]
     )

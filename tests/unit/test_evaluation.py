@@ -471,7 +471,7 @@ def test_equal_gallery_items_have_equal_scores():
     assert scores == pytest.approx(scorer(query, distinct)(slice(0, 200))[:, which], abs=1e-4)
 
 
-@pytest.mark.parametrize("bits", [12, 16, 32, 48])
+@pytest.mark.parametrize("bits", [12, 16, 32, 48, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
 @pytest.mark.parametrize("form", ["signs", "zeros and ones", "of length one"])
 def test_codes_at_one_distance_are_tied(bits, dtype, form):

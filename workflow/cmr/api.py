@@ -5,6 +5,7 @@ It runs the code of the workflow's stages, so that the same rows, parameters and
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, permutations
@@ -20,7 +21,7 @@ from cmr.data import Part, TrainingData, View
 from cmr.device import cores
 from cmr.directions import Embedded, scoring, tasks
 from cmr.errors import UserError, nearest
-from cmr.evaluation import ScoreBlock, evaluate_task, scorer
+from cmr.evaluation import ScoreBlock, evaluate_task, scorer, warn_of_zeros
 from cmr.features.extraction import transformed
 from cmr.info import VECTOR
 from cmr.machine import Machine
@@ -401,7 +402,7 @@ def evaluate(
     else:
         rows, classes = arrays.to_evaluate(model, labels, groups, dtype=None)
         for modality, view in rows.items():
-            _tell_zeros(modality, view.features)
+            warn_of_zeros(modality, view.features)
         directions = _by_cosine(rows)
     if len(rows) < 2:
         raise UserError("views: one modality alone; retrieval is between two or more")
@@ -458,15 +459,14 @@ def _embedded(one: Fit, rows: Part) -> Embedded:
 
 
 def _tell_queries_left_out(direction: str, per_query: Mapping[str, np.ndarray]) -> None:
+    """A line for the metrics that leave out as many."""
+    metrics = defaultdict(list)
     for metric, values in per_query.items():
-        if missing := int(np.isnan(values).sum()):
+        metrics[int(np.isnan(values).sum()), len(values)].append(metric)
+    for (missing, queries), names in metrics.items():
+        if missing:
             told = "%s: %s: %d of %d queries have nothing to find in the gallery, and do not count"
-            log.warning(told, direction, metric, missing, len(values))
-
-
-def _tell_zeros(modality: str, embeddings: np.ndarray) -> None:
-    if zeros := int((~embeddings.any(axis=1)).sum()):
-        log.warning("%s: %d of %d embeddings are zero, and score 0 against all", modality, zeros, len(embeddings))
+            log.warning(told, direction, ", ".join(names), missing, queries)
 
 
 def _by_cosine(rows: Part) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:

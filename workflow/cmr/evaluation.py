@@ -5,6 +5,7 @@ is that of a block and never queries × gallery. They are ranked on a pool of th
 by side.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,9 +41,13 @@ ScoreBlock = Callable[[slice], np.ndarray]
 """Rows of the queries → their scores (rows, n), higher is better."""
 Values = dict[str, np.ndarray]
 LARGEST_SQUARE = 2**12
-"""Of a code's length, d of signs: the squares of two cosines of such differ by 2⁻³⁶ at least, relative to them."""
+"""Of a code's length, d of signs: two cosines of such differ by 2⁻³⁷ at least, relative to them."""
+LARGEST_IN_FLOAT32 = 2**7
+"""The same, by 2⁻²²; where the gallery's lengths are equal, they differ by more in any case."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -228,14 +233,16 @@ class ProductOfCodes(Product):
 
     query_squares: np.ndarray
     column_squares: np.ndarray
+    dtype: type[np.floating]
 
     def scores(self, rows: slice) -> np.ndarray:
         products = super().scores(rows)
-        return np.copysign(np.sqrt(products**2 / (self.query_squares[rows] * self.column_squares)), products)
+        cosines = np.copysign(np.sqrt(products**2 / (self.query_squares[rows] * self.column_squares)), products)
+        return cosines.astype(self.dtype, copy=False)
 
 
 def scorer(query: np.ndarray, gallery: np.ndarray) -> Product:
-    """Cosines of embeddings (q, d) and (n, d), in their precision; rows of zeros score 0.
+    """Cosines of embeddings (q, d) and (n, d), in their precision, of codes in what they need; rows of zeros score 0.
 
     Equal gallery items have equal scores: a product rounds a column by its place, so each of them is taken once. So
     have hash codes, and other rows of small whole numbers times a length, that are equally far from a query.
@@ -245,9 +252,18 @@ def scorer(query: np.ndarray, gallery: np.ndarray) -> Product:
     gallery, which = distinct(gallery)
     query_codes, codes = _as_codes(query), _as_codes(gallery)
     if query_codes is not None and codes is not None:
-        return ProductOfCodes(query_codes, _by_rows(codes.T), which, _squares(query_codes), _squares(codes).T)
+        query_squares, squares = _squares(query_codes), _squares(codes)
+        small = max(query_squares.max(initial=1), squares.max(initial=1)) <= LARGEST_IN_FLOAT32
+        dtype = np.float32 if small or len(np.unique(squares)) <= 1 else np.float64  # float32 is ranked twice as fast
+        return ProductOfCodes(query_codes, _by_rows(codes.T), which, query_squares, squares.T, dtype)
     query, columns = cosine_factors(query, gallery)
     return Product(query, _by_rows(columns), which)
+
+
+def warn_of_zeros(source: str, embeddings: np.ndarray) -> None:
+    """``source``: what the embeddings (n, d) are named by."""
+    if zeros := int((~embeddings.any(axis=1)).sum()):
+        log.warning("%s: %d of %d rows are zero, and score 0 against every other", source, zeros, len(embeddings))
 
 
 def _by_rows(columns: np.ndarray) -> np.ndarray:

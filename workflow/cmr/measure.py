@@ -1,6 +1,5 @@
 """Measures embeddings that the workflow did not make: two files of them, and labels."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,8 @@ from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import FROM_TEXT, HEADED, Reference, label_cells, matrix, row_numbers
 from cmr.errors import UserError
-from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer
+from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer, warn_of_zeros
 from cmr.metrics.keys import Ties
-
-log = logging.getLogger(__name__)
 
 AT_COMMAND = {
     CAN_EXECUTE_CODE: "holds Python objects, and loading a pickle can execute code; save arrays of numbers or of texts",
@@ -145,9 +142,7 @@ def read_embeddings(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     if len(bad):
         raise UserError(f"{path}: {len(bad)} rows hold NaN or infinite values, the first is row {bad[0]}")
     largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
-    zero = int(np.count_nonzero(largest == 0))
-    if zero:
-        log.warning("%s: %d of %d rows are zero, and score 0 against every other", path, zero, len(values))
+    warn_of_zeros(str(path), values)
     return np.ldexp(values, -np.frexp(largest)[1]), ids
 
 
