@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from cmr import new_items, registry
+from cmr import registry
 from cmr.errors import UserError
 from cmr.features import bert, text_networks
 from cmr.features.bert_query import QueryBert
@@ -114,8 +114,8 @@ def test_texts_that_the_model_does_not_know_are_counted(text, tmp_path):
     found = bert.Bert(PARAMS(), tmp_path).gaps([*TEXTS, text, "Der Hund läuft über die Straße"])
     assert list(found) == ["unknown_tokens"]
     assert found["unknown_tokens"].count == 2  # and "x x x …"
-    assert "take a multilingual params.model" in str(found["unknown_tokens"])
-    assert new_items.seen(found["unknown_tokens"]).endswith("mostly unknown tokens or single letters to the model")
+    assert "take a multilingual params.model" in found["unknown_tokens"].with_remedy()
+    assert str(found["unknown_tokens"]).endswith("mostly unknown tokens or single letters to the model")
 
 
 def test_more_tokens_than_the_model_has_positions_for_are_refused(tmp_path):

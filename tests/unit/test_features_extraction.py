@@ -91,15 +91,16 @@ def test_a_chunk_is_not_computed_twice(tmp_path):
 
 class Gapped(Lengths):
     def gaps(self, contents):
-        return {"short": Gap(sum(len(c) < 8 for c in contents), len(contents), "texts are short")}
+        return {"short": Gap(sum(len(c) < 8 for c in contents), len(contents), "texts are short", "take longer")}
 
 
 def test_what_features_leave_out_is_logged_and_stored_once_for_all_chunks(tmp_path, caplog):
     count = sum(len(text) < 8 for text in TEXTS)
     path = run(tmp_path, Gapped())
-    assert [record.getMessage() for record in caplog.records] == [f"{count} of 25 texts are short"]
+    assert [record.getMessage() for record in caplog.records] == [f"{count} of 25 texts are short; take longer"]
     resolved = json.loads(store.read_matrix(path, "features").attributes["resolved"])
-    assert resolved == {"precision": "fp32", "gaps": {"short": {"count": count, "of": 25, "what": "texts are short"}}}
+    gap = {"count": count, "of": 25, "what": "texts are short", "remedy": "take longer"}
+    assert resolved == {"precision": "fp32", "gaps": {"short": gap}}
 
 
 def test_what_features_leave_out_is_the_same_after_a_kill(tmp_path):

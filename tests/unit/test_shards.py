@@ -131,8 +131,12 @@ def test_stacked_rows_are_those_of_all_files(tmp_path):
 
 
 def test_what_features_leave_out_adds_up_over_shards():
-    shards = [{"cut": Gap(2, 4, "are cut")}, {}, {"cut": Gap(1, 4, "are cut"), "unknown": Gap(3, 4, "are unknown")}]
-    assert joining.gaps(shards, 11) == {"cut": Gap(3, 11, "are cut"), "unknown": Gap(3, 11, "are unknown")}
+    shards = [
+        {"cut": Gap(2, 4, "are cut")},
+        {},
+        {"cut": Gap(1, 4, "are cut"), "unknown": Gap(3, 4, "are unknown", "take")},
+    ]
+    assert joining.gaps(shards, 11) == {"cut": Gap(3, 11, "are cut"), "unknown": Gap(3, 11, "are unknown", "take")}
 
 
 # Through the stages ------------------------------------------------------------------------------------------------

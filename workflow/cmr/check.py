@@ -227,7 +227,7 @@ def _features(result: Result, machine: Machine, entry: DatasetEntry) -> Lines:
     yield from _sample(extractor, contents)
     if feature["modality"] == "text":
         for gap in extractor.gaps(contents).values():
-            yield WARNING, str(gap)
+            yield WARNING, gap.with_remedy()
 
 
 def _sample(extractor: Extractor[Any], contents: Sequence[Any]) -> Lines:

@@ -108,7 +108,7 @@ def embed(run: Run, items: NewItems, out: Path, machine: Machine) -> tuple[int, 
         store.write_groups(out, "embeddings", groups, attributes)
         columns = next(iter(groups.values())).values.shape[1]
     for gap in extractor.gaps(items.contents).values():
-        log.warning("%s: %s", out, new_items.seen(gap))
+        log.warning("%s: %s", out, gap)
     return len(ids), columns
 
 

@@ -13,7 +13,7 @@ from cmr import code, create, registry, store
 from cmr.dictionary.base import Dictionary
 from cmr.errors import UserError
 from cmr.features import weights
-from cmr.features.base import Extractor, Gap
+from cmr.features.base import Extractor
 from cmr.machine import Machine
 from cmr.methods.base import Method
 from cmr.records import CodesRecord, FeaturesRecord, as_it_stands
@@ -112,8 +112,3 @@ def _dictionary(run: Run, record: dict[str, Any]) -> Dictionary:
     dictionary = create.dictionary(entry, tuple(record["modalities"]), record["seed"])
     dictionary.load_state(store.read_state(run.own(recorded.with_suffix(".h5"))))
     return dictionary
-
-
-def seen(gap: Gap) -> str:
-    """Without its remedy, another extractor or model: a finished run has one."""
-    return str(gap).partition("; take ")[0]

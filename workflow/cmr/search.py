@@ -99,7 +99,7 @@ def search(
     new_items.check_modality(run, modality, kinds)
     made, _ = new_items.extractor(run, modality, machine)
     for gap in made.gaps([content]).values():
-        log.warning("the query: %s", new_items.seen(gap))
+        log.warning("the query: %s", gap)
     found = made.query(content)
     features = Sets.flat(found, np.array([0, len(found)])) if found.ndim == 2 else found[None]
     others = [other for other in new_items.components(run) if other != modality]

@@ -36,14 +36,21 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that features leave out: of ``count`` of ``of`` contents it is true that ``what``."""
+    """Something that features leave out: of ``count`` of ``of`` contents it is true that ``what``.
+
+    ``remedy`` is for who chooses the extractor: a finished run, with its own, is past it.
+    """
 
     count: int
     of: int
     what: str
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{self.count:,} of {self.of:,} {self.what}"
+
+    def with_remedy(self) -> str:
+        return f"{self}; {self.remedy}" if self.remedy else str(self)
 
 
 class Extractor(ABC, Generic[Content]):

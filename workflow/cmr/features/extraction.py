@@ -244,7 +244,7 @@ def features_in(file: h5py.Group) -> h5py.Dataset | Sets:
 def told(gaps: Mapping[str, Gap]) -> dict[str, Any]:
     """What the features leave out, for the file; the log says it too."""
     for gap in gaps.values():
-        log.warning("%s", gap)
+        log.warning("%s", gap.with_remedy())
     return {"gaps": {name: asdict(gap) for name, gap in gaps.items()}} if gaps else {}
 
 

@@ -1,6 +1,7 @@
 """What the shards of a data set hold, joined: the same rows as of one job, block after block, never all in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,5 +63,5 @@ def gaps(shards: Sequence[Mapping[str, Gap]], n: int) -> dict[str, Gap]:
     found: dict[str, Gap] = {}
     for name, gap in (pair for of_shard in shards for pair in of_shard.items()):
         before = found[name].count if name in found else 0
-        found[name] = Gap(before + gap.count, n, gap.what)
+        found[name] = replace(gap, count=before + gap.count, of=n)
     return found

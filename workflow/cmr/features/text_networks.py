@@ -149,7 +149,8 @@ class TextNetwork(Pretrained[str]):
             "unknown_tokens": Gap(
                 unknown,
                 len(contents),
-                f"texts are mostly unknown tokens or single letters to the model; take {self.multilingual}",
+                "texts are mostly unknown tokens or single letters to the model",
+                remedy=f"take {self.multilingual}",
             ),
         }
         return {name: gap for name, gap in found.items() if gap.count}
