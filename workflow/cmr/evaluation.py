@@ -105,13 +105,13 @@ def evaluate_task(
         raise UserError(f"{modalities[0]}→{modalities[1]}: no query or no gallery item to evaluate on")
     metrics = measurable(metrics, query.labels is not None)
     labels = np.zeros((len(query), 0)) if query.labels is None else query.labels
-    if folds:
-        blocks = [block for fold in folds for block in _of_fold(score_block, query, gallery, fold, metrics, threads)]
-        sizes = {rows.stop - rows.start for _, rows in folds}
-    else:
-        blocks, sizes = _blocks(score_block, query, gallery, metrics, threads), {len(gallery)}
+    sizes = {rows.stop - rows.start for _, rows in folds} or {len(gallery)}
     if len(sizes) > 1:
         raise UserError(f"{modalities[1]}: folds of {min(sizes)} to {max(sizes)} items; all need the same size")
+    if folds:
+        blocks = [block for fold in folds for block in _of_fold(score_block, query, gallery, fold, metrics, threads)]
+    else:
+        blocks = _blocks(score_block, query, gallery, metrics, threads)
     (gallery_size,), measured = sizes, _merge(blocks)
     task = {
         "query": modalities[0],

@@ -7,7 +7,8 @@ are compared, a transductive method is given the held-out rows in their place, w
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product, zip_longest
 from typing import Any
 
@@ -54,9 +55,38 @@ def select_and_fit(
         method, data = create(points[0], "final"), data_for(points[0])
         return method, _fitted(method, data.train, None, data.unlabelled), {"chosen": points[0], "candidates": []}
 
+    best: tuple[Candidate, Method, History, TrainingData] | None = None
     tried = []
-    params: list[Params] = []
-    best: tuple[float, Method, History, dict[str, Any]] | None = None
+    for candidate, method, history, data in _each_fitted(create, points, data_for):
+        if best is None or candidate.score > best[0].score:
+            best = candidate, method, history, data
+        tried.append(candidate)
+    assert best is not None  # there is one candidate at least
+    chosen, method, history, data = best
+    record = _record(tune, tried, chosen, history, data)
+    if not data.has_validation or data.unlabelled is not None:
+        method, data = create(chosen.parameters, "final"), data_for(chosen.parameters)
+        history = together(_fitted(method, data.train, None, data.unlabelled), history)
+    return method, history, record
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was tried: ``parameters`` that were tuned or that the fit chose, all ``params``, and the score on held-out
+    rows.
+    """
+
+    parameters: dict[str, Any]
+    params: Params
+    score: float
+
+
+def _each_fitted(
+    create: Callable[[dict[str, Any], str], Method],
+    points: Sequence[dict[str, Any]],
+    data_for: Callable[[Mapping[str, Any]], TrainingData],
+) -> Iterator[tuple[Candidate, Method, History, TrainingData]]:
+    """Each candidate with its fit, and the data of it; one is given what the one before prepared of the same data."""
     earlier: tuple[TrainingData, Method] | None = None
     for number, point in enumerate(points):
         method, data = create(point, f"candidate{number}"), data_for(point)
@@ -65,28 +95,32 @@ def select_and_fit(
             method.take_over(earlier[1])
         earlier = data, method
         history, score = _tried(method, point, data)
-        log.info("candidate %s: validation score %.4f", point | history.chosen, score)
-        params.append(method.params)
-        tried.append({"parameters": point | history.chosen, "validation_score": round(score, 6)})
-        if best is None or score > best[0]:
-            best = (score, method, history, point | history.chosen)
-    assert best is not None  # there is one candidate at least
-    _, method, history, chosen = best
+        candidate = Candidate(point | history.chosen, method.params, score)
+        log.info("candidate %s: validation score %.4f", candidate.parameters, score)
+        yield candidate, method, history, data
+
+
+def _record(
+    tune: Mapping[str, list[Any]],
+    tried: Sequence[Candidate],
+    chosen: Candidate,
+    history: History,
+    data: TrainingData,
+) -> dict[str, Any]:
+    """What ``fit.json`` says of a choice; the log says of each parameter at an end of its values that it is there."""
     tuned = {} if _all_alike(tried) else tune
-    edges = at_edge(of_method(tuned), params, method.params, history.chosen) | _dictionary_at_edge(tuned, chosen)
+    edges = at_edge(of_method(tuned), [c.params for c in tried], chosen.params, history.chosen)
+    edges |= _dictionary_at_edge(tuned, chosen.parameters)
     for name, where in edges.items():
-        log.info("%s: the choice %s is at the end of what was tried: %s", name, chosen[name], where)
-    record = {
-        "chosen": chosen,
-        "candidates": tried,
+        value = chosen.parameters[name]
+        log.info("%s: the choice %s is at the end of what was tried: %s", name, value, where)
+    return {
+        "chosen": chosen.parameters,
+        "candidates": [{"parameters": c.parameters, "validation_score": round(c.score, 6)} for c in tried],
         "on": _chosen_on(data),
         "at_edge": edges,
         "held_out_rows": {modality: len(view) for modality, view in data.held_out.items()},
     }
-    if not data.has_validation or data.unlabelled is not None:
-        method, data = create(chosen, "final"), data_for(chosen)
-        history = together(_fitted(method, data.train, None, data.unlabelled), history)
-    return method, history, record
 
 
 def _tried(method: Method, point: Mapping[str, Any], data: TrainingData) -> tuple[History, float]:
@@ -106,9 +140,9 @@ def _tried(method: Method, point: Mapping[str, Any], data: TrainingData) -> tupl
         raise UserError(f"tune: the candidate {values}: {error}; if the others do, take this one out") from error
 
 
-def _all_alike(tried: Sequence[Mapping[str, Any]]) -> bool:
+def _all_alike(tried: Sequence[Candidate]) -> bool:
     """Whether several candidates have one score, so that nothing tells them apart, which a warning says."""
-    scores = {candidate["validation_score"] for candidate in tried}
+    scores = {round(candidate.score, 6) for candidate in tried}
     if len(tried) < 2 or len(scores) > 1:
         return False
     log.warning("tune: all %d candidates score %s on held-out rows: the first is taken", len(tried), *scores)

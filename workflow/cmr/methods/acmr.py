@@ -15,10 +15,11 @@ maximise it. The triplets of images are
 
 and those of texts alike. The negative t_k(i) is the text of another class in the batch whose *image input* is most like
 image i by the cosine, and the positive is the own pair, as in the code; the paper's positive is any text of the class,
-which was worse on held-out rows. A row whose batch has no other class has no negative. The equations are known from
-two public summaries of the paper, which do not give λ and μ: λ is 1 here, and μ and the default form are those that
-were best on held-out rows. The code's values are a = 5 and μ = 0.1, where μ is nothing against a batch's sums. There
-the batch as a whole has to have its negatives five times as far as its pairs, so one far negative pays for all.
+which is not built here. A row whose batch has no other class has no negative. The equations are known from two public
+summaries of the paper, which do not give λ and μ: λ is 1 here, and μ and the default form are those that were best on
+held-out rows (``resources/experiments/baseline_forms.yaml``). The code's values are a = 5 and μ = 0.1, where μ is
+nothing against a batch's sums. There the batch as a whole has to have its negatives five times as far as its pairs, so
+one far negative pays for all.
 
 Forms and values are otherwise those of the public code, whose script trains neither the label classifier nor, through
 the reversal, the projectors against the modality classifier; both are trained here, as in the paper. Also different
