@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -123,11 +124,52 @@ def test_one_swept_parameter_is_a_line_and_two_are_a_heat_map(tmp_path: Path) ->
     mean_of_both = np.mean([f.series[0].y for f in by_direction], axis=0)
     assert found["lines"].series[0].y == pytest.approx(mean_of_both, abs=1e-4)
     heat = found["heat"]
-    assert (heat.rows, heat.columns) == (["100.0", "200.0"], ["0.1", "1.0"])
+    assert (heat.rows, heat.columns) == (["100", "200"], ["0.1", "1"])
     assert np.isfinite(np.array(heat.heat)).all()
-    assert found["lines"].series[0].x == ["0.5", "2.0", "10.0"]
+    assert found["lines"].series[0].x == [0.5, 2.0, 10.0]
+    assert not found["lines"].log_x
     shown = [group.name for group in protocol.shown]
     assert shown == ["dla (label_weight 100, margin 0.1)"] + [f"cca (regularisation {v})" for v in ("10", "0.5", "2")]
+
+
+def test_of_a_sweep_plots_show_what_is_best_on_held_out_rows(tmp_path: Path) -> None:
+    items = write_items(tmp_path, "shapes", 48)
+    sweep = {value: {"regularisation": value} for value in (0.01, 0.5, 10.0, 100.0)}
+    written = {v: write_run(tmp_path, items, "shapes", "lite0+bert", "cca", 0, p) for v, p in sweep.items()}
+    write_experiment(tmp_path, "sweep-a", list(written.values()))
+    for value, path in written.items():
+        run = tmp_path / path / "run.json"
+        record = json.loads(run.read_text())
+        record["fits"][0]["selection"] = {
+            "chosen": {"components": 5},
+            "candidates": [
+                {"parameters": {"components": 5}, "validation_score": 0.3 if value == 10.0 else 0.2},
+                {"parameters": {"components": 9}, "validation_score": 0.1},
+            ],
+        }
+        run.write_text(json.dumps(record))
+    collection = load(tmp_path)
+    (protocol,) = protocols(collection)
+    assert [group.name for group in protocol.shown] == ["cca (regularisation 10)"]
+    line, *_ = figures.grids(protocol, collection.united_rows())
+    assert line.log_x
+    assert line.series[0].x == [0.01, 0.5, 10.0, 100.0]
+
+
+@pytest.mark.parametrize(("most", "logarithmic"), [(99.0, False), (101.0, True)])
+def test_costs_start_at_zero_unless_they_span_much(protocol: Protocol, most: float, logarithmic: bool) -> None:
+    points = tuple(Series(str(x), [x], [0.5], marker=0) for x in (20.0, most))
+    figure = Figure("c", "cost", "p", "points", "t", "x", "y", points, log_x=figures.wants_log([[20.0, most]], 5))
+    assert figure.log_x == logarithmic
+    axis = drawing.plotly(figure)["layout"]["xaxis"]
+    assert axis.get("rangemode") == (None if logarithmic else "tozero")
+    assert axis.get("type") == ("log" if logarithmic else None)
+
+
+def test_round_numbers_are_fewer_over_many_powers_of_ten() -> None:
+    assert drawing.round_numbers([30, 400]) == [10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    assert drawing.round_numbers([0.003, 0, 2000]) == [0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000]
+    assert drawing.round_numbers([1e-9, 1e9]) == [1e-9, 1e-6, 1e-3, 1, 1e3, 1e6, 1e9]
 
 
 def test_variants_are_told_apart_by_whatever_they_differ_in(collection: Collection) -> None:
@@ -224,7 +266,7 @@ def test_numbers_in_cells_can_be_read_on_every_shade(section: str) -> None:
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
         light, dark = sorted([float(linear @ [0.2126, 0.7152, 0.0722]), {"black": 0, "white": 1}[ink]], reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5
-        assert text == f"{value:.2f}"
+        assert text == (f"{value:.3f}" if section == "grids" else f"{value:.2f}")
 
 
 def test_bars_of_many_methods_are_a_heat_map(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 from matplotlib.typing import RcKeyType
 
 from cmr.reporting.figures import NAMED, Figure, Series, nullable
@@ -66,6 +66,7 @@ LETTERS_BESIDE = {COLUMN: 14, PAGE: 30}
 """The longest name beside an axis of ranks."""
 
 BAR = 0.09  # inches between the bars of groups
+MANY_POWERS = 2  # of ten, along an axis: beyond, 2 and 5 times them have no room
 MOST_TICKS = {COLUMN: 5, PAGE: 10}
 ROW = 0.16  # inches a name at a side needs at 8 pt
 MARKS = 8  # marks along a curve
@@ -112,9 +113,8 @@ def plotly(figure: Figure) -> dict[str, Any]:
         numbers = [_numbers_in_cells(figure)] if len(figure.rows) <= SHOWN_IN_CELLS else []
         return {"data": [_heat_trace(figure), *numbers], "layout": layout}
     if figure.kind == "intervals":
-        names = [plain(name) for name in figure.rows]
-        places = list(range(len(names)))
-        layout["yaxis"] |= {"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5]}
+        rows = [plain(name) for name in figure.rows]
+        layout["yaxis"] |= {"tickvals": list(range(len(rows))), "ticktext": rows, "range": [len(rows) - 0.5, -0.5]}
         layout["xaxis"] |= {"range": _reach(figure)}
     if figure.chance is not None:
         layout |= _chance_line(figure)
@@ -126,15 +126,22 @@ def plotly(figure: Figure) -> dict[str, Any]:
     if figure.kind == "map":
         layout["yaxis"] |= {"scaleanchor": "x"}
         layout["legend"] = {"itemsizing": "constant"}
+    if from_zero(figure):
+        layout["xaxis"] |= {"rangemode": "tozero"}
     for axis, logarithmic in (("xaxis", figure.log_x), ("yaxis", figure.log_y)):
         if logarithmic:
-            ticks = round_numbers(value for series in figure.series for value in getattr(series, axis[0]))
-            layout[axis] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+            places, names = _ticks(figure, axis[0])
+            layout[axis] |= {"type": "log", "tickvals": places, "ticktext": names}
     traces = [_trace(figure, series) for series in figure.series]
     if figure.kind == "lines":
         for trace in traces[NAMED:]:
             trace["visible"] = False  # the page's reader chooses others
     return {"data": traces, "layout": layout}
+
+
+def from_zero(figure: Figure) -> bool:
+    """Whether what is spent starts at 0: else a few megabytes would look like much."""
+    return figure.section == "cost" and not figure.log_x
 
 
 def _reach(figure: Figure) -> list[float]:
@@ -157,11 +164,21 @@ def _chance_line(figure: Figure) -> dict[str, Any]:
     return {"shapes": [line | shape], "annotations": [text | place]}
 
 
+def _ticks(figure: Figure, axis: str) -> tuple[list[float], list[str]]:
+    """Places and names along an axis of logarithms, ``x`` or ``y``."""
+    ticks = round_numbers(value for series in figure.series for value in getattr(series, axis))
+    return ticks, [f"{tick:g}" for tick in ticks]
+
+
 def round_numbers(values: Iterable[float]) -> list[float]:
-    """1, 2 and 5 times the powers of ten, from just below the smallest value to just above the largest."""
+    """1, 2 and 5 times the powers of ten, from just below the smallest value to just above the largest; over many
+    powers these alone, or every second, third …
+    """
     found = [value for value in values if value > 0]
     low, high = floor(log10(min(found))), ceil(log10(max(found)))
-    return [float(f"{digit}e{power}") for power in range(low, high + 1) for digit in (1, 2, 5)]
+    if high - low <= MANY_POWERS:
+        return [float(f"{digit}e{power}") for power in range(low, high + 1) for digit in (1, 2, 5)]
+    return [float(f"1e{power}") for power in range(low, high + 1, ceil((high - low) / (4 * MANY_POWERS)))]
 
 
 def _trace(figure: Figure, series: Series) -> dict[str, Any]:
@@ -238,10 +255,15 @@ def _numbers_in_cells(figure: Figure) -> dict[str, Any]:
         "mode": "text",
         "x": [plain(figure.columns[x]) for x, _, _ in cells],
         "y": [plain(figure.rows[y]) for _, y, _ in cells],
-        "text": [f"{value:.2f}" for _, _, value in cells],
+        "text": [in_cell(figure, value) for _, _, value in cells],
         "textfont": {"color": [ink(figure, value) for _, _, value in cells]},
         "hoverinfo": "skip",
     }
+
+
+def in_cell(figure: Figure, value: float) -> str:
+    """The values of a grid differ in their third digit."""
+    return f"{value:.3f}" if figure.section == "grids" else f"{value:.2f}"
 
 
 def ink(figure: Figure, value: float) -> str:
@@ -312,14 +334,18 @@ def _canvas(figure: Figure, width: float) -> Canvas:
         line(figure.chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=1, label="chance")
     if figure.limits:
         axes.set_ylim(figure.limits)
+    if from_zero(figure):
+        axes.set_xlim(0, 1.05 * axes.dataLim.xmax)
     if figure.log_x:
         axes.set_xscale("log")
     if figure.log_y:
         axes.set_yscale("log")
     for axis, logarithmic in ((axes.xaxis, figure.log_x), (axes.yaxis, figure.log_y)):
         if logarithmic:  # plain numbers: the default formatter's are set by the math parser, which names must not meet
-            axis.set_major_formatter(LogFormatter())
-            axis.set_minor_formatter(LogFormatter())
+            places, names = _ticks(figure, axis.axis_name)
+            axis.set_major_locator(FixedLocator(places))
+            axis.set_major_formatter(FixedFormatter(names))
+            axis.set_minor_formatter(NullFormatter())
     _legend(figure, axes, width)
     return canvas
 
@@ -476,7 +502,7 @@ def _heat(figure: Figure, axes: Axes) -> None:
     for r, row in enumerate(figure.heat):
         for c, value in enumerate(row):
             if value == value:
-                axes.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink(figure, value))
+                axes.text(c, r, in_cell(figure, value), ha="center", va="center", fontsize=7, color=ink(figure, value))
 
 
 def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:

@@ -13,7 +13,7 @@ from cmr import registry
 from cmr.boundary import plain
 from cmr.errors import UserError
 from cmr.reporting.collect import AVERAGE, Row
-from cmr.reporting.protocols import Group, Protocol, differing_keys, in_file_name, parameters
+from cmr.reporting.protocols import Group, Protocol, differing_keys, in_file_name, parameters, value_in_words
 from cmr.reporting.runs import Direction, Run
 from cmr.selection import CHOOSING
 
@@ -23,6 +23,8 @@ MAX_BARS = 8  # methods side by side at each class
 NAMED = 8  # lines that a file tells apart: as many as there are colours
 MAX_BARS_IN_ALL = 400
 LOG_SPAN = 50
+LOG_SPAN_OF_COSTS = 5
+"""Below it an axis of logarithms would have no two round numbers to name."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +325,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
     chance = next((row["chance"] for row in value.values() if row["chance"] is not None), None)
     for usage, (name, label, over_fits) in COSTS.items():
         groups = [g for g in protocol.with_headline if all(usage in fit["usage"] for run in g.runs for fit in run.fits)]
-        series = []
+        series: list[Series] = []
         for group in groups:
             spent = mean(over_fits(fit["usage"][usage] for fit in run.fits) for run in group.runs)
             row = value[group.key]
@@ -340,7 +342,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
                 x=label,
                 y=f"{metric}, average",
                 series=tuple(series),
-                log_x=True,
+                log_x=wants_log([one.x for one in series], LOG_SPAN_OF_COSTS),
                 chance=chance,
                 note="Without the extraction of features and the learning of dictionaries, which runs share.",
             )
@@ -412,7 +414,7 @@ def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, li
             y="value",
             series=tuple(series),
             method=group.name,
-            log_y=_wants_log([s.y for s in series]),
+            log_y=wants_log([s.y for s in series]),
             note=" ".join(filter(None, notes)),
         )
 
@@ -447,9 +449,9 @@ def _number(text: str | None) -> float:
         return float("nan")
 
 
-def _wants_log(columns: Iterable[Sequence[float]]) -> bool:
+def wants_log(columns: Iterable[Sequence[float]], span: float = LOG_SPAN) -> bool:
     values = [value for column in columns for value in column if value == value]
-    return bool(values) and min(values) > 0 and max(values) / min(values) > LOG_SPAN
+    return bool(values) and min(values) > 0 and max(values) / min(values) > span
 
 
 # Parameter grids ---------------------------------------------------------------------------------------------------
@@ -480,19 +482,9 @@ def _grid_values(
                 f"{metric}, {arrow(direction)}",
                 {k: row["mean"] for k, row in found.items()},
             )
-    scores = {group.key: _held_out_score(group) for group in groups}
+    scores = {group.key: group.held_out_score for group in groups}
     if all(score is not None for score in scores.values()):
         yield [VALIDATION], "score on held-out rows", {key: score for key, score in scores.items() if score is not None}
-
-
-def _held_out_score(group: Group) -> float | None:
-    """The validation score of what was chosen, mean over fits and seeds; None where a fit chose nothing."""
-    selections = [fit["selection"] for run in group.runs for fit in run.fits]
-    found = [
-        next((c["validation_score"] for c in s["candidates"] if c["parameters"] == s["chosen"]), None)
-        for s in selections
-    ]
-    return mean(score for score in found if score is not None) if found and None not in found else None
 
 
 def _grid(
@@ -510,8 +502,19 @@ def _grid(
     if len(swept) == 2:
         return _heat(protocol, file, title, swept, points)
     ordered = sorted((_sortable(point[swept[0]]), value) for point, value in points)
-    line = Series(name, [str(x[-1]) for x, _ in ordered], short(v for _, v in ordered), groups[0].style)
-    return Figure(file, "grids", protocol.label, "lines", title, swept[0], quantity.partition(",")[0], (line,))
+    numbers = [x[1] for x, _ in ordered if not x[0]]
+    places = numbers if len(numbers) == len(ordered) else [value_in_words(x[-1]) for x, _ in ordered]
+    return Figure(
+        name=file,
+        section="grids",
+        protocol=protocol.label,
+        kind="lines",
+        title=title,
+        x=swept[0],
+        y=quantity.partition(",")[0],
+        series=(Series(name, places, short(v for _, v in ordered), groups[0].style),),
+        log_x=places is numbers and wants_log([numbers]),
+    )
 
 
 def _sortable(value: Any) -> tuple:
@@ -534,7 +537,7 @@ def _heat(
         title=title,
         x=swept[1],
         y=swept[0],
-        rows=[str(r) for r in rows],
-        columns=[str(c) for c in columns],
+        rows=[value_in_words(r) for r in rows],
+        columns=[value_in_words(c) for c in columns],
         heat=[short(row) for row in heat],
     )

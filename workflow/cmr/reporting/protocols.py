@@ -43,6 +43,24 @@ class Group:
         """The run that galleries and maps show: the first seed's."""
         return self.runs[0]
 
+    @cached_property
+    def held_out_score(self) -> float | None:
+        """The validation score of what was chosen, mean over fits and seeds; None where a fit chose nothing."""
+        scores = []
+        for selection in (fit["selection"] for run in self.runs for fit in run.fits):
+            chosen = [c for c in selection["candidates"] if c["parameters"] == selection["chosen"]]
+            if not chosen:
+                return None
+            scores.append(chosen[0]["validation_score"])
+        return mean(scores) if scores else None
+
+
+def best_on_held_out(groups: Sequence[Group]) -> Group:
+    """The first of those with the highest score; the first of all where one has none."""
+    scores = [group.held_out_score for group in groups]
+    known = [score for score in scores if score is not None]
+    return groups[scores.index(max(known))] if len(known) == len(groups) else groups[0]
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -55,10 +73,14 @@ class Protocol:
     @cached_property
     def ranked(self) -> tuple[Group, ...]:
         """Best first by the headline metric's mean over directions and seeds; of a sweep, an id with many sets of
-        parameters, only the first.
+        parameters, only the one that is best on held-out rows, or the first where fits were not scored on them.
         """
-        swept = {g.key for members in self.families.values() if len(members) > FEW for g in members[1:]}
-        return tuple(sorted((group for group in self.groups if group.key not in swept), key=self._rank))
+        kept = {
+            group.key
+            for members in self.families.values()
+            for group in (members if len(members) <= FEW else [best_on_held_out(members)])
+        }
+        return tuple(sorted((group for group in self.groups if group.key in kept), key=self._rank))
 
     def _rank(self, group: Group) -> tuple[bool, float]:
         """Sorts by value, best first, and what has none last."""
@@ -187,7 +209,7 @@ def variant_names(collection: Collection) -> dict[str, str]:
     names = {}
     for variant, own in settings.items():
         differing = differing_keys([other for name, other in settings.items() if identity(name) == identity(variant)])
-        shown = ", ".join(f"{key} {_value(own[key])}" for key in differing if key in own)
+        shown = ", ".join(f"{key} {value_in_words(own[key])}" for key in differing if key in own)
         names[variant] = f"{identity(variant)} ({shown})" if shown else identity(variant)
     taken = list(names.values())
     return {variant: variant if taken.count(name) > 1 else name for variant, name in names.items()}
@@ -210,7 +232,7 @@ def _settings(fit: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"dictionary": dictionary["id"]} | {f"dictionary {key}": value for key, value in coded.items()}
 
 
-def _value(value: Any) -> str:
+def value_in_words(value: Any) -> str:
     """A parameter's value; of a grid that is tuned over, the parameters' names."""
     if isinstance(value, Mapping):
         return " and ".join(value)

@@ -22,6 +22,17 @@ function setTo(list, wanted, place = 0) {
 /** As plotly reads markup in texts. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+/** In lines of so many letters, broken between words. */
+function wrapped(text, letters) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length && longer.length <= letters) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.join("<br>");
+}
+
 /** As one word of a shell, whatever is in it. */
 const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
 
@@ -179,8 +190,21 @@ function legendOf(plot, kind, width) {
 const HEIGHTS = {
   heat: (plot) => Math.max(440, 130 + 17 * plot.data[0].y.length),
   map: () => 540,
-  intervals: (plot) => 110 + 22 * plot.layout.yaxis.tickvals.length,
+  intervals: (plot) => 110 + (7 + 15 * linesOf(plot)) * plot.layout.yaxis.tickvals.length,
 };
+
+const letters = () => (narrow() ? 22 : 70);
+const lengthOf = (lines) => lines.split("<br>").length;
+const linesOf = ({layout}) => Math.max(...layout.yaxis.ticktext.map((name) => lengthOf(wrapped(name, letters()))));
+
+/** An axis whose names have room: of methods at the side, and its own. */
+function fitting({title, ticktext, ...axis}) {
+  return {
+    ...axis,
+    ...(ticktext && {ticktext: ticktext.map((name) => wrapped(name, letters()))}),
+    title: {...title, text: wrapped(title.text, letters())},
+  };
+}
 
 function layoutOf(plot, kind, width) {
   const axis = {automargin: true, gridcolor: shade("grid"), zeroline: false, linecolor: shade("edge")};
@@ -188,8 +212,8 @@ function layoutOf(plot, kind, width) {
   const height = HEIGHTS[kind]?.(plot) ?? 340;
   return {
     ...plot.layout,
-    xaxis: {...axis, ...plot.layout.xaxis},
-    yaxis: {...axis, ...plot.layout.yaxis},
+    xaxis: {...axis, ...fitting(plot.layout.xaxis)},
+    yaxis: {...axis, ...fitting(plot.layout.yaxis)},
     legend: {...legend, ...plot.layout.legend},
     showlegend: kind !== "heat",
     margin: {l: 56, r: 16, t: 24, b: 40},
