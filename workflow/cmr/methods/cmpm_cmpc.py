@@ -11,7 +11,7 @@ both in both directions, summed. The paper trains a convolutional and a recurren
 take their place on given features, standardised, so layers are ours; Adam's step is the scripts'. There the embedding
 goes through batch normalisation, weights decay by 0.00004, and test items are embedded by the moving average of the
 weights. The authors' scripts take batches of 16 to 64 (here 100) of thousands of classes, so that their yᵢⱼ are hardly
-more than the pairs.
+more than the pairs; those of Flickr30k and COCO then train all weights with a tenth of the step.
 """
 
 from collections.abc import Mapping

@@ -5,14 +5,15 @@ Feng, Wang and Li, "Cross-modal retrieval with correspondence autoencoder", ACM 
     min  (1 − α) (‖x − p(f(x))‖² + ‖y − q(g(y))‖²) + α ‖f(x) − g(y)‖²,   mean over the pairs.
 
 The paper first models raw features by restricted Boltzmann machines fit to their kind (Gaussian, replicated softmax);
-here the autoencoders take the features themselves, scaled, and have one logistic hidden layer and linear outputs. They
-are trained by Adam until held-out pairs say so, where the authors' scripts take 10,000 steps of gradient descent.
+here the autoencoders take the features themselves, scaled, and have one logistic hidden layer and linear outputs. Their
+training by Adam ends when held-out pairs say so. Two public copies of the scripts (Twitter100k, CCL_TMM2018) have
+logistic outputs on the machines' codes, 0.0001 ‖W‖², left out here, and 20,000 and 10,000 steps of gradient descent.
 
 Items are compared by the cosine. Logistic codes are all positive, so the cosine of two of them says first of all how
 alike the modalities' mean codes are. ``code_scale`` takes the mean of the training codes from each modality's codes
-(``centre``), makes their variances 1 as well (``standardise``), or neither (``none``). The authors' scripts do neither;
-those of the CCL and CMDN papers, which build on them, standardise, with the mean and variance of the test codes. The
-default is the best on held-out pairs.
+(``centre``), makes their variances 1 as well (``standardise``), or neither (``none``). Those scripts do neither; those
+of the CCL and CMDN papers, which build on them, standardise, with the mean and variance of the test codes. The default
+is the best on held-out pairs.
 """
 
 from collections.abc import Mapping

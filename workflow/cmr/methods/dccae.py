@@ -6,6 +6,11 @@ Wang, Arora, Livescu and Bilmes, "On deep multi-view representation learning", I
 
 Σρ as in `dcca`, p and q decoders with the encoders' layers in reverse; then linear CCA on all training rows. λ is
 chosen on validation rows in the paper, which pretrains the layers; here, as in `dcca`, they start at random weights.
+
+The authors' public code also takes 10⁻⁴ ‖W‖² of every layer's weights, left out here, and has logistic layers, those of
+the decoders' outputs too. Its reconstruction batches are of 100 rows, drawn apart from those of the correlation, 800;
+here one batch is for both. It keeps the epoch whose held-out rows have the least objective; here they are ranked, as
+for all methods.
 """
 
 from collections.abc import Mapping

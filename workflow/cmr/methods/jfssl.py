@@ -6,10 +6,10 @@ Wang, He, Wang, Wang and Tan, "Joint feature selection and subspace learning for
 
 L = D − W the Laplacian of one graph over the items of all modalities: within a modality, the k nearest neighbours with
 weight exp(−‖x − x′‖²/(2δ²)); across modalities, β where two items share a class. (A public reimplementation has β on
-the graph within a modality, counts neighbours instead of summing weights in D, and leaves what items have across
-modalities out of D; the Laplacian here is that of the one graph.) δ² is relative to the mean squared distance of the
-training rows from their mean. The norm is reweighted, all maps in one solve. The class graph is summed by classes and
-the neighbours are sparse: no n × n matrix.
+the graph within a modality, counts neighbours instead of summing weights in D, and takes what items have across
+modalities from D's own block into the block between the modalities; the Laplacian here is that of the one graph.) δ² is
+relative to the mean squared distance of the training rows from their mean. The norm is reweighted, all maps in one
+solve. The class graph is summed by classes and the neighbours are sparse: no n × n matrix.
 
 The paper's k is not in the texts at hand, and the weights of the public reimplementation (λ₁ = 2, λ₂ = 1, all rows
 neighbours, histograms as they are) do not carry over to features of variance 1: choose them on held-out rows. On

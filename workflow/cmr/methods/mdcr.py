@@ -3,12 +3,12 @@
 Wei, Zhao, Zhu, Wei, Xiao, Feng and Yan, "Modality-dependent cross-media retrieval", ACM TIST 2016 (arXiv 1506.06628).
 For queries X and galleries G of paired rows, and labels Y,
 
-    min over U, W  λ ‖X U − G W‖² + (1 − λ) ‖X U − Y‖² + η (‖U‖² + ‖W‖²),
+    min over U, W  λ/n ‖X U − G W‖² + (1 − λ)/n ‖X U − Y‖² + η (‖U‖² + ‖W‖²),
 
-so only the query's projection is regressed on the labels. The paper alternates gradient steps over U and W; the
-objective is jointly convex and is solved here at once. Items are embedded with both couples, side by side, and
-compared by the cosine under the couple whose query modality asks. λ and η are not given for every data set in the
-paper; choose them on validation rows.
+with means over the n pairs in the place of the paper's sums, so that η means the same for any n. Only the query's
+projection is regressed on the labels. The paper alternates gradient steps over U and W; the objective is jointly convex
+and is solved here at once. Items are embedded with both couples, side by side, and compared by the cosine under the
+couple whose query modality asks. λ and η are not given for every data set in the paper; choose them on validation rows.
 """
 
 import numpy as np
