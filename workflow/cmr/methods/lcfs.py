@@ -9,9 +9,9 @@ S⁻¹ = (MMᵀ + ε² I)^−½ from the bound ‖M‖_* ≤ ½ tr(Mᵀ S⁻¹ M
 2c directions of M, so no n × n matrix is formed.
 
 A public script of the method (LCFS_ite.m) weights a row by 1/(2‖u‖) beside the loss with its ½, so its λ₁ is twice the
-one above. It takes features as they are, λ₁ = 0.1 and λ₂ = 0.001, five steps from weights of 1 and ε² = 10⁻⁷; here features
-have mean 0 and variance 1, the start is a ridge regression, and ε is a hundredth of M's largest singular value there.
-With an ε as small as the script's, S hardly lets M leave the directions that it starts with.
+one above. It takes features as they are, λ₁ = 0.1 and λ₂ = 0.001, five steps from weights of 1 and ε² = 10⁻⁷; here
+features have mean 0 and variance 1, the start is a ridge regression, and ε is a hundredth of M's largest singular value
+there. With an ε as small as the script's, S hardly lets M leave the directions that it starts with.
 """
 
 import numpy as np
