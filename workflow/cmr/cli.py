@@ -279,7 +279,6 @@ def complete(options: argparse.Namespace) -> None:
 
 def check_data(options: argparse.Namespace) -> None:
     """Status 1 where a run would stop, so that a script can ask."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # look, do not download
     from cmr import config, settings
     from cmr.check import ERROR, check
 
