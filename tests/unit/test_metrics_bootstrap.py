@@ -38,7 +38,7 @@ def test_interval_of_a_mean_is_near_students(values, queries):
 
 def test_for_many_queries_the_tail_is_the_levels():
     assert expanded_tail(10**6) == pytest.approx(0.025, abs=1e-5)
-    assert expanded_tail(10) < 0.01
+    assert expanded_tail(10) == pytest.approx(stats.norm.cdf(np.sqrt(10 / 9) * stats.t.ppf(0.025, 9)))
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():

@@ -13,6 +13,7 @@ from sklearn.metrics import ndcg_score
 import literal
 from cmr import registry
 from cmr.metrics.base import Ranking
+from cmr.metrics.configured import ConfiguredMetric
 from cmr.metrics.ranking import rank
 
 
@@ -72,6 +73,14 @@ def test_a_cut_beyond_the_gallery_is_the_whole_gallery_and_is_said(name):
     assert module.note(params, 4) == "its cut at 50 is beyond the gallery's 4 items"
     assert module.note(params, 50) == ""
     assert module.note(type(params)(), 4) == ""
+
+
+def test_one_more_relevant_item_inside_a_cut_may_lower_the_average():
+    """The third place is a relevant item's or another's: (1 + 2/3)/2, or 1."""
+    found = ConfiguredMetric.from_entry({"id": "map", "metric": "mean_average_precision", "params": {"at": 3}})
+    scores, gains = np.array([[4.0, 3, 2, 2]]), np.array([[1, 0, 0, 1]])
+    worst, best = (rank(scores, gains, ties=ties) for ties in ("pessimistic", "optimistic"))
+    assert [bound.tolist() for bound in found.bounds(worst, best)] == [[pytest.approx(5 / 6)], [1]]
 
 
 def literal_precision_recall(row: list[int], interpolated: bool) -> list[float]:
@@ -182,7 +191,11 @@ def test_what_papers_print_of_five_captions():
     assert compute("recall_sum", rows).tolist() == [300, 100, 200]
     assert compute("mean_rank", rows).tolist() == compute("median_rank", rows).tolist() == [1, 6, 3]
     assert compute("map_at_r", rows).tolist() == [(1 / 1 + 2 / 2) / 5, 0, 0]
+    for name in ("recall_at_k", "recall_sum", "mean_rank", "median_rank", "map_at_r"):
+        assert np.isnan(compute(name, ranked([[0] * 30], pair_ranks=[0]))).all(), "a query without a pair"
     assert metric("recall_at_k")[0].note(metric("recall_at_k", k=31)[1], 30)
+    rsum, params = metric("recall_sum", ks=[5, 31])
+    assert [rsum.note(params, size) for size in (30, 31)] == ["its cut at 31 is beyond the gallery's 30 items", ""]
 
 
 @pytest.mark.parametrize("at", [None, 5, 100])
@@ -233,6 +246,8 @@ def test_hubness_is_the_skewness_of_the_k_occurrence():
     occurrence = [sum(item in np.argsort(-s)[:5] for s in scores) for item in range(40)]
     assert module.summary(rows, 40) == pytest.approx(skew(occurrence))
     assert module.summary(np.arange(40).reshape(8, 5), 40) == 0
+    of_the_first = np.zeros((8, 1), int)  # the last items are among no results
+    assert module.summary(of_the_first, 40) == pytest.approx(skew([8] + [0] * 39))
 
 
 def test_literal_loop_of_the_tests_on_a_hand_computed_ranking():
