@@ -202,6 +202,37 @@ def test_half_and_integer_scores_are_ranked():
         assert average_precision(np.array([[0, 1, 0]], dtype), relevance).tolist() == [1]
 
 
+def test_scores_that_only_double_precision_tells_apart_are_no_ties():
+    relevance = np.eye(3, dtype=bool)
+    for scores in (1 + 1e-12 * np.arange(3), 2**24 + np.arange(3)):
+        rows = np.tile(scores, (3, 1))
+        assert average_precision(rows, relevance).tolist() == [1 / 3, 1 / 2, 1]
+        assert not rank(rows, relevance).tied.any()
+
+
+def test_scores_that_differ_in_their_last_bit_are_no_ties():
+    more = np.nextafter(np.float32(1), np.float32(2))
+    scores = np.array([[1, more, 0.5, 1]], np.float32)
+    for own, better in ((0, 1), (1, 0)):
+        assert rank(scores[:, :2], np.zeros((1, 2), bool), np.array([own])).pair_rank.tolist() == [better + 1]
+    assert rank(scores, np.array([[1, 0, 0, 1]])).tied.tolist() == [False], "equal scores are of equal gain"
+
+
+def test_scores_of_any_size_are_ranked_where_only_gains_are_wanted():
+    """Distances to the power of two, negated: below -2, and few above."""
+    scores = -(np.random.default_rng(8).normal(size=(20, 90)) ** 2).astype(np.float32) * 3
+    gains = np.random.default_rng(9).integers(0, 3, scores.shape)
+    order = np.argsort(-scores, axis=1)
+    for own in (gains > 1, gains):
+        assert np.array_equal(rank(scores, own, top=0).gains, np.take_along_axis(own, order, axis=1))
+        assert np.array_equal(rank(scores / 100, own, top=0).gains, np.take_along_axis(own, order, axis=1))
+
+
+def test_items_of_equal_scores_stand_as_they_always_have():
+    """Figures that people have would no longer be those of their scores."""
+    assert tie_order(10).tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nan_is_refused_with_its_place(dtype):
     scores = np.ones((3, 4), dtype)
@@ -218,6 +249,7 @@ def test_arguments_that_cannot_be_ranked_are_refused(monkeypatch):
     with pytest.raises(UserError, match="gains from -1"):
         rank(np.ones((1, 1)), np.array([[-1]]))
     monkeypatch.setattr(ranking, "MAX_GALLERY", 3)
+    assert rank(np.ones((1, 3)), np.ones((1, 3), bool)).size == 3
     with pytest.raises(UserError, match="4 items"):
         rank(np.ones((1, 4)), np.ones((1, 4), bool))
 
@@ -232,6 +264,7 @@ def test_more_shared_labels_than_a_byte_holds(dtype, ties):
     assert all(np.array_equal(getattr(many, part), getattr(few, part)) for part in ("tied", "top", "pair_ranks"))
     shared = np.array([[0, 70_000, 256]])
     assert rank(np.array([[3.0, 1.0, 2.0]], dtype), shared, ties=ties).gains.tolist() == [[0, 256, 70_000]]
+    assert rank(np.array([[3.0, 1.0, 2.0]], dtype), shared // 256 % 2 * 256, ties=ties).gains.max() == 256
 
 
 def test_arguments_are_left_as_they_were(random):
