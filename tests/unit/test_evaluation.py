@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score
 
@@ -29,6 +30,7 @@ from cmr.measure import metrics_of_files
 from cmr.methods.base import Method
 from cmr.metrics import crossed, ranking
 from cmr.metrics.bootstrap import bootstrap_interval
+from cmr.metrics.relevance import shared_labels
 from cmr.publish import read_json
 
 CLASSES = ["animals", "food", "objects"]
@@ -245,8 +247,34 @@ def test_a_metric_that_has_two_notes_keeps_both():
 
 
 def test_an_empty_side_is_refused():
-    with pytest.raises(UserError, match="image→text: no query"):
-        evaluated(view(0).rows(np.arange(0)), view(1), modalities=("image", "text"))
+    nothing = view(0).rows(np.arange(0))
+    for sides in ((nothing, view(1)), (view(1), nothing)):
+        with pytest.raises(UserError, match="image→text: no query or no gallery item"):
+            evaluated(*sides, modalities=("image", "text"))
+
+
+def test_items_of_one_label_and_of_several_share_those_that_both_have():
+    one, several = view(0).labels, view(1, 50, multi=True).labels
+    for query, gallery in ((one, several), (several, one)):
+        wanted = [[sum(a * b for a, b in zip(q, g, strict=True)) for g in gallery.tolist()] for q in query.tolist()]
+        assert shared_labels(query, gallery)(slice(0, len(query))).astype(int).tolist() == wanted
+
+
+def test_without_labels_there_is_the_gallery_s_number_and_no_query_without_anything_relevant():
+    query, gallery = (replace(view(seed), labels=None) for seed in (0, 1))
+    found = evaluate_task(scorer(query.features, gallery.features), query, gallery, METRICS, [])
+    assert set(found.task["metrics"]) == {"recall", "rank", "hubs"}
+    assert found.task["queries_without_relevant"] == 0
+
+
+def test_an_interval_ends_at_the_bounds_of_its_metric():
+    query, gallery = view(0), view(1)
+    scores = np.eye(40)
+    scores[5, :5] = 2  # one query alone does not find its pair among the first five
+    found = evaluate_task(scores.__getitem__, query, gallery, METRICS, CLASSES).task["metrics"]["recall"]
+    mean, error = 39 / 40, np.sqrt(39 / 40 * 1 / 40 / 39)
+    assert found["value"] == mean
+    assert found["ci95"] == [pytest.approx(mean - stats.t.ppf(0.975, 39) * error), 1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -497,6 +525,24 @@ def test_rows_that_are_no_codes_are_compared_by_their_cosines(row):
     query, gallery = np.array([[1, -1, 1], row], np.float32), np.array([[1, 1, 1], [-1, 1, -1]], np.float32)
     assert type(scorer(query, gallery)) is Product
     assert type(scorer(gallery, gallery)) is ProductOfCodes
+
+
+def test_zeros_of_either_sign_make_no_rows_distinct():
+    rows = np.array([[0.0, 1, 2], [3, 0, 1], [-0.0, 1, 2]])
+    found, which = evaluation.distinct(rows)
+    assert (found.tolist(), which.tolist()) == ([[0, 1, 2], [3, 0, 1]], [0, 1, 0])
+
+
+def test_long_codes_of_unlike_lengths_are_told_apart():
+    """Of a query of signs, s is the sum over the l ones of a code: s²/l of these two differ by one in 10⁹."""
+    d, codes = 4096, [(1191, 2131), (1169, 2053)]
+    query = np.where(np.arange(d) < d // 2, 1, -1)[None]
+    gallery = np.zeros((2, d), int)
+    for row, (s, length) in zip(gallery, codes, strict=True):
+        row[: (length + s) // 2] = row[d // 2 : d // 2 + (length - s) // 2] = 1
+    assert (query @ gallery.T).tolist() == [[s for s, _ in codes]]
+    first, second = scorer(query, gallery)(slice(0, 1))[0]
+    assert first > second
 
 
 def test_a_collapsed_gallery_leaves_everything_open():
