@@ -80,17 +80,21 @@ def test_p_and_interval_are_those_of_loops_and_an_integral(rng, deviation):
             assert p_value(*map(Sample, samples)) == found.p_value
 
 
-def test_of_one_fit_each_it_is_students_t(rng):
-    a, b = rng.random((2, 1, 40))
-    assert mean(Sample(a)).ci95 == pytest.approx(stats.t.interval(0.95, 39, a.mean(), stats.sem(a[0])))
+@pytest.mark.parametrize("queries", [2, 40])
+def test_of_one_fit_each_it_is_students_t(rng, queries):
+    a, b = rng.random((2, 1, queries))
+    interval = stats.t.interval(0.95, queries - 1, a.mean(), stats.sem(a[0]))
+    assert mean(Sample(a)).ci95 == pytest.approx(interval)
     found = difference(Sample(a), Sample(b))
     assert found.p_value == pytest.approx(stats.ttest_rel(a[0], b[0]).pvalue)
     assert found.covers == mean(Sample(a)).covers == QUERIES
 
 
-def test_where_queries_say_nothing_it_is_welchs_t(rng):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("deviation", [0, 1e-7])
+def test_where_queries_say_nothing_it_is_welchs_t(rng, deviation):
     a, b = 0.1 * rng.standard_normal((4, 1)), 0.3 + 0.2 * rng.standard_normal((6, 1))
-    noise = 1e-7 * rng.standard_normal(50)
+    noise = deviation * rng.standard_normal(50)
     found = difference(Sample(a + noise), Sample(b - noise))
     # Welch's degrees of freedom are Satterthwaite's
     assert found.p_value == pytest.approx(stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False).pvalue, rel=1e-4)

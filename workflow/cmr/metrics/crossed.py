@@ -38,6 +38,7 @@ CONFIDENCE = 0.95
 """Of intervals."""
 SMALLEST_P = 1e-12
 TINY = np.finfo(float).tiny
+LEAST_SHARE = 1e-300  # which degrees of freedom over are finite
 Z = np.linspace(-46, 12, 233)
 """Where a mean over log χ² is taken: how many of its deviations, √(2/f), it lies from log f; as far down as the
 smallest p of one degree of freedom needs.
@@ -136,7 +137,7 @@ class _Uncertainty:
         """Student's p over what the seeds may add, which the degrees of freedom of the sum are larger for."""
         added, weights = self.weighted
         variance = np.maximum(self.of_queries + added, TINY)
-        freedom = self.freedom / np.maximum((self.of_queries / variance) ** 2, TINY)
+        freedom = self.freedom / np.maximum((self.of_queries / variance) ** 2, LEAST_SHARE)
         return max(SMALLEST_P, float(2 * stdtr(freedom, -abs(value) / np.sqrt(variance)) @ weights))
 
     def reach(self, p: float) -> float:
