@@ -360,6 +360,7 @@ def test_missing_runs_are_named(tmp_path: Path) -> None:
             ["dictionary: 9 iterations, its tolerance was not met"],
         ),
         ({"drawn_pairs": 28}, ("pairs drawn within a class",), ["28 pairs drawn within a class"]),
+        ({"method": {"method": "cmcp"}}, ("transductive",), []),
     ],
 )
 def test_drawn_pairs_and_a_dictionary_that_was_cut_are_told(fit, badges, told):

@@ -10,6 +10,7 @@ from cmr.metrics.crossed import QUERIES, QUERIES_AND_SEEDS, Sample, difference, 
 from cmr.reporting import headline, significance, tables
 from cmr.reporting.collect import Collection, load
 from cmr.reporting.protocols import protocols
+from cmr.reporting.runs import Run
 from reporting_tree import write_experiment, write_items, write_run, write_tree
 
 
@@ -179,6 +180,55 @@ def test_what_is_not_tested_has_its_reason(
         assert cells["image→text"].evidence.difference
 
 
+def test_methods_with_values_of_other_queries_are_not_tested(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=("cca", "ridge"))
+    change_curves(results, "cca", rename_queries)
+    cells = line_of(blocks_of(load(results))[0], "cca").cells
+    evidence = cells["text→image"].evidence
+    assert (evidence.mark, evidence.reason) == (significance.UNTESTED, significance.OTHER_QUERIES)
+    assert evidence.mean
+    assert cells["image→text"].evidence.difference
+
+
+def test_values_behind_a_row_are_those_that_all_its_seeds_have(tmp_path: Path) -> None:
+    results = write_tree(tmp_path / "results", methods=["dla"], seeds=3)
+    values = [r.tasks["text", "image"].per_query["map@all"] for r in load(results).runs]
+
+    def found(seeds: Sequence[int], queries: slice) -> significance.Measured | None:
+        """Behind a row whose mean is that of these seeds and queries."""
+        collection = load(results)
+        (row,) = (r for r in collection.united_rows() if (r["metric"], r["query"]) == ("map@all", "text"))
+        mean = float(np.mean([values[seed][queries] for seed in seeds]))
+        return significance.measured(row | {"mean": mean}, collection.runs)
+
+    assert found(range(3), slice(None)).sample.values.tolist() == [own.tolist() for own in values]
+    curves = next(results.glob("runs/*/*/*/dla/1/curves.h5"))
+    whole = curves.read_bytes()
+    for change, seeds, queries in (
+        (rename_queries, range(3), slice(None)),
+        (forget_values, (0, 2), slice(None)),
+        (forget_a_value, range(3), slice(1, None)),
+    ):
+        curves.write_bytes(whole)
+        with h5py.File(curves, "r+") as file:
+            change(file["text→image"])
+        some = found(seeds, queries)
+        if change is forget_a_value:
+            assert some.sample.values.tolist() == [own[1:].tolist() for own in values]
+            assert len(some.ids) == len(values[0]) - 1
+        else:
+            assert some is None
+
+
+@pytest.mark.parametrize(("dictionary", "stochastic"), [(None, False), ("coupled", True), ("somebodys", True)])
+def test_a_dictionary_may_make_a_run_depend_on_the_seed(dictionary: str | None, stochastic: bool) -> None:
+    run = Run(Path(), "runs/d/s/i/m/0", "")
+    entry = dictionary and {"id": "small", "dictionary": dictionary}
+    run.__dict__["record"] = {"fits": [{"method": {"method": "cca"}, "dictionary": entry}]}
+    assert significance.can_be_tested([run, run], [run]) != stochastic
+    assert significance.can_be_tested([run] * 3, [run] * 3)
+
+
 def test_methods_that_differ_by_the_same_on_all_queries_are_not_tested(tmp_path: Path) -> None:
     collection = load(write_tree(tmp_path / "results", methods=("cca", "ridge")))
     (best, other), _ = of_column(collection)
@@ -204,10 +254,22 @@ def test_tied_scores_show_their_bounds(collection: Collection) -> None:
 
 def test_tied_ranks_show_their_bounds_the_less_first(collection: Collection) -> None:
     """Of a rank the pessimistic one is the greater."""
-    rows = [row | {"pessimistic": 9.0, "optimistic": 2.0, "mean": 3.0} for row in collection.united_rows()]
+    rows = [
+        row | {"pessimistic": 9.0 if row["query"] == "image" else 2.5, "optimistic": 2.0, "mean": 3.0}
+        for row in collection.united_rows()
+    ]
     block = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))[0]
     assert line_of(block, "cca").cells["image→text"].bounds == (2, 9)
     assert "ties move it by up to 7.000" in line_of(block, "cca").badges
+
+
+def test_where_less_is_better_the_least_average_comes_first(collection: Collection) -> None:
+    for plugin, sign in (("mean_average_precision", -1), ("mean_rank", 1)):
+        rows = [row | {"plugin": plugin} for row in collection.united_rows()]
+        block = headline.blocks(protocols(collection), rows, significance.weigh(collection, rows))[0]
+        means = [line.cells["average"].mean for line in block.lines if line.kind == "measured"]
+        assert means == sorted(means, key=lambda value, sign=sign: sign * value)
+        assert block.lines[0].cells["average"].evidence.mark == significance.BEST
 
 
 def test_sampled_queries_are_said_in_words(collection: Collection) -> None:
