@@ -73,6 +73,45 @@ def test_fewer_data_sets_than_are_needed_tell_no_two_methods_apart(methods: int)
             assert (found.critical is not None) == (datasets == needed)
 
 
+def test_of_methods_that_rank_by_chance_no_two_are_told_apart() -> None:
+    found = over_datasets.compare(pivot_of(random_values(methods=4, datasets=12, gap=0)))
+    assert found.p >= 0.05
+    assert (found.critical, found.groups) == (None, ((0, 3),))
+    assert found.sentences[-1] == "No two methods can be told apart by their ranks."
+
+
+def test_a_spread_that_exactly_one_of_twenty_reaches_is_not_rare_enough() -> None:
+    assert over_datasets.critical_difference(np.arange(20.0)) is None
+    assert over_datasets.critical_difference(np.arange(21.0)) == 20
+
+
+@pytest.mark.parametrize(("methods", "datasets"), [(3, 3), (3, 4), (3, 5), (4, 3)])
+def test_the_critical_difference_is_the_least_rare_spread_of_all_orders(methods: int, datasets: int) -> None:
+    """In whole numbers, sums of ranks: means of one sum may differ in their last digit."""
+    orders = [np.array(sums) for sums in permutations(range(1, methods + 1))]
+    totals = np.array([[0] * methods])
+    for _ in range(datasets):
+        totals = np.concatenate([totals + order for order in orders])
+    spread = np.ptp(totals, axis=1)
+    rare = [value for value in np.unique(spread) if np.count_nonzero(spread >= value) < 0.05 * len(spread)]
+    found = over_datasets.compare(pivot_of([[float(-method)] * datasets for method in range(methods)]))
+    assert found.critical == pytest.approx(rare[0] / datasets)
+
+
+def test_a_method_that_a_data_set_lacks_is_not_compared() -> None:
+    given = pivot_of([[0.9, 0.8], [0.5, 0.6], [0.1, 0.2]])
+    lacking = Line("m3", {"column1": Cell(1.0)}, None)
+    found = over_datasets.compare(Pivot("map", given.columns, given.datasets, True, (*given.lines, lacking)))
+    assert found.methods == ("m0", "m1", "m2")
+    assert over_datasets.compare(Pivot("map", given.columns, given.datasets, True, (given.lines[0], lacking))) is None
+
+
+def test_the_best_is_not_said_to_be_level_with_a_group_that_it_is_not_in() -> None:
+    datasets = tuple(f"d{number}" for number in range(9))
+    found = over_datasets.Ranked("map", datasets, ("a", "b", "c"), (1.0, 2.4, 2.6), 0.001, 1.1, ((1, 2),))
+    assert "All 2 others are significantly worse." in found.sentences
+
+
 def test_groups_are_the_largest_whose_ends_are_near() -> None:
     ranks = [1.0, 1.5, 2.9, 3.0, 6.0]
     assert over_datasets.groups(ranks, 2.0) == ((0, 2), (1, 3))
