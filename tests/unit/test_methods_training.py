@@ -167,6 +167,9 @@ def test_the_seconds_of_a_resumed_fit_are_those_of_all_processes(tmp_path, monke
     with provenance.used() as usage:
         pass
     assert usage["seconds"] < 100
+    with provenance.used():
+        run(14, checkpoint=tmp_path / "c.pt")
+    assert 100 < torch.load(tmp_path / "c.pt", weights_only=True)["seconds"] < 200, "for the next process"
 
 
 def test_a_finished_checkpoint_is_not_trained_again(tmp_path):
@@ -206,6 +209,27 @@ def test_batches_cover_all_rows_but_a_last_single_one():
     seen.clear()
     train(network, [Update(optimizer, terms)], 5, 1, 50, 0, "cpu")  # a batch larger than the data
     assert seen == [[0, 1, 2, 3, 4]]
+
+
+def test_each_batch_but_the_first_of_an_epoch_is_announced_while_the_one_before_is_computed_with():
+    network, (update,), _ = regression()
+    seen = []
+
+    def terms(batch):
+        seen.append(("computed", batch.tolist()))
+        return update.terms(batch)
+
+    def announce(batch):
+        seen.append(("announced", batch.tolist()))
+
+    train(network, [Update(update.optimizer, terms)], 30, 2, 8, 3, "cpu", announce=announce)
+    batches = [batch for what, batch in seen if what == "computed"]
+    wanted = []
+    for epoch in (batches[:4], batches[4:]):
+        for number, batch in enumerate(epoch):
+            wanted += [("announced", epoch[number + 1])] if number < 3 else []
+            wanted.append(("computed", batch))
+    assert seen == wanted
 
 
 def test_updates_take_turns_on_each_batch():

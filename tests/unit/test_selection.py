@@ -168,6 +168,37 @@ def test_an_epoch_is_the_last_of_its_own_candidate():
     assert (record["chosen"], record["at_edge"]) == ({"epochs": 10}, {"epochs": "last allowed"})
 
 
+def test_a_number_that_the_fit_chose_itself_is_at_no_end_of_what_was_tuned():
+    record = selected({"epochs": [10, 30]}, ("epochs",), epochs=7)
+    assert (record["chosen"], record["at_edge"]) == ({"epochs": 7}, {})
+
+
+def test_each_candidate_and_the_last_fit_have_names_of_their_own():
+    """By which their checkpoints are told apart."""
+    view, names = View(np.array(["a", "b"]), np.zeros((2, 1), np.float32), np.ones((2, 1))), []
+    data = TrainingData({"image": view}, {"image": view}, {"image": view}, has_validation=False)
+
+    def unfitted(parameters, name):
+        names.append(name)
+        return Peaked(Knobs(**parameters), ("image",))
+
+    select_and_fit(unfitted, {"weight": [1.0, 2.0, 5.0]}, (), lambda point: data)
+    assert len(names) == len(set(names)) == 4
+
+
+def test_a_modality_of_which_nothing_is_held_out_is_refused():
+    view = View(np.array(["a", "b"]), np.zeros((2, 1), np.float32), np.ones((2, 1)))
+    rows = dict.fromkeys(("image", "text"), view)
+    data = TrainingData(rows, rows, rows | {"text": view.rows(slice(0, 0))}, has_validation=True)
+    with pytest.raises(UserError, match="nothing is held out to choose parameters or epochs on"):
+        select_and_fit(
+            lambda parameters, name: Peaked(Knobs(**parameters), ("image", "text")),
+            {"weight": [1.0, 3.0]},
+            (),
+            lambda point: data,
+        )
+
+
 def test_nothing_is_said_where_nothing_was_chosen():
     assert selected({}) == {"chosen": {}, "candidates": []}
 
