@@ -130,6 +130,12 @@ def test_split_survives_a_round_trip_with_ids_that_look_like_numbers(tmp_path):
     assert set(read.ids("test")) == {"NA"}
 
 
+def test_what_has_no_labels_any_more_keeps_its_groups():
+    given = View(np.array(["a", "b"]), np.zeros((2, 1)), np.eye(2), np.array(["g", "h"]))
+    bare = given.without_labels()
+    assert (bare.ids.tolist(), bare.labels, bare.groups.tolist()) == (["a", "b"], None, ["g", "h"])
+
+
 def test_paired_aligns_rows_by_id():
     first = View(np.array(["a", "b", "c"]), np.array([[1.0], [2], [3]]))
     second = View(np.array(["c", "d", "a"]), np.array([[30.0], [40], [10]]))

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from cmr.data import Items
-from cmr.datasets.splitting import joined_strata, same_text, separated, stratified, with_held_out
+from cmr.datasets.splitting import joined_strata, same_text, separated, stratified, vector_keys, with_held_out
 from cmr.errors import UserError
+from cmr.store import Rows
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
@@ -136,6 +137,16 @@ def test_of_many_small_classes_a_tenth_is_held_out_and_each_keeps_a_training_row
 def test_texts_that_hardly_differ_are_one():
     texts = ["A dog.", "a  dog", "A DOG!", "a dog (big)", "Cafe\u0301", "caf\u00e9"]
     assert [same_text(text) for text in texts] == ["a dog"] * 3 + ["a dog (big)", "caf\u00e9", "caf\u00e9"]
+
+
+@pytest.mark.parametrize(("different", "items"), [(4, False), (5, True)])
+def test_vectors_of_which_there_are_hardly_more_than_classes_name_no_items(different, items, caplog):
+    rows = Rows(np.array([f"i{row}" for row in range(10)]), np.arange(10, dtype=np.float32)[:, None] % different)
+    keys = vector_keys(rows, 2, "text")
+    assert ("text: its rows name classes rather than items" in caplog.text) != items
+    assert len(set(keys.values())) == (different if items else 0)
+    if items:
+        assert all((keys[f"i{row}"] == keys["i0"]) == (row % different == 0) for row in range(10))
 
 
 def test_what_a_given_split_separates_is_counted():

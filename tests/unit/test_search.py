@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 import cmr
-from cmr import cli, code, create, paths, registry, search_index, store
+from cmr import cli, code, create, new_items, paths, registry, search_index, store
 from cmr.data import Items, Split
 from cmr.errors import UserError
 from cmr.machine import Machine
@@ -294,6 +294,14 @@ def test_a_run_whose_model_is_gone_or_that_lacks_the_modality_is_told(here, caps
         )
     finally:
         record.write_text(whole)
+
+
+def test_contents_of_another_kind_cannot_be_embedded(here):
+    run = find(folder_of(here[1], "cca"))
+    new_items.check_modality(run, "text", {"image": "image", "text": "text"})
+    for kind, told in (("audio", "its text holds audio"), ("ready", "its text comes as ready features only")):
+        with pytest.raises(UserError, match=f"{told}, so features of a new one cannot be extracted"):
+            new_items.check_modality(run, "text", {"image": "image", "text": kind})
 
 
 def test_an_extractor_that_lacks_what_it_learned_is_told(here, tmp_path):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cmr import paths, publish, registry, row_source, store, vectors
-from cmr.data import Items, Split, rows_of
+from cmr.data import Items, Split, View, rows_of
 from cmr.datasets.base import Dataset
 from cmr.datasets.precomputed import Precomputed
 from cmr.datasets.splitting import stratified
@@ -180,7 +180,34 @@ def test_folds_of_a_split_have_a_gallery_each(project, monkeypatch):
         assert (task["queries"], task["gallery_size"], task["folds"]) == (12, 6, 2)
 
 
-def unpaired_project(folder, method):
+def test_folds_of_other_names_have_no_gallery():
+    items = [("i1", "1"), ("i2", "2"), ("t1", "1"), ("t3", "3")]
+    table = pd.DataFrame(items, columns=["id", "fold"]).assign(part="test", held_out=False)
+    images, texts = (View(np.array(names), np.zeros((2, 1))) for names in (["i1", "i2"], ["t1", "t3"]))
+    with pytest.raises(UserError, match="folds 1, 2 of the queries, 1, 3 of the gallery"):
+        row_source.RowSource(None, None, Split(table)).folds(images, texts)
+
+
+@pytest.mark.parametrize("group", ["/", store.SELECTION])
+def test_features_that_are_not_finite_are_written_to_no_group(tmp_path, group):
+    rows = {name: store.Rows(ids(3), np.ones((3, 2), np.float32)) for name in ("/", store.SELECTION)}
+    rows[group].values[1, 0] = np.nan
+    with pytest.raises(
+        UserError, match=r"a\.h5: 1 of 3 rows hold NaN or infinite values, the first is item 'item-00001'"
+    ):
+        store.write_groups(tmp_path / "a.h5", "features", rows, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_model_that_is_not_finite_is_not_written(tmp_path, value):
+    arrays = {"whole": np.arange(3), "weights": np.array([1.0, value])}
+    with pytest.raises(UserError, match=r"model\.safetensors: weights holds NaN or infinite values"):
+        store.write_arrays(tmp_path / "model.safetensors", arrays)
+    assert not list(tmp_path.iterdir())
+
+
+def unpaired_project(folder, method, **more):
     """Forty images and twenty sounds of two classes that separate, none of one item."""
     rng = np.random.default_rng(0)
     sizes = {"image": (20, 6), "audio": (10, 5)}
@@ -196,7 +223,21 @@ def unpaired_project(folder, method):
         "features": [{"id": m, "modality": m, "extractor": "ready"} for m in sizes],
         "metrics": [{"id": "map@all", "metric": "mean_average_precision"}],
     }
-    return Project(folder, {**data, **experiment(list(sizes), method)})
+    return Project(folder, {**data, **experiment(list(sizes), method, **more)})
+
+
+def test_pairs_are_drawn_by_the_seed_of_the_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = {"id": "cmpm_cmpc", "params": {"epochs": 1}, "pairing": "class"}
+    project, drawn = unpaired_project(tmp_path, entry, seeds=2), []
+    for fit in project.results("fit"):
+        for source in fit.made_from:
+            project.make(source)
+        first, again = (row_source.RowSource.of(fit).training_data(with_labels=True).train["audio"] for _ in range(2))
+        assert np.array_equal(first.features, again.features)
+        drawn.append(first.features)
+    assert drawn[0].shape == drawn[1].shape
+    assert not np.array_equal(*drawn)
 
 
 @pytest.mark.parametrize("method", ["cca", "cmpm_cmpc"])  # without labels, and with them
