@@ -169,8 +169,9 @@ def test_an_epoch_is_the_last_of_its_own_candidate():
 
 
 def test_a_number_that_the_fit_chose_itself_is_at_no_end_of_what_was_tuned():
-    record = selected({"epochs": [10, 30]}, ("epochs",), epochs=7)
-    assert (record["chosen"], record["at_edge"]) == ({"epochs": 7}, {})
+    record = selected({"epochs": [10, 30], "weight": [3.0, 9.0]}, ("epochs",), epochs=7)
+    assert record["chosen"] == {"epochs": 7, "weight": 3.0}
+    assert record["at_edge"] == {"weight": "lowest"}
 
 
 def test_each_candidate_and_the_last_fit_have_names_of_their_own():
