@@ -1,6 +1,7 @@
 """What is said first: the best, the next, what lies between them, and each two methods against each other."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -255,6 +256,8 @@ def test_the_weakest_and_the_strongest_class_of_the_best_are_named(collection: C
         f"Weakest on queries of the class {weakest}, {means[weakest]:.3f}; strongest on {strongest}, "
         f"{means[strongest]:.3f}."
     )
+    of_ranks = replace(found, block=replace(found.block, higher_is_better=False))
+    assert answer.by_class(of_ranks).startswith(f"Weakest on queries of the class {strongest}, ")
     items = found.block.protocol.items.table.copy()
     items.at[0, "labels"] = [*items.at[0, "labels"], "another"]
     found.block.protocol.__dict__["items"] = Items(items, found.block.protocol.items.kinds)

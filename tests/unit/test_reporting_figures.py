@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -47,10 +48,16 @@ def test_curves_are_means_over_seeds(protocol: Protocol) -> None:
     assert series.x == list(range(1, 25))
 
 
-def test_long_curves_are_thinned_to_their_ends(protocol: Protocol) -> None:
+def test_long_curves_are_thinned_to_their_ends() -> None:
     assert figures.short([0.123456789]) == [0.12346]
-    kept = np.unique(np.linspace(0, 999, figures.MAX_POINTS).round().astype(int))
-    assert (kept[0], kept[-1], len(kept)) == (0, 999, figures.MAX_POINTS)
+    x = np.arange(1, 1001.0)
+    seeds = [SimpleNamespace(tasks={DIRECTION: SimpleNamespace(curves={"scope": (x, y)})}) for y in (1 / x, 3 / x)]
+    group = SimpleNamespace(runs=seeds, name="a", style=0)
+    series = figures._curve(group, "scope", DIRECTION)
+    assert len(series.x) == len(series.y) == figures.MAX_POINTS
+    assert (series.x[0], series.x[-1]) == (1, 1000)
+    assert 1 <= min(np.diff(series.x)) <= max(np.diff(series.x)) <= 6
+    assert series.y == pytest.approx([2 / place for place in series.x], rel=1e-4)
 
 
 def test_histories_are_means_over_seeds_as_far_as_all_of_them_went(tmp_path: Path) -> None:
@@ -235,6 +242,16 @@ def test_the_average_of_a_class_is_that_of_its_directions(protocol: Protocol) ->
     for one, other, mean in zip(there.series, back.series, average.series, strict=True):
         assert list(mean.x) == list(one.x) == list(other.x)
         assert mean.y == pytest.approx([(a + b) / 2 for a, b in zip(one.y, other.y, strict=True)], abs=1e-4)
+
+
+def test_the_value_of_a_class_is_the_mean_over_seeds_and_over_directions_that_have_it(protocol: Protocol) -> None:
+    group = next(group for group in protocol.groups if group.name == "dla")
+    found = figures._per_class(protocol, group, DIRECTION)
+    tables = [run.metrics["tasks"][0]["metrics"]["map@all"]["per_class"] for run in group.runs]
+    assert tables[0] != tables[1]
+    assert found == pytest.approx({name: (tables[0][name] + tables[1][name]) / 2 for name in tables[0]})
+    there, back = {group: {"a": 0.1, "b": 0.2}}, {group: {"b": 0.4, "c": 0.5}}
+    assert figures._mean_over_directions([there, back]) == {group: {"b": pytest.approx(0.3)}}
 
 
 def test_the_sum_of_a_fits_terms_and_that_of_the_fit_it_was_chosen_by_are_drawn(tmp_path: Path) -> None:
