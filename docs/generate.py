@@ -315,10 +315,11 @@ def parameter_table(model: type[BaseModel]) -> str:
     """Name, accepted values, default and meaning of each field; empty where there is none."""
     schema = model.model_json_schema()
     known = schema.get("$defs", {})
-    rows = [
-        [f"`{name}`", accepted(field, known), default_of(field), field.get("description", "")]
-        for name, field in schema.get("properties", {}).items()
-    ]
+    rows = []
+    for name, field in schema.get("properties", {}).items():
+        meaning, _, in_words = field.get("description", "").partition("; default: ")
+        default = in_words.rstrip(".") or default_of(field)
+        rows.append([f"`{name}`", accepted(field, known), default, f"{meaning}." if in_words else meaning])
     return table(["key", "takes", "default", "meaning"], rows) if rows else ""
 
 

@@ -5,7 +5,6 @@ Modules with heavy imports are imported inside the commands that need them, so t
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
