@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from cmr import check
+from cmr import check, transfer
 from cmr.cli import main
 
 N = 30
@@ -67,6 +67,22 @@ def test_a_table_without_faults(folder, capsys):
     )
     assert cost.startswith("ok mine, bert: 384 columns; all 30 are about 0.0 MB in memory, and ")
     assert sorted(path.name for path in folder.iterdir() if path.name != ".cache") == ["my"]
+
+
+def test_weights_that_a_run_would_download_are_asked_for(folder, capsys, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    asked = []
+
+    def resume(url, part):
+        asked.append(url)
+        raise ConnectionError
+
+    monkeypatch.setattr(transfer, "resume", resume)
+    rows().to_csv("my/my.csv", index=False)
+    status, lines = checked(capsys, configure("table", TABLE, "vgg19_fc7", "bert"))
+    assert status == 1
+    assert len(asked) == 1
+    assert any(line.startswith(f"error mine, vgg19_fc7: {asked[0]} cannot be downloaded") for line in lines)
 
 
 def test_what_all_features_take_is_told_from_some(monkeypatch):

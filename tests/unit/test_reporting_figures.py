@@ -163,10 +163,17 @@ def test_of_a_sweep_plots_show_what_is_best_on_held_out_rows(tmp_path: Path) -> 
     assert line.series[0].x == [0.01, 0.5, 10.0, 100.0]
 
 
-@pytest.mark.parametrize(("most", "logarithmic"), [(99.0, False), (101.0, True)])
-def test_costs_start_at_zero_unless_they_span_much(protocol: Protocol, most: float, logarithmic: bool) -> None:
-    points = tuple(Series(str(x), [x], [0.5], marker=0) for x in (20.0, most))
-    figure = Figure("c", "cost", "p", "points", "t", "x", "y", points, log_x=figures.wants_log([[20.0, most]], 5))
+@pytest.mark.parametrize(("seconds", "logarithmic"), [(99.0, False), (101.0, True)])
+def test_costs_start_at_zero_unless_they_span_much(tmp_path: Path, seconds: float, logarithmic: bool) -> None:
+    results = write_tree(tmp_path, methods=["cca", "dla"], seeds=1)
+    for method, spent in (("cca", 20.0), ("dla", seconds)):
+        run = results / "runs/shapes/default/lite0+bert" / method / "0/run.json"
+        record = json.loads(run.read_text())
+        record["fits"][0]["usage"]["seconds"] = spent
+        run.write_text(json.dumps(record))
+    collection = load(results)
+    (protocol,) = protocols(collection)
+    figure = next(figures.cost(protocol, collection.united_rows()))
     assert figure.log_x == logarithmic
     axis = drawing.plotly(figure)["layout"]["xaxis"]
     assert axis.get("rangemode") == (None if logarithmic else "tozero")

@@ -38,7 +38,7 @@ CONFIDENCE = 0.95
 """Of intervals."""
 SMALLEST_P = 1e-12
 TINY = np.finfo(float).tiny
-LEAST_SHARE = 1e-300  # which degrees of freedom over are finite
+LEAST_SHARE = 1e-300  # degrees of freedom divided by it are finite
 Z = np.linspace(-46, 12, 233)
 """Where a mean over log χ² is taken: how many of its deviations, √(2/f), it lies from log f; as far down as the
 smallest p of one degree of freedom needs.

@@ -126,7 +126,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
     if figure.kind == "map":
         layout["yaxis"] |= {"scaleanchor": "x"}
         layout["legend"] = {"itemsizing": "constant"}
-    if from_zero(figure):
+    if _from_zero(figure):
         layout["xaxis"] |= {"rangemode": "tozero"}
     for axis, logarithmic in (("xaxis", figure.log_x), ("yaxis", figure.log_y)):
         if logarithmic:
@@ -139,7 +139,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
 
 
-def from_zero(figure: Figure) -> bool:
+def _from_zero(figure: Figure) -> bool:
     """Whether what is spent starts at 0: else a few megabytes would look like much."""
     return figure.section == "cost" and not figure.log_x
 
@@ -255,13 +255,13 @@ def _numbers_in_cells(figure: Figure) -> dict[str, Any]:
         "mode": "text",
         "x": [plain(figure.columns[x]) for x, _, _ in cells],
         "y": [plain(figure.rows[y]) for _, y, _ in cells],
-        "text": [in_cell(figure, value) for _, _, value in cells],
+        "text": [_in_cell(figure, value) for _, _, value in cells],
         "textfont": {"color": [ink(figure, value) for _, _, value in cells]},
         "hoverinfo": "skip",
     }
 
 
-def in_cell(figure: Figure, value: float) -> str:
+def _in_cell(figure: Figure, value: float) -> str:
     """The values of a grid differ in their third digit."""
     return f"{value:.3f}" if figure.section == "grids" else f"{value:.2f}"
 
@@ -334,7 +334,7 @@ def _canvas(figure: Figure, width: float) -> Canvas:
         line(figure.chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=1, label="chance")
     if figure.limits:
         axes.set_ylim(figure.limits)
-    if from_zero(figure):
+    if _from_zero(figure):
         axes.set_xlim(0, 1.05 * axes.dataLim.xmax)
     if figure.log_x:
         axes.set_xscale("log")
@@ -502,7 +502,7 @@ def _heat(figure: Figure, axes: Axes) -> None:
     for r, row in enumerate(figure.heat):
         for c, value in enumerate(row):
             if value == value:
-                axes.text(c, r, in_cell(figure, value), ha="center", va="center", fontsize=7, color=ink(figure, value))
+                axes.text(c, r, _in_cell(figure, value), ha="center", va="center", fontsize=7, color=ink(figure, value))
 
 
 def _shown(names: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:

@@ -342,7 +342,7 @@ def cost(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Figure]:
                 x=label,
                 y=f"{metric}, average",
                 series=tuple(series),
-                log_x=wants_log([one.x for one in series], LOG_SPAN_OF_COSTS),
+                log_x=_wants_log([one.x for one in series], LOG_SPAN_OF_COSTS),
                 chance=chance,
                 note="Without the extraction of features and the learning of dictionaries, which runs share.",
             )
@@ -414,7 +414,7 @@ def _losses(protocol: Protocol, group: Group, inputs: str, history: dict[str, li
             y="value",
             series=tuple(series),
             method=group.name,
-            log_y=wants_log([s.y for s in series]),
+            log_y=_wants_log([s.y for s in series]),
             note=" ".join(filter(None, notes)),
         )
 
@@ -449,7 +449,7 @@ def _number(text: str | None) -> float:
         return float("nan")
 
 
-def wants_log(columns: Iterable[Sequence[float]], span: float = LOG_SPAN) -> bool:
+def _wants_log(columns: Iterable[Sequence[float]], span: float = LOG_SPAN) -> bool:
     values = [value for column in columns for value in column if value == value]
     return bool(values) and min(values) > 0 and max(values) / min(values) > span
 
@@ -502,8 +502,9 @@ def _grid(
     if len(swept) == 2:
         return _heat(protocol, file, title, swept, points)
     ordered = sorted((_sortable(point[swept[0]]), value) for point, value in points)
-    numbers = [x[1] for x, _ in ordered if not x[0]]
-    places = numbers if len(numbers) == len(ordered) else [value_in_words(x[-1]) for x, _ in ordered]
+    places = [place[-1] for place, _ in ordered]
+    numbers = all(isinstance(place, int | float) for place in places)
+    places = places if numbers else [value_in_words(place) for place in places]
     return Figure(
         name=file,
         section="grids",
@@ -513,7 +514,7 @@ def _grid(
         x=swept[0],
         y=quantity.partition(",")[0],
         series=(Series(name, places, short(v for _, v in ordered), groups[0].style),),
-        log_x=places is numbers and wants_log([numbers]),
+        log_x=numbers and _wants_log([places]),
     )
 
 

@@ -22,15 +22,16 @@ function setTo(list, wanted, place = 0) {
 /** As plotly reads markup in texts. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-/** In lines of so many letters, broken between words. */
-function wrapped(text, letters) {
+/** A name that leaves room beside it, broken between words. */
+function linesOf(text) {
+  const letters = narrow() ? 22 : 70;
   const lines = [];
   for (const word of text.split(" ")) {
     const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
     if (lines.length && longer.length <= letters) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
-  return lines.join("<br>");
+  return lines;
 }
 
 /** As one word of a shell, whatever is in it. */
@@ -190,20 +191,13 @@ function legendOf(plot, kind, width) {
 const HEIGHTS = {
   heat: (plot) => Math.max(440, 130 + 17 * plot.data[0].y.length),
   map: () => 540,
-  intervals: (plot) => 110 + (7 + 15 * linesOf(plot)) * plot.layout.yaxis.tickvals.length,
+  intervals: ({layout: {yaxis: {ticktext}}}) => 110 + (7 + 15 * Math.max(...ticktext.map((name) => linesOf(name).length))) * ticktext.length,
 };
-
-const letters = () => (narrow() ? 22 : 70);
-const lengthOf = (lines) => lines.split("<br>").length;
-const linesOf = ({layout}) => Math.max(...layout.yaxis.ticktext.map((name) => lengthOf(wrapped(name, letters()))));
 
 /** An axis whose names have room: of methods at the side, and its own. */
 function fitting({title, ticktext, ...axis}) {
-  return {
-    ...axis,
-    ...(ticktext && {ticktext: ticktext.map((name) => wrapped(name, letters()))}),
-    title: {...title, text: wrapped(title.text, letters())},
-  };
+  const broken = (text) => linesOf(text).join("<br>");
+  return {...axis, title: {...title, text: broken(title.text)}, ...(ticktext && {ticktext: ticktext.map(broken)})};
 }
 
 function layoutOf(plot, kind, width) {
