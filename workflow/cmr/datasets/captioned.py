@@ -4,8 +4,8 @@ Established (the data sets' own readme files, and the public code of the papers 
 
 - token files: a line a caption, ``1000268201_693b08cb0e.jpg#0`` and the caption, with a tab between;
 - lists of a part: the name of a picture a line, with or without ``.jpg``;
-- Karpathy's JSON: images, each with filename, sentences (raw), split, and for MS-COCO filepath. The parts are train,
-  val and test; MS-COCO has restval too, the rest of val2014, which papers train on.
+- JSON of Karpathy and Fei-Fei (CVPR 2015): images, each with filename, sentences (raw), split, and for MS-COCO
+  filepath. The parts are train, val and test; MS-COCO has restval too, the rest of val2014, which papers train on.
 
 Each picture is one item, with its first caption; its other captions are items of the same group. Papers count five
 captions a picture. A few pictures of MS-COCO have six or seven: what is beyond five is left out.
