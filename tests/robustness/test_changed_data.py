@@ -617,7 +617,7 @@ def test_a_fit_killed_under_snakemake_begins_anew(tmp_path, change):
     if change == "data":
         numbers(made.root, seed=2)
     else:
-        made.edit("workflow/cmr/methods/deep.py", "self.params.learning_rate)", "100 * self.params.learning_rate)")
+        made.edit("workflow/cmr/methods/deep.py", "self.params.learning_rate,", "100 * self.params.learning_rate,")
     made.snakemake("--unlock")
     made.snakemake("metrics")
     found = measured(made)
