@@ -6,7 +6,16 @@ import torch
 
 from cmr.data import View
 from cmr.dictionary import coupled
-from cmr.dictionary.coupled import CoupledDictionaries, Params, Projection, Side, projections, row_space
+from cmr.dictionary.coupled import (
+    CoupledDictionaries,
+    Params,
+    Projection,
+    Side,
+    descend_atoms,
+    project_atoms,
+    projections,
+    row_space,
+)
 
 P = Params(atoms=(7, 9), lambda1=0.3, lambda2=0.7, lambda3=0.2, iterations=6, tolerance=0)
 
@@ -99,6 +108,88 @@ def test_objective_is_the_literal_sum_and_never_rises():
     p1, p2 = (explicit(p) for p in projections(av, at, P.lambda3 / P.lambda2))
     literal = literal_objective(x, y, model.atoms["image"], model.atoms["text"], av, at, p1, p2, P)
     assert objective[-1] == pytest.approx(literal, rel=1e-5)  # codes are stored in float32
+
+
+def test_the_codes_of_the_first_round_are_the_printed_solutions_by_turns():
+    model, train = CoupledDictionaries(P.model_copy(update={"iterations": 1}), ("image", "text"), seed=4), part()
+    codes = model.fit(train)
+    x, y = (model._columns(m, train[m].features).numpy() for m in train)
+    generator = torch.Generator().manual_seed(4)
+    dv, dt = (torch.randn(d, k, generator=generator, dtype=torch.float64).numpy() for d, k in ((5, 7), (3, 9)))
+    dv, dt = dv / np.linalg.norm(dv, axis=0), dt / np.linalg.norm(dt, axis=0)
+    av, at = (
+        np.linalg.solve(d.T @ d + P.lambda1 * np.eye(k), d.T @ rows) for d, rows, k in ((dv, x, 7), (dt, y, 9))
+    )  # eqs. 7 and 8
+    p1 = av @ at.T @ np.linalg.inv(at @ at.T + P.lambda3 / P.lambda2 * np.eye(9))
+    p2 = at @ av.T @ np.linalg.inv(av @ av.T + P.lambda3 / P.lambda2 * np.eye(7))
+    ridge = P.lambda1 + P.lambda2
+    av = np.linalg.solve(dv.T @ dv + ridge * np.eye(7) + P.lambda2 * p2.T @ p2, dv.T @ x + P.lambda2 * (p1 + p2.T) @ at)
+    at = np.linalg.solve(  # with the new codes of the other side
+        dt.T @ dt + ridge * np.eye(9) + P.lambda2 * p1.T @ p1, dt.T @ y + P.lambda2 * (p2 + p1.T) @ av
+    )
+    np.testing.assert_allclose(codes["image"], av.T, atol=1e-5)
+    np.testing.assert_allclose(codes["text"], at.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [6, 30])  # with the Gram matrix of the codes, and with the codes
+def test_atoms_take_the_steps_of_monotone_fista(k):
+    g = torch.Generator().manual_seed(2)
+    x, codes = (torch.randn(d, 8, generator=g, dtype=torch.float64) for d in (5, k))
+    codes[0] *= 8  # badly conditioned, so that accelerated steps would rise
+    start = project_atoms(torch.randn(5, k, generator=g, dtype=torch.float64), 1.0)
+    values = [value_of(x, codes, descend_atoms(x, codes, start, 1.0, steps)) for steps in range(1, 41)]
+    np.testing.assert_allclose(values, literal_fista(x.numpy(), codes.numpy(), start.numpy(), 40), rtol=1e-4)
+    assert values == sorted(values, reverse=True)
+
+
+def value_of(x, codes, atoms):
+    return float((x - atoms @ codes).square().sum())
+
+
+def literal_fista(x, a, start, steps):
+    """The values of Beck and Teboulle's MFISTA after each step, with a largest squared norm of 1."""
+    rate = 1 / (1.01 * np.linalg.eigvalsh(a @ a.T)[-1])
+    value = lambda d: ((x - d @ a) ** 2).sum()  # noqa: E731
+    kept = point = start
+    t, values = 1.0, []
+    for _ in range(steps):
+        moved = point - rate * (point @ a - x) @ a.T
+        for column in range(moved.shape[1]):
+            moved[:, column] /= max(1, np.linalg.norm(moved[:, column]))
+        before, kept = kept, moved if value(moved) <= value(kept) else kept
+        t_before, t = t, (1 + np.sqrt(1 + 4 * t**2)) / 2
+        point = kept + t_before / t * (moved - kept) + (t_before - 1) / t * (kept - before)
+        values.append(value(kept))
+    return values
+
+
+def test_atoms_within_the_norm_stay_and_others_are_shortened():
+    atoms = torch.tensor([[0.3, 3.0], [0.4, 4.0]], dtype=torch.float64)
+    found = project_atoms(atoms, norm=4.0)  # lengths 0.5 and 5, at most 2
+    np.testing.assert_allclose(found, [[0.3, 1.2], [0.4, 1.6]])
+
+
+def test_rows_have_a_mean_squared_norm_of_one_unless_they_are_left_as_they_are():
+    train = part()
+    for scale in ("standardise", "none"):
+        model = CoupledDictionaries(P.model_copy(update={"scale": scale}), ("image", "text"))
+        model.fit(train)
+        for modality, view in train.items():
+            rows = model._columns(modality, view.features).numpy().T
+            if scale == "standardise":
+                assert (rows**2).sum(axis=1).mean() == pytest.approx(1)
+            else:
+                np.testing.assert_array_equal(rows, view.features)
+
+
+def test_the_iterations_end_at_the_first_fall_that_is_a_small_share_of_the_objective():
+    params = P.model_copy(update={"tolerance": 0.03, "iterations": 50, "scale": "none"})
+    model = CoupledDictionaries(params, ("image", "text"))
+    model.fit({m: View(view.ids, 100 * view.features) for m, view in part().items()})  # an objective far from 1
+    falls = 1 - np.array(model.objective[1:]) / np.array(model.objective[:-1])
+    assert len(falls) > 2
+    assert (falls[:-1] > 0.03).all()
+    assert falls[-1] <= 0.03
 
 
 def test_what_ends_the_iterations_is_told(caplog):

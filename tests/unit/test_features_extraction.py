@@ -11,6 +11,7 @@ import pytest
 
 from cmr import store
 from cmr.errors import BadContent, UserError
+from cmr.features import extraction
 from cmr.features.base import Extractor, Gap
 from cmr.features.extraction import Task, _fingerprint, extract
 from cmr.params import Params
@@ -50,10 +51,10 @@ class Lengths(Extractor):
         return {"precision": "fp32"}
 
 
-def run(folder, extractor, contents=TEXTS, name="a", ids=IDS, key="lengths", choosing=None, **of_training):
+def run(folder, extractor, contents=TEXTS, name="a", ids=IDS, key="lengths", choosing=None, chunk=4, **of_training):
     task = Task(extractor, contents, np.array(ids), **of_training)
     path, partial = folder / f"{name}.h5", folder / ".partial" / f"{name}.h5"
-    assert extract(task, path, {"extractor": "lengths"}, partial, key, 4, choosing)["precision"] == "fp32"
+    assert extract(task, path, {"extractor": "lengths"}, partial, key, chunk, choosing)["precision"] == "fp32"
     return path
 
 
@@ -144,7 +145,34 @@ def test_a_fit_that_ended_is_not_repeated(tmp_path):
     assert path.read_bytes() == run(tmp_path, Lengths(), name="whole", training=np.arange(5)).read_bytes()
 
 
-@pytest.mark.parametrize("change", ["key", "ids", "training", "labels", "content", "damaged"])
+def test_a_fit_whose_state_alone_was_written_is_repeated(tmp_path):
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[14]), training=np.arange(5))
+    with h5py.File(tmp_path / ".partial" / "a.h5", "r+") as partial:
+        del partial.attrs["fitted"]
+        partial["state/mean"][()] = 1000
+    resumed = Lengths()
+    path = run(tmp_path, resumed, training=np.arange(5))
+    assert resumed.fitted_on == TEXTS[:5]
+    assert store.read_state(path)["mean"] == np.mean([len(t) for t in TEXTS[:5]])
+
+
+def test_a_chunk_that_was_being_replaced_when_the_job_ended_is_none_of_its_old_contents(tmp_path, monkeypatch):
+    def keep_and_end(*given, keep=extraction._keep):
+        keep(*given)
+        raise KeyboardInterrupt
+
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[14]))
+    edited = [*TEXTS[:6], "another text", *TEXTS[7:]]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(extraction, "_keep", keep_and_end)
+        run(tmp_path, Lengths(), edited)
+    path = run(tmp_path, Lengths())
+    assert store.read_matrix(path, "features").values.tolist() == [[len(t), ord(t[-1])] for t in TEXTS]
+
+
+@pytest.mark.parametrize("change", ["key", "ids", "device", "chunk", "training", "labels", "content", "damaged"])
 def test_unfinished_work_of_another_kind_is_not_used(tmp_path, change):
     options = {"training": np.arange(5), "labels": np.eye(5)}
     with pytest.raises(UserError):
@@ -154,6 +182,8 @@ def test_unfinished_work_of_another_kind_is_not_used(tmp_path, change):
         options["key"] = "lengths of other code"
     elif change == "ids":
         options["ids"] = [f"other{i}" for i in range(25)]
+    elif change == "chunk":
+        options["chunk"] = 5
     elif change == "training":
         options["training"] = np.arange(6)
     elif change == "labels":
@@ -165,6 +195,7 @@ def test_unfinished_work_of_another_kind_is_not_used(tmp_path, change):
         partial = tmp_path / ".partial" / "a.h5"
         partial.write_bytes(partial.read_bytes()[:600])
     resumed = Lengths()
+    resumed.device = "cuda" if change == "device" else "cpu"
     run(tmp_path, resumed, contents, **options)
     assert resumed.seen == list(computed_again)
 
