@@ -15,7 +15,7 @@ from cmr.features import extraction
 from cmr.features.base import Extractor, Gap
 from cmr.features.extraction import Task, _fingerprint, extract
 from cmr.params import Params
-from cmr.provenance import file_hash
+from cmr.provenance import file_hash, used
 
 TEXTS = [f"text {i} " + "x" * (i % 7) for i in range(25)]
 IDS = [f"item{i}" for i in range(25)]
@@ -88,6 +88,18 @@ def test_a_chunk_is_not_computed_twice(tmp_path):
     path = run(tmp_path, resumed)
     assert resumed.seen == TEXTS[12:]
     assert path.read_bytes() == run(tmp_path, Lengths(), name="whole").read_bytes()
+
+
+def test_the_seconds_of_all_jobs_that_were_interrupted_count(tmp_path):
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[14]))
+    with h5py.File(tmp_path / ".partial" / "a.h5", "r+") as partial:
+        partial.attrs["seconds"] = 1000.0
+    with pytest.raises(UserError):
+        run(tmp_path, Lengths(bad=TEXTS[22]))
+    with used() as usage:
+        run(tmp_path, Lengths())
+    assert 1000 < usage["seconds"] < 1100
 
 
 class Gapped(Lengths):
@@ -165,9 +177,10 @@ def test_a_chunk_that_was_being_replaced_when_the_job_ended_is_none_of_its_old_c
     with pytest.raises(UserError):
         run(tmp_path, Lengths(bad=TEXTS[14]))
     edited = [*TEXTS[:6], "another text", *TEXTS[7:]]
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(extraction, "_keep", keep_and_end)
+    monkeypatch.setattr(extraction, "_keep", keep_and_end)
+    with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Lengths(), edited)
+    monkeypatch.undo()
     path = run(tmp_path, Lengths())
     assert store.read_matrix(path, "features").values.tolist() == [[len(t), ord(t[-1])] for t in TEXTS]
 
@@ -263,6 +276,7 @@ def test_fingerprints_tell_contents_apart(tmp_path):
     assert len(set(before)) == 5
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True, True]
     assert _fingerprint(["ab", "c"], {}) != _fingerprint(["a", "bc"], {})
+    assert _fingerprint([long.reshape(2, -1)], {}) != _fingerprint([long.reshape(4, -1)], {})
 
 
 @pytest.mark.parametrize("holds", ["a group", "an array in its place"])

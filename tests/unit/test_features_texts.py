@@ -121,6 +121,9 @@ def test_bow_is_scikit_learns(weighting, stop_words, size):
     ours = fitted("bow", weighting=weighting, stop_words=stop_words, vocabulary=size)
     np.testing.assert_array_equal(ours.transform(NEW), direct.transform(NEW).toarray().astype(np.float32))
     assert ours.state()["vocabulary"].tolist() == direct.get_feature_names_out().tolist()
+    again = extractor("bow", weighting=weighting)
+    again.load_state(ours.state())
+    np.testing.assert_array_equal(again.transform(NEW), ours.transform(NEW))
 
 
 def test_bow_by_hand():
@@ -132,20 +135,36 @@ def test_bow_by_hand():
     assert ours.state()["vocabulary"].tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize(("stop_words", "iterations"), [("english", 20), ("none", 3)])
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_lda_is_scikit_learns(deterministic):
-    ours = fitted("lda", topics=3, seed=1, deterministic=deterministic)
-    counter = CountVectorizer(token_pattern=PATTERN, stop_words="english", max_features=5000)
-    direct = LatentDirichletAllocation(3, max_iter=20, random_state=1, n_jobs=1).fit(counter.fit_transform(TRAIN))
+def test_lda_is_scikit_learns(deterministic, stop_words, iterations):
+    options = {"stop_words": stop_words, "iterations": iterations, "deterministic": deterministic}
+    ours = fitted("lda", topics=3, seed=1, **options)
+    counter = CountVectorizer(token_pattern=PATTERN, stop_words=None if stop_words == "none" else stop_words)
+    model = LatentDirichletAllocation(3, max_iter=iterations, random_state=1, n_jobs=1)
+    direct = model.fit(counter.fit_transform(TRAIN))
     features = ours.transform(NEW)
     np.testing.assert_array_equal(features, direct.transform(counter.transform(NEW)).astype(np.float32))
     np.testing.assert_allclose(features.sum(1), 1, rtol=1e-6)
+    again = extractor("lda", topics=3, **options)
+    again.load_state(ours.state())
+    np.testing.assert_array_equal(again.transform(NEW), features)
 
 
-def test_doc2vec_is_gensims(monkeypatch):
-    ours = fitted("doc2vec", dimensions=12, epochs=7)
+def test_a_deterministic_extractor_learns_on_one_core_whatever_the_job_has():
+    for deterministic, cores in ((True, 1), (False, 4)):
+        assert extractor("lda", threads=4, deterministic=deterministic).model().n_jobs == cores
+        doc2vec = extractor("doc2vec", threads=4, dimensions=4, epochs=1, deterministic=deterministic)
+        doc2vec.fit(TRAIN)
+        assert doc2vec.model.workers == cores
+
+
+@pytest.mark.parametrize(("seed", "negative", "min_count"), [(0, 5, 2), (3, 2, 4)])
+def test_doc2vec_is_gensims(monkeypatch, seed, negative, min_count):
+    options = {"epochs": 7, "negative": negative, "min_count": min_count, "seed": seed}
+    ours = fitted("doc2vec", dimensions=12, **options)
     documents = [TaggedDocument(words(text), [row]) for row, text in enumerate(TRAIN)]
-    direct = Doc2Vec(documents, dm=0, vector_size=12, epochs=7, min_count=2, negative=5, seed=0, workers=1)
+    direct = Doc2Vec(documents, dm=0, vector_size=12, workers=1, **options)
     np.testing.assert_array_equal(ours.state()["weights"], direct.syn1neg)
     # gensim starts inference from Python's hash and its random numbers from where the last text left them
     monkeypatch.setattr(
@@ -153,9 +172,15 @@ def test_doc2vec_is_gensims(monkeypatch):
     )
     for text, feature in zip(NEW, ours.transform(NEW), strict=True):
         known = [word for word in words(text) if word in direct.wv]
-        direct.random = np.random.RandomState(checksum(" ".join(words(text))))
+        direct.random = np.random.RandomState(checksum(" ".join(words(text))) ^ seed)
         expected = direct.infer_vector(words(text)) if known else np.zeros(12)
         np.testing.assert_array_equal(feature, expected)
+
+
+def test_texts_of_more_words_than_gensim_takes_are_counted():
+    ours = fitted("doc2vec", dimensions=2, epochs=1)
+    gap = ours.gaps(["red " * 10_001, "red " * 10_000, "red " * 10_000 + "unknown", "cat"])["cut"]
+    assert str(gap) == "1 of 4 texts are cut after some 10,000 words, as gensim cuts them"
 
 
 def test_doc2vec_starts_from_a_hash_that_every_process_shares():
