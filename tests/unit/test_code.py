@@ -6,7 +6,7 @@ import tokenize
 
 import pytest
 
-from cmr import code, registry
+from cmr import code, project, registry
 
 HELPER = "def f():\n    return 2\n"
 FILES = {
@@ -132,7 +132,27 @@ def test_files_that_a_module_reads_count_with_it(package, monkeypatch):
     (package / "templates/deep").mkdir(parents=True)
     (package / "templates/deep/page.html").write_text("<p># one")
     before = identity()
-    assert edited(package / "templates/deep/page.html", "one", "two") != before
+    after = edited(package / "templates/deep/page.html", "one", "two")
+    assert after != before
+    (package / "templates/deep/page.html").rename(package / "templates/deep/other.html")
+    assert identity() != after
+
+
+def test_printed_figures_and_templates_count_with_the_report():
+    read = [folder for module in code.modules("report", ()) for folder in code.READ_BY.get(module, ())]
+    assert project.path("resources/published") in read
+    assert registry.PACKAGE / "reporting/templates" in read
+
+
+def test_what_is_run_for_all_methods_alike_is_told_without_the_method(package):
+    plugins = (*PLUGIN, ("metrics", "ranking"))
+    seen = []
+    for name in ("methods/mine.py", "metrics/ranking.py", "stages/fit.py"):
+        forget()
+        before = code.without_method("fit", plugins)
+        edited(package / name, "", "NEW = 1\n")
+        seen.append(code.without_method("fit", plugins) == before)
+    assert seen == [True, False, False]
 
 
 def test_the_exceptions_are_modules_that_compute_nothing():

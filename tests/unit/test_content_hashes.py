@@ -1,5 +1,6 @@
 """Hashes of files: the bytes decide, and what is known of them is not read again."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -106,11 +107,12 @@ def test_what_has_just_changed_is_not_remembered(tmp_path, read, monkeypatch):
     for _ in range(2):
         Hashes(tmp_path / "cache").of(file)
     assert read == ["a.png"] * 2
-    future = time.time() + 3600
-    os.utime(file, (future, future))
-    for _ in range(2):
-        Hashes(tmp_path / "cache").of(file)
-    assert read == ["a.png"] * 4
+    for said in (time.time() + 3600, time.time() - 3600):  # of a clock that is ahead, and of a copy that keeps times
+        os.utime(file, (said, said))
+        read.clear()
+        for _ in range(2):
+            Hashes(tmp_path / "cache").of(file)
+        assert read == ["a.png"] * 2
 
 
 def test_a_damaged_or_unwritable_memory_costs_time_and_nothing_else(tmp_path, read):
@@ -139,6 +141,19 @@ def test_absent_files_and_folders(tmp_path):
     before = hashes.of(tmp_path / "folder")
     (tmp_path / "folder" / "a").rename(tmp_path / "folder" / "c")
     assert hashes.of(tmp_path / "folder") != before
+
+
+def test_a_folder_is_its_files_in_the_order_of_their_names(tmp_path, monkeypatch):
+    (tmp_path / "folder" / "b").mkdir(parents=True)
+    for name in ("c", "a", "b/d", "b.txt"):
+        old(tmp_path / "folder" / name, name)
+    listed = "".join(f"{file_hash(tmp_path / 'folder' / name)}  {name}\n" for name in ("a", "b.txt", "b/d", "c"))
+    expected = hashlib.sha256(listed.encode()).hexdigest()
+    walked = list(os.walk(tmp_path / "folder"))
+    for order in (1, -1):  # as file systems may list them
+        found = [(place, folders, sorted(names)[::order]) for place, folders, names in walked]
+        monkeypatch.setattr(content.os, "walk", lambda *_, found=found, **__: found)
+        assert Hashes(tmp_path / "cache").of(tmp_path / "folder") == expected
 
 
 def test_lists_hold_names_of_any_kind_as_sha256sum_writes_them(tmp_path):

@@ -9,6 +9,7 @@ import soundfile
 import torch
 from gensim.models import KeyedVectors
 from PIL import Image
+from sklearn.cluster import KMeans
 from torch import nn
 
 from cmr import registry
@@ -44,6 +45,21 @@ def test_visual_words_are_counted(pictures):
         for descriptor in descriptors:
             counts[np.argmin([((descriptor - word) ** 2).sum() for word in codebook])] += 1
         np.testing.assert_allclose(row, counts / len(descriptors), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "iterations", "side"), [(0, 100, 128), (3, 1, 64)])
+def test_the_codebook_are_centres_of_a_seeded_sample(pictures, seed, iterations, side):
+    ours = extractor("sift_bovw", words=5, sample=101, seed=seed, iterations=iterations, longest_side=side)
+    ours.fit(pictures)
+    taken = []
+    for path, own in zip(pictures, np.random.SeedSequence(seed).spawn(8), strict=True):
+        grey = Image.open(path).convert("L")
+        grey.thumbnail((side, side))
+        _, descriptors = cv2.SIFT_create().detectAndCompute(np.asarray(grey), None)
+        taken.append(np.random.default_rng(own).permutation(descriptors)[:13])  # an eighth of 101, rounded up
+    sample = np.random.default_rng(seed).permutation(np.concatenate(taken))[:101]
+    centres = KMeans(5, n_init=1, max_iter=iterations, random_state=seed).fit(sample).cluster_centers_
+    np.testing.assert_allclose(ours.state()["codebook"], centres, rtol=1e-5)
 
 
 def test_the_sample_leaves_no_picture_out_for_being_the_last(pictures, monkeypatch):
