@@ -9,7 +9,7 @@ from cmr import config
 from cmr.config import DEFAULT_METRICS, FeatureEntry, MethodEntry, MetricEntry
 from cmr.errors import UserError
 from cmr.params import canonical, component, digest
-from cmr.plan import FitName, Plan, RunName
+from cmr.plan import FitName, Plan, RunName, shards_of
 from cmr.recorded import plan_of
 
 
@@ -68,6 +68,60 @@ def test_files_of_a_fit_and_a_run():
     cca = FitName("emoji", "default", ("lite0", "bow"), "cca", 0)
     assert rows_of(p.fit(cca)) == ["results/features/emoji/all/lite0.h5", "results/features/emoji/default/bow.h5"]
     assert p.run_files(p.runs[0])["metrics"] == "results/runs/emoji/default/lite0+bow/cca/0/metrics.json"
+
+
+def of_stage(p, stage):
+    return [result for result in p.results() if result.stage == stage]
+
+
+def test_each_seed_is_another_fit_and_another_dictionary():
+    for stage, number in (("fit", 1 + 3), ("encode", 3)):
+        told = [canonical(result.identifying) for result in of_stage(plan(), stage)]
+        assert len(set(told)) == len(told) == number
+
+
+def test_names_of_metrics_and_the_number_of_queries_tell_evaluations_apart():
+    metric = {"id": "map", "metric": "mean_average_precision"}
+    told = {
+        canonical(of_stage(plan(GOOD | changes), "evaluate")[0].identifying)
+        for changes in (
+            {"metrics": [metric]},
+            {"metrics": [metric | {"id": "other"}]},
+            {"metrics": [metric], "queries": 50},
+            {"metrics": [metric], "queries": 60},
+        )
+    }
+    assert len(told) == 4
+
+
+def test_the_code_of_a_result_is_that_of_all_plugins_that_its_job_runs():
+    p = plan(GOOD | {"metrics": ["mean_average_precision", "recall_at_k"]})
+    data, metrics = ("datasets", "openmoji"), (("metrics", "mean_average_precision"), ("metrics", "recall_at_k"))
+    assert [r.plugins for r in of_stage(p, "prepare")] == [(data,)]
+    assert {r.plugins for r in of_stage(p, "extract")} == {
+        (("extractors", "efficientnet_lite0"), data),
+        (("extractors", "bow"), data),
+    }
+    assert {r.plugins for r in of_stage(p, "evaluate")} == {
+        (("methods", "cca"), *metrics),
+        (("methods", "dla_cmr"), *metrics),
+    }
+
+
+def test_features_are_made_from_the_files_of_the_extractor_and_of_the_data():
+    table = {"id": "emoji", "dataset": "table", "params": {"file": "my.csv", "image": "picture", "text": "caption"}}
+    words = {"id": "bow", "modality": "text", "extractor": "word2vec_cnn", "params": {"vectors": "my.bin"}}
+    p = plan(GOOD | {"datasets": [table], "features": [GOOD["features"][0], words]})
+    files = {r.settings["feature"]["id"]: r.own_files for r in of_stage(p, "extract")}
+    assert files == {"lite0": ("my.csv",), "bow": ("my.bin", "my.csv")}
+
+
+def test_shards_are_of_more_rows_than_one_job_takes_and_each_is_told_by_its_rows():
+    features = of_stage(plan(GOOD | {"device": "cpu", "rows_per_job": 256}), "extract")[0]
+    assert shards_of(features, 256) == ()
+    shards = shards_of(features, 257)
+    assert [shard.settings["rows"] for shard in shards] == [[0, 256], [256, 257]]
+    assert len({canonical(shard.identifying) for shard in shards}) == 2
 
 
 def test_a_fit_that_tunes_its_dictionary_takes_the_coefficients_of_each_that_it_tries():
