@@ -1,6 +1,7 @@
 """The stages on a tiny data set: what each writes, what a fit may see, and what happens to broken input."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def project(tmp_path, monkeypatch):
     """Makes a project, in the working directory: two ready features of three separable classes, and one method."""
     monkeypatch.chdir(tmp_path)
 
-    def made(method=CCA_ENTRY, shares=WITH_VALIDATION):
+    def made(method=CCA_ENTRY, shares=WITH_VALIDATION, seeds=1):
         rng = np.random.default_rng(0)
         classes = np.repeat(["a", "b", "c"], 20)
         centres = {m: rng.normal(size=(3, d)) * 3 for m, d in (("image", 6), ("text", 5))}
@@ -49,7 +50,7 @@ def project(tmp_path, monkeypatch):
             "dictionaries": [{"id": "coupled", "params": {"atoms": [7, 8], "iterations": 3}}],
             "metrics": [{"id": "map@all", "metric": "mean_average_precision"}, "precision_recall"],
         }
-        return Project(tmp_path, {**data, **more, **experiment(["image", "text"], method)})
+        return Project(tmp_path, {**data, **more, **experiment(["image", "text"], method, seeds=seeds)})
 
     return made
 
@@ -333,15 +334,16 @@ def test_labels_reach_only_methods_that_say_so(project, monkeypatch):
     assert all(view.labels is None for view in seen[0].values())
 
 
-def test_training_codes_are_the_coupled_ones_and_the_others_are_transformed(project):
-    project = project(DLA_ENTRY)
-    encoded = project.make(project.only("encode"))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_training_codes_are_the_coupled_ones_and_the_others_are_transformed(project, seed):
+    project = project(DLA_ENTRY, seeds=2)
+    encoded = project.make(project.results("encode")[seed])
     plugin = registry.load("dictionaries", "coupled")
     params = registry.params_model("dictionaries", "coupled")(atoms=[7, 8], iterations=3)
     items, split = Items.read(encoded.source("prepare").files[0]), split_of(project)
     views = row_source.read_features(encoded.sources("extract"), items)
     train = split.ids("train")
-    dictionary = plugin(params, ("image", "text"), 0)
+    dictionary = plugin(params, ("image", "text"), seed)
     part = {m: rows_of(v, train, items) for m, v in views.items()}
     coupled = dictionary.fit(part)
     codes = store.read_matrix(encoded.files[0], "features", "image")
@@ -405,6 +407,22 @@ def test_broken_feature_files_are_named_and_leave_nothing(project):
     failing(r"written by the extractor 'vgg19_fc7', but the configuration's 'image' is 'ready'")
     Path(image).unlink()
     failing(r"all/image-\w+.h5: no such file; run again")
+
+
+def test_a_matrix_is_written_block_by_block_to_its_last_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "COPIED_ROWS", 3)
+    values = np.arange(16, dtype=np.float32).reshape(8, 2)
+    store.write_matrix(tmp_path / "f.h5", "features", np.array(list("abcdefgh")), values, {})
+    assert np.array_equal(store.read_matrix(tmp_path / "f.h5", "features").values, values)
+
+
+def test_a_model_may_be_read_by_those_who_may_read_other_results(tmp_path):
+    before = os.umask(0o027)
+    try:
+        store.write_arrays(tmp_path / "model.safetensors", {"weight": np.ones(2)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_nan_features_are_not_written(tmp_path):

@@ -3,6 +3,8 @@
 An extractor and a dictionary tell of each row whether they learned from it; a method keeps what it is given.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ from cmr.methods.base import History
 from cmr.methods.cca import CCA
 from cmr.row_source import RowSource
 from cmr.stages import fit as fit_stage
-from cmr.stages.extract import joint_usage
+from cmr.stages.extract import joint_usage, key_of
 from synthetic import create
 from toy_plan import Project, experiment, written_features
 
@@ -176,6 +178,22 @@ def test_unfinished_work_on_other_bytes_has_another_name(tmp_path, monkeypatch):
             for file in fit.files:
                 publish.write_json(file, {})
     assert (len(keys), len(identities)) == (2, 1)
+
+
+def test_unfinished_features_are_named_by_code_parameters_weights_and_what_was_learned(tmp_path):
+    def key(code="one", words=5, weights="one", learned="one"):
+        publish.write_json(tmp_path / "weights.json", {"weights": {"sha256": weights}})
+        sources = {
+            "weights": [SimpleNamespace(record=tmp_path / "weights.json")],
+            "learn": [SimpleNamespace(files=["l"])],
+        }
+        result = SimpleNamespace(
+            settings={"feature": {"params": {"words": words}}}, sources=lambda stage: sources[stage]
+        )
+        return key_of(result, SimpleNamespace(origin=SimpleNamespace(code=code), input_hashes={"l": learned}))
+
+    assert key() == key()
+    assert len({key(), key(code="two"), key(words=6), key(weights="two"), key(learned="two")}) == 5
 
 
 def test_jobs_of_one_result_add_up_their_seconds_and_have_the_most_memory_of_one():
