@@ -140,6 +140,22 @@ def test_the_sentence_cnn_learns_the_classes_and_is_the_same_again():
     assert (nearest == LABELS.argmax(1)).mean() > 0.9
 
 
+def test_rate_and_seeds_of_what_learns_words_count():
+    def convolution(**params):
+        ours = extractor("word2vec_cnn", dimensions=4, maps=2, epochs=1, **params)
+        ours.fit(TEXTS, LABELS)
+        return ours.state()["convolutions.0.weight"]
+
+    def vectors(seed):
+        ours = extractor("word_vectors", dimensions=4, epochs=1, seed=seed)
+        ours.fit(TEXTS)
+        return ours.state()["vectors"]
+
+    assert not np.allclose(convolution(rate=0.1), convolution())
+    assert not np.allclose(convolution(seed=1), convolution())
+    assert not np.allclose(vectors(1), vectors(0))
+
+
 def test_word_vectors_are_read_from_a_file(tmp_path):
     table = KeyedVectors(3)
     table.add_vectors(["red", "cat", "house"], np.arange(9.0).reshape(3, 3))
