@@ -70,7 +70,7 @@ def test_dcca_raises_the_correlation_and_ends_in_canonical_variates(name):
 
 
 def test_dccae_terms():
-    method, inputs, _ = built("dccae", layers=(6,), components=3, reconstruction=0.2)
+    method, inputs, _ = built("dccae", layers=(6,), components=3, reconstruction=0.2, regularisation=0.3)
     terms = method.terms(inputs, None)
     outputs = method.embed_all(inputs)
     error = 0
@@ -78,7 +78,7 @@ def test_dccae_terms():
         back = numpy_of(method.network.decode[modality](out))
         error += sum(np.sum((row - other) ** 2) for row, other in zip(numpy_of(x), back, strict=True)) / B
     assert number(terms["reconstruction"]) == pytest.approx(0.2 * error, rel=1e-4)
-    assert number(terms["correlation"]) == pytest.approx(-number(dcca.total_correlation(*outputs, 0.1)), rel=1e-5)
+    assert number(terms["correlation"]) == pytest.approx(-number(dcca.total_correlation(*outputs, 0.3)), rel=1e-5)
 
 
 def test_corr_ae_terms():
@@ -424,12 +424,47 @@ LAYERS = {  # of the image's network: Linear with its width, or an activation
 }
 
 
+def layers_of(network):
+    layers = [m for m in network.modules() if not list(m.children())]
+    return [m.out_features if isinstance(m, torch.nn.Linear) else type(m).__name__ for m in layers]
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
     params, expected = LAYERS[name]
     method, _, _ = built(name, **params)
-    layers = [m for m in method.network.embed["image"].modules() if not list(m.children())]
-    assert [m.out_features if isinstance(m, torch.nn.Linear) else type(m).__name__ for m in layers] == expected
+    assert layers_of(method.network.embed["image"]) == expected
+
+
+@pytest.mark.parametrize(("name", "inner"), [("dccae", [5, "Tanh", 6, "Tanh"]), ("cdpae", []), ("corr_ae", [])])
+def test_decoders_turn_the_layers_round_and_end_in_a_linear_one(name, inner):
+    method, inputs, _ = built(name, **LAYERS[name][0])
+    for modality, x in zip(TRAIN, inputs, strict=True):
+        assert layers_of(method.network.decode[modality]) == [*inner, x.shape[1]]
+
+
+@pytest.mark.parametrize("name", ["acmr", *LAYERS])
+def test_gradients_are_those_of_finite_differences(name, monkeypatch):
+    """The terms' values are those of loops; so nothing that they depend on is held fixed."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    own = {"acmr": {"first_layers": (6, 4), "second_layers": (4,)}, "cdpae": {"first_mask": 0, "second_mask": 0}}
+    method, inputs, labels = built(name, **(LAYERS[name][0] if name in LAYERS else {}) | own.get(name, {}))
+    method.network.double()
+    method.each_epoch(1)
+    inputs = [x.double() for x in inputs]
+
+    def loss():  # the gradient of ACMR's modality classifier is reversed
+        return sum(term for key, term in method.terms(inputs, labels.double()).items() if key != "modality")
+
+    weights = list(method.network.parameters())
+    gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        step = 1e-5 * torch.randn_like(weight)
+        with torch.no_grad():
+            ends = [(weight.add_(sign * step), loss().item())[1] for sign in (1, -2)]
+            weight.add_(step)
+        expected = 0 if gradient is None else 2 * (gradient * step).sum().item()
+        assert ends[0] - ends[1] == pytest.approx(expected, rel=1e-4, abs=1e-11)
 
 
 def test_mvdn_shares_its_common_network_and_nothing_else():
