@@ -42,8 +42,8 @@ class Begun(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_a_network_is_trained_by_the_optimisers_of_its_source(name, monkeypatch):
+def begun(name, monkeypatch, **params):
+    """The optimisers of a fit that ends as it begins to train, as `OPTIMISERS` has them."""
     updates = []
 
     def begin(network, given, *others, **by_name):
@@ -53,15 +53,28 @@ def test_a_network_is_trained_by_the_optimisers_of_its_source(name, monkeypatch)
     monkeypatch.setattr(deep, "train", begin)
     sizes = {key: value for key, value in small(name).items() if key not in ("learning_rate", "batch_size")}
     unlabelled = {m: view.without_labels() for m, view in for_method(name, separable(seed=1)).items()}
+    method = create(name, **sizes | OWN_STEP.get(name, {}) | params)
     with pytest.raises(Begun):
-        create(name, **sizes | OWN_STEP.get(name, {})).fit(for_method(name, separable()), None, unlabelled)
+        method.fit(for_method(name, separable()), None, unlabelled)
     found = []
     for update in updates:
         groups = update.optimizer.param_groups
         (betas,) = {group.get("betas") for group in groups}
         (decay,) = {group["weight_decay"] for group in groups}
         found.append((type(update.optimizer).__name__, {group["lr"] for group in groups}, betas, decay))
-    assert found == OPTIMISERS[name]
+    return found
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_network_is_trained_by_the_optimisers_of_its_source(name, monkeypatch):
+    assert begun(name, monkeypatch) == OPTIMISERS[name]
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_steps_and_decays_that_are_set_are_taken(name, monkeypatch):
+    own = {"drsl": {"weight_decay": 0.3}, "gpldan": {"weight_decay": 0.3, "classifier_learning_rate": 0.02}}
+    expected = [(kind, {0.02}, betas, 0.3 if decay else 0) for kind, _, betas, decay in OPTIMISERS[name]]
+    assert begun(name, monkeypatch, learning_rate=0.02, **own.get(name, {})) == expected
 
 
 def test_every_network_is_here():
