@@ -234,18 +234,24 @@ def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
 
 
 def test_each_part_learns_on_all_rows_below_it(monkeypatch):
-    """Of the joint machine and the classifier, whose losses take rows that are computed before."""
+    """Of all parts but the first machines: their losses take rows that are computed before."""
     method, seen = create("ccl", **SMALL), {}
     learn = ccl.CCL.learn_part
 
     def spy(self, name, learned, terms, n, replayed=False):
+        given = {m: scaled(m, view.features, self.scaling, "cpu")[torch.arange(n)] for m, view in TRAIN.items()}
+        if name in ("whole", "parts"):
+            rows = {m: self.lower.of_grain(m, name, x).detach() for m, x in given.items()}
+            expected = {key: value.item() for key, value in learned.terms(rows, torch.arange(n)).items()}
+            found = {key: value.item() for key, value in terms(torch.arange(n)).items()}
+            assert expected == pytest.approx(found, rel=1e-4)
+            seen[name] = (n, found)
         if name.endswith(("joint", "classifier")):
             torch.manual_seed(9)
             seen[name] = (n, {key: value.item() for key, value in terms(torch.arange(n)).items()})
             torch.manual_seed(9)
             m = name.split(".")[0]
-            given = scaled(m, TRAIN[m].features, self.scaling, "cpu")[torch.arange(n)]
-            codes = self.lower.codes(m, given).detach()
+            codes = self.lower.codes(m, given[m]).detach()
             labels = torch.as_tensor(TRAIN[m].labels, dtype=torch.float32)
             if name.endswith("joint"):
                 expected = learned.terms(codes)
@@ -257,7 +263,7 @@ def test_each_part_learns_on_all_rows_below_it(monkeypatch):
     monkeypatch.setattr(ccl.CCL, "learn_part", spy)
     method.fit(TRAIN)
     assert {name: n for name, (n, _) in seen.items()} == dict.fromkeys(
-        ["image.joint", "image.classifier", "text.joint", "text.classifier"], 30
+        ["whole", "parts", "image.joint", "image.classifier", "text.joint", "text.classifier"], 30
     )
 
 

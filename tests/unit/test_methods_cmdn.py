@@ -184,6 +184,36 @@ def test_every_lower_part_learns_once_and_in_turn(monkeypatch):
     assert learned == [*expected, "joint", "image.fused", "text.fused"]
 
 
+def test_each_part_learns_on_all_rows_below_it(monkeypatch):
+    method, given = create("cmdn", **SMALL | {"second_units": "counts", "draws": 7}), {}
+    learn = cmdn.CMDN._learn
+
+    def spy(self, name, part, terms, rows):
+        given[name] = rows.clone()
+        learn(self, name, part, terms, rows)
+
+    monkeypatch.setattr(cmdn.CMDN, "_learn", spy)
+    train = counts(TRAIN)
+    method.fit(train)
+    expected, tops = {}, []
+    for m, view in train.items():
+        tower = method.lower.towers[m]
+        scaled = torch.as_tensor(method.scaling[m](view.features, np.float32))
+        shared_out = torch.as_tensor(7 * view.features / view.features.sum(axis=1, keepdims=True))
+        seen = scaled if m == "image" else shared_out
+        middle = tower.machines[0](seen)
+        tops.append(tower.machines[1](middle))
+        expected |= {f"{m}.autoencoder1": scaled, f"{m}.autoencoder": scaled}
+        expected |= {f"{m}.machine0": seen, f"{m}.machine1": middle}
+    expected["joint"] = torch.cat(tops, dim=1)
+    for (m, tower), top, columns in zip(method.lower.towers.items(), tops, (slice(0, 12), slice(12, 24)), strict=True):
+        code = tower.autoencoder(torch.as_tensor(method.scaling[m](train[m].features, np.float32)))
+        expected[f"{m}.fused"] = torch.cat((code, method.lower.joint.infer(top, columns)), dim=1)
+    assert set(given) == set(expected)
+    for name, rows_below in expected.items():
+        assert torch.allclose(given[name], rows_below, atol=1e-5), name
+
+
 def test_penalties_are_those_of_the_public_code():
     lower = Lower({"image": 5, "text": 4}, Params(**SMALL | {"second_units": "counts"}))
     for (m, tower), first in zip(lower.towers.items(), (0.001, 0.01), strict=True):
