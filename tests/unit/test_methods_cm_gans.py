@@ -98,7 +98,7 @@ def literal_generator_terms(method, inputs, labels):
     return {"deceive_within": within, "deceive_across": across, "label": label}
 
 
-def literal_discriminator_terms(method, inputs, wrong):
+def literal_discriminator_terms(method, inputs, wrong, found):
     g, d = method.network.generator, method.network.discriminator
     v, t = inputs
     codes = {"image": run(g.embed["image"], v), "text": run(g.embed["text"], t)}
@@ -108,7 +108,8 @@ def literal_discriminator_terms(method, inputs, wrong):
         within = within + loss(linear(d.within[m], x), 1) + loss(linear(d.within[m], run(g.decode[m], codes[m])), 0)
         across = across + loss(run(d.across[m], side_by_side(codes[m], x)), 1)
         across = across + loss(run(d.across[m], side_by_side(codes[other], x)), 0) / 2
-        across = across + loss(run(d.across[m], side_by_side(run(g.embed[m], w), w)), 0) / 2
+        of_wrong = run(d.across[m], side_by_side(run(g.embed[m], w), w))
+        across = across + loss([logit for logit, counts in zip(of_wrong, found, strict=True) if counts], 0) / 2
     return {"within": within, "across": across}
 
 
@@ -133,15 +134,18 @@ def test_terms_of_the_autoencoders():
     inputs, labels = batch()
     found = method.terms(inputs, labels)
     assert_same(found, literal_generator_terms(method, inputs, labels), method.network.generator)
+    sum(found.values()).backward()
+    assert all(weight.grad is None for weight in method.network.discriminator.parameters())
 
 
 def test_terms_of_the_discriminators(monkeypatch):
     method = untrained()
     inputs, labels = batch()
     wrong = torch.tensor([1, 2, 3, 4, 5, 0, 7, 6])
-    monkeypatch.setattr(cm_gans, "rows_of_other_classes", lambda _: (wrong, torch.ones(8, dtype=torch.bool)))
+    has_another = torch.tensor([True, False, True, True, False, True, True, True])
+    monkeypatch.setattr(cm_gans, "rows_of_other_classes", lambda _: (wrong, has_another))
     found = method.discriminator_terms(inputs, labels)
-    expected = literal_discriminator_terms(method, inputs, wrong)
+    expected = literal_discriminator_terms(method, inputs, wrong, has_another)
     assert_same(found, expected, method.network.discriminator)
     assert all(g is None for term in found.values() for g in gradients(term, method.network.generator))
 
