@@ -85,6 +85,12 @@ def test_quadruplets_are_those_of_four_loops(margin):
     assert_same(quadruplet_loss(rows, labels @ labels.T > 0, margin), expected, [rows])
 
 
+def test_a_quadruplet_that_is_just_at_its_margin_does_not_count():
+    """Rows 0 and 1 of one class, 2 and 4 of others, margin 2: 2 − 1 − 2 + 2 = 1 is positive, 2 − 2 − 2 + 2 is not."""
+    same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
+    assert quadruplet_loss(torch.tensor([[0.0], [1.0], [2.0], [4.0]]), same, 2.0).item() == 1
+
+
 def test_there_are_no_quadruplets_of_two_classes():
     rows = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     labels = torch.eye(2, dtype=torch.float64)[torch.arange(6) % 2]
@@ -288,6 +294,16 @@ def test_algcns_relations_have_a_step_of_their_own():
         assert rates[id(weight)] == pytest.approx(0.07 if weight is method.network.graph.adaptive else 0.01)
 
 
+def test_weights_of_a_graph_network_start_within_the_width_that_they_give():
+    torch.manual_seed(0)
+    graph = algcn.Graph(30, (40, 90, 20), 0.5)
+    for weight, width in zip(graph.layers, (90, 20), strict=True):
+        for end in (weight.max(), -weight.min()):
+            assert 0.98 < end.item() * width**0.5 <= 1
+    assert 0 <= graph.adaptive.min() < 0.001
+    assert 0.019 < graph.adaptive.max() <= 0.02
+
+
 def literal_map(layers, row):
     """Linear layers and activations, number by number."""
     for layer in layers:
@@ -360,6 +376,16 @@ def test_terms_of_dagnn():
         assert one is None or torch.allclose(one, -two, rtol=1e-7, atol=1e-10)
 
 
+def test_what_dagnn_makes_and_tells_apart_is_of_a_modality():
+    params = dagnn.Params(dimension=5, graph_layers=1, first_generator=6, second_generator=7)
+    image, text = untrained(dagnn.DAGNN, params).network.generate
+    assert [tuple(layer.weight.shape) for layer in (image[0], image[2])] == [(6, 5), (4, 6)]
+    assert [tuple(layer.weight.shape) for layer in (text[0], text[2])] == [(7, 5), (3, 7)]
+    assert all(isinstance(image[i], torch.nn.ReLU) for i in (1, 3))
+    assert [text[i].negative_slope for i in (1, 3)] == [0.2, 0.2]
+    assert [tuple(layer.weight.shape) for layer in dagnn.discriminator(64)] == [(16, 64), (4, 16), (2, 4)]
+
+
 def literal_clip4cmr(loss, network, u, v, labels, margin):
     n = len(labels)
     squared = lambda x, y: sum((a - b) ** 2 for a, b in zip(x, y, strict=True))  # noqa: E731
@@ -392,6 +418,7 @@ def literal_clip4cmr(loss, network, u, v, labels, margin):
 @pytest.mark.parametrize("loss", ["prototype", "classification", "regression", "triplet", "contrastive", "invariance"])
 def test_losses_of_clip4cmr(loss):
     method = untrained(clip4cmr.CLIP4CMR, clip4cmr.Params(loss=loss, hidden=5, dimension=4, dropout=0.0, margin=1.9))
+    assert [length(row).item() for row in method.network.prototypes.rows] == pytest.approx([1] * 4, rel=1e-6)
     method.network.prototypes.rows = torch.nn.functional.normalize(method.network.prototypes.rows)  # in float64
     inputs, labels = batch()
     outputs = [method.network.embed[m](x) for m, x in zip(("image", "text"), inputs, strict=True)]
