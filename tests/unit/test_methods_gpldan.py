@@ -130,8 +130,10 @@ def test_gradients_are_those_of_finite_differences(function, monkeypatch):
     assert torch.autograd.gradcheck(lambda *x: function(*x, *arguments), inputs)
 
 
-def test_terms_are_equations_9_and_11():
-    method = model(alpha=0.5, beta=0.3, classifier_weight=0.1)
+@pytest.mark.parametrize(("reading", "of"), [("absolute", np.abs), ("squared", np.square)])
+def test_terms_are_equations_9_and_11(reading, of):
+    """Squared too: where every l_p is below its d, the sum of d − l_p is the same for any d of mean 1."""
+    method = model(alpha=0.5, beta=0.3, classifier_weight=0.1, unpaired=reading)
     u, c = rows(4, 5).float(), rows(4, 4, seed=1).float()
     projector = method.network.projector
     v, t = (projector(m, x) for m, x in (("image", u), ("text", c)))
@@ -144,7 +146,7 @@ def test_terms_are_equations_9_and_11():
     classified = [torch.sigmoid(method.network.classifier(rows)) for rows in (v, t)]
     expected = {
         "pairwise": np.mean([vt[i, i] for i in range(4)]),
-        "unpaired": 0.5 * sum(np.abs(distance - d)[others].sum() for distance in (vt, vv, tt)) / 16,
+        "unpaired": 0.5 * sum(of(distance - d)[others].sum() for distance in (vt, vv, tt)) / 16,
         "mutual": 0.3 * (abs(vt - vv) + abs(vt - tt) + abs(vv - tt))[others].sum() / 16,
         "confusion": -0.1 * float((1 - classified[0]).log().mean() + classified[1].log().mean()),  # flipped
     }
