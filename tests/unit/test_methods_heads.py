@@ -77,7 +77,7 @@ def test_the_scale_is_learned_and_stays_below_a_hundred():
 @pytest.mark.parametrize("name", ["infonce", "vsepp"])
 def test_terms_are_the_loss_of_the_cosines_of_a_batch(name):
     train = separable(B, seed=3)
-    method = create(name, dimension=5, layers=(6,))
+    method = create(name, dimension=5, layers=(6,), **{"infonce": {"temperature": 0.2}, "vsepp": {"margin": 0.4}}[name])
     torch.manual_seed(0)
     method.network = method.build({m: view.features.shape[1] for m, view in train.items()}, 1)
     inputs = [torch.as_tensor(view.features) for view in train.values()]
@@ -85,9 +85,11 @@ def test_terms_are_the_loss_of_the_cosines_of_a_batch(name):
     u, v = (out.detach().numpy().astype(float) for out in method.embed_all(inputs))
     cosines = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in v] for a in u])
     literal = (
-        literal_info_nce(cosines, GROUPS, 1 / 0.07) if name == "infonce" else literal_triplets(cosines, GROUPS, 0.2)
+        literal_info_nce(cosines, GROUPS, 1 / 0.2) if name == "infonce" else literal_triplets(cosines, GROUPS, 0.4)
     )
     assert term.item() == pytest.approx(literal, rel=1e-4)
+    first, relu, last = method.network.embed["image"]
+    assert (first.out_features, type(relu), last.out_features) == (6, torch.nn.ReLU, 5)
 
 
 @pytest.mark.parametrize("name", ["infonce", "vsepp"])
