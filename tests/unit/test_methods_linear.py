@@ -343,6 +343,9 @@ def test_jfssl(several):
         for j, zj in enumerate(labels[1]):
             graph[i, n[0] + j] = graph[n[0] + j, i] = 0.5 * (zi @ zj > 0)
     degree = graph.sum(axis=1).mean()
+    beside = scipy.linalg.block_diag(*x)
+    smooth = sum(graph[i, j] / 2 * np.outer(a - b, a - b) for i, a in enumerate(beside) for j, b in enumerate(beside))
+    assert np.allclose(method.smoothness(x, labels), smooth / degree)
 
     def objective(w):
         u = np.split(w, [x[0].shape[1]])
