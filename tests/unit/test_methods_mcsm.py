@@ -275,7 +275,26 @@ def test_the_weight_is_the_best_on_held_out_rows():
     assert history.chosen["fusion"] in best
     assert abs(history.chosen["fusion"] - 0.5) == min(abs(weight - 0.5) for weight in best)
     assert history.chosen["epochs"] in (1, 2, 3)
+    assert np.array_equal(method.texts, method.embed("text", TRAIN["text"].features)[:, :32])
     assert fitted(fusion=0.35)[0].state()["fusion"] == [0.35]
+
+
+def test_of_equal_weights_the_nearest_to_the_configured_one_is_taken(monkeypatch):
+    monkeypatch.setattr(mcsm.MCSM, "score_of", lambda *_: 0.5)
+    method, history = fitted(HELD_OUT, fusion=0.32)
+    assert method.fusion == history.chosen["fusion"] == 0.3
+
+
+def test_dropout_is_between_the_lstms_behind_them_and_in_the_attention():
+    torch.manual_seed(0)
+    recurrent = Recurrent(4, 6, 0.4).train()
+    assert recurrent.lstm.dropout == 0.4
+    sets = batch([torch.randn(50, 4)] * 20)
+    left_out = (recurrent.float()(SetBatch(sets.elements.float(), sets.mask)).elements == 0).float().mean().item()
+    assert left_out == pytest.approx(0.4, abs=0.02)
+    attended = mcsm.Attended([], 4, 3, 0.4, inner=False).double().train()  # no layers: the attention's alone
+    assert not torch.allclose(attended(sets), attended(sets))
+    assert torch.equal(attended.eval()(sets), attended(sets))
 
 
 def test_an_item_is_embedded_alike_whatever_is_beside_it():
