@@ -134,9 +134,10 @@ def test_cca_3v():
     assert np.allclose(1 + method.eigenvalues, values[::-1][:2])
 
 
+@pytest.mark.parametrize("rows", [(12, 10), (7, 6)], ids=["long", "wide"])
 @pytest.mark.parametrize("similarity", ["cosine", "exponential"])
-def test_ml_cca_by_loops_over_all_pairs(similarity):
-    image, text = TRAIN["image"].rows(np.arange(12)), TRAIN["text"].rows(np.arange(5, 15))
+def test_ml_cca_by_loops_over_all_pairs(similarity, rows):
+    image, text = TRAIN["image"].rows(np.arange(rows[0])), TRAIN["text"].rows(np.arange(5, 5 + rows[1]))
     labels = [np.random.default_rng(5).integers(0, 2, size=(len(v), 3)) for v in (image, text)]
     for z in labels:
         z[z.sum(axis=1) == 0, 0] = 1
@@ -151,9 +152,9 @@ def test_ml_cca_by_loops_over_all_pairs(similarity):
                 f = zi @ zj / np.linalg.norm(zi) / np.linalg.norm(zj)
             else:
                 f = np.exp(-np.sum((zi - zj) ** 2) / 1.5)
-            xx += f * np.outer(xi, xi) / 120
-            yy += f * np.outer(yj, yj) / 120
-            xy += f * np.outer(xi, yj) / 120
+            xx += f * np.outer(xi, xi) / len(x) / len(y)
+            yy += f * np.outer(yj, yj) / len(x) / len(y)
+            xy += f * np.outer(xi, yj) / len(x) / len(y)
     xx += 0.3 * np.trace(xx) / 12 * np.eye(12)
     yy += 0.3 * np.trace(yy) / 8 * np.eye(8)
     a = np.block([[np.zeros((12, 12)), xy], [xy.T, np.zeros((8, 8))]])
@@ -371,6 +372,7 @@ def test_lcfs():
         error = sum(np.sum((v @ m - labels) ** 2) for v, m in zip(x, u, strict=True))
         return error / 2 + 1.5 * row_sparsity(w) + 2.0 * nuclear
 
+    assert method.objectives[-1] == pytest.approx(objective(stack(method)), rel=1e-9)
     assert is_unbeaten(objective, stack(method), lower_is_better=True)
     assert np.all(np.diff(method.objectives) <= 1e-9)
 
