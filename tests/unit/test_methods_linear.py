@@ -18,6 +18,7 @@ from cmr.errors import UserError
 from cmr.methods.cmcp import conjugate_gradient
 from cmr.methods.eigen import singular_vectors
 from cmr.methods.scatter import class_sums
+from cmr.methods.sparse_rows import minimise
 from synthetic import fitted, separable
 
 TRAIN = separable(40, seed=3)
@@ -357,6 +358,18 @@ def test_jfssl(several):
 
     assert is_unbeaten(objective, stack(method), lower_is_better=True)
     assert np.all(np.diff(method.objectives) <= 1e-9)
+
+
+def test_sparse_rows_are_reweighted_from_a_ridge_solution_until_a_step_gains_nothing():
+    x, y = TRAIN["image"].features.astype(float), TRAIN["image"].labels.astype(float)
+    quadratic, linear, d = x.T @ x, x.T @ y, x.shape[1]
+    start = np.linalg.solve(quadratic + 1e-3 * np.trace(quadratic) / d * np.eye(d), linear)
+    bound = np.diag([2.0 / 2 / np.sqrt(np.sum(row**2) + 1e-8) for row in start])
+    assert np.allclose(minimise(quadratic, linear, 2.0, 1)[0], np.linalg.solve(quadratic + bound, linear))
+    objectives = minimise(quadratic, linear, 2.0, 500)[1]
+    gains = [(before - after) / abs(after) for before, after in pairwise(objectives)]
+    assert len(objectives) < 500
+    assert gains[-1] < 1e-6 <= min(gains[:-1])
 
 
 def test_lcfs():
