@@ -113,6 +113,15 @@ def test_projection_is_orthonormal_and_a_function_of_seed_and_sizes_alone():
     assert not np.allclose(p, projection(4, 20, 7))
 
 
+def test_projection_is_what_gram_and_schmidt_make_of_a_gaussian_matrix():
+    """So its columns point anywhere, and are the same with any library of linear algebra."""
+    drawn, columns = np.random.default_rng(3).standard_normal((6, 4)), []
+    for column in drawn.T:
+        left = column - sum((column @ before) * before for before in columns)
+        columns.append(left / np.sqrt(np.sum(left**2)))
+    assert np.allclose(projection(3, 6, 4), np.column_stack(columns), atol=1e-6)
+
+
 def test_modalities_share_the_projection_and_nothing_else():
     image, text = (SDML(Params(**SMALL), (m,), seed=5) for m in ("image", "text"))
     image.fit(rows(modality="image"))
