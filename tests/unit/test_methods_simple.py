@@ -112,6 +112,18 @@ def test_semantic_matching_is_at_the_minimum_of_its_loss():
     assert np.abs(x.T @ (posteriors - y) / len(x) + 0.1 * method.weights).max() < 1e-3
 
 
+def test_semantic_matching_of_two_classes_has_the_weights_of_the_second_alone():
+    view = views(classes=2)["text"]
+    method = fitted("semantic_matching", {"text": view}, alpha=0.1)
+    assert not method.weights[:, 0].any()
+    x, posteriors = method.scaling(view.features), method.embed("text", view.features)
+    for row, posterior in zip(x, posteriors, strict=True):
+        odds = sum(a * b for a, b in zip(row, method.weights[:, 1], strict=True)) + method.offset[1]
+        assert posterior == pytest.approx([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], abs=1e-6)
+    gradient = x.T @ (posteriors[:, 1] - view.labels[:, 1]) / len(x) + 0.1 * method.weights[:, 1]
+    assert np.abs(gradient).max() < 1e-3
+
+
 @pytest.mark.parametrize("present", [2, 3])
 def test_semantic_matching_gives_an_absent_class_no_probability(present):
     view = views(classes=present)["text"]
