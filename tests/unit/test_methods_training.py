@@ -209,6 +209,9 @@ def test_batches_cover_all_rows_but_a_last_single_one():
     seen.clear()
     train(network, [Update(optimizer, terms)], 5, 1, 50, 0, "cpu")  # a batch larger than the data
     assert seen == [[0, 1, 2, 3, 4]]
+    seen.clear()
+    train(network, [Update(optimizer, terms)], 1, 2, 4, 0, "cpu")  # a single row is all that there is
+    assert seen == [[0], [0]]
 
 
 def test_each_batch_but_the_first_of_an_epoch_is_announced_while_the_one_before_is_computed_with():
@@ -230,6 +233,37 @@ def test_each_batch_but_the_first_of_an_epoch_is_announced_while_the_one_before_
             wanted += [("announced", epoch[number + 1])] if number < 3 else []
             wanted.append(("computed", batch))
     assert seen == wanted
+
+
+def test_no_two_epochs_of_any_seeds_take_the_rows_or_draw_alike():
+    orders, draws = [], []
+
+    def terms(batch):
+        orders.append(tuple(batch.tolist()))
+        draws.append(torch.rand(()).item())
+        return {"t": weights_sum(network)}
+
+    for seed in range(4):
+        network, _, _ = regression()
+        train(network, [Update(torch.optim.SGD(network.parameters(), 0.0), terms)], 30, 4, 30, seed, "cpu")
+    assert len(orders) == len(set(orders)) == len(set(draws)) == 16
+
+
+def test_a_network_learns_in_training_mode_and_is_validated_in_evaluation_mode():
+    network, (update,), _ = regression()
+    seen = []
+
+    def terms(batch):
+        seen.append(("learns", network.training))
+        return update.terms(batch)
+
+    def validate():
+        seen.append(("is validated", network.training))
+        return 0.0
+
+    train(network, [Update(update.optimizer, terms)], 30, 2, 30, 0, "cpu", validate=validate)
+    assert seen == [("learns", True), ("is validated", False)] * 2
+    assert not network.training
 
 
 def test_updates_take_turns_on_each_batch():
