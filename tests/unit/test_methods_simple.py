@@ -215,3 +215,9 @@ def test_a_feature_that_is_constant_in_training_is_0_in_new_rows_too():
     train = np.array([[1, 0], [2, 0], [4, 0]], np.float32)
     assert np.allclose(Scaling.fit(train)(np.array([[1, 50.0]]), np.float32), [[(1 - 7 / 3) / train[:, 0].std(), 0]])
     assert np.isfinite(list(Scaling.fit(train).state("x").values())[1].astype(np.float32)).all()
+
+
+def test_what_float32_rounds_off_a_constant_is_no_variance():
+    rows = np.array([[1000, 1], [np.nextafter(np.float32(1000), np.float32(2000)), 3]], np.float32)
+    assert rows[0, 0] != rows[1, 0]
+    assert np.allclose(Scaling.fit(rows)(rows), [[0, -1], [0, 1]])
