@@ -9,8 +9,10 @@ import scipy.linalg
 from cmr import registry
 from cmr.data import View
 from cmr.errors import UserError
+from cmr.methods.base import History, Method
 from cmr.methods.linear import ridge
 from cmr.methods.scaling import Scaling
+from literal import average_precision, best_first
 
 
 def fitted(name, part, **params):
@@ -101,6 +103,67 @@ def test_ridge_label_is_ridge_on_centred_labels():
     x, y = method.scaling["text"](part["text"].features), part["text"].labels
     expected = np.linalg.solve(x.T @ x / 40 + 0.3 * np.eye(4), x.T @ (y - y.mean(axis=0)) / 40)
     assert np.allclose(method.maps["text"], expected)
+
+
+class AsTheyAre(Method):
+    """Compares features by the cosine."""
+
+    def fit(self, train, validation=None, unlabelled=None):
+        return History()
+
+    def embed(self, modality, features):
+        return features.astype(np.float32)
+
+    def state(self):
+        return {}
+
+    def load_state(self, state):
+        pass
+
+
+def noisy(n, modalities):
+    """Of each modality a noisy copy of the same rows."""
+    generator = np.random.default_rng(2)
+    rows = generator.normal(size=(n, 5))
+    return {m: (rows + generator.normal(size=(n, 5))).astype(np.float32) for m in modalities}
+
+
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def test_with_labels_choices_are_made_by_the_mean_precision_of_all_directions():
+    rows, labels = noisy(15, ("image", "text", "audio")), np.eye(3, dtype=np.uint8)[np.arange(15) % 3]
+    found = []
+    for query in rows:
+        for gallery in rows.keys() - {query}:
+            for q, label in zip(rows[query], labels, strict=True):
+                ranked = best_first([cosine(q, g) for g in rows[gallery]], [bool(label @ other) for other in labels])
+                found.append(average_precision(ranked))
+    held_out = {m: View(np.arange(15).astype(str), x, labels) for m, x in rows.items()}
+    assert AsTheyAre(None, tuple(rows)).validation_score(held_out) == pytest.approx(np.mean(found), abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "among"), [(8, 1), (40, 4), (130, 10)])
+def test_without_labels_choices_are_made_by_the_share_of_pairs_among_the_first_ten_or_a_tenth(n, among):
+    rows, found = noisy(n, ("image", "text")), []
+    for query, gallery in (("image", "text"), ("text", "image")):
+        for i, q in enumerate(rows[query]):
+            found.append(i in best_first([cosine(q, g) for g in rows[gallery]], range(n))[:among])
+    assert 0.2 < np.mean(found) < 0.8
+    held_out = {m: View(np.arange(n).astype(str), x) for m, x in rows.items()}
+    assert AsTheyAre(None, ("image", "text")).validation_score(held_out) == pytest.approx(np.mean(found))
+
+
+def test_a_method_of_one_modality_is_chosen_by_the_ranking_of_each_row_s_others():
+    held_out = views(n=14, seed=1)["text"]
+    method = fitted("ridge_label", {"text": views()["text"]})
+    embedded, found = method.embed("text", held_out.features), []
+    for i, (row, label) in enumerate(zip(embedded, held_out.labels, strict=True)):
+        others = [j for j in range(14) if j != i]
+        cosines = [cosine(row, embedded[j]) for j in others]
+        found.append(average_precision(best_first(cosines, [bool(label @ held_out.labels[j]) for j in others])))
+    assert method.validation_score({"text": held_out}) == pytest.approx(np.mean(found), abs=1e-6)
 
 
 def test_semantic_matching_is_at_the_minimum_of_its_loss():
@@ -201,9 +264,6 @@ def test_coupled_projections_are_the_dictionaries_last_update():
     a_v, a_t = (part[m].features.T.astype(float) for m in part)
     p1 = a_v @ a_t.T @ np.linalg.inv(a_t @ a_t.T + 0.3 * np.eye(50))
     p2 = a_t @ a_v.T @ np.linalg.inv(a_v @ a_v.T + 0.3 * np.eye(60))
-
-    def cosine(a, b):
-        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
     literal = [[(cosine(v, p1 @ t) + cosine(p2 @ v, t)) / 2 for t in a_t.T] for v in a_v.T]
     image, text = (method.embed(m, part[m].features) for m in part)
