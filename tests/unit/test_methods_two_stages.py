@@ -33,3 +33,16 @@ def test_candidates_that_differ_in_the_last_layers_alone_share_the_others(monkey
     assert bool(pretrained) != shared
     for key, values in alone.state().items():
         assert np.array_equal(second.state()[key], values), key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_last_layers_see_standardised_rows_whatever_scale_says(name):
+    method = create(name, **small(name) | {"epochs": 1, "pretraining_epochs": 1, "scale": "none"})
+    train = with_sets(TRAIN) if name == "ccl" else TRAIN
+    method.fit(train)
+    for m, view in train.items():
+        below = method.represented(m, view.features)
+        seen = method.upper.scaling[m](below)[:, below.std(axis=0) > 1e-4]
+        assert seen.shape[1] > 2
+        assert np.allclose(seen.mean(axis=0), 0, atol=1e-3)
+        assert np.allclose(seen.std(axis=0), 1, atol=1e-3)
