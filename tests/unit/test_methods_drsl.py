@@ -94,6 +94,14 @@ def test_the_term_is_equation_10_over_all_pairs_of_the_batch(network):
     terms = method.terms([x, y], labels)  # a fitted network is in evaluation mode
     assert set(terms) == {"relation"}
     assert terms["relation"].item() == pytest.approx(expected, rel=1e-4)
+    written_out = literal(
+        method.network.relation, *(method.network.embed[m](z) for m, z in (("image", x), ("text", y)))
+    )
+    error = sum((written_out[p, q] - float((labels[p] * labels[q]).any())) ** 2 for p in range(6) for q in range(6))
+    weights = list(method.network.parameters())
+    mine, theirs = (torch.autograd.grad(value, weights) for value in (terms["relation"], error))
+    for one, other in zip(mine, theirs, strict=True):  # those of the modalities' networks too
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
     method.params = Params(**SMALL, network=network, divide_by_batch=True)
     assert method.terms([x, y], labels)["relation"].item() == pytest.approx(expected / 6, rel=1e-4)
 
