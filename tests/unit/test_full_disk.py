@@ -111,6 +111,17 @@ def test_a_lack_of_rights_names_the_file(tmp_path):
         raise PermissionError(13, "denied", "a/b")
 
 
+def test_an_error_that_a_library_met_again_as_it_closed_the_file_is_told():
+    def write():
+        try:
+            raise OSError(28, "full")
+        finally:
+            raise SystemError("seekable returned a result with an exception set")
+
+    with pytest.raises(UserError, match="f: cannot be written: No space left on device; "):
+        publish.write_errors_told("f")(write)()
+
+
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
     with pytest.raises(TimeoutError), publish.write_errors_told(tmp_path):
         raise TimeoutError(110, "late")

@@ -43,13 +43,21 @@ def write_errors_told(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        met = re.search(r"os error (\d+)", str(error))  # of safetensors, whose error has no number of its own
-        number = int(met[1]) if met else getattr(error, "errno", None)
+        met = _met_first(error)
+        told = re.search(r"os error (\d+)", str(met))  # of safetensors, whose error has no number of its own
+        number = int(told[1]) if told else getattr(met, "errno", None)
         if number not in CANNOT_WRITE:
             raise
-        named = getattr(error, "filename", None) if CANNOT_WRITE[number] == ASK else None
+        named = getattr(met, "filename", None) if CANNOT_WRITE[number] == ASK else None
         remedy = CANNOT_WRITE[number]
         raise UserError(f"{named or path}: cannot be written: {os.strerror(number)}; {remedy}") from error
+
+
+def _met_first(error: BaseException) -> BaseException:
+    """From Python 3.13 on, h5py meets an error again as it closes its file, and a SystemError is made of the two."""
+    while isinstance(error, SystemError) and error.__context__:
+        error = error.__context__
+    return error
 
 
 def _beside(path: Path) -> Path:
