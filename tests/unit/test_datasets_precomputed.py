@@ -135,6 +135,7 @@ def test_trust_is_needed_besides_the_checksum(tmp_path):
         ([[1.0], [3.0], [2.0]], [["1"], ["3"], ["2"]]),
         ([[1, 3, 2]], [["1"], ["3"], ["2"]]),
         ([[0, 1], [1, 0], [1, 1]], [["1"], ["0"], ["0", "1"]]),
+        ([[-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], [["1"], ["0"], ["0", "1"]]),
         (np.array(["cat", "dog"]), [["cat"], ["dog"]]),
     ],
 )
@@ -541,6 +542,17 @@ def test_labels_of_all_parts_are_read_together(tmp_path, caplog):
     assert "train.npz:y and 1 more: the classes 'Cat' (2), 'cat' (1) differ in case alone" in caplog.text
     np.savez(tmp_path / "test.npz", **dict(np.load(tmp_path / "test.npz")) | {"y": np.array(["cat", ""])})
     with pytest.raises(UserError, match=r"test.npz:y: row 1 has no label"):
+        dataset(tmp_path, **params).prepare()
+
+
+@pytest.mark.parametrize(("part", "row"), [("train", 0), ("train", 3), ("validation", 0), ("test", 0), ("test", 1)])
+def test_a_value_that_is_no_label_is_named_by_its_row_in_the_file_of_its_part(tmp_path, part, row):
+    params = save_parts(tmp_path, train=4, validation=3, test=2)
+    arrays = dict(np.load(tmp_path / f"{part}.npz"))
+    labels = arrays["y"].astype(float)
+    labels[row] = 1e300
+    np.savez(tmp_path / f"{part}.npz", **arrays | {"y": labels})
+    with pytest.raises(UserError, match=rf"{part}\.npz:y: row {row}: the label .* is a float beyond"):
         dataset(tmp_path, **params).prepare()
 
 
