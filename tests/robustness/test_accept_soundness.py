@@ -1,5 +1,6 @@
 """`cmr accept`: an edit that changes no figure costs a sample; one that does, or data that have changed, is refused."""
 
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -181,4 +182,20 @@ def test_a_second_edit_is_accepted_from_the_first(project, edited):
     assert count == 2
     (fit,) = Path("results/fits").rglob("fit.json")
     assert len(read_json(fit)["accepted"]) == 2
+    assert findings() == []
+
+
+def test_runs_that_are_put_beside_accepted_features_are_accepted_too(project, edited):
+    """As `rsync` puts those of another tree, which were made from the features before they were accepted."""
+    configured(project, COMPONENTS, "ridge_label")
+    make()
+    folders = [folder for stage in ("fits", "runs") for folder in Path("results", stage).rglob("cca-*")]
+    for number, folder in enumerate(folders):
+        shutil.move(folder, project / f"elsewhere{number}")
+    edited("extract", "fit", "evaluate")
+    assert accepted(folder="one")[1:] == (5, 0)  # two features, two fits and a run
+    for number, folder in enumerate(folders):
+        shutil.move(project / f"elsewhere{number}", folder)
+    assert accepted(folder="two")[1:] == (2, 0)
+    assert stale() == {"collect": 1}
     assert findings() == []
