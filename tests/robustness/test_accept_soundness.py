@@ -185,6 +185,21 @@ def test_a_second_edit_is_accepted_from_the_first(project, edited):
     assert findings() == []
 
 
+def test_results_of_two_former_codes_are_made_again_apart(project, edited, monkeypatch):
+    configured(project, COMPONENTS)
+    make()
+    edited("fit", "evaluate", mark="x")
+    genuine = CCA.embed
+    with monkeypatch.context() as other:
+        other.setattr(CCA, "embed", lambda method, modality, rows: -genuine(method, modality, rows))
+        configured(project, COMPONENTS, data=("other",))
+        make()
+    edited("fit", "evaluate", mark="y")
+    compared, count, kept = accepted()
+    assert sorted(compared.values()) == [False, True]
+    assert (count, kept) == (2, 2)
+
+
 def test_runs_that_are_put_beside_accepted_features_are_accepted_too(project, edited):
     """As `rsync` puts those of another tree, which were made from the features before they were accepted."""
     configured(project, COMPONENTS, "ridge_label")

@@ -62,6 +62,24 @@ def cell_array(*values) -> np.ndarray:
     return made
 
 
+def square_of_cells() -> np.ndarray:
+    """Cell number 1 is the one below the first: MATLAB counts down the columns."""
+    made = np.empty((2, 2), object)
+    made[0, 0], made[1, 0], made[0, 1], made[1, 1] = 0, MATRIX, MATRIX + 1, 2
+    return made
+
+
+def square_of_references(path: Path) -> Path:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for number, value in enumerate(square_of_cells().ravel(order="F")):
+            file[f"#refs#/{number}"] = np.atleast_2d(value).T
+        references = [[file[f"#refs#/{2 * column + row}"].ref for row in range(2)] for column in range(2)]
+        file.create_dataset("c", data=references, dtype=h5py.ref_dtype).attrs["MATLAB_class"] = b"cell"
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file")
+    return path
+
+
 def hdf5(path: Path, **arrays) -> Path:
     with h5py.File(path, "w") as file:
         for name, value in arrays.items():
@@ -90,10 +108,12 @@ ONE_MATRIX = {
     "mat, a field": (lambda f: saved(scipy.io.savemat, f / "x.mat", {"d": {"x": MATRIX, "y": 1}}), "d.x"),
     "mat, a field of a field": (lambda f: saved(scipy.io.savemat, f / "x.mat", {"d": {"e": {"x": MATRIX}}}), "d/e/x"),
     "mat, a field in a cell": (lambda f: saved(scipy.io.savemat, f / "x.mat", {"c": cell_array(1, {"x": MATRIX})}), "c/1.x"),
+    "mat, cells in rows and columns": (lambda f: saved(scipy.io.savemat, f / "x.mat", {"c": square_of_cells()}), "c/1"),
     "mat, an array of structs": (lambda f: saved(scipy.io.savemat, f / "x.mat", {"d": np.array([({"x": 1},), ({"x": MATRIX},)], object)}), "d/1.x"),
     "7.3": (lambda f: matlab_73(f / "x.mat", x=MATRIX), ""),
     "7.3, a field": (lambda f: matlab_73(f / "x.mat", d={"x": MATRIX, "y": MATRIX[:1]}), "d.x"),
     "7.3, a cell": (lambda f: matlab_73(f / "x.mat", c=[MATRIX[:1], MATRIX]), "c/1"),
+    "7.3, cells in rows and columns": (lambda f: square_of_references(f / "x.mat"), "c/1"),
     "7.3, sparse": (lambda f: matlab_73(f / "x.mat", x=SPARSE, y=MATRIX), "x"),
     "7.3, a sparse field": (lambda f: matlab_73(f / "x.mat", d={"x": SPARSE}), "d/x"),
     "h5 of one array": (lambda f: hdf5(f / "x.h5", x=MATRIX), ""),

@@ -90,6 +90,7 @@ def test_several_labels_a_cell(cells, expected):
 def test_a_separator_splits_texts_and_reads_lists_all_the_same():
     assert read(["cat; dog;cat", "dog;", "nan;x"], separator=";") == [["cat", "dog"], ["dog"], ["x"]]
     assert read(["['a;b']", "['c']"], separator=";") == [["a;b"], ["c"]]
+    assert read(["1.0;2", "nan;3.0"], separator=";") == [["1", "2"], ["3"]]
 
 
 @pytest.mark.parametrize(

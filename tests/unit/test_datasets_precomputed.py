@@ -627,6 +627,8 @@ def test_equal_rows_are_looked_for_once_by_a_split_and_again_in_other_items(tmp_
     some = Items(items.table.iloc[:7].reset_index(drop=True), items.kinds)
     assert len(made.groups(some)) == 7
     assert seen == ["image", "text"] * 2
+    made.groups(Items(items.table.iloc[7:14].reset_index(drop=True), items.kinds))
+    assert seen == ["image", "text"] * 3
 
 
 def test_rows_that_name_the_class_keep_nothing_together_and_it_is_said(tmp_path, caplog):

@@ -35,9 +35,11 @@ def test_columns_with_an_offset_keep_what_varies(offset, caplog):
 
 
 def test_whole_numbers_with_an_offset():
-    """Seconds since 1970, of one day."""
-    seconds = 1_700_000_000 + np.arange(0, 86_400, 600)[:, None]
-    assert np.array_equal(as_float32(seconds, "x.npy")[:, 0], np.arange(0, 86_400, 600))
+    """Seconds since 1970, of one day, in either order and with or without a sign."""
+    since = np.arange(0, 86_400, 600)
+    for rows, kind in ((since, np.int64), (since, np.uint64), (since[::-1], np.int64), (since[::-1], np.uint64)):
+        seconds = (1_700_000_000 + rows[:, None]).astype(kind)
+        assert np.array_equal(as_float32(seconds, "x.npy")[:, 0], rows - rows[0])
 
 
 def test_constant_columns_and_float32_ones_stay(caplog):

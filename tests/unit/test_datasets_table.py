@@ -420,6 +420,13 @@ def parquet(folder: Path, **columns) -> table.Table:
     return dataset(folder, file="my.parquet")
 
 
+def test_large_whole_numbers_of_parquet_stay_themselves_beside_missing_ones(pictures):
+    numbers = [None if row % 3 == 0 else 2**53 + row % 3 for row in range(12)]
+    pq.write_table(pa.table(frame().to_dict("list") | {"class": numbers}), pictures / "my.parquet")
+    items = dataset(pictures, file="my.parquet", strict=False).prepare()
+    assert list(items.table["labels"]) == [[str(number)] for number in numbers if number]
+
+
 def test_columns_of_parquet_that_nobody_names_are_not_read(pictures):
     """One that would take more memory than its size allows, read, is no obstacle, and still a column."""
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 12, pa.int32()), ["word " * 5_000_000])

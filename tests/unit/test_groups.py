@@ -270,6 +270,19 @@ def test_a_row_a_caption_with_the_pictures_as_groups(tmp_path):
     ]
 
 
+def test_a_caption_that_stands_in_two_groups_is_an_item_of_each(tmp_path):
+    rows = [
+        {"picture": f"{name}.png", "caption": caption, "label": "x"}
+        for name, caption in (("one", "a"), ("one", "b"), ("one", "a"), ("two", "b"))
+    ]
+    _, items = table(tmp_path, rows, text="caption", group="picture")
+    assert rows_of_items(items) == [
+        ("1", "one.png", "a", "one.png", ["x"]),
+        ("2", None, "b", "one.png", ["x"]),
+        ("4", "two.png", "b", "two.png", ["x"]),
+    ]
+
+
 @pytest.mark.parametrize("form", ["list", "written", "columns"])
 def test_a_row_a_picture_with_its_captions(tmp_path, form):
     captions = {"one": ["a", "b"], "two": ["c", "d"]}
@@ -306,6 +319,19 @@ def test_a_group_lies_in_one_part_and_its_pairs_are_found(tmp_path):
     pairs = paired(part, ("image", "text"))
     assert len(pairs[0]) == 120
     assert np.array_equal(pairs[0].groups, pairs[1].groups)
+
+
+def test_captions_of_a_picture_are_held_out_together_where_there_is_no_validation(tmp_path):
+    rows = [
+        {"picture": f"{name:03}.png", "caption": f"text {name} {n}", "label": "x", "part": ["test", "train"][name > 5]}
+        for name in range(40)
+        for n in range(4)
+    ]
+    data, items = table(tmp_path, rows, text="caption", group="picture", split="part")
+    held = data.split(items, "default").held_out
+    groups = set(items.groups[np.isin(items.ids, held)])
+    assert sorted(held) == sorted(items.ids[np.isin(items.groups, list(groups))])
+    assert 3 <= len(groups) <= 4
 
 
 def test_pairs_without_labels(tmp_path, caplog):
