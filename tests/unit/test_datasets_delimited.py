@@ -39,6 +39,13 @@ def test_the_separator_is_seen_in_the_header(tmp_path, caplog, header, expected,
     assert any("columns are separated by" in told for told in caplog.messages) == (expected != found)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_that_declares_the_separator_counts_as_one(tmp_path, end):
+    """As Excel writes it; rows keep the numbers that an editor shows."""
+    read = cells(tmp_path, end.join(["sep=;", "picture;caption;class", "p;a, b;c", "q;d;e", ""]))
+    assert (read.header, read.numbers, read.rows) == ([*WANTED], [3, 4], [["p", "a, b", "c"], ["q", "d", "e"]])
+
+
 def test_where_no_separator_gives_the_wanted_columns_the_one_that_is_there_is_taken(tmp_path):
     assert cells(tmp_path, "picture;captoin;class\n").header == ["picture", "captoin", "class"]
     assert cells(tmp_path, "picture,captoin;class\n").header == ["picture", "captoin;class"]

@@ -31,6 +31,7 @@ class Server:
 
     def __init__(self):
         self.cuts, self.ranges, self.honours_ranges, self.delay = [], [], True, 0.0
+        self.encodings = set()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,7 @@ class Server:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         wanted = request.headers.get("Range")
         self.ranges.append(wanted)
+        self.encodings.add(request.headers.get("Accept-Encoding"))
         if request.path != "/good":
             request.send_error(404)
             return
@@ -101,6 +103,7 @@ def test_a_cut_download_is_resumed_where_it_ended(server, known, tmp_path):
     starts = [int(r.removeprefix("bytes=").rstrip("-")) for r in server.ranges[1:]]
     assert server.ranges[0] is None
     assert starts == [transfer.CHUNK * k for k in range(1, 8)]
+    assert server.encodings == {"identity"}  # of a compressed answer, a range would count other bytes
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["f"]
 
 
