@@ -11,6 +11,7 @@ import torch
 
 from cmr import config, registry, store
 from cmr.data import View, paired
+from cmr.datasets.formats import read_offsets
 from cmr.errors import BadContent, UserError
 from cmr.features.base import Extractor
 from cmr.features.extraction import Task, extract, transformed
@@ -499,6 +500,17 @@ def test_ready_sets_are_read_in_each_form_and_keep_their_type(write, tmp_path):
         )
     with pytest.raises(UserError, match=r"give a vector an item, and params.gives is set; say gives: vector"):
         made.contents(dataset, table, "text")
+
+
+@pytest.mark.parametrize("offsets", [[0, 3, 7], [1, 3, 6], [0, 9, 6], [0, 3, 5], [0.0, 3.0, 6.0], [[0, 3, 6]], [6]])
+def test_an_array_called_offsets_that_is_none_leaves_vectors(tmp_path, offsets):
+    np.savez(tmp_path / "x.npz", values=np.ones((6, 2)), offsets=offsets)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["values"], file["offsets"] = np.ones((6, 2)), np.array(offsets)
+    assert read_offsets(tmp_path / "x.npz", "values") is None
+    assert read_offsets(tmp_path / "x.h5", "values") is None
+    np.savez(tmp_path / "x.npz", values=np.ones((6, 2)), offsets=[0, 3, 6])
+    assert read_offsets(tmp_path / "x.npz", "values").tolist() == [0, 3, 6]
 
 
 def test_a_dense_array_is_sets_of_one_size_and_stays_in_its_file(tmp_path):
