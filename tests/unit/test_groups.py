@@ -387,7 +387,9 @@ def test_captions_name_the_pictures_of_their_own_part(tmp_path):
     for part, rows in owner.items():
         np.savez(tmp_path / f"{part}.npz", x=np.random.rand(max(rows) + 1, 3), t=np.random.rand(len(rows), 2), of=rows)
     features = {name: {part: f"{part}.npz:{key}" for part in owner} for name, key in (("image", "x"), ("text", "t"))}
-    _, items = arrays(tmp_path, features=features, labels="", group={"text": {part: f"{part}.npz:of" for part in owner}})
+    _, items = arrays(
+        tmp_path, features=features, labels="", group={"text": {part: f"{part}.npz:of" for part in owner}}
+    )
     assert items.groups[items.has("image")].tolist() == ["train-0", "train-1", "train-2", "test-0", "test-1"]
     assert items.groups[items.has("text")].tolist() == [f"{part}-{row}" for part, rows in owner.items() for row in rows]
 
