@@ -58,9 +58,9 @@ def dual_encoder(folder: Path, kind: str) -> tuple[nn.Module, CLIPImageProcessor
     return model, processor
 
 
-def timm_network(folder: Path) -> nn.Module:
-    """Saves timm's smallest residual network, and returns it."""
+def timm_network(folder: Path, **says: object) -> nn.Module:
+    """Saves timm's smallest residual network, and returns it. ``says``: what its configuration says otherwise."""
     torch.manual_seed(0)
-    network = timm.create_model("test_resnet", pretrained=False).eval()
+    network = timm.create_model("test_resnet", pretrained=False, pretrained_cfg_overlay=says).eval()
     timm.models.save_for_hf(network, folder, safe_serialization=True)
     return network

@@ -91,9 +91,10 @@ def test_a_timm_folder_without_some_weights_is_told(kept, pictures, tmp_path):
         ours.transform(pictures)
 
 
-def test_timm_backbone_is_timms(pictures, tmp_path):
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+def test_timm_backbone_is_timms(pictures, tmp_path, crop_mode):
     folder = tmp_path / "net"
-    network = timm_network(folder)
+    network = timm_network(folder, crop_mode=crop_mode)
     ours = extractor("timm_backbone", tmp_path, model=str(folder))
     transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network), is_training=False)
     with torch.inference_mode():
