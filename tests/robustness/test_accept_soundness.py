@@ -3,10 +3,12 @@
 import shutil
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from cmr import accept
 from cmr.errors import UserError
 from cmr.methods.cca import CCA
 from cmr.publish import read_json
@@ -214,3 +216,14 @@ def test_runs_that_are_put_beside_accepted_features_are_accepted_too(project, ed
     assert accepted(folder="two")[1:] == (2, 0)
     assert stale() == {"collect": 1}
     assert findings() == []
+
+
+def test_what_is_made_from_a_result_that_stays_stale_stays_too(monkeypatch):
+    """Fits are proven by those on other features; these features were made again, and differ."""
+    items, same, differing = (SimpleNamespace(record=name, made_from=[]) for name in ("items", "same", "differing"))
+    fits = [SimpleNamespace(record=f"fit on {x.record}", made_from=[items, x]) for x in (same, differing)]
+    evaluated = [SimpleNamespace(record=f"run of {fit.record}", made_from=[fit]) for fit in fits]
+    monkeypatch.setattr(accept, "kind_of", lambda result: result.record.split(" ")[0])
+    monkeypatch.setattr(accept, "_differs_in_code", lambda result, expected: result is not items)
+    found = accept._accepted([same, differing, *fits, *evaluated], {"same", "fit", "run"}, None)
+    assert [result.record for result in found] == ["same", "fit on same", "run of fit on same"]
