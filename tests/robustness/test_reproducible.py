@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from cmr import registry, rerun
 from cmr.machine import Machine
+from cmr.provenance import file_hash
 from cmr.reporting.runs import Run
 from robustness.toys import WHOLE, cmr
 from synthetic import create, for_method, separable, small
@@ -85,6 +86,16 @@ def test_a_record_is_enough_to_run_again(recorded, tmp_path):
     figures = json.loads(then.read_text())
     figures["tasks"][0]["metrics"]["map@all"]["value"] += 0.001
     then.write_text(json.dumps(figures))
+    refused = cmr(made, "rerun", run, "--directory", tmp_path / "again")
+    assert refused.returncode == 1
+    assert f"{then}: other bytes than were written" in refused.stderr
+
+    (record,) = run.glob("run*.json")
+    told = json.loads(record.read_text())
+    told["output_hashes"][str(then.relative_to(tmp_path / "theirs"))] = file_hash(
+        then
+    )  # as one whose machine gave another figure
+    record.write_text(json.dumps(told))
     another = cmr(made, "rerun", run, "--directory", tmp_path / "again")
     assert another.returncode == 1
     assert "1 of " in another.stdout
