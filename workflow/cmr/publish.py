@@ -54,7 +54,7 @@ def write_errors_told(path: str | Path) -> Iterator[None]:
 
 
 def _met_first(error: BaseException) -> BaseException:
-    """From Python 3.13 on, h5py meets an error again as it closes its file, and a SystemError is made of the two."""
+    """On Python 3.13 h5py meets an error again as it closes its file, and a SystemError is made of the two."""
     while isinstance(error, SystemError) and error.__context__:
         error = error.__context__
     return error
