@@ -90,11 +90,9 @@ def test_a_record_is_enough_to_run_again(recorded, tmp_path):
     assert refused.returncode == 1
     assert f"{then}: other bytes than were written" in refused.stderr
 
-    (record,) = run.glob("run*.json")
+    (record,) = run.glob("run*.json")  # as of a machine that gave another figure
     told = json.loads(record.read_text())
-    told["output_hashes"][str(then.relative_to(tmp_path / "theirs"))] = file_hash(
-        then
-    )  # as one whose machine gave another figure
+    told["output_hashes"][str(then.relative_to(tmp_path / "theirs"))] = file_hash(then)
     record.write_text(json.dumps(told))
     another = cmr(made, "rerun", run, "--directory", tmp_path / "again")
     assert another.returncode == 1
