@@ -1,5 +1,6 @@
 """Wikipedia: the authors' real feature files where they are (CMR_WIKIPEDIA), and tiny files in the other layouts."""
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -93,6 +94,14 @@ def test_splits_have_the_papers_sizes(real, name, sizes):
         assert (abs(test - everything * sizes["test"] / 2866) <= 1).all()
         authors = set(made.split(items, "2173_693").ids("test"))
         assert len(authors.intersection(split.ids("test"))) < len(authors) / 3  # a quarter of all rows are test rows
+
+
+@needs_real
+@pytest.mark.parametrize(("name", "digest"), [("2292_574", "acecd1bddad1d3b8"), ("drawn_2173_693", "07bb56078b80ed09")])
+def test_drawn_splits_are_those_of_the_measured_figures(real, name, digest):
+    made, items = real
+    test = "\n".join(made.split(items, name).ids("test"))
+    assert hashlib.sha256(test.encode()).hexdigest()[:16] == digest
 
 
 def write_archive(folder: Path) -> None:
