@@ -1,6 +1,8 @@
 """Two runs on the same queries: differences as a literal loop finds them."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +101,48 @@ def test_seeds_of_other_code_are_not_in_the_mean(tree, caplog):
     record.write_text(record.read_text().replace('"code": "', '"code": "9'))
     assert [run.seed for run in compare.seeds(record.parents[1])] == [0, 1]
     assert "left out, made with other code" in caplog.text
+
+
+def measured_again(run, metric):
+    """The files of a run once more, as of another set of metrics, newer and with another id for the first."""
+    for file in list(run.iterdir()):
+        name = f"{file.stem}-abcdef{file.suffix}"
+        (shutil.copytree if file.is_dir() else shutil.copy)(file, run / name)
+    record = json.loads((run / "run-abcdef.json").read_text())
+    record["metrics"][0]["id"] = metric
+    (run / "run-abcdef.json").write_text(json.dumps(record))
+    os.utime(run / "run.json", (0, 0))
+
+
+def test_of_several_sets_of_metrics_the_one_that_most_seeds_have_is_compared(tree, caplog):
+    dla = tree / "runs/shapes/default/lite0+bert/dla"
+    measured_again(dla / "0", "map@7")
+    assert [(run.seed, run.digest) for run in compare.seeds(dla)] == [(0, ""), (1, ""), (2, "")]
+    assert "dla: measured with 2 sets of metrics; run.json is taken" in caplog.text
+    assert [(run.seed, run.digest) for run in compare.seeds(dla, metrics="map@7")] == [(0, "abcdef")]
+    assert "left out, not measured with the metrics of run-abcdef.json: runs/shapes" in caplog.text
+    assert "other code" not in caplog.text
+
+
+def test_of_sets_of_metrics_that_all_seeds_have_the_others_counts_then_the_newest(tree):
+    cca, dla = (tree / "runs/shapes/default/lite0+bert" / name for name in ("cca", "dla"))
+    for seed in range(3):
+        measured_again(dla / str(seed), "map@7")
+    assert {run.digest for run in compare.seeds(dla)} == {"abcdef"}
+    assert {run.digest for run in compare.seeds(dla, cca / "0")} == {""}
+    measured_again(cca / "0", "map@7")
+    assert {run.digest for run in compare.seeds(dla, cca / "0")} == {"abcdef"}
+
+
+def test_the_command_compares_what_both_were_measured_with(tree, capsys):
+    cca, dla = (str(tree / "runs/shapes/default/lite0+bert" / name) for name in ("cca", "dla"))
+    measured_again(tree / "runs/shapes/default/lite0+bert/dla/0", "map@7")
+    for folders in ([cca, dla], [dla, cca]):
+        cli.main(["compare", *folders])
+        assert "dla, 3 seeds" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["compare", dla, cca, "--metric", "map@7"])
+    assert "no metric 'map@7' that both runs have" in capsys.readouterr().err
 
 
 def test_the_command_prints_lines_and_json(tree, capsys):

@@ -318,7 +318,8 @@ def compare_runs(options: argparse.Namespace) -> None:
     from cmr import compare, settings
 
     folders = settings.machine(options.config).folders
-    a, b = compare.seeds(options.a, folders), compare.seeds(options.b, folders)
+    a = compare.seeds(options.a, options.b, options.metric, folders)
+    b = compare.seeds(options.b, options.a, options.metric, folders)
     with boundary.reading(f"{options.a}, {options.b}"):
         found = compare.compare(a, b, options.metric, options.k)
     if options.json:

@@ -1,7 +1,7 @@
 """Two runs against each other on the same queries: differences with interval and p, by class and by query."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -51,19 +51,50 @@ class Comparison:
     queries: Sequence[Query]
 
 
-def seeds(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
+def seeds(folder: Path, beside: Path | None = None, metrics: str = "*", folders: tuple[str, ...] = ()) -> list[Run]:
     """The run in a folder; or, of a method's folder, its runs of all seeds that may stand in one mean, with a warning
-    of others. ``folders``: see `Run`. Raises `UserError` where there is none.
+    of others. Where runs were measured with several sets of metrics, those of one set (`_of_one_set`).
+
+    ``beside``: the folder that it will be compared with; ``metrics``: a pattern of names. ``folders``: see `Run`.
+    Raises `UserError` where there is none.
     """
-    if located(folder):
-        return [search.find(folder, folders)]
-    inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
-    if not inside:
-        raise UserError(f"{folder}: neither a run nor a method with runs; expected {search.FORM}, or without SEED")
-    kept, notes = agreeing([search.find(file, folders) for file in inside])
+    measured = [run for place in _places(folder) for run in search.measurements(place, folders)]
+    if len({run.digest for run in measured}) > 1:
+        there = [run for place in _places(beside) for run in search.measurements(place, folders)] if beside else []
+        measured = _of_one_set(measured, {run.digest for run in there}, metrics)
+    kept, notes = agreeing(measured)
     for note in notes:
         log.warning("%s", note)
     return kept
+
+
+def _places(folder: Path) -> list[Path]:
+    """The folders of the runs that are meant."""
+    if located(folder):
+        return [folder]
+    inside = sorted((file for file in folder.glob("*") if file.name.isdigit()), key=lambda file: int(file.name))
+    if not inside:
+        raise UserError(f"{folder}: neither a run nor a method with runs; expected {search.FORM}, or without SEED")
+    return inside
+
+
+def _of_one_set(measured: Sequence[Run], there: Set[str], metrics: str) -> list[Run]:
+    """Those of one set of metrics, which a warning names: one that has the ``metrics``, of such sets that of most
+    seeds, of these one that the other's runs have too (``there``), of these the newest.
+    """
+    sets = {run.digest: [other for other in measured if other.digest == run.digest] for run in measured}
+
+    def order(runs: Sequence[Run]) -> tuple[bool, int, bool, int]:
+        asked = any(fnmatchcase(entry["id"], metrics) for entry in runs[0].record["metrics"])
+        newest = max(run.file("run.json").stat().st_mtime_ns for run in runs)
+        return asked, len(runs), runs[0].digest in there, newest
+
+    chosen = max(sets.values(), key=order)
+    name = chosen[0].file("run.json").name
+    log.warning("%s: measured with %d sets of metrics; %s is taken", chosen[0].group, len(sets), name)
+    if without := sorted({run.path for run in measured} - {run.path for run in chosen}):
+        log.warning("left out, not measured with the metrics of %s: %s", name, ", ".join(without))
+    return chosen
 
 
 def compare(a: Sequence[Run], b: Sequence[Run], metrics: str = "*", worst: int = 5) -> list[Comparison]:

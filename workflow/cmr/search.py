@@ -57,6 +57,15 @@ def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
 
     Raises `UserError` where there is none. ``folders``: see `Run`.
     """
+    found = measurements(folder, folders)
+    if len(found) > 1:
+        newest = found[-1].file("run.json").name
+        log.warning("%s: measured %d times; the newest is taken, %s", folder, len(found), newest)
+    return found[-1]
+
+
+def measurements(folder: Path, folders: tuple[str, ...] = ()) -> list[Run]:
+    """The finished run in a folder by each set of metrics that it was measured with, the newest last."""
     found = located(folder)
     if found is None:
         raise UserError(f"{folder}: not a run's folder; expected one such as {FORM}")
@@ -67,10 +76,7 @@ def find(folder: Path, folders: tuple[str, ...] = ()) -> Run:
     records = sorted(place.glob("run*.json"), key=lambda record: record.stat().st_mtime_ns)
     if not records:
         raise UserError(f"{folder}: the run is not finished, it has no run.json; run `snakemake metrics` first")
-    if len(records) > 1:
-        log.warning("%s: measured %d times; the newest is taken, %s", folder, len(records), records[-1].name)
-    digest = records[-1].stem.partition("-")[2]
-    return Run(results, path, digest, folders)
+    return [Run(results, path, record.stem.partition("-")[2], folders) for record in records]
 
 
 def _why_never(method: str) -> str:
