@@ -16,7 +16,7 @@ from cmr import registry
 from cmr.boundary import files_named_by
 from cmr.config import check_own_files, validate
 from cmr.data import Items
-from cmr.datasets.matrices import Reference, label_names, matrix, rows_in
+from cmr.datasets.matrices import Reference, label_cells, label_names, matrix, rows_in
 from cmr.datasets.precomputed import Params, Precomputed
 from cmr.errors import UserError
 from cmr.features.extraction import Task, extract
@@ -272,9 +272,13 @@ def test_nan_is_told_or_left_out(tmp_path):
     ("change", "problem"),
     [
         ({"features": {}}, "features are required"),
-        ({"labels": "train.npz:y"}, "must be given for the same parts"),
+        ({"labels": "train.npz:y"}, r"params\.labels: one file, params\.features\.image has parts; .* the same parts"),
         ({"labels": {"train": "train.npz:y", "dev": "train.npz:y"}}, "labels.dev: expected a part"),
-        ({"labels": {"train": "train.npz:y", "validation": "train.npz:y"}}, "features.image.validation"),
+        (
+            {"labels": dict.fromkeys(("train", "validation", "test"), "train.npz:y")},
+            r"params\.features\.image\.validation: missing, params\.labels has it; .* for the same parts",
+        ),
+        ({"labels": {"train": "train.npz:y"}}, r"params\.labels\.test: missing, params\.features\.image has it"),
         ({"labels": {"train": "none.npz:y", "test": "test.npz:y"}}, "params.labels.train: no such file"),
         ({"sha256": {"train.npz": "abc"}}, "expected 64 hex digits"),
     ],
@@ -382,6 +386,8 @@ def in_other_orders(folder: Path, text_ids: list[str], labels: str, **params) ->
     by_id(folder / "image.h5", IDS, features=[[number[item]] for item in IDS])
     by_id(folder / "text.h5", text_ids, features=[[number[item]] for item in text_ids])
     by_id(folder / "y.h5", OTHER, y=[int(number[item]) % 3 for item in OTHER])
+    by_id(folder / "twice.h5", ["i3", *OTHER[1:-1], "i3"], y=np.arange(12) % 3)
+    by_id(folder / "short.h5", OTHER[1:], y=np.arange(12) % 3)
     np.save(folder / "y.npy", np.arange(12) % 3)
     return dataset(folder, features={"image": "image.h5", "text": "text.h5"}, labels=labels, **params)
 
@@ -401,11 +407,39 @@ def test_rows_are_matched_by_their_ids_never_by_their_place(tmp_path):
         ([*IDS[1:], "x9"], "y.npy", {}, "hold different items by their ids: 'i0' is in one of them only"),
         ([*IDS[2:], "i2", "i3"], "y.npy", {}, "text.h5: the id 'i2' stands twice"),
         (IDS, "y.h5:y", {"index": {"train": "y.npy"}}, "params.index: row numbers have two meanings"),
+        (IDS, "twice.h5:y", {}, "twice.h5:y: the id 'i3' stands twice, so rows cannot be matched"),
+        (IDS, "short.h5:y", {}, "short.h5:y: cannot be read: /ids holds 11 ids, /y 12 rows; give each row its id"),
     ],
 )
 def test_ids_that_do_not_say_which_rows_belong_together(tmp_path, text_ids, labels, params, problem):
     with pytest.raises(UserError, match=problem):
         in_other_orders(tmp_path, text_ids, labels, **params).prepare()
+
+
+def test_ids_of_another_array_of_a_file_are_not_taken(tmp_path):
+    by_id(tmp_path / "a.h5", IDS, y=np.arange(12) % 3, z=np.ones((20, 2)))
+    assert Reference(tmp_path / "a.h5", "y").ids().tolist() == IDS
+    assert Reference(tmp_path / "a.h5", "z").ids() is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("007\n7\n8\n", "'007' and '7' are one number"),
+        ("label\n1.10\n2\n1.1\n", "'1.10' and '1.1' are one number"),
+        (",label\n0,1e1\n1,2\n2,10\n", "'1e1' and '10' are one number"),
+        ("007\n008\n007\n", ""),
+        ("1.0\n\n2.0\n1.0\n", ""),
+        ("# of birds\n1\n2\n1\n", ""),
+    ],
+)
+def test_a_number_that_a_file_of_labels_writes_in_two_ways_may_be_two_classes(tmp_path, lines, found):
+    (tmp_path / "y.csv").write_text(lines)
+    if found:
+        with pytest.raises(UserError, match=rf"y\.csv: {found}; write it in one way"):
+            label_cells(Reference(tmp_path / "y.csv"))
+    else:
+        assert len(label_cells(Reference(tmp_path / "y.csv"))) >= 3
 
 
 def test_a_nan_is_named_by_its_row_in_its_own_file(tmp_path):

@@ -439,7 +439,10 @@ def test_pictures_that_stand_beside_each_caption(tmp_path, caplog):
         ({"group": {"text": "y.npy"}}, "y.npy has 40 values, .*caps.npy has 200 rows"),
         ({"group": {"text": "caps.npy:x"}}, "caps.npy"),
         ({"group": {"texts": "owner.npy"}}, r"params\.group: no modality 'texts'; did you mean 'text'\?"),
-        ({"group": {"text": {"train": "owner.npy"}}}, r"params\.group\.text: .* given for the same parts"),
+        (
+            {"group": {"text": {"train": "owner.npy"}}},
+            r"params\.features\.text: one file, params\.group\.text has parts",
+        ),
         ({"group": {"text": "owner.npy"}, "repeated": "image"}, r"params\.repeated: group says already"),
         ({"repeated": "imag"}, "params.repeated: no modality 'imag'; did you mean 'image'"),
     ],

@@ -216,6 +216,16 @@ def test_embeddings_written_here_are_read_with_their_ids(files):
     assert measured(files, a="a.h5", b="b.h5") == measured(files)
 
 
+def test_labels_of_other_items_by_their_ids_are_refused(files):
+    ids = [f"i{row}" for row in range(N)]
+    for name, own in (("a", ids), ("y", ids[1:] + ids[:1])):
+        with h5py.File(files / f"{name}.h5", "w") as file:
+            file["x"] = np.load(files / "a.npy") if name == "a" else np.arange(N) % 3
+            file["ids"] = own
+    with pytest.raises(UserError, match=r"a\.h5 and .*y\.h5 hold different items: row 0 is 'i0' and 'i1'"):
+        measured(files, "y.h5", a="a.h5")
+
+
 def test_remedies_are_the_commands_own(files):
     np.save(files / "owner.npy", np.arange(1, N + 1))
     with pytest.raises(UserError, match="row 30 does not exist; rows count from 0; if these start at 1, subtract 1"):

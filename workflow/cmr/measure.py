@@ -63,11 +63,7 @@ def metrics_of_files(
         headed = of_text and len(first) == len(second) == len(classes) - 1
         remedy = HEADED if headed else "row i of each must be the same item"
         raise UserError(f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; {remedy}")
-    if first_ids is not None and second_ids is not None and not np.array_equal(first_ids, second_ids):
-        row = int(np.flatnonzero(first_ids != second_ids)[0])
-        raise UserError(
-            f"{a} and {b} hold different items: row {row} is {str(first_ids[row])!r} and {str(second_ids[row])!r}"
-        )
+    _check_same_items({a: first_ids, b: second_ids, labels: _reference(labels).ids()})
     forward, backward = (
         mean_average_precisions(scorer(x, y), classes, classes, (None, at), ties=ALL_TIES)
         for x, y in ((first, second), (second, first))
@@ -83,6 +79,18 @@ def metrics_of_files(
     without = len(known.unlabelled)
     counts = {"rows": len(classes), "rows_without_label": without, "queries_without_relevant": without}
     return _with_bounds(found) | counts
+
+
+def _check_same_items(ids_of: Mapping[str | Path, np.ndarray | None]) -> None:
+    """Raises `UserError` where ids (n,), of the files that have them, say that a row is not one item."""
+    known = [(file, ids) for file, ids in ids_of.items() if ids is not None]
+    for file, ids in known[1:]:
+        first, wanted = known[0]
+        if not np.array_equal(wanted, ids):
+            row = int(np.flatnonzero(wanted != ids)[0])
+            raise UserError(
+                f"{first} and {file} hold different items: row {row} is {str(wanted[row])!r} and {str(ids[row])!r}"
+            )
 
 
 def _both_ways(there: float, back: float) -> dict[str, float]:

@@ -192,11 +192,16 @@ def _read_torch(file: Path, key: str, trusted: bool) -> Any:
 
 def _read_text(file: Path, key: str, trusted: bool) -> Any:
     """A matrix of numbers (n, d), or one column (n,) of numbers or, where not all of them are numbers, of texts."""
-    lines = StringIO(decoded(file).rstrip(), newline=None).read().split("\n")
+    lines = lines_of(file)
     numbers = _numbers(file, lines)
     if numbers is None:
         numbers = np.array(_single(file, lines), object)
     return member({"": numbers}, key)
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file, without empty ones at its end."""
+    return StringIO(decoded(file).rstrip(), newline=None).read().split("\n")
 
 
 def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:

@@ -38,13 +38,20 @@ def stored_matrix(file: Path, key: str) -> Vectors | None:
 
 
 def read_ids(file: Path, key: str) -> np.ndarray | None:
-    """The ids (n,) of the array's rows, where the file has them in the same group, as many as there are rows."""
+    """The ids (n,) of the array's rows, where the file has them in the same group; None where they are another array's.
+
+    Raises ValueError for ids of no array of their group: rows that lost one would be taken for others.
+    """
     with opened_safely(file) as opened:
         array = _dataset(opened, key)
         ids = array.parent.get(IDS)
-        items = {*array.shape, *_lengths(array.parent.get(OFFSETS))}
-        if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1 or len(ids) not in items:
+        if not isinstance(ids, h5py.Dataset) or ids == array or ids.ndim != 1:
             return None
+        if len(ids) not in {*array.shape, *_lengths(array.parent.get(OFFSETS))}:
+            others = [other for other in array.parent.values() if isinstance(other, h5py.Dataset) and other != ids]
+            if any(len(ids) in other.shape for other in others):
+                return None
+            raise ValueError(f"{ids.name} holds {len(ids)} ids, {array.name} {len(array)} rows; give each row its id")
         return values(ids).astype(str)
 
 

@@ -1,6 +1,7 @@
 """Matrices that others made, in files of many formats, and the items that their rows stand for."""
 
 import logging
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cmr.data import Items
-from cmr.datasets.formats import read_array, read_ids, read_offsets, stored_matrix
+from cmr.datasets.formats import lines_of, read_array, read_ids, read_offsets, stored_matrix
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError
@@ -297,12 +298,13 @@ def _orders(block: Block) -> dict[str, np.ndarray]:
 
 
 def _rows_of(wanted: np.ndarray, ids: np.ndarray, first: Reference, second: Reference) -> np.ndarray:
-    """Where each wanted id stands among ``ids``."""
-    if len(set(ids)) < len(ids):
-        twice = pd.Series(ids)[pd.Series(ids).duplicated()].iloc[0]
-        raise UserError(
-            f"{second}: the id {str(twice)!r} stands twice, so rows cannot be matched with those of {first}"
-        )
+    """Where each wanted id, of ``first``, stands among ``ids``, of ``second``."""
+    for own, reference, other in ((ids, second, first), (wanted, first, second)):
+        if len(set(own)) < len(own):
+            twice = pd.Series(own)[pd.Series(own).duplicated()].iloc[0]
+            raise UserError(
+                f"{reference}: the id {str(twice)!r} stands twice, so rows cannot be matched with those of {other}"
+            )
     rows = pd.Index(ids).get_indexer(wanted)
     if (rows < 0).any() or len(ids) != len(wanted):
         strange = wanted[rows < 0][0] if (rows < 0).any() else next(iter(set(ids) - set(wanted)))
@@ -378,8 +380,27 @@ def label_names(reference: Reference) -> list[list[str]]:
 
 
 def label_cells(reference: Reference) -> list[Any]:
-    """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers."""
-    return cells_of(reference.read(), str(reference))
+    """The labels of each row as they stand; of a one- or multi-hot matrix, of 0 or -1 and 1, the column numbers.
+
+    Raises `UserError` for a column of a text file that writes one number in two ways, as 7 and 007: they may be two
+    classes.
+    """
+    array = reference.read()
+    if reference.file.suffix.lower() in FROM_TEXT and array.size == len(array) and array.dtype.kind in "iuf":
+        _check_spelling(reference, array.ravel())
+    return cells_of(array, str(reference))
+
+
+def _check_spelling(reference: Reference, numbers: np.ndarray) -> None:
+    """The numbers (n,) are the last ones of the file's lines, one a line, behind a header or row numbers."""
+    lines = [re.split(r"[,;\t ]", line.strip())[-1].strip('" ') for line in lines_of(reference.file)]
+    texts: dict[float, str] = {}
+    for number, text in zip(numbers[::-1], lines[::-1], strict=False):
+        if texts.setdefault(number, text) != text:
+            raise UserError(
+                f"{reference}: {text!r} and {texts[number]!r} are one number; write it in one way, or, if they are two "
+                "classes, put a letter before each"
+            )
 
 
 def cells_of(array: np.ndarray, source: str) -> list[Any]:

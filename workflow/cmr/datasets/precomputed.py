@@ -244,7 +244,7 @@ class Precomputed(Dataset):
         reference = self.params.group.get(modality)
         if reference is None:
             return self._own_names(block, blocks)
-        source = self._of_part(reference, ["group", modality], block.part)
+        source = self._of_part(reference, f"group.{modality}", block.part)
         names = source.read().ravel()
         if len(names) != block.size:
             raise UserError(f"{source} has {len(names)} values, {block.first} has {block.size} rows")
@@ -307,25 +307,25 @@ class Precomputed(Dataset):
     def _by_part(
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
     ) -> list[Block]:
-        first = labels or next(iter(features.values()))
-        parts = list(first) if isinstance(first, Mapping) else [""]
+        labels_key = ".".join(filter(None, ["labels", modality]))
+        named: dict[str, str | Mapping[str, Any]] = {f"features.{name}": value for name, value in features.items()}
+        named |= {labels_key: labels} if labels else {}
+        named |= {f"group.{modality}": self.params.group[modality]} if modality in self.params.group else {}
+        parts = _parts_of(named)
         blocks = []
         for part in parts:
-            if part and part not in PARTS:
-                raise UserError(f"params.labels.{part}: expected a part ({', '.join(PARTS)}) or a modality")
             matrices = {}
             for name, value in features.items():
-                matrices[name] = self._of_part(value, ["features", name], part)
-            own = self._of_part(labels, ["labels", modality], part) if labels else None
+                matrices[name] = self._of_part(value, f"features.{name}", part)
+            own = self._of_part(labels, labels_key, part) if labels else None
             blocks.append(Block("-".join(filter(None, [part or "item", modality])), part, own, matrices))
         return blocks
 
-    def _of_part(self, value: str | Mapping[str, References], keys: Sequence[str], part: str) -> Reference:
-        """The reference of one part, or the only one; ``keys``: those of the parameters that lead to it."""
-        key = ".".join(filter(None, [*keys, part]))
-        if isinstance(value, Mapping) != bool(part) or (isinstance(value, Mapping) and part not in value):
-            raise UserError(f"params.{key}: features, labels and group must be given for the same parts")
-        return self._reference(value[part] if isinstance(value, Mapping) else value, key)
+    def _of_part(self, value: str | Mapping[str, References], key: str, part: str) -> Reference:
+        """The reference of one part, or the only one, of what the parameter ``key`` gives."""
+        if isinstance(value, Mapping):
+            return self._reference(value[part], f"{key}.{part}")
+        return self._reference(value, key)
 
     def _reference(self, text: References, key: str) -> Reference:
         if not isinstance(text, str):
@@ -337,6 +337,29 @@ class Precomputed(Dataset):
         what, _, modality = key.partition(".")
         transposed = (modality.partition(".")[0] if what == "features" else what) in self.params.transposed
         return Reference(user_file(self, path, key), name, sha256 if self.params.trust else "", transposed)
+
+
+def _parts_of(named: Mapping[str, str | Mapping[str, Any]]) -> list[str]:
+    """The parts that all these parameters give references for; [""] where each gives one reference.
+
+    Raises `UserError` for a part that one of them lacks: its items would be nowhere, or without a partner.
+    """
+    given = {key: list(value) if isinstance(value, Mapping) else [""] for key, value in named.items()}
+    for key, part in [(key, part) for key, parts in given.items() for part in parts if part]:
+        if part not in PARTS:
+            modality = " or a modality" if key == "labels" else ""
+            raise UserError(f"params.{key}.{part}: expected a part ({', '.join(PARTS)}){modality}")
+    (first, parts), *others = given.items()
+    for other, own in others:
+        lacks, has = (other, first) if set(parts) - set(own) else (first, other)
+        missing = [part for part in given[has] if part not in given[lacks]]
+        if missing:
+            single = next((key for key in (lacks, has) if given[key] == [""]), "")
+            several = has if single == lacks else lacks
+            what = f"{lacks}.{missing[0]}: missing, params.{has} has it"
+            what = f"{single}: one file, params.{several} has parts" if single else what
+            raise UserError(f"params.{what}; features, labels and group must be given for the same parts")
+    return parts
 
 
 def _named_groups(cells: np.ndarray, source: Reference) -> list[str]:
