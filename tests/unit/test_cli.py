@@ -123,6 +123,30 @@ def test_numbers_have_a_least_value(capsys, arguments, least):
     assert f"expected a whole number of at least {least}, found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "a", "b", "--metric", "map@all", "--metric", "map@50"],
+        ["metrics", "a", "b", "--at", "5", "--labels", "y", "--at", "7"],
+        ["search", "run", "--text", "a", "--text", "b"],
+        ["summary", "--method", "a", "--method", "a"],
+    ],
+)
+def test_an_option_is_given_once(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert f"error: {arguments[-2]}: given twice" in capsys.readouterr().err
+
+
+def test_files_may_be_named_together_or_one_by_one():
+    command = ["index", "run", "--out", "x", "--config", "a", "--embeddings", "1", "2", "--embeddings", "3"]
+    options = cli.parser().parse_args([*command, "--config", "b", "c"])
+    assert options.config == ["a", "b", "c"]
+    assert options.embeddings == [Path("1"), Path("2"), Path("3")]
+    assert cli.parser().parse_args(["prune"]).config == []
+
+
 def test_a_report_replaces_nothing(capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SystemExit):

@@ -174,8 +174,13 @@ def test_the_command_prints_a_line_an_item_and_writes_a_page(here, capsys):
     assert page.count("data:image/webp;base64,") == 2
     assert "blue &lt;sea&gt;" in page
     assert "://" not in page
-    run(capsys, folder_of(plan, "cca"), "--image", "1.png", "-k", 10, "--html", "found.html")
-    page = Path("found.html").read_text()
+    query = (folder_of(plan, "cca"), "--image", "1.png", "-k", 10, "--html")
+    with pytest.raises(SystemExit):
+        run(capsys, *query, "found.html")
+    assert "found.html: stands there already" in capsys.readouterr().err
+    assert Path("found.html").read_text() == page
+    run(capsys, *query, "other.html")
+    page = Path("other.html").read_text()
     assert page.count("data:image/webp;base64,") == 1  # the query
     assert "&lt;b&gt;cherry" in page
 

@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
+        command.register("action", None, Once)
         command.set_defaults(run=run)
         return command
 
@@ -85,6 +86,19 @@ def parser() -> argparse.ArgumentParser:
     _add_new_items(add)
     _add_keeping(add)
     return found
+
+
+class Once(argparse.Action):
+    """Keeps the value of an option, and refuses a second one, of which argparse would keep the last without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = vars(namespace).setdefault("given", set())
+        if option and self.dest in given:
+            parser.error(f"{option}: given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
@@ -149,6 +163,7 @@ def _add_looking(add: Add) -> None:
     measure.add_argument(
         "--no-label",
         nargs="*",
+        action="extend",
         metavar="LABEL",
         help="labels that stand for none, besides empty ones; none is given: no others",
     )
@@ -180,6 +195,7 @@ def _add_new_items(add: Add) -> None:
     index.add_argument(
         "--embeddings",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="FILE",
@@ -217,7 +233,7 @@ def _add_keeping(add: Add) -> None:
 
 
 def _add_config(command: argparse.ArgumentParser, text: str = CONFIG) -> None:
-    command.add_argument("--config", nargs="+", default=[], metavar="FILE", help=text)
+    command.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help=text)
 
 
 def _add_json(command: argparse._ActionsContainer) -> None:
@@ -358,6 +374,10 @@ def search_run(options: argparse.Namespace) -> None:
     if options.text is not None and not options.text.strip():
         raise UserError("--text is empty")
     from cmr import search, settings
+    from cmr.publish import check_no_file
+
+    if options.html:
+        check_no_file(options.html)
 
     machine = settings.machine(options.config)
     run = search.find(options.folder, machine.folders)
