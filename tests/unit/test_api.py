@@ -312,6 +312,7 @@ FLAGS = [[0, 1]] * 60 + [[1, 0]] * 60
         (lambda: cmr.fit("cca", {**VALUES, "te/xt": WRONG}), "views: expected a modality's name: up to"),
         (lambda: cmr.fit("sdml", VALUES, NAMES[:9]), "labels: 9 for 120 rows"),
         (lambda: cmr.fit("sdml", VALUES, [None, *NAMES[1:]]), "labels: 1 of 120 rows have none, the first is row 0"),
+        (lambda: cmr.fit("sdml", VALUES, np.array(["nan", *NAMES[1:]])), "labels: 1 of 120 rows have none, the first is row 0, which says 'nan'"),
         (lambda: cmr.fit("sdml", VALUES, FLAGS), "labels: lists of 0 and 1 alone have two meanings"),
         (lambda: cmr.fit("sdml", VALUES, WRONG + 0.5), "labels: expected labels as one column or as a matrix of 0 and 1"),
         (lambda: cmr.fit("sdml", VALUES, NAMES, validation=VALUES), "validation: expected a pair"),

@@ -115,13 +115,21 @@ def test_a_sweep_is_one_entry_a_point():
 
 
 def test_files_that_are_not_configurations(tmp_path):
-    for text, expected in (("- a", "expected keys and values"), ("a: [", "cannot be read")):
+    for text, expected in (
+        ("- a", "expected keys and values"),
+        ("a: [", r"c\.yaml: no YAML: line 1, column 5: expected the node content, but found '<stream end>'$"),
+        ("a: 1\ntitle: b: c", r"c\.yaml: no YAML: line 2, column 9: mapping values are not allowed here$"),
+        ("a:\n\t- 1", r"c\.yaml: no YAML: line 2, column 1: found character '\\t' that cannot start any token$"),
+        ("a: \x07", r"c\.yaml: cannot be read: .*special characters are not allowed"),
+    ):
         path = tmp_path / "c.yaml"
         path.write_text(text)
         with pytest.raises(UserError, match=expected):
             config.load(path)
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         config.load(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match=r"cannot be read: Is a directory$"):
+        config.load(tmp_path)
 
 
 def test_relative_data_paths_resolve_against_the_file_that_names_them(tmp_path, monkeypatch):

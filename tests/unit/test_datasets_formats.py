@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 from pathlib import Path
 
 import h5py
@@ -302,6 +303,27 @@ def test_bytes_of_other_files_are_not_read(tmp_path):
     for key in ("external", "virtual"):
         with pytest.raises(UserError, match=f"x.h5:{key}: cannot be read: its values lie in other files"):
             read_array(tmp_path / "x.h5", key)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("1,2,3\n4,oops,6\n7,8,9\n", "line 2: 'oops' is no number"),
+        ("a,b,c\n4,1,6\n7,8,x\n", "line 3: 'x' is no number"),
+        ("1,2,3\n4,5\n7,8,9\n", "line 2 holds 2 values, line 1 holds 3"),
+        ("# three\n1,2,3\n4,5,6\n4,5,6,7\n", "line 4 holds 4 values, line 2 holds 3"),
+        ("1,2,\n4,5,\n", "every line ends with ',', behind which nothing stands; leave it out"),
+    ],
+)
+def test_a_cell_or_a_line_that_fits_no_matrix_is_named(tmp_path, lines, problem):
+    (tmp_path / "x.csv").write_text(lines)
+    with pytest.raises(UserError, match=re.escape(f"x.csv: cannot be read: {problem}")):
+        read_array(tmp_path / "x.csv")
+
+
+def test_an_empty_line_is_a_row_without_values(tmp_path):
+    (tmp_path / "x.csv").write_text("1,2\n\n3,4\n")
+    assert np.isnan(read_array(tmp_path / "x.csv")).all(axis=1).tolist() == [False, True, False]
 
 
 def test_ids_beside_an_array(tmp_path):

@@ -357,6 +357,13 @@ def test_items_as_columns_are_asked_and_read_where_it_is_said(tmp_path, arrays, 
         two(tmp_path, transposed=["sound"]).prepare()
 
 
+@pytest.mark.parametrize("name", ["image", "labels"])
+def test_columns_that_are_said_to_be_items_and_are_not(tmp_path, name):
+    arrays = {"image": np.zeros((12, 2)), "y": np.eye(3, dtype=int)[np.arange(12) % 3]}
+    with pytest.raises(UserError, match=rf"they match without transposed: \[{name}\], so leave it out"):
+        two(tmp_path, **arrays, transposed=[name]).prepare()
+
+
 def test_as_many_columns_as_rows_are_told_unless_it_is_said_what_they_are(tmp_path, caplog):
     square = np.arange(144.0).reshape(12, 12)
     assert vectors(two(tmp_path, image=square), "image")[0].tolist() == square[0].tolist()

@@ -149,6 +149,12 @@ def test_vectors_of_which_there_are_hardly_more_than_classes_name_no_items(diffe
         assert all((keys[f"i{row}"] == keys["i0"]) == (row % different == 0) for row in range(10))
 
 
+def test_few_vectors_that_all_differ_are_items(caplog):
+    rows = Rows(np.array(["a", "b", "c", "d"]), np.arange(4, dtype=np.float32)[:, None])
+    assert len(vector_keys(rows, 2, "text")) == 4
+    assert not caplog.text
+
+
 def test_what_a_given_split_separates_is_counted():
     groups = np.array([0, 0, 1, 1, 2, 3, 3])
     parts = np.array(["train", "test", "validation", "test", "train", "train", ""])

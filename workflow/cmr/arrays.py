@@ -14,7 +14,7 @@ import pandas as pd
 
 from cmr.boundary import check_name
 from cmr.data import TRAIN, Items, Part, TrainingData, View, among
-from cmr.datasets.labels import LabelReader, perhaps_no_label
+from cmr.datasets.labels import NO_LABEL, LabelReader, perhaps_no_label
 from cmr.datasets.matrices import cells_of
 from cmr.datasets.splitting import same_content, vector_keys, with_held_out
 from cmr.errors import UserError
@@ -179,10 +179,12 @@ def class_names(labels: Any, n: int) -> list[list[str]]:
     if isinstance(labels, pd.DataFrame) and shape[1] > 1:
         cells = [[str(labels.columns[int(column)]) for column in own] for own in cells]
     _refuse_lists_of_flags(cells, hasattr(labels, "ndim"))
-    names = LabelReader(separator="", no_label=()).read(cells, "labels", lambda row: f"labels: row {row}")
+    names = LabelReader(separator="", no_label=tuple(NO_LABEL)).read(cells, "labels", lambda row: f"labels: row {row}")
     empty = [row for row, own in enumerate(names) if not own]
     if empty:
-        raise UserError(f"labels: {len(empty)} of {len(names)} rows have none, the first is row {empty[0]}")
+        cell = cells[empty[0]]
+        told = f", which says {str(cell)!r}" if isinstance(cell, str) and cell.strip() else ""
+        raise UserError(f"labels: {len(empty)} of {len(names)} rows have none, the first is row {empty[0]}{told}")
     counts = Counter(name for own in names for name in own)
     if suspect := perhaps_no_label(counts):
         told = "labels: %d rows are of a class %r; if it stands for no label, leave them out"

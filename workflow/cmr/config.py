@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from cmr import registry
 from cmr.boundary import check_name, read_yaml
 from cmr.datasets.keyed import file_and_key
-from cmr.errors import UserError, nearest
+from cmr.errors import UserError, nearest, one_line
 from cmr.info import BOTH, IN_WORDS, SET, VECTOR
 from cmr.params import ID_PATTERN, OF_DICTIONARY, Identifier, Params, of_dictionary, of_method
 from cmr.shards import ROWS_PER_JOB
@@ -389,8 +389,14 @@ def read(path: str | Path) -> dict[str, Any]:
         value = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UserError(f"{path}: no YAML: {place}{error.problem or error.context}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError, YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {one_line(str(error))}") from None
     if not isinstance(value, dict | None):
         raise UserError(f"{path}: expected keys and values, found {type(value).__name__}")
     if value and TEMPLATE in value:

@@ -13,6 +13,7 @@ TPAMI 2011.
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -243,13 +244,23 @@ def _new(run: Run, file: Path) -> tuple[Path, Entries]:
     """New items as `cmr.embedding.embed` wrote them; of another form are those of a run of several spaces."""
     if len(run.spaces) > 1:
         raise UserError(f"{run.path}: it has a space for each pair of modalities; an index of new items needs one")
-    with open_hdf5(file) as opened:
-        attributes = dict(opened.attrs)
-    if attributes.get("run_identity") != run.record["identity"]:
-        raise UserError(f"{file}: not embedded by {run.path} as it is now; make the file with `cmr embed`")
-    rows = read_rows(file, "embeddings")
+    with _made_by_embed():
+        with open_hdf5(file) as opened:
+            attributes = dict(opened.attrs)
+        if attributes.get("run_identity") != run.record["identity"]:
+            raise UserError(f"{file}: not embedded by {run.path} as it is now; make the file with `cmr embed`")
+        rows = read_rows(file, "embeddings")
     labels, contents = (np.full(len(rows.ids), empty, object) for empty in ("[]", ""))
     return Path(_modality(file, attributes)), Entries(rows.ids, rows.values, labels, contents)
+
+
+@contextmanager
+def _made_by_embed() -> Iterator[None]:
+    """The remedy for files of the workflow is not the one for a file that the user names."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("delete it and run again", "make the file with `cmr embed`")) from None
 
 
 def _modality(file: Path, attributes: Mapping[str, Any]) -> str:

@@ -201,8 +201,8 @@ def together(final: History, choosing: History) -> History:
 def _check_held_out(data: TrainingData) -> None:
     if not all(len(view) for view in data.held_out.values()):
         raise UserError(
-            "nothing is held out to choose parameters or epochs on: no class has two training items that differ; give "
-            "validation rows"
+            "nothing is held out to choose parameters or epochs on: classes have too few training items that differ; "
+            "give validation rows"
         )
 
 

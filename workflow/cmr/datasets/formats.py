@@ -214,6 +214,8 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
     cells = [cell.strip() for cell in lines[first].split(separator)]
     if first <= comments and (not cells[0] or _count_up(cells)):
         first += _names_columns(file, cells, _parsed(lines[first + 1 :], separator))
+    if len(cells) > 1:
+        _check_widths(lines, first, separator)
     values = _parsed(lines[first:], separator)
     if values is None:
         return None
@@ -221,6 +223,29 @@ def _numbers(file: Path, lines: list[str]) -> np.ndarray | None:
     if header:
         log.info(HEADER_LEFT_OUT, file, lines[first - 1][:60])
     return _without_index(file, values, header)
+
+
+def _check_widths(lines: list[str], first: int, separator: str | None) -> None:
+    """Raises ValueError for lines of numbers, from the ``first`` on, of other lengths: pandas would fill them.
+
+    An empty line is a row without values, which `strict` may leave out.
+    """
+    if separator and all(line.endswith(separator) for line in lines[first:]):
+        raise ValueError(f"every line ends with {separator!r}, behind which nothing stands; leave it out")
+    expected = len(lines[first].split(separator))
+    for number, line in enumerate(lines[first:], first + 1):
+        if line.strip() and (found := len(line.split(separator))) != expected:
+            raise ValueError(f"line {number} holds {found} values, line {first + 1} holds {expected}")
+
+
+def _check_cells(lines: list[str]) -> None:
+    """Raises ValueError for the first cell that is no number, behind a line of several numbers."""
+    first = next((i for i, line in enumerate(lines[:2]) if _are_numbers(line)), len(lines))
+    separator = _separator(lines[first]) if first < len(lines) else None
+    for number, line in enumerate(lines[first:], first + 1):
+        for cell in line.split(separator):
+            if not _are_numbers(cell):
+                raise ValueError(f"line {number}: {cell.strip()!r} is no number")
 
 
 def _parsed(lines: list[str], separator: str | None) -> np.ndarray | None:
@@ -306,6 +331,7 @@ def _single(file: Path, lines: list[str]) -> list[str]:
     texts = []
     for number, cells in enumerate(csv.reader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ","), 1):
         if len(cells) > 1:
+            _check_cells(lines)
             raise ValueError(
                 f"line {number} holds {len(cells)} values; expected numbers alone, or one label a line; leave other "
                 "columns out"

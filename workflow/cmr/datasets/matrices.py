@@ -251,8 +251,12 @@ def _check_rows(reference: Reference, modality: str, block: Block, expected: int
         "rows of one item must match (modalities without pairs need labels of their own, captions of a picture a group)"
     )
     of_labels = block.labels is not None and rows in block.labels.read().shape[1:]
-    fitting = [name for name, fits in ((modality, width == expected), ("labels", of_labels)) if fits]
-    if fitting:
+    fitting = {modality: reference} if width == expected else {}
+    fitting |= {"labels": labels} if of_labels else {}
+    said = [name for name, other in fitting.items() if other.transposed]
+    if said:
+        hint = f"they match without transposed: [{said[0]}], so leave it out if items are the rows"
+    elif fitting:
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = HEADED

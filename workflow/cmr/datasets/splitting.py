@@ -188,11 +188,12 @@ def _keys_of_pairs(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
 def vector_keys(rows: Rows, classes: int, modality: str) -> dict[str, int]:
     """Id → what tells its vector from others, by a hash of eight bytes.
 
-    None where there are hardly more different vectors than classes: they name the class, then, and no item.
+    None where rows repeat, and there are hardly more different ones than classes: they name the class, then, and no
+    item.
     """
     hashes = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in rows.values)
     keys = dict(zip(rows.ids, hashes, strict=True))
-    if len(set(keys.values())) <= 2 * classes:
+    if len(set(keys.values())) < len(keys) and len(set(keys.values())) <= 2 * classes:
         log.warning("%s: its rows name classes rather than items; equal ones may lie in several parts", modality)
         return {}
     return keys
