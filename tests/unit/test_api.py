@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from scipy.sparse import csr_array
 
 import cmr
-from cmr import registry
+from cmr import api, registry
 from cmr.api import configured_metric
 from cmr.publish import read_json
 from toy_plan import Project, experiment, ids, written_features
@@ -526,6 +526,12 @@ def test_queries_without_a_pair_are_told(caplog):
     rows = {"image": np.eye(3), "text": np.eye(3)}
     cmr.evaluate(rows, groups={"image": [0, 1, 2], "text": [0, 1, 9]}, metrics=["recall@1"])
     assert "image→text: recall@1: 1 of 3 queries have nothing to find in the gallery, and do not count" in caplog.text
+
+
+def test_queries_that_a_metric_by_class_gives_no_value_are_told_as_that(caplog):
+    (configured,) = api._configured(["map@all"], True)
+    api._tell_queries_left_out("image→text", {"map@all": np.array([0.5, np.nan])}, [configured])
+    assert "image→text: map@all: 1 of 2 queries have no value, and do not count" in caplog.text
 
 
 def test_a_class_that_may_stand_for_no_label_is_told(caplog):

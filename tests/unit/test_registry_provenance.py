@@ -51,7 +51,7 @@ BROKEN = {  # a file of a method: what is said of it
     "INFO = {}\nclas Mine: pass\n": "line 2: invalid syntax",
     "INFO = {'title': 'Mine'}\n": r"INFO: expected MethodInfo\(\.\.\.\) with keywords",
     "INFO = DatasetInfo(title='Mine')\n": r"INFO: expected MethodInfo\(\.\.\.\) with keywords",
-    "INFO = MethodInfo(title=str('Mine'))\n": "INFO: malformed node or string on line 1",
+    "INFO = MethodInfo(title=str('Mine'))\n": r"INFO: title: expected a value as it stands, such as 'text' or True, not str\('Mine'\)",
     "INFO = MethodInfo(title='Mine', modalities=2, labels=True, stochastic=0.5, gpus=1)\n": (
         "INFO: implementation: Field required; stochastic: .*; gpus: Extra inputs are not permitted"
     ),

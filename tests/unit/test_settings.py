@@ -44,7 +44,7 @@ def test_doctor_and_prune_take_a_file_that_extends_the_own_one():
     found = doctor.findings(["my/other.yaml"])
     assert found[0]["text"] == "config.yaml, my/other.yaml"
     Path("results").mkdir()
-    assert prune("results", ["my/other.yaml"]).kept_for == ["config.yaml", "config.yaml, my/other.yaml"]
+    assert prune("results", ["my/other.yaml"]).kept_for == ["config.yaml", "config.yaml + my/other.yaml"]
 
 
 def test_a_hyphen_in_an_id_is_told_in_words():

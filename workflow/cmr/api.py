@@ -409,7 +409,7 @@ def evaluate(
     found = {}
     for (query, gallery), queries, answers, scores in directions:
         evaluated = evaluate_task(scores, queries, answers, configured, classes, (query, gallery))
-        _tell_queries_left_out(f"{query}→{gallery}", evaluated.per_query)
+        _tell_queries_left_out(f"{query}→{gallery}", evaluated.per_query, configured)
         found[f"{query}→{gallery}"] = {
             metric.id: _figure(evaluated.task["metrics"][metric.id], evaluated.per_query.get(metric.id), metric)
             for metric in configured
@@ -458,15 +458,19 @@ def _embedded(one: Fit, rows: Part) -> Embedded:
     )
 
 
-def _tell_queries_left_out(direction: str, per_query: Mapping[str, np.ndarray]) -> None:
-    """A line for the metrics that leave out as many."""
+def _tell_queries_left_out(
+    direction: str, per_query: Mapping[str, np.ndarray], configured: Sequence[ConfiguredMetric]
+) -> None:
+    """A line for the metrics that leave out as many. By instance the reason is known; by class it is the metric's."""
+    paired = {metric.id: metric.info.paired for metric in configured}
     metrics = defaultdict(list)
     for metric, values in per_query.items():
-        metrics[int(np.isnan(values).sum()), len(values)].append(metric)
-    for (missing, queries), names in metrics.items():
+        metrics[int(np.isnan(values).sum()), len(values), paired[metric]].append(metric)
+    for (missing, queries, by_instance), names in metrics.items():
         if missing:
-            told = "%s: %s: %d of %d queries have nothing to find in the gallery, and do not count"
-            log.warning(told, direction, ", ".join(names), missing, queries)
+            why = "have nothing to find in the gallery" if by_instance else "have no value"
+            told = "%s: %s: %d of %d queries %s, and do not count"
+            log.warning(told, direction, ", ".join(names), missing, queries, why)
 
 
 def _by_cosine(rows: Part) -> Iterator[tuple[tuple[str, str], View, View, ScoreBlock]]:

@@ -233,7 +233,8 @@ def check_name(name: str) -> str:
     """The name of a modality. Raises ValueError for what is none."""
     if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME, name) or name in TAKEN:
         raise ValueError(
-            f"a modality's name: up to {MAX_NAME} letters, digits, '.', '_', '@' and '-', and not {', '.join(TAKEN)}"
+            f"a modality's name: up to {MAX_NAME} letters a to z, digits, '.', '_', '@' and '-', and not "
+            + ", ".join(TAKEN)
         )
     return name
 

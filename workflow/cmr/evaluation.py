@@ -402,7 +402,7 @@ def _number(
     values = measured.values[metric.id]
     known = ~np.isnan(values)
     if not known.any():
-        return {"note": "no query has a pair in the gallery"}
+        return {"note": "no query has " + ("a pair in the gallery" if metric.info.paired else "a value")}
 
     def summary(of: np.ndarray, by: str = "summary") -> np.ndarray:
         summarise = getattr(metric.module, by, getattr(metric.module, "summary", None))

@@ -215,7 +215,16 @@ def _arguments(value: ast.expr, expected: str) -> dict[str, Any]:
     called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else None
     if not isinstance(value, ast.Call) or called != expected or value.args:
         raise ValueError(f"expected {expected}(...) with keywords")
-    return {str(word.arg): ast.literal_eval(word.value) for word in value.keywords}
+    return {str(word.arg): _literal(str(word.arg), word.value) for word in value.keywords}
+
+
+def _literal(name: str, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a value as it stands, such as 'text' or True, not {ast.unparse(value)}"
+        ) from None
 
 
 def _is_light(node: ast.stmt) -> bool:

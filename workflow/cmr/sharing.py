@@ -228,7 +228,7 @@ def prune(
     locks += [results] if boundary.is_in_use(results) else []
     if remove and locks:
         raise UserError(f"{results}: a run is going on there ({locks[0]}); wait for its end, or `snakemake --unlock`")
-    given = {", ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
+    given = {" + ".join(files): _plan(files) for files in _combined(list(map(str, configs)))}
     begun = dict(_unfinished(results, projects))
     recorded = list(_recorded_plans(results, folders))
     asked = _files_of([*given.values(), *recorded], results)

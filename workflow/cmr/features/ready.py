@@ -40,16 +40,19 @@ class Ready(Extractor[np.ndarray]):
     # Rows are all that is asked of a sequence of contents, but are none to Python's types.
     def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray | Vectors | Sets:  # type: ignore[override]
         """The vectors (n, d), or the sets, of the items that have ``modality``, in the items' order."""
-        rows = dataset.features(modality, self.params.name)
+        rows, named = (
+            dataset.features(modality, self.params.name),
+            f"{self.params.name!r} of {modality!r}".removeprefix("'' "),
+        )
         wanted = items.having(modality)["id"]
         index = pd.Index(rows.ids).get_indexer(wanted)
         if (index < 0).any():
             missing = wanted.iloc[int(np.argmax(index < 0))]
-            raise UserError(f"the ready features {self.params.name!r} of {modality!r} lack the item {missing!r}")
+            raise UserError(f"the ready features {named} lack the item {missing!r}")
         found, wanted_form = form(rows.values), VECTOR if self.params.gives == VECTOR else SET
         if found != wanted_form:
             raise UserError(
-                f"the ready features {self.params.name!r} of {modality!r} give {IN_WORDS[found]} an item, and "
+                f"the ready features {named} give {IN_WORDS[found]} an item, and "
                 f"params.gives is {self.params.gives}; say gives: {found}"
             )
         in_order = len(index) == len(rows.ids) and (index == np.arange(len(index))).all()
