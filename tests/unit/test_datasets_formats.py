@@ -341,7 +341,7 @@ def test_ids_beside_an_array(tmp_path):
     assert read_ids(tmp_path / "x.h5", "a").tolist() == ["p", "q", "r"]
     assert read_ids(tmp_path / "x.h5", "n/x").tolist() == ["3", "1", "2"]
     assert read_ids(tmp_path / "x.h5", "b/x") is None
-    with pytest.raises(UserError, match=r"x\.h5:c/x: cannot be read: /c/ids holds 1 ids, /c/x 3 rows; give each row"):
+    with pytest.raises(UserError, match=r"x\.h5:c/x: cannot be read: /c/ids holds 1 id, /c/x 3 rows; give each row"):
         read_ids(tmp_path / "x.h5", "c/x")
     with pytest.raises(UserError, match=r"x\.h5: no array 'z'"):
         read_ids(tmp_path / "x.h5", "z")

@@ -190,7 +190,7 @@ def test_a_mistake_is_one_line(here, arguments, text, expected, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("t.txt").write_text(text)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["embed", str(folder), "--out", "out.h5", *arguments])
+        cli.main(["embed", str(folder), *([] if "--out" in arguments else ["--out", "out.h5"]), *arguments])
     assert caught.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cmr import code, paths, records
-from cmr.errors import UserError
+from cmr.errors import UserError, quantity
 from cmr.expected import Expected
 from cmr.machine import Machine
 from cmr.plan import Plan, Result, with_sources
@@ -209,5 +209,7 @@ def _rewrite(result: Result, now: Origin, compared: list[str]) -> None:
 
 def described(outcome: Outcome) -> str:
     lines = [f"{'the same' if same else 'differs '}  {run}" for run, same in outcome.compared.items()]
-    lines.append(f"{len(outcome.accepted)} results accepted for the present code, {outcome.kept} stay as they are")
+    lines.append(
+        f"{quantity(len(outcome.accepted), 'result')} accepted for the present code, {outcome.kept} stay as they are"
+    )
     return "\n".join(lines)

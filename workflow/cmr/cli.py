@@ -14,7 +14,7 @@ from typing import Any
 
 from cmr import __version__, boundary, paths, process, registry, templates
 from cmr.device import cores
-from cmr.errors import UserError, one_line, printable, shortened
+from cmr.errors import UserError, one_line, printable, quantity, shortened
 
 RUN = "folder of the run: results/runs/DATA/SPLIT/INPUTS/METHOD/SEED"
 CONFIG = "files that extend config.yaml: they name the cache and where the data lie"
@@ -447,7 +447,8 @@ def verify_results(options: argparse.Namespace) -> None:
     else:
         for finding in findings:
             _print(one_line(f"{finding.kind:<8} {finding.path}: {finding.reason}"))
-        _print(f"{runs} runs checked: {f'{len(findings)} findings' if findings else 'all are as their records say'}")
+        found = quantity(len(findings), "finding") if findings else "all are as their records say"
+        _print(f"{quantity(runs, 'run')} checked: {found}")
     sys.exit(1 if findings else 0)
 
 

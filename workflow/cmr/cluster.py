@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmr.boundary import BoundaryError, read_yaml
-from cmr.errors import UserError, nearest
+from cmr.errors import UserError, nearest, quantity
 from cmr.memory import LONGEST
 
 NO_ACCOUNTS = "none"
@@ -129,7 +129,7 @@ def preflight(site: Site, source: str | Path, jobs: int | None = None, gpus: boo
     limits = _limits(site, source, associations, gpus)
     for name, limit in limits.items():
         if limit is not None and jobs is not None and limit < jobs:
-            raise UserError(f"{name} lets you have {limit} jobs in the queue; type --jobs {limit}")
+            raise UserError(f"{name} lets you have {quantity(limit, 'job')} in the queue; type --jobs {limit}")
     partitions = _partitions()
     names = sorted({partition.name for partition in partitions})
     for key in ("partition", "gpu_partition"):

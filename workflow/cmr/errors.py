@@ -64,6 +64,11 @@ def printable(text: str) -> str:
     return text.translate(CONTROLS)
 
 
+def quantity(n: int, noun: str) -> str:
+    """``1 row``, ``2 rows``: a number of what has a plural in -s."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def one_line(text: str) -> str:
     """A name of somebody's, whose second line would be a row of the table, or LaTeX behind a comment.
 

@@ -12,7 +12,7 @@ from cmr.datasets.formats import CAN_EXECUTE_CODE
 from cmr.datasets.keyed import file_and_key
 from cmr.datasets.labels import LabelQuestion, LabelReader
 from cmr.datasets.matrices import FROM_TEXT, HEADED, Reference, label_cells, matrix, row_numbers
-from cmr.errors import UserError
+from cmr.errors import UserError, quantity
 from cmr.evaluation import ALL_TIES, best_pair_ranks, mean_average_precisions, scorer, warn_of_zeros
 from cmr.metrics.keys import Ties
 
@@ -62,7 +62,9 @@ def metrics_of_files(
         of_text = _reference(labels).file.suffix.lower() in FROM_TEXT
         headed = of_text and len(first) == len(second) == len(classes) - 1
         remedy = HEADED if headed else "row i of each must be the same item"
-        raise UserError(f"{a} has {len(first)} rows, {b} has {len(second)} and {labels} has {len(classes)}; {remedy}")
+        raise UserError(
+            f"{a} has {quantity(len(first), 'row')}, {b} has {len(second)} and {labels} has {len(classes)}; {remedy}"
+        )
     _check_same_items({a: first_ids, b: second_ids, labels: _reference(labels).ids()})
     forward, backward = (
         mean_average_precisions(scorer(x, y), classes, classes, (None, at), ties=ALL_TIES)

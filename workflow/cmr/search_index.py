@@ -25,7 +25,7 @@ from cmr import paths, registry
 from cmr.boundary import check_name, plain
 from cmr.data import Items
 from cmr.directions import scores_by_cosine, smallest_hashes
-from cmr.errors import UserError
+from cmr.errors import UserError, quantity
 from cmr.methods.base import unit_rows
 from cmr.metrics.keys import tie_order
 from cmr.metrics.ranking import row_blocks
@@ -380,4 +380,5 @@ def described(index: Index) -> str:
         f", recall@{DEPTH} {found[f'recall_at_{DEPTH}']:.4f} of {found['queries']} {modality} queries"
         for modality, found in index.record["recall"].items()
     )
-    return f"{index.folder}: {len(index)} {index.record['modality']} items, {index.record['kind']}{recall}"
+    items = quantity(len(index), f"{index.record['modality']} item")
+    return f"{index.folder}: {items}, {index.record['kind']}{recall}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from cmr import boundary, code, config, content, job, paths, provenance, records, settings
 from cmr.content import Hashes
-from cmr.errors import Damaged, UserError
+from cmr.errors import Damaged, UserError, quantity
 from cmr.machine import Machine
 from cmr.plan import Plan, Result
 from cmr.publish import read_json
@@ -240,7 +240,7 @@ def prune(
     unfinished = [
         f"{file} (interrupted; delete it to let go of {', '.join(plan.runs_of)})" for file, plan in begun.items()
     ]
-    indices = [f"{len(recorded)} runs of the experiments in {results / 'experiments'}"] if recorded else []
+    indices = [f"{quantity(len(recorded), 'run')} of the experiments in {results / 'experiments'}"] if recorded else []
     return Pruned(found, [*given, *unfinished, *indices])
 
 

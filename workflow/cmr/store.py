@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from cmr.boundary import BoundaryError, check_array, check_links, plain
-from cmr.errors import Damaged, UserError
+from cmr.errors import Damaged, UserError, quantity
 from cmr.publish import atomic, write_errors_told
 from cmr.records import SCHEMA_VERSION
 from cmr.sets import Sets
@@ -274,7 +274,8 @@ def _sets_in(path: str | Path, held: h5py.Group, where: str, name: str) -> Rows:
 
 def _checked(path: str | Path, rows: Rows) -> Rows:
     if len(rows.ids) != len(rows.values):
-        raise UserError(f"{path}: {len(rows.values)} rows but {len(rows.ids)} ids; delete it and run again")
+        held = f"{quantity(len(rows.values), 'row')} but {quantity(len(rows.ids), 'id')}"
+        raise UserError(f"{path}: {held}; delete it and run again")
     check_finite(path, rows.ids, rows.values)
     return rows
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
+from cmr.errors import quantity
 from cmr.progress import ERASE, duration
 
 DROPPED = {"JOB_INFO", "GROUP_INFO", "SHELLCMD", "JOB_STARTED", "RESOURCES_INFO", "WORKFLOW_STARTED"}
@@ -116,7 +117,7 @@ class Lines(logging.Formatter):
         """``13 jobs: 1 download, 3 fit``."""
         jobs = {rule: count for rule, count in stats.items() if rule != "total"}
         self.progress.left = Counter(jobs)
-        return f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {rule}" for rule, count in jobs.items())
+        return f"{quantity(sum(jobs.values()), 'job')}: " + ", ".join(f"{count} {rule}" for rule, count in jobs.items())
 
     def _ended(self, done: int, total: int) -> str:
         """A line a job that ended since the last progress; the last one says how long the rest will take."""

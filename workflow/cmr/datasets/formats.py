@@ -18,7 +18,7 @@ from cmr.boundary import check_memory, check_zip, plain
 from cmr.datasets import hdf5, matlab
 from cmr.datasets.delimited import decoded
 from cmr.datasets.keyed import NoKey, member
-from cmr.errors import UserError, nearest
+from cmr.errors import UserError, nearest, quantity
 from cmr.store import OFFSETS
 from cmr.vectors import Vectors
 
@@ -235,7 +235,7 @@ def _check_widths(lines: list[str], first: int, separator: str | None) -> None:
     expected = len(lines[first].split(separator))
     for number, line in enumerate(lines[first:], first + 1):
         if line.strip() and (found := len(line.split(separator))) != expected:
-            raise ValueError(f"line {number} holds {found} values, line {first + 1} holds {expected}")
+            raise ValueError(f"line {number} holds {quantity(found, 'value')}, line {first + 1} holds {expected}")
 
 
 def _check_cells(lines: list[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cmr.boundary import check_array, check_links, plain
 from cmr.datasets.keyed import NoKey, member
+from cmr.errors import quantity
 from cmr.store import OFFSETS
 from cmr.vectors import Vectors
 
@@ -51,7 +52,8 @@ def read_ids(file: Path, key: str) -> np.ndarray | None:
             others = [other for other in array.parent.values() if isinstance(other, h5py.Dataset) and other != ids]
             if any(len(ids) in other.shape for other in others):
                 return None
-            raise ValueError(f"{ids.name} holds {len(ids)} ids, {array.name} {len(array)} rows; give each row its id")
+            held, rows = quantity(len(ids), "id"), quantity(len(array), "row")
+            raise ValueError(f"{ids.name} holds {held}, {array.name} {rows}; give each row its id")
         return values(ids).astype(str)
 
 

@@ -16,7 +16,7 @@ from cmr.data import Items
 from cmr.datasets.formats import lines_of, read_array, read_ids, read_offsets, stored_matrix
 from cmr.datasets.labels import LabelReader
 from cmr.datasets.rounding import as_float32
-from cmr.errors import UserError
+from cmr.errors import UserError, quantity
 from cmr.provenance import file_hash
 from cmr.sets import Sets, columns, form, joined
 from cmr.store import Rows
@@ -260,8 +260,8 @@ def _check_rows(reference: Reference, modality: str, block: Block, expected: int
         hint = f"if items are the columns, say {' or '.join(f'transposed: [{name}]' for name in fitting)}"
     elif rows == expected - 1 and labels.file.suffix.lower() in FROM_TEXT:
         hint = HEADED
-    what = "labels" if block.labels else "rows"
-    raise UserError(f"{reference} has {rows} rows, {labels} has {expected} {what}; {hint}")
+    what = "label" if block.labels else "row"
+    raise UserError(f"{reference} has {quantity(rows, 'row')}, {labels} has {quantity(expected, what)}; {hint}")
 
 
 # Order of rows ----------------------------------------------------------------------------------------------------

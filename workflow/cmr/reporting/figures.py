@@ -11,7 +11,7 @@ import numpy as np
 
 from cmr import registry
 from cmr.boundary import plain
-from cmr.errors import UserError
+from cmr.errors import UserError, quantity
 from cmr.reporting.collect import AVERAGE, Row
 from cmr.reporting.protocols import Group, Protocol, differing_keys, in_file_name, parameters, value_in_words
 from cmr.reporting.runs import Direction, Run
@@ -84,7 +84,7 @@ class Figure:
     def alt(self) -> str:
         """A text for readers who do not see the figure."""
         if self.kind == "heat":
-            size = f"{len(self.rows)} rows by {len(self.columns)} columns"
+            size = f"{quantity(len(self.rows), 'row')} by {quantity(len(self.columns), 'column')}"
             return f"{self.title}; {self.protocol}. Heat map, {size}. {self.note}".strip()
         if self.kind == "ranks":
             places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(self.rows, self.series[0].x, strict=True))
