@@ -7,7 +7,10 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from cmr import registry
 from cmr.errors import UserError
@@ -138,6 +141,21 @@ def test_texts_that_a_text_tower_cuts_are_counted(kind, tmp_path):
     found = ours.gaps(["red " * 18, "red " * 19, "แมวและหมา"])
     assert str(found["cut"]) == "1 of 3 texts are cut after 20 tokens"
     assert found["unknown_tokens"].count == 1
+
+
+def test_gaps_are_those_of_the_letters_that_siglip_is_given(tmp_path):
+    """Where the tokenizer tells capitals apart: it is given none."""
+    dual_encoder(tmp_path / "model", "siglip")
+    pieces = ["[PAD]", "[UNK]", "red", "R", "##E", "##D"]
+    tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(
+        tmp_path / "model"
+    )
+    ours = extractor("siglip_text", tmp_path, model=str(tmp_path / "model"))
+    assert np.array_equal(*ours.transform(["red " * 10, "RED " * 10]))
+    assert ours.gaps(["red " * 10, "RED " * 10]) == {}
+    assert ours.gaps(["red " * 20, "RED " * 21])["cut"].count == 1
 
 
 def tiny_transformer():

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from cmr.features.base import Gap
 from cmr.features.dual_encoders import TextTower
 from cmr.info import ExtractorInfo
 from cmr.params import Params as BaseParams
@@ -38,5 +39,12 @@ class SigLIPText(TextTower):
     padding = "max_length"
 
     def tokens(self, texts: Sequence[str], **options: Any) -> Any:
-        lower = [text.lower() for text in texts]  # as in training; not all of the models' tokenizers do it
-        return super().tokens(lower, return_attention_mask=False, **options)
+        return super().tokens(lower(texts), return_attention_mask=False, **options)
+
+    def gaps(self, contents: Sequence[str]) -> dict[str, Gap]:
+        return super().gaps(lower(contents))
+
+
+def lower(texts: Sequence[str]) -> list[str]:
+    """As in training; not all of the models' tokenizers do it."""
+    return [text.lower() for text in texts]
