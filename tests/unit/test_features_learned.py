@@ -271,7 +271,7 @@ def sound_file(folder, ending):
     return (folder / f"whole.{ending}").read_bytes()
 
 
-@pytest.mark.parametrize("ending", ["wav", "aiff", "au", "ogg", "flac"])
+@pytest.mark.parametrize("ending", ["wav", "rf64", "w64", "aiff", "au", "ogg", "flac"])
 def test_a_sound_that_was_cut_is_refused(tmp_path, ending):
     whole = sound_file(tmp_path, ending)
     (tmp_path / f"cut.{ending}").write_bytes(whole[: len(whole) * 3 // 4])

@@ -39,8 +39,10 @@ RATES = 1_000, 1_000_000
 MAX_SAMPLES = 120_000_000
 """Of all channels of a sound together, as stored and as resampled; a file of some bytes may tell of hours."""
 BLOCK = 2**20
-SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""What libsndfile notes of samples in WAV, AIFF and AU whose header tells another number of bytes than there are."""
+SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size|Riff size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile notes of samples in WAV, AIFF and AU, and of all of a long WAV (RF64, W64), where the header tells
+another number of bytes than there are.
+"""
 UNENDED = "Last page lacks an end-of-stream bit"
 """What it notes of such an Ogg stream."""
 LENGTH_UNKNOWN = 0x7FFF0000
