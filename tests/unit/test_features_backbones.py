@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Siglip2ImageProcessor
 
 from cmr import registry
 from cmr.errors import UserError
@@ -117,6 +117,14 @@ def test_image_towers_are_transformers(kind, pictures, tmp_path):
     # the library resizes tensors, we resize pictures: pixels differ by rounding
     np.testing.assert_allclose(features, expected, atol=0.02 * np.abs(expected).max())
     assert np.abs(expected[0] - expected[1]).max() > 0.1 * np.abs(expected).max()
+
+
+def test_a_tower_whose_pictures_have_no_common_size_is_refused(pictures, tmp_path):
+    """As SigLIP 2's of native resolution."""
+    dual_encoder(tmp_path / "model", "siglip")
+    Siglip2ImageProcessor().save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="gives pictures of several sizes; choose another model"):
+        extractor("siglip_image", tmp_path, model=str(tmp_path / "model")).transform(pictures)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])

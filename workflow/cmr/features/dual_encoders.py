@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 from transformers import AutoImageProcessor
 
+from cmr.errors import UserError
 from cmr.features.images import Preprocessing
 from cmr.features.networks import ImageNetwork
 from cmr.features.pretrained import loading
@@ -25,8 +26,11 @@ class ImageTower(ImageNetwork, Pretrained[Path]):
     def preprocessing(self) -> Preprocessing:
         with loading(self.folder, "image processor"):
             says = AutoImageProcessor.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
-        crop = says.crop_size["height"] if getattr(says, "do_center_crop", False) else says.size["height"]
-        resize = says.size.get("shortest_edge") or (says.size["height"], says.size["width"])
+        size: Any = says.size or {}
+        crop = (says.crop_size if getattr(says, "do_center_crop", False) else size).get("height")
+        resize = size.get("shortest_edge") or (size.get("height"), size.get("width"))
+        if not crop or resize == (None, None):
+            raise UserError(f"{self.folder}: its image processor gives pictures of several sizes; choose another model")
         return Preprocessing(
             resize, crop, Image.Resampling(says.resample), tuple(says.image_mean), tuple(says.image_std)
         )
