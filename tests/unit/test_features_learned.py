@@ -14,7 +14,7 @@ from torch import nn
 
 from cmr import registry
 from cmr.errors import BadContent, UserError
-from cmr.features import classic_networks, sift_bovw, vgg19_finetuned
+from cmr.features import classic_networks, mfcc, sift_bovw, vgg19_finetuned
 from cmr.features.word2vec_cnn import SentenceCNN
 
 
@@ -249,6 +249,13 @@ def test_mfcc_is_librosas_mean_over_time(tmp_path):
     np.testing.assert_allclose(found, [[float(number) for number in LIBROSA.split()]], atol=1e-3)
 
 
+def test_silence_is_at_librosas_least_power(tmp_path):
+    """-100 dB, that of 1e-10: a constant, which the first coefficient alone tells."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(5000), 22050)
+    (found,) = extractor("mfcc").transform([tmp_path / "a.wav"])
+    np.testing.assert_allclose(found, [-100 * 128**0.5, *[0] * 28], atol=1e-3)
+
+
 def test_stereo_at_another_rate_becomes_mono(tmp_path):
     time = np.arange(44100) / 44100
     left, right = np.sin(2 * np.pi * 440 * time), np.sin(2 * np.pi * 880 * time)
@@ -256,6 +263,32 @@ def test_stereo_at_another_rate_becomes_mono(tmp_path):
     mono = extractor("mfcc").read(tmp_path / "a.wav")
     inner = slice(1000, -1000)  # the filter that resamples sees zeros beyond the ends
     np.testing.assert_allclose(mono[inner], (left + right)[::2][inner] / 2, atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050])
+def test_bands_lie_where_slaneys_mels_say(rate):
+    """A tone of 1000 Hz, 15 of his mels, is loudest in the band nearest to it of 128 between 0 and half the rate."""
+    filters = extractor("mfcc", rate=rate).mel_filters  # (frequencies, bands)
+    highest = 15 + 27 * np.log(rate / 2 / 1000) / np.log(6.4)
+    assert abs(filters[round(1000 / rate * 2048)].argmax() - (15 / highest * 129 - 1)) < 1
+
+
+def test_the_bound_of_samples_counts_channels_and_what_they_are_resampled_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(mfcc, "MAX_SAMPLES", 3000)
+    soundfile.write(tmp_path / "long.wav", np.zeros(3001), 22050)
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((1501, 2)), 44100)
+    soundfile.write(tmp_path / "slow.wav", np.zeros(1100), 8000)
+    for name in ("long", "stereo", "slow"):
+        with pytest.raises(BadContent, match=r"samples of all channels; at most 3,000 are read"):
+            extractor("mfcc").read(tmp_path / f"{name}.wav")
+    soundfile.write(tmp_path / "short.wav", np.zeros((1500, 2)), 44100)
+    assert len(extractor("mfcc").read(tmp_path / "short.wav")) == 750
+
+
+def test_an_empty_sound_is_refused(tmp_path):
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 22050)
+    with pytest.raises(BadContent, match=r"empty\.wav: an empty sound"):
+        extractor("mfcc").transform([tmp_path / "empty.wav"])
 
 
 @pytest.mark.parametrize("content", [None, b"no sound"])
@@ -274,10 +307,21 @@ def sound_file(folder, ending):
 @pytest.mark.parametrize("ending", ["wav", "rf64", "w64", "aiff", "au", "ogg", "flac"])
 def test_a_sound_that_was_cut_is_refused(tmp_path, ending):
     whole = sound_file(tmp_path, ending)
-    (tmp_path / f"cut.{ending}").write_bytes(whole[: len(whole) * 3 // 4])
+    (tmp_path / f"cut.{ending}").write_bytes(whole[: len(whole) * 9 // 10])  # whole pages of an Ogg stream are left
     assert len(extractor("mfcc").read(tmp_path / f"whole.{ending}")) == 22050
     with pytest.raises(BadContent, match=rf"cut\.{ending}"):
         extractor("mfcc").read(tmp_path / f"cut.{ending}")
+
+
+def test_an_ogg_stream_is_whole_with_its_last_page_alone(tmp_path):
+    whole = sound_file(tmp_path, "ogg")
+    last = whole.rindex(b"OggS")
+    for length in (last, last + 4, last + 26, last + 27, last + 100, len(whole) - 1):
+        (tmp_path / "cut.ogg").write_bytes(whole[:length])
+        with pytest.raises(BadContent, match="its end is missing: the stream has no last page"):
+            extractor("mfcc").read(tmp_path / "cut.ogg")
+    (tmp_path / "tagged.ogg").write_bytes(whole + b"TAG" + bytes(125))
+    assert len(extractor("mfcc").read(tmp_path / "tagged.ogg")) == 22050
 
 
 def test_a_sound_that_was_written_into_a_pipe_is_whole(tmp_path):

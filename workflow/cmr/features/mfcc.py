@@ -43,8 +43,10 @@ SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size|Riff size|riff)\s*: (\d+) \(sh
 """What libsndfile notes of samples in WAV, AIFF and AU, and of all of a long WAV (RF64, W64), where the header tells
 another number of bytes than there are.
 """
-UNENDED = "Last page lacks an end-of-stream bit"
-"""What it notes of such an Ogg stream."""
+UNENDED, JUNK = "Last page lacks an end-of-stream bit", "Junk after the last page"
+"""What it notes of an Ogg stream that ends with another page than its last, and of one that ends within a page."""
+PAGE, HEAD = 65_307, 27
+"""Bytes of an Ogg page at most, and those before the lengths of its segments, whose number is the last of these."""
 LENGTH_UNKNOWN = 0x7FFF0000
 """Bytes that a header tells, or more, where its sound was written into a pipe and its length was not known."""
 
@@ -119,5 +121,14 @@ def check_whole(sound: soundfile.SoundFile) -> None:
         expected, found = map(int, told.groups())
         if found < expected < LENGTH_UNKNOWN:
             raise ValueError(f"its end is missing: {found:,} of {expected:,} bytes of samples; get it again")
-    if UNENDED in notes:
+    if UNENDED in notes or (JUNK in notes and ends_within_a_page(Path(sound.name))):
         raise ValueError("its end is missing: the stream has no last page; get it again")
+
+
+def ends_within_a_page(file: Path) -> bool:
+    """Whether an Ogg stream was cut there: what lies behind its last page may also be a tag."""
+    with file.open("rb") as opened:
+        opened.seek(max(file.stat().st_size - PAGE, 0))
+        page = b"OggS" + opened.read().rpartition(b"OggS")[2]
+    segments = page[HEAD : HEAD + page[HEAD - 1]] if len(page) >= HEAD else b""
+    return len(page) < HEAD or len(page) < HEAD + page[HEAD - 1] + sum(segments)
