@@ -55,6 +55,36 @@ def test_greys_of_16_bits_are_scaled(tmp_path):
     assert np.asarray(read_rgb(tmp_path / "a.png"))[0, :, 0].tolist() == [0, 128, 255]
 
 
+def test_a_large_picture_is_upright_too(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its first row is its right side
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png", exif=exif)
+    whole = read_rgb(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(whole), np.rot90(noise, -1))
+    monkeypatch.setattr("cmr.pictures.LARGE", 100)
+    half = np.asarray(read_rgb(tmp_path / "a.png"), int)
+    assert np.abs(half - np.asarray(whole.reduce(2), int)).max() <= 1
+
+
+def test_more_pixels_are_read_of_jpeg_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr.pictures.MAX_PIXELS", 100)
+    monkeypatch.setattr("cmr.pictures.MAX_JPEG_PIXELS", 400)
+    for name, side in (("a.jpg", 20), ("b.jpg", 21), ("c.png", 11)):
+        Image.new("RGB", (side, side)).save(tmp_path / name)
+    assert read_rgb(tmp_path / "a.jpg").size == (20, 20)
+    for name in ("b.jpg", "c.png"):
+        with pytest.raises(BadContent, match=f"{name}: .*pixels: more than"):
+            read_rgb(tmp_path / name)
+
+
+def test_another_ratio_of_the_sides_is_height_and_width(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    noise.save(tmp_path / "a.png")
+    found = cropped(tmp_path / "a.png", Preprocessing(resize=(8, 12), crop=8))
+    assert np.array_equal(found, np.asarray(noise.resize((12, 8), Image.Resampling.BILINEAR))[:, 2:10])
+
+
 @pytest.mark.parametrize("fault", ["missing", "text", "truncated"])
 def test_what_is_no_picture_is_refused_by_name(tmp_path, fault):
     path = tmp_path / "bad.png"
