@@ -8,13 +8,15 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, Siglip2ImageProcessor
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE, WordPiece
+from tokenizers.pre_tokenizers import ByteLevel, Whitespace
+from transformers import AutoTokenizer, CLIPImageProcessor, PreTrainedTokenizerFast, Siglip2ImageProcessor
 
 from cmr import registry
 from cmr.errors import UserError
 from cmr.features import torchvision_backbone
+from cmr.features.images import Preprocessing
 from cmr.features.networks import computing, prepare
 from cmr.pictures import read_rgb
 from random_weights import dual_encoder, timm_network
@@ -57,6 +59,19 @@ def test_torchvision_backbone_gives_the_classifiers_input(name, last, pictures, 
     with torch.inference_mode():
         network(torch.stack([transform(read_rgb(path)) for path in pictures]))
     np.testing.assert_allclose(features, seen[0].numpy(), rtol=1e-3, atol=1e-4 * float(seen[0].abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "resize", "crop", "interpolation"),
+    [
+        ("inception_v3", 342, 299, "BILINEAR"),
+        ("efficientnet_b1", 255, 240, "BILINEAR"),
+        ("vit_h_14", 518, 518, "BICUBIC"),
+    ],
+)
+def test_torchvision_backbones_are_given_pictures_of_their_size(name, resize, crop, interpolation, tmp_path):
+    found = extractor("torchvision_backbone", tmp_path, model=name).preprocessing
+    assert (found.resize, found.crop, found.interpolation) == (resize, crop, Image.Resampling[interpolation])
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -105,6 +120,38 @@ def test_timm_backbone_is_timms(pictures, tmp_path, crop_mode):
         expected = network.forward_head(network.forward_features(inputs), pre_logits=True).numpy()
     np.testing.assert_allclose(ours.transform(pictures), expected, atol=1e-4 * np.abs(expected).max(), rtol=1e-3)
     assert ours.fetch()["source"] == "local folder"
+
+
+def test_a_timm_network_that_crops_in_another_way_is_refused(pictures, tmp_path):
+    timm_network(tmp_path / "net", crop_mode="border")
+    with pytest.raises(UserError, match="crop mode 'border' is not known"):
+        extractor("timm_backbone", tmp_path, model=str(tmp_path / "net")).transform(pictures)
+
+
+def test_own_weights_of_a_timm_network_with_two_classifiers_may_lack_both(tmp_path):
+    network = timm.create_model("deit_tiny_distilled_patch16_224", pretrained=False)
+    assert network.pretrained_cfg["classifier"] == ("head", "head_dist")
+    save_file({n: w for n, w in network.state_dict().items() if not n.startswith("head")}, tmp_path / "own.safetensors")
+    model = {"model": "deit_tiny_distilled_patch16_224", "weights": str(tmp_path / "own.safetensors")}
+    ours = extractor("timm_backbone", tmp_path, **model).build().eval()
+    picture = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = network.eval().forward_head(network.forward_features(picture), pre_logits=True)
+        assert torch.equal(ours(picture), expected)
+
+
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+def test_image_towers_prepare_pictures_as_their_processor_says(resample, tmp_path):
+    dual_encoder(tmp_path / "model", "clip")
+    says = {"resample": resample, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    sides = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
+    CLIPImageProcessor(**sides, **says).save_pretrained(tmp_path / "model")
+    found = extractor("clip_image", tmp_path, model=str(tmp_path / "model")).preprocessing
+    assert found == Preprocessing(40, 32, resample, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    sides = {"size": {"height": 32, "width": 40}, "do_center_crop": False}
+    CLIPImageProcessor(**sides, **says).save_pretrained(tmp_path / "model")
+    found = extractor("clip_image", tmp_path, model=str(tmp_path / "model")).preprocessing
+    assert (found.resize, found.crop) == ((32, 40), 32)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
@@ -164,6 +211,19 @@ def test_gaps_are_those_of_the_letters_that_siglip_is_given(tmp_path):
     assert np.array_equal(*ours.transform(["red " * 10, "RED " * 10]))
     assert ours.gaps(["red " * 10, "RED " * 10]) == {}
     assert ours.gaps(["red " * 20, "RED " * 21])["cut"].count == 1
+
+
+def test_parts_of_letters_tell_nothing(tmp_path):
+    """Where tokens are bytes: of a script without merges of its own each is a part of a letter."""
+    dual_encoder(tmp_path / "model", "clip")
+    bytes_of = {character: number for number, character in enumerate(sorted(ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(BPE(bytes_of | {"re": 256, "red": 257}, [("r", "e"), ("re", "d")]))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="!").save_pretrained(tmp_path / "model")
+    ours = extractor("clip_text", tmp_path, model=str(tmp_path / "model"))
+    assert ours.gaps(["red", "redred"]) == {}
+    assert ours.gaps(["red", "แมว", "ж"])["unknown_tokens"].count == 2
 
 
 def tiny_transformer():

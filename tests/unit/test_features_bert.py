@@ -1,5 +1,6 @@
 """BERT features equal those of the transformers library, text by text."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, BertModel, RobertaConfig, RobertaModel
 
 from cmr import registry
 from cmr.errors import UserError
@@ -92,11 +93,14 @@ def test_a_model_that_cannot_be_had_says_how_to_place_it(tmp_path, monkeypatch):
         bert.Bert(PARAMS(model="./no/such/folder"), tmp_path).fetch()
 
 
-def test_texts_that_are_cut_are_counted(tmp_path):
+def test_texts_that_are_cut_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_networks, "TEXTS_AT_ONCE", 3)
     extractor = bert.Bert(PARAMS(max_length=20), tmp_path)
     texts = ["red " * 17, "red " * 18, "red " * 19, "red " * 600]  # [CLS] and [SEP] take two of the 20 places
     assert str(extractor.gaps(texts)["cut"]) == "2 of 4 texts are cut after 20 tokens"
     assert extractor.gaps(texts[:2]) == {}
+    longer = bert.Bert(PARAMS(max_length=200), tmp_path)  # than the tokenizer's own file says
+    assert str(longer.gaps(["red " * 198, "red " * 199])["cut"]) == "1 of 2 texts are cut after 200 tokens"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +120,13 @@ def test_texts_that_the_model_does_not_know_are_counted(text, tmp_path):
     assert found["unknown_tokens"].count == 2  # and "x x x …"
     assert "take a multilingual params.model" in found["unknown_tokens"].with_remedy()
     assert str(found["unknown_tokens"]).endswith("mostly unknown tokens or single letters to the model")
+
+
+def test_characters_that_can_be_words_are_told_from_letters(tmp_path):
+    extractor = bert.Bert(PARAMS(), tmp_path)
+    assert extractor.tokenizer.convert_tokens_to_ids("大") != extractor.tokenizer.unk_token_id
+    assert extractor.gaps(["大大大大"]) == {}
+    assert extractor.gaps(["ж ж ж ж"])["unknown_tokens"].count == 1
 
 
 def test_more_tokens_than_the_model_has_positions_for_are_refused(tmp_path):
@@ -156,6 +167,26 @@ def test_a_query_of_another_model_goes_the_way_of_items(tmp_path):
     extractor = bert.Bert(PARAMS(model=str(tmp_path / "model")), tmp_path)
     assert not QueryBert.fits(extractor.folder)
     np.testing.assert_allclose(extractor.query("a text"), extractor.transform(["a text"])[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("says", [{"hidden_act": "relu"}, {"position_embedding_type": "relative_key"}])
+def test_a_model_of_other_layers_is_no_plain_bert(says, tmp_path):
+    folder = Path(tiny_model(tmp_path / "model"))
+    assert QueryBert.fits(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | says))
+    assert not QueryBert.fits(folder)
+
+
+def test_a_query_finds_the_weights_of_a_model_with_a_head(tmp_path):
+    config = BertConfig(
+        vocab_size=30522, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    torch.manual_seed(0)
+    BertForMaskedLM(config).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(tmp_path / "model")
+    extractor = bert.Bert(PARAMS(model=str(tmp_path / "model")), tmp_path)
+    np.testing.assert_allclose(extractor.query("a text"), extractor.transform(["a text"])[0], rtol=0, atol=1e-5)
 
 
 def test_a_query_imports_neither_torch_nor_transformers(tmp_path):

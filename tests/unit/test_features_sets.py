@@ -14,6 +14,7 @@ from cmr.errors import BadContent, UserError
 from cmr.features import image_patches, states, torchvision_backbone
 from cmr.features.image_patches import NETWORKS, boxes
 from cmr.features.sentence_bow import sentences
+from cmr.features.timm_grid import Unpooled
 from cmr.pictures import read_rgb
 
 
@@ -102,13 +103,26 @@ def test_a_timm_network_whose_maps_have_channels_last_gives_the_same_form(pictur
     torch.manual_seed(0)
     options = {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 1), "window_size": 7}
     network = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **options).eval()
-    from cmr.features.timm_grid import Unpooled
-
     images = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
         maps, theirs = Unpooled(network)(images), network.forward_features(images)
     assert maps.shape == (2, 16, 28, 28)
     assert torch.equal(maps.permute(0, 2, 3, 1), theirs)
+
+
+def test_the_patches_of_a_timm_transformer_come_without_all_of_its_other_tokens():
+    network = timm.create_model("deit_tiny_distilled_patch16_224", pretrained=False, depth=1, img_size=32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        maps, tokens = Unpooled(network)(images), network.forward_features(images)
+    assert maps.shape == (2, 192, 4, 1)
+    assert torch.equal(maps[:, :, :, 0], tokens[:, 2:].transpose(1, 2))
+
+
+def test_a_timm_network_whose_tokens_may_be_anything_is_refused():
+    network = timm.create_model("mixer_s32_224", pretrained=False, img_size=64).eval()
+    with torch.inference_mode(), pytest.raises(UserError, match="which of this network's tokens are patches"):
+        Unpooled(network)(torch.randn(1, 3, 64, 64))
 
 
 def test_the_vector_of_lite0_is_the_mean_of_its_grid(pictures, tmp_path):
