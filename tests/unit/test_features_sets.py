@@ -186,6 +186,12 @@ def test_patches_are_pictures_of_their_own(pictures, tmp_path, monkeypatch, at_o
     assert ours.fetch() == network.fetch()
 
 
+def test_patches_go_through_the_network_in_the_precision_that_is_asked_for(pictures, tmp_path):
+    full, half = (extractor("image_patches", tmp_path, side=2, precision=p) for p in ("fp32", "bf16"))
+    assert (full.resolved()["precision"], half.resolved()["precision"]) == ("fp32", "bf16")
+    assert not np.array_equal(full.transform(pictures)[0], half.transform(pictures)[0])
+
+
 def test_patches_cover_each_pixel_once_and_a_picture_of_too_few_is_named(tmp_path):
     seen = np.zeros((11, 17), int)
     for left, top, right, bottom in boxes(Image.new("RGB", (17, 11)), 3):

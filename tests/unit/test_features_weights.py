@@ -4,15 +4,18 @@ import errno
 import functools
 import hashlib
 import os
+import re
 import stat
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from cmr import transfer
+from cmr import registry, transfer
 from cmr.errors import UserError
 from cmr.features import weights
 from cmr.features.networks import read_weights
@@ -64,12 +67,45 @@ def test_a_shared_cache_is_one_for_all_of_the_group(tmp_path, monkeypatch):
     assert stat.S_IMODE(file.stat().st_mode) == 0o664
 
 
-def test_a_wrong_file_is_kept_aside(tmp_path, served):
+@pytest.mark.parametrize("sha256", ["00000000", SHA256[:7] + "xx", SHA256[1:9], SHA256[-8:], SHA256 + "0"])
+def test_a_wrong_file_is_kept_aside(tmp_path, served, sha256):
     with pytest.raises(UserError, match=r"net-12345678\.pth: its sha256 starts with"):
-        weights.download(URL, "00000000", tmp_path)
+        weights.download(URL, sha256, tmp_path)
     aside = tmp_path / f"net-12345678.pth.wrong-{SHA256[:8]}"
     assert [f.name for f in tmp_path.iterdir()] == [aside.name]
     assert aside.read_bytes() == b"weights"
+
+
+def test_two_download_a_file_once(tmp_path, served, monkeypatch):
+    slow, begun = transfer.resume, threading.Barrier(2)
+    monkeypatch.setattr(transfer, "resume", lambda url, part: (time.sleep(0.3), slow(url, part)))
+
+    def download(_):
+        begun.wait()
+        return weights.download(URL, SHA256, tmp_path).read_bytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(download, range(2))) == [b"weights"] * 2
+    assert served == [URL]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "folder"),
+    [
+        ("vgg19_fc7", {}, "weights"),
+        ("alexnet_fc7", {}, "weights"),
+        ("torchvision_backbone", {"model": "resnet50"}, "weights/checkpoints"),
+        ("torchvision_backbone", {"model": "regnet_y_16gf"}, "weights/checkpoints"),
+    ],
+)
+def test_torchvisions_weights_are_held_against_the_digits_in_their_names(name, params, folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(weights, "download", lambda *given: asked.append(given) or tmp_path / "file")
+    registry.load("extractors", name)(registry.params("extractors", name, params), tmp_path).file()
+    ((url, sha256, cache),) = asked
+    assert url.endswith(f"-{sha256}.pth")
+    assert re.fullmatch("[0-9a-f]{8}", sha256)
+    assert cache == tmp_path / folder
 
 
 def test_without_internet_the_message_says_where_to_place_the_file(tmp_path, monkeypatch):
