@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 import cmr
 from cmr import api, registry
 from cmr.api import configured_metric
-from cmr.publish import read_json
+from cmr.publish import read_json, write_json
 from toy_plan import Project, experiment, ids, written_features
 
 LAYERS = {"first_layers": [8, 4], "second_layers": [4]}
@@ -129,6 +129,14 @@ def test_a_finished_runs_fit_is_a_model(made):
     model = cmr.load(project.path(fit.folder))
     with h5py.File(project.path(run.files[2]) / "text.h5") as file:
         assert np.array_equal(model.embed("text", VALUES["text"][parts == "test"]), file["embeddings"][()])
+
+
+def test_a_fit_that_took_codes_is_loaded_with_its_run_alone(tmp_path):
+    cmr.fit("cca", VALUES).save(tmp_path / "model")
+    (file,) = (tmp_path / "model").rglob("fit.json")
+    write_json(file, read_json(file) | {"dictionary": {"id": "small", "dictionary": "coupled", "params": {}}})
+    with pytest.raises(cmr.UserError, match="takes coefficients of a dictionary; load its run"):
+        cmr.load(tmp_path / "model")
 
 
 NUMBERS = np.searchsorted(np.unique(NAMES), NAMES)

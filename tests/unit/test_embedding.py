@@ -224,8 +224,11 @@ def test_a_finished_run_from_python_is_the_command(here, tmp_path):
     np.testing.assert_allclose(found, written(tmp_path / "t.h5")[1], atol=1e-6)
     (answer,) = run.search(text="a green leaf", k=3)
     assert [hit.rank for hit in answer.hits] == [1, 2, 3]
-    with pytest.raises(cmr.UserError, match="give either text= or image="):
-        run.search()
+    for query in ({}, {"text": "a green leaf", "image": "0.png"}):
+        with pytest.raises(cmr.UserError, match="give either text= or image="):
+            run.search(**query)
+    with pytest.raises(cmr.UserError, match="the run has no audio; it has image, text"):
+        run.extract("audio", ["a.wav"])
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "mat", "csv"])

@@ -44,7 +44,8 @@ def hub(monkeypatch):
     return model
 
 
-OTHERS = {"config.json": b"{}", "vocab.txt": b"a", "tf_model.h5": b"tf", "README.md": b"read", "model.py": b"code"}
+TAKEN = {"config.json": b"{}", "vocab.txt": b"a", "spiece.model": b"a"}
+OTHERS = TAKEN | {"tf_model.h5": b"tf", "README.md": b"read", "model.py": b"code"}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_weights_of_one_form_and_what_says_how_they_are_used_are_downloaded_once
     hub |= OTHERS | {name: name.encode() for name in weights}
     for _ in range(2):
         folder = model_folder(NAME, "main", tmp_path)
-        assert sorted(file.name for file in folder.iterdir()) == sorted(["config.json", "vocab.txt", *taken])
+        assert sorted(file.name for file in folder.iterdir()) == sorted([*TAKEN, *taken])
         assert hub.asked == asked
     assert describe_model(NAME, "main", folder)["name"] == NAME
     assert folder.is_relative_to(tmp_path / "huggingface")
