@@ -85,6 +85,13 @@ def test_a_result_that_was_put_in_the_place_of_another_is_told_and_what_was_made
     }
 
 
+def test_what_a_run_says_of_its_fits_is_what_they_say_themselves(made):
+    fit, run = (of_method(made, stage, "cca") for stage in ("fit", "evaluate"))
+    (copy,) = read_json(run.record)["fits"]
+    edit(run, fits=[copy | {"usage": copy["usage"] | {"seconds": 0.001}}])
+    assert findings() == {("damaged", run.record, f"what it says of {fit.record} is not what stands there")}
+
+
 def test_files_of_the_users_are_compared_where_they_are_here(made, tmp_path):
     (prepared,) = made.results("prepare")
     changed = np.load("image.npy")

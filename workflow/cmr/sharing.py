@@ -101,6 +101,10 @@ class _Checker:
             yield Finding("foreign", str(file), f"its configuration leads to {self.place(result.record)}")
             return
         yield from self.with_sources(result)
+        for fit, copy in zip(result.sources("fit"), record["fits"], strict=True):
+            there = self.place(fit.record)
+            if records.recorded_identity(there) == copy["identity"] and read_json(there) != copy:
+                yield Finding("damaged", str(file), f"what it says of {there} is not what stands there")
 
     def figures(self, metrics: Path) -> list[Finding]:
         """Raises `UserError` where a run's figures are no finite numbers."""
