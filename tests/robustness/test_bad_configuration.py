@@ -125,7 +125,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{", "cannot be read"),
+        ("{", "no YAML: line 1, column 2"),
         ("- list", "expected keys and values"),
         ("just words", "expected keys and values"),
         ("", "experiments: required, but missing"),

@@ -436,7 +436,7 @@ def test_ids_of_another_array_of_a_file_are_not_taken(tmp_path):
         ("label\n1.10\n2\n1.1\n", "'1.10' and '1.1' are one number"),
         (",label\n0,1e1\n1,2\n2,10\n", "'1e1' and '10' are one number"),
         ("007\n008\n007\n", ""),
-        ("1.0\n\n2.0\n1.0\n", ""),
+        ("1.0\n\n2.0\n1\n", ""),
         ("# of birds\n1\n2\n1\n", ""),
     ],
 )

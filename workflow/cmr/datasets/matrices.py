@@ -14,7 +14,7 @@ import pandas as pd
 
 from cmr.data import Items
 from cmr.datasets.formats import lines_of, read_array, read_ids, read_offsets, stored_matrix
-from cmr.datasets.labels import LabelReader
+from cmr.datasets.labels import WHOLE, LabelReader
 from cmr.datasets.rounding import as_float32
 from cmr.errors import UserError, quantity
 from cmr.provenance import file_hash
@@ -396,10 +396,13 @@ def label_cells(reference: Reference) -> list[Any]:
 
 
 def _check_spelling(reference: Reference, numbers: np.ndarray) -> None:
-    """The numbers (n,) are the last ones of the file's lines, one a line, behind a header or row numbers."""
+    """The numbers (n,) are the last ones of the file's lines, one a line, behind a header or row numbers. 1 and 1.0 are
+    one class wherever labels stand.
+    """
     lines = [re.split(r"[,;\t ]", line.strip())[-1].strip('" ') for line in lines_of(reference.file)]
     texts: dict[float, str] = {}
-    for number, text in zip(numbers[::-1], lines[::-1], strict=False):
+    for number, cell in zip(numbers[::-1], lines[::-1], strict=False):
+        text = whole[1] if (whole := WHOLE.fullmatch(cell)) else cell
         if texts.setdefault(number, text) != text:
             raise UserError(
                 f"{reference}: {text!r} and {texts[number]!r} are one number; write it in one way, or, if they are two "
