@@ -289,6 +289,17 @@ def test_parameters_that_do_not_fit(tmp_path, change, problem):
         dataset(tmp_path, **params).prepare()
 
 
+def test_parts_stand_as_the_labels_name_them(tmp_path):
+    params = save_parts(tmp_path, train=2, test=2)
+    params["labels"] = dict(reversed(params["labels"].items()))
+    assert dataset(tmp_path, **params).prepare().ids.tolist() == [
+        "test-00000",
+        "test-00001",
+        "train-00000",
+        "train-00001",
+    ]
+
+
 def test_a_vector_is_no_matrix(tmp_path):
     np.savez(tmp_path / "all.npz", image=np.ones(4), y=[1, 2] * 2)
     with pytest.raises(UserError, match=r"expected a matrix of numbers, found float64 of shape \(4,\)"):

@@ -308,8 +308,8 @@ class Precomputed(Dataset):
         self, features: Mapping[str, References], labels: str | Mapping[str, References], modality: str
     ) -> list[Block]:
         labels_key = ".".join(filter(None, ["labels", modality]))
-        named: dict[str, str | Mapping[str, Any]] = {f"features.{name}": value for name, value in features.items()}
-        named |= {labels_key: labels} if labels else {}
+        named: dict[str, str | Mapping[str, Any]] = {labels_key: labels} if labels else {}
+        named |= {f"features.{name}": value for name, value in features.items()}
         named |= {f"group.{modality}": self.params.group[modality]} if modality in self.params.group else {}
         parts = _parts_of(named)
         blocks = []
@@ -340,7 +340,7 @@ class Precomputed(Dataset):
 
 
 def _parts_of(named: Mapping[str, str | Mapping[str, Any]]) -> list[str]:
-    """The parts that all these parameters give references for; [""] where each gives one reference.
+    """The parts that all these parameters give references for, as the first names them; [""] of one reference each.
 
     Raises `UserError` for a part that one of them lacks: its items would be nowhere, or without a partner.
     """
