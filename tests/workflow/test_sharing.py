@@ -80,7 +80,9 @@ def test_what_is_stale_damaged_missing_or_foreign_is_said(finished):
 
     (record,) = ridge.glob("run*.json")
     text = record.read_text()
-    record.write_text(text.replace('"numpy": "', '"numpy": "0.'))
+    value = json.loads(text)
+    value["versions"]["numpy"] = f"0.{value['versions']['numpy']}"
+    record.write_text(json.dumps(value))
     assert {(kind, reason.partition(" (")[0].rpartition(".")[0][:17]) for kind, _, reason in findings(finished)} == {
         ("foreign", "made with numpy 0")
     }
