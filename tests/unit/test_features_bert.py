@@ -157,14 +157,17 @@ def test_a_query_has_the_features_of_the_same_text_among_items(pooling, text, tm
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_a_query_of_another_model_goes_the_way_of_items(tmp_path):
-    configuration = RobertaConfig(
-        vocab_size=30522, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
+def of_one_layer(model, configuration, folder):
+    """An extractor with a new model of that class, and the packaged tokenizer."""
     torch.manual_seed(0)
-    RobertaModel(configuration).save_pretrained(tmp_path / "model")
-    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(tmp_path / "model")
-    extractor = bert.Bert(PARAMS(model=str(tmp_path / "model")), tmp_path)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model(configuration(vocab_size=30522, **sizes)).save_pretrained(folder / "model")
+    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(folder / "model")
+    return bert.Bert(PARAMS(model=str(folder / "model")), folder)
+
+
+def test_a_query_of_another_model_goes_the_way_of_items(tmp_path):
+    extractor = of_one_layer(RobertaModel, RobertaConfig, tmp_path)
     assert not QueryBert.fits(extractor.folder)
     np.testing.assert_allclose(extractor.query("a text"), extractor.transform(["a text"])[0], rtol=0, atol=1e-6)
 
@@ -179,13 +182,7 @@ def test_a_model_of_other_layers_is_no_plain_bert(says, tmp_path):
 
 
 def test_a_query_finds_the_weights_of_a_model_with_a_head(tmp_path):
-    config = BertConfig(
-        vocab_size=30522, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
-    torch.manual_seed(0)
-    BertForMaskedLM(config).save_pretrained(tmp_path / "model")
-    AutoTokenizer.from_pretrained(PACKAGED[PARAMS().model]()).save_pretrained(tmp_path / "model")
-    extractor = bert.Bert(PARAMS(model=str(tmp_path / "model")), tmp_path)
+    extractor = of_one_layer(BertForMaskedLM, BertConfig, tmp_path)
     np.testing.assert_allclose(extractor.query("a text"), extractor.transform(["a text"])[0], rtol=0, atol=1e-5)
 
 

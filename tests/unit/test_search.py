@@ -385,6 +385,8 @@ def test_a_mistake_in_an_index_is_one_line(here, capsys, tmp_path):
     cli.main(["embed", folder, "--texts", str(tmp_path / "new.txt"), "--out", str(tmp_path / "new.h5")])
     with pytest.raises(UserError, match=r"new.h5: not embedded by runs/.* as it is now"):
         search_index.make(find(other), tmp_path / "other", "exact", [tmp_path / "new.h5"], 1)
+    with pytest.raises(UserError, match=r"new.txt: truncated or not an HDF5 file; make the file with `cmr embed`"):
+        search_index.make(find(other), tmp_path / "other", "exact", [tmp_path / "new.txt"], 1)
     for arguments in (("--add", index), ("--add", index, "--embeddings", "new.h5", "--kind", "hnsw")):
         with pytest.raises(SystemExit):
             index_command(capsys, folder, *arguments)

@@ -13,7 +13,7 @@ from cmr.data import Items
 from cmr.errors import UserError, nearest
 from cmr.metrics.crossed import Bounds, Difference, Sample, bounds_of, difference
 from cmr.paths import DATA, ITEMS
-from cmr.reporting.agreement import agreeing
+from cmr.reporting.agreement import agreeing, grouped
 from cmr.reporting.runs import Run, located
 from cmr.reporting.significance import ROUNDING, can_be_tested, p_in_words
 
@@ -82,7 +82,7 @@ def _of_one_set(measured: Sequence[Run], there: Set[str], metrics: str) -> list[
     """Those of one set of metrics, which a warning names: one that has the ``metrics``, of such sets that of most
     seeds, of these one that the other's runs have too (``there``), of these the newest.
     """
-    sets = {run.digest: [other for other in measured if other.digest == run.digest] for run in measured}
+    sets = grouped(measured, lambda run: run.digest)
 
     def order(runs: Sequence[Run]) -> tuple[bool, int, bool, int]:
         asked = any(fnmatchcase(entry["id"], metrics) for entry in runs[0].record["metrics"])

@@ -351,15 +351,20 @@ def _parts_of(named: Mapping[str, str | Mapping[str, Any]]) -> list[str]:
             raise UserError(f"params.{key}.{part}: expected a part ({', '.join(PARTS)}){modality}")
     (first, parts), *others = given.items()
     for other, own in others:
-        lacks, has = (other, first) if set(parts) - set(own) else (first, other)
-        missing = [part for part in given[has] if part not in given[lacks]]
-        if missing:
-            single = next((key for key in (lacks, has) if given[key] == [""]), "")
-            several = has if single == lacks else lacks
-            what = f"{lacks}.{missing[0]}: missing, params.{has} has it"
-            what = f"{single}: one file, params.{several} has parts" if single else what
+        if set(own) != set(parts):
+            what = _differing(given, first, other)
             raise UserError(f"params.{what}; features, labels and group must be given for the same parts")
     return parts
+
+
+def _differing(given: Mapping[str, Sequence[str]], first: str, second: str) -> str:
+    """In what the parts of two parameters differ."""
+    for one, several in ((first, second), (second, first)):
+        if given[one] == [""]:
+            return f"{one}: one file, params.{several} has parts"
+    lacks, has = (second, first) if set(given[first]) - set(given[second]) else (first, second)
+    part = next(part for part in given[has] if part not in given[lacks])
+    return f"{lacks}.{part}: missing, params.{has} has it"
 
 
 def _named_groups(cells: np.ndarray, source: Reference) -> list[str]:

@@ -40,10 +40,8 @@ class Ready(Extractor[np.ndarray]):
     # Rows are all that is asked of a sequence of contents, but are none to Python's types.
     def contents(self, dataset: Source, items: Items, modality: str) -> np.ndarray | Vectors | Sets:  # type: ignore[override]
         """The vectors (n, d), or the sets, of the items that have ``modality``, in the items' order."""
-        rows, named = (
-            dataset.features(modality, self.params.name),
-            f"{self.params.name!r} of {modality!r}".removeprefix("'' "),
-        )
+        rows = dataset.features(modality, self.params.name)
+        named = f"{self.params.name!r} of {modality!r}" if self.params.name else f"of {modality!r}"
         wanted = items.having(modality)["id"]
         index = pd.Index(rows.ids).get_indexer(wanted)
         if (index < 0).any():

@@ -27,10 +27,10 @@ def agreeing(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The runs that may be shown together, and a line for each group of those that are left out."""
     notes: list[str] = []
     kept: set[Run] = set()
-    for members in _grouped(runs, lambda run: run.protocol).values():
-        measured_alike = _grouped(members, lambda run: run.digest).values()
+    for members in grouped(runs, lambda run: run.protocol).values():
+        measured_alike = grouped(members, lambda run: run.digest).values()
         sets = [_chosen(_of_one_source(own, notes), _ground, _ground_here, notes) for own in measured_alike]
-        for seeds in _grouped(chain(*_of_code_here(sets, notes)), lambda run: run.group).values():
+        for seeds in grouped(chain(*_of_code_here(sets, notes)), lambda run: run.group).values():
             kept.update(_chosen(seeds, _making, _making_here, notes))
     return [run for run in runs if run in kept], notes
 
@@ -61,7 +61,8 @@ def _name(record: str) -> str:
     return ", ".join(next(filter(None, matches), {}).values())
 
 
-def _grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:
+def grouped(runs: Iterable[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:
+    """The runs of each value of the key, in their order."""
     found: dict[K, list[Run]] = {}
     for run in runs:
         found.setdefault(key(run), []).append(run)
@@ -83,7 +84,7 @@ def _from_one(path: str, runs: Mapping[Run, Mapping[str, str]], here: str | None
     """Of runs, with their `_sources`, that were made from different results of one path, those of one; ``here``: the
     identity of the one that is here.
     """
-    made = _grouped((run for run, sources in runs.items() if path in sources), lambda run: runs[run][path])
+    made = grouped((run for run, sources in runs.items() if path in sources), lambda run: runs[run][path])
     chosen = here or max(made, key=lambda identity: len(made[identity]), default="")
     what = "data" if path.startswith(DATA) else "features"
     others = {identity: members for identity, members in made.items() if identity != chosen}
@@ -109,7 +110,7 @@ def _chosen(
     runs: Sequence[Run], told: Callable[[Run], Aspects], here: Callable[[Run], Aspects], notes: list[str]
 ) -> list[Run]:
     """The runs that agree with what is here; where none does, those that most agree with."""
-    groups = _grouped(runs, told)
+    groups = grouped(runs, told)
     if len(groups) < 2:
         return list(runs)
     present = [key for key in groups if key == here(groups[key][0])]
